@@ -1,0 +1,164 @@
+//! The hot paths in process: asking a live entity against a bare ractor call, durable reservations of one hot SKU
+//! against ten thousand, deciding, and the codec.
+//!
+//! `cargo bench --bench engine`
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures::{StreamExt, stream};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use souk::actors::region::Region;
+use souk::cluster::wire;
+use souk::domain::stock::{Stock, StockCommand, StockReply};
+use souk::domain::{Aggregate, Cart, CartCommand, OrderId, ProductId, Sku, Timestamp};
+use support::{Rig, ask};
+use tokio::runtime::Runtime;
+
+/// Reservations under way at once in the bench of the hot SKU.
+const BUYERS: usize = 256;
+/// The SKUs over which they spread in the other half of it.
+const SKUS: usize = 10_000;
+
+struct Bare;
+
+enum BareMessage {
+    Get(RpcReplyPort<u64>),
+}
+
+impl ractor::Message for BareMessage {}
+
+impl Actor for Bare {
+    type Msg = BareMessage;
+    type State = u64;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, (): ()) -> Result<u64, ActorProcessingErr> {
+        Ok(7)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        BareMessage::Get(port): BareMessage,
+        state: &mut u64,
+    ) -> Result<(), ActorProcessingErr> {
+        port.send(*state)?;
+        Ok(())
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+fn local_ask(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = criterion.benchmark_group("ask");
+    let bare = runtime.block_on(async { Actor::spawn(None, Bare, ()).await.expect("an actor").0 });
+    group.bench_function("bare ractor call", |bencher| {
+        bencher.to_async(&runtime).iter(|| async {
+            let limit = Some(Duration::from_secs(60));
+            black_box(bare.call(BareMessage::Get, limit).await.expect("an answer"))
+        });
+    });
+    let rig = runtime.block_on(Rig::start(1_000));
+    group.bench_function("local entity ask", |bencher| {
+        bencher.to_async(&runtime).iter(|| async {
+            black_box(
+                rig.carts
+                    .ask("crt_bench", ask(CartCommand::Get))
+                    .await
+                    .expect("an answer"),
+            )
+        });
+    });
+    group.finish();
+}
+
+fn order(number: u64) -> OrderId {
+    OrderId::from_suffix(format_args!("{number:032x}"))
+}
+
+async fn stock_up(skus: &Region<Stock>, name: &str) {
+    let command = StockCommand::Receive {
+        reference: "bench".to_owned(),
+        quantity: 1_000_000,
+    };
+    skus.ask(name, ask(command)).await.expect("a receipt");
+}
+
+/// Reserves `count` times, [`BUYERS`] at once, each with an order of its own, and lets go again: one durable change
+/// after another.
+async fn reserve(skus: &Region<Stock>, names: &[String], first: u64, count: u64) -> Duration {
+    let began = Instant::now();
+    stream::iter(first..first + count)
+        .for_each_concurrent(BUYERS, |number| async move {
+            let name = &names[usize::try_from(number).expect("fits") % names.len()];
+            let reserve = StockCommand::Reserve {
+                order: order(number),
+                quantity: 1,
+                expires_at: Timestamp::from_millis(i64::MAX / 2),
+            };
+            let answer = skus.ask(name, ask(reserve)).await.expect("an answer");
+            assert_eq!(answer.reply, StockReply::Done);
+            let release = StockCommand::Release { order: order(number) };
+            skus.ask(name, ask(release)).await.expect("an answer");
+        })
+        .await;
+    began.elapsed()
+}
+
+fn hot_sku(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let rig = runtime.block_on(Rig::start(100_000));
+    let one = vec!["HOT".to_owned()];
+    let many: Vec<String> = (0..SKUS).map(|number| format!("SKU-{number}")).collect();
+    runtime.block_on(async {
+        stream::iter(one.iter().chain(&many))
+            .for_each_concurrent(BUYERS, |name| stock_up(&rig.skus, name))
+            .await;
+    });
+    let mut next = 0;
+    let mut group = criterion.benchmark_group("durable reservation and release");
+    group.sample_size(20).measurement_time(Duration::from_secs(10));
+    for (name, names) in [("one hot SKU", &one), ("10,000 SKUs", &many)] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                let first = next;
+                next += iterations;
+                runtime.block_on(reserve(&rig.skus, names, first, iterations))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn deciding(criterion: &mut Criterion) {
+    let add = CartCommand::Add {
+        sku: Sku::parse("BENCH-1").expect("a SKU"),
+        product_id: ProductId::parse("prd_bench").expect("a product"),
+        quantity: 1,
+    };
+    let cart = Cart::initial("crt_bench");
+    let at = Timestamp::from_millis(0);
+    criterion.bench_function("decide add-to-cart", |bencher| {
+        bencher.iter(|| black_box(cart.decide(black_box(&add), at)));
+    });
+    criterion.bench_function("encode and decode add-to-cart", |bencher| {
+        bencher.iter(|| {
+            let bytes = wire::encode(black_box(&add)).expect("bytes");
+            black_box(wire::decode::<CartCommand>(black_box(&bytes)).expect("a command"))
+        });
+    });
+}
+
+criterion_group!(benches, local_ask, hot_sku, deciding);
+criterion_main!(benches);

@@ -1,0 +1,54 @@
+//! The projector of stock badges: how many of a SKU can be bought, as the catalogue shows it (invariant 14).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::entity::Record;
+use super::relay::{Consumer, Undeliverable};
+use crate::domain::stock::Stock;
+use crate::domain::{Aggregate, Sku};
+use crate::stores::catalogue::{Badge, Catalogue};
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+
+/// Replaces the badge of every SKU that an event speaks of by what its stock says now. Badges carry the stock's
+/// version, so that repetitions and late comers change nothing.
+pub struct BadgeProjector {
+    /// The stock.
+    pub inventory: Arc<dyn DocumentStore>,
+    /// The badges.
+    pub catalogue: Arc<dyn Catalogue>,
+}
+
+/// The badge that a row of the inventory calls for.
+pub fn badge(document: &Document) -> Option<Badge> {
+    let record: Record<Stock> = Record::decode(document).ok()?;
+    Some(Badge {
+        sku: Sku::parse(&document.id).ok()?,
+        available: u32::try_from(record.state.view().available).unwrap_or(u32::MAX),
+        version: document.version,
+    })
+}
+
+#[async_trait]
+impl Consumer for BadgeProjector {
+    fn name(&self) -> &'static str {
+        "stock badges"
+    }
+
+    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undeliverable> {
+        let skus: BTreeSet<&str> = events.iter().map(|event| event.entity.as_str()).collect();
+        if skus.is_empty() {
+            return Ok(());
+        }
+        let skus: Vec<String> = skus.into_iter().map(str::to_owned).collect();
+        let failed = |error: crate::stores::StoreError| Undeliverable {
+            position: 0,
+            reason: error.to_string(),
+        };
+        let documents = self.inventory.load_many(&skus).await.map_err(failed)?;
+        let badges: Vec<Badge> = documents.iter().filter_map(badge).collect();
+        self.catalogue.put_badges(&badges).await.map_err(failed)
+    }
+}

@@ -1,0 +1,248 @@
+//! One worker: asks the table what comes next, does it, and lets the order decide, until nothing is left to do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::{CheckoutContext, Trace};
+use crate::actors::outcome::{Ask, AskError};
+use crate::actors::retry::Backoff;
+use crate::domain::checkout::{self, Step, StepRecord};
+use crate::domain::order::{FailureReason, OrderCommand, OrderStatus, OrderView};
+use crate::domain::{OrderId, Timestamp};
+
+/// The first pause after a step that failed; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause: a step is repeated until it succeeds or the order decides otherwise.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What a worker is told.
+pub enum WorkerMessage {
+    /// Drive the order until nothing is left to do.
+    Run,
+}
+
+impl ractor::Message for WorkerMessage {}
+
+/// The actor.
+pub struct Worker;
+
+/// What a worker keeps of its run.
+pub struct WorkerState {
+    pub(super) order: OrderId,
+    pub(super) context: Arc<CheckoutContext>,
+    done: BTreeSet<Step>,
+    records: Vec<StepRecord>,
+    pub(super) started: Instant,
+    pub(super) authorising_since: Option<Instant>,
+    request_id: Arc<str>,
+}
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Worth repeating.
+    #[error("{0}")]
+    Again(String),
+    /// The order has to decide that it fails.
+    #[error("the order can't be fulfilled: {}", .0.as_str())]
+    Abandon(FailureReason),
+    /// The shopper has to act at the provider.
+    #[error("the shopper has to act at the payment provider")]
+    AwaitAction,
+}
+
+impl From<AskError> for StepError {
+    fn from(error: AskError) -> Self {
+        Self::Again(error.to_string())
+    }
+}
+
+impl Actor for Worker {
+    type Msg = WorkerMessage;
+    type State = WorkerState;
+    type Arguments = (OrderId, Arc<CheckoutContext>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        (order, context): Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        myself.cast(WorkerMessage::Run)?;
+        let trace = Trace {
+            step: None,
+            attempts: 0,
+            started_at: (context.clock)(),
+            done: Vec::new(),
+            last_error: None,
+        };
+        context.traces.insert(order.as_str().to_owned(), trace);
+        Ok(WorkerState {
+            request_id: Arc::from(format!("checkout-{order}")),
+            order,
+            context,
+            done: BTreeSet::new(),
+            records: Vec::new(),
+            started: Instant::now(),
+            authorising_since: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        WorkerMessage::Run: WorkerMessage,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.run().await;
+        metrics::histogram!("souk_checkout_seconds").record(state.started.elapsed().as_secs_f64());
+        myself.stop(Some("nothing is left to do".to_owned()));
+        Ok(())
+    }
+}
+
+impl WorkerState {
+    async fn run(&mut self) {
+        let mut order = None;
+        while let Some(step) = self.next(&mut order).await {
+            let Some(view) = order.as_ref() else { return };
+            let began = (self.context.clock)();
+            let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            loop {
+                self.note(|trace| {
+                    trace.step = Some(step);
+                    trace.attempts = backoff.attempts() + 1;
+                });
+                crate::fail::crash(&format!("checkout.{}.before", step.as_str()));
+                match self.perform(step, view, began).await {
+                    Ok(next) => {
+                        crate::fail::crash(&format!("checkout.{}.after", step.as_str()));
+                        self.finished(step, backoff.attempts() + 1, began);
+                        if next.is_some() {
+                            order = next;
+                        }
+                        break;
+                    }
+                    Err(StepError::Again(error)) => {
+                        tracing::debug!(order = %self.order, step = step.as_str(), error, "a step is tried again");
+                        self.note(|trace| trace.last_error = Some(error.clone()));
+                        // What failed is another service: there is no event to wait for, only time.
+                        tokio::time::sleep(backoff.next_pause()).await;
+                        // It may have been called off, or overtaken by another worker, meanwhile.
+                        if backoff.attempts() >= 2 {
+                            order = None;
+                            break;
+                        }
+                    }
+                    Err(StepError::Abandon(reason)) => {
+                        order = self.decide(OrderCommand::Abandon { reason }).await;
+                        break;
+                    }
+                    Err(StepError::AwaitAction) => {
+                        order = self.decide(OrderCommand::AwaitAction).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The step that comes next, after reading the order where it is not at hand and giving it up at its deadline.
+    async fn next(&mut self, order: &mut Option<OrderView>) -> Option<Step> {
+        loop {
+            let view = match order.take() {
+                Some(view) => view,
+                None => self.read().await?,
+            };
+            let undecided =
+                view.status == OrderStatus::Pending && view.abandoned.is_none() && !view.cancelling;
+            if undecided && (self.context.clock)() >= view.deadline {
+                let reason = FailureReason::DeadlinePassed;
+                *order = self.decide(OrderCommand::Abandon { reason }).await;
+                continue;
+            }
+            let step = checkout::next(&view, &self.done);
+            *order = Some(view);
+            return step;
+        }
+    }
+
+    /// Reads the order; `None` where there is none. Repeats until an answer comes.
+    async fn read(&mut self) -> Option<OrderView> {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        loop {
+            match self
+                .context
+                .regions
+                .orders
+                .ask(self.order.as_str(), self.ask(OrderCommand::Get))
+                .await
+            {
+                Ok(answer) => return answer.view,
+                Err(error) => {
+                    self.note(|trace| trace.last_error = Some(error.to_string()));
+                    // As above: only time helps.
+                    tokio::time::sleep(backoff.next_pause()).await;
+                }
+            }
+        }
+    }
+
+    /// Has the order decide; what it decided, or a refusal because it decided otherwise before, shows in its view.
+    /// `None` where no answer came: it has to be read.
+    pub(super) async fn decide(&mut self, command: OrderCommand) -> Option<OrderView> {
+        match self
+            .context
+            .regions
+            .orders
+            .ask(self.order.as_str(), self.ask(command))
+            .await
+        {
+            Ok(answer) => answer.view,
+            Err(error) => {
+                self.note(|trace| trace.last_error = Some(error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// An ask of this checkout; every command that a worker sends is harmless to repeat.
+    pub(super) fn ask<A: crate::domain::Aggregate>(&self, command: A::Command) -> Ask<A> {
+        Ask::new(
+            command,
+            Instant::now() + self.context.limits.ask,
+            Arc::clone(&self.request_id),
+        )
+    }
+
+    pub(super) fn steps(&self, ending: Step, began: Timestamp) -> Vec<StepRecord> {
+        let mut steps = self.records.clone();
+        steps.push(StepRecord {
+            step: ending,
+            attempts: 1,
+            started_at: began,
+            finished_at: (self.context.clock)(),
+        });
+        steps
+    }
+
+    fn finished(&mut self, step: Step, attempts: u32, began: Timestamp) {
+        let record = StepRecord {
+            step,
+            attempts,
+            started_at: began,
+            finished_at: (self.context.clock)(),
+        };
+        self.done.insert(step);
+        self.records.push(record);
+        self.note(|trace| trace.done.push(record));
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Trace)) {
+        if let Some(mut trace) = self.context.traces.get_mut(self.order.as_str()) {
+            change(&mut trace);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What one row holds: the state and the replies to the latest commands.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Aggregate, CommandId};
+use crate::stores::documents::Document;
+
+/// The body of a row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub struct Record<A: Aggregate> {
+    /// The entity.
+    pub state: A,
+    /// The latest commands with their replies, oldest first; at most [`Aggregate::REMEMBERED_COMMANDS`].
+    pub answered: VecDeque<(CommandId, A::Reply)>,
+}
+
+impl<A: Aggregate> Record<A> {
+    /// Before the first command.
+    pub fn initial(id: &str) -> Self {
+        Self {
+            state: A::initial(id),
+            answered: VecDeque::new(),
+        }
+    }
+
+    /// From a row.
+    ///
+    /// # Errors
+    /// What `serde_json` says where the body does not decode.
+    pub fn decode(document: &Document) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(&document.body)
+    }
+
+    /// The reply that was given to a command, if it is remembered.
+    pub fn recall(&self, command: &CommandId) -> Option<&A::Reply> {
+        self.answered
+            .iter()
+            .rev()
+            .find(|(id, _)| id == command)
+            .map(|(_, reply)| reply)
+    }
+
+    /// Remembers the reply to a command, and forgets the oldest beyond the limit.
+    pub fn remember(&mut self, command: CommandId, reply: A::Reply) {
+        if A::REMEMBERED_COMMANDS == 0 {
+            return;
+        }
+        while self.answered.len() >= A::REMEMBERED_COMMANDS {
+            self.answered.pop_front();
+        }
+        self.answered.push_back((command, reply));
+    }
+}

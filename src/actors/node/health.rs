@@ -1,0 +1,140 @@
+//! How a node is, as `/readyz` tells it: from what is known already, without waiting for anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::routing::Routing;
+use crate::cluster::lanes::Links;
+use crate::cluster::transport::NodeIdentity;
+use crate::http::{Health, HealthReport};
+use crate::stores::{StoreError, Stores};
+
+/// How often the stores are pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a store has to answer.
+const PING_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is known of a node's health.
+pub(super) struct Probe {
+    pub(super) routing: Arc<Routing>,
+    pub(super) links: Links,
+    pub(super) identity: NodeIdentity,
+    /// Whether the node has been complete once: linked with all and serving what it owns.
+    joined: AtomicBool,
+    unreachable: std::sync::Mutex<Vec<&'static str>>,
+}
+
+impl Probe {
+    pub(super) fn new(routing: Arc<Routing>, links: Links, identity: NodeIdentity) -> Self {
+        Self {
+            routing,
+            links,
+            identity,
+            joined: AtomicBool::new(false),
+            unreachable: std::sync::Mutex::default(),
+        }
+    }
+
+    /// The report of this moment.
+    pub(super) fn report(&self) -> HealthReport {
+        let table = self.routing.table();
+        let within = table
+            .view
+            .contains(&self.identity.name, self.identity.incarnation);
+        let view = match (within, self.routing.is_verified()) {
+            (false, _) => Health::Unavailable,
+            (true, true) => Health::Ok,
+            (true, false) => Health::Degraded,
+        };
+        let linked = table
+            .view
+            .members
+            .iter()
+            .filter(|member| member.name != self.identity.name)
+            .all(|member| {
+                self.links.is_up(&NodeIdentity {
+                    name: member.name.clone(),
+                    incarnation: member.incarnation,
+                })
+            });
+        let serving = self.routing.served().len() == self.routing.owned().len();
+        if within && linked && serving {
+            self.joined.store(true, Ordering::Relaxed);
+        }
+        let joined = self.joined.load(Ordering::Relaxed);
+        let partial = |fine: bool| match (fine, joined) {
+            (true, _) => Health::Ok,
+            (false, true) => Health::Degraded,
+            (false, false) => Health::Unavailable,
+        };
+        let mut checks = BTreeMap::from([
+            ("view".to_owned(), view),
+            ("links".to_owned(), partial(linked)),
+            ("shards".to_owned(), partial(serving)),
+        ]);
+        let unreachable = self
+            .unreachable
+            .lock()
+            .map(|names| names.clone())
+            .unwrap_or_default();
+        let stores = if unreachable.is_empty() {
+            Health::Ok
+        } else {
+            Health::Degraded
+        };
+        checks.insert("stores".to_owned(), stores);
+        for name in unreachable {
+            checks.insert(format!("store {name}"), Health::Degraded);
+        }
+        HealthReport::of(checks)
+    }
+
+    /// Pings the stores until told to stop.
+    pub(super) async fn watch_stores(self: Arc<Self>, stores: Stores, shutdown: CancellationToken) {
+        let mut interval = tokio::time::interval(PING_INTERVAL);
+        while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
+            let unreachable = ping_all(&stores).await;
+            if let Ok(mut known) = self.unreachable.lock() {
+                *known = unreachable;
+            }
+        }
+    }
+}
+
+type Ping<'a> = BoxFuture<'a, Result<(), StoreError>>;
+
+/// The names of the stores that do not answer.
+async fn ping_all(stores: &Stores) -> Vec<&'static str> {
+    let pings: [(&'static str, Ping<'_>); 7] = [
+        ("carts", stores.carts.ping()),
+        ("orders", stores.orders.ping()),
+        ("inventory", stores.inventory.ping()),
+        ("payments", stores.payments.ping()),
+        ("catalogue", stores.catalogue.ping()),
+        ("sessions", stores.idempotency.ping()),
+        (
+            "views",
+            Box::pin(async { stores.views.current().await.map(|_| ()) }),
+        ),
+    ];
+    let checks = pings.map(|(name, ping)| async move {
+        match timeout(PING_LIMIT, ping).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::warn!(store = name, %error, "a store does not answer");
+                Some(name)
+            }
+            Err(_) => {
+                tracing::warn!(store = name, "a store does not answer in time");
+                Some(name)
+            }
+        }
+    });
+    join_all(checks).await.into_iter().flatten().collect()
+}

@@ -1,0 +1,121 @@
+//! A node: everything that one process is made of, put together, supervised, drained and ended.
+
+mod assembly;
+mod consequences;
+mod health;
+mod inbox;
+mod root;
+mod service;
+mod settings;
+mod tree;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ractor::Actor;
+use tokio::sync::oneshot;
+
+use crate::cluster::certificates::CertificateError;
+use crate::cluster::gossip::GossipError;
+use crate::cluster::membership::MembershipMessage;
+use crate::config::Config;
+use crate::stores::StoreError;
+use assembly::Assembly;
+pub use root::{Board, ChildStatus};
+use root::{Root, RootArguments};
+
+/// Why a node ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration has no such node.
+    #[error("the configuration has no node {0:?}")]
+    Unknown(String),
+    /// An address is taken or not this machine's.
+    #[error("cannot listen on {address} for {what}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Whom it is for.
+        what: &'static str,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A store does not open.
+    #[error("a store does not open")]
+    Store(#[from] StoreError),
+    /// The node's certificates can't be used.
+    #[error("the node's certificates can't be used; `souk certs` makes new ones")]
+    Certificates(#[from] CertificateError),
+    /// Gossip does not start.
+    #[error("gossip does not start")]
+    Gossip(#[from] GossipError),
+    /// The cluster's key can't be used.
+    #[error("the cluster's key can't be used")]
+    Key(#[from] crate::cluster::key::SecretTooShort),
+    /// The metrics recorder does not start.
+    #[error("the metrics do not start")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The client that asks other nodes does not start.
+    #[error("the client that asks other nodes does not start")]
+    Client(#[from] reqwest::Error),
+    /// The supervision tree does not start.
+    #[error("the node's actors do not start")]
+    Spawn(#[from] ractor::SpawnErr),
+    /// A child could not be kept alive.
+    #[error("the node gives up: {0}")]
+    GaveUp(String),
+}
+
+/// Runs a node until `shutdown`, and then drains it: what is in flight is finished, the shards are handed over, the
+/// node leaves the view, and only then its listeners close.
+///
+/// # Errors
+/// [`NodeError`].
+pub async fn run(
+    config: Arc<Config>,
+    name: String,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), NodeError> {
+    crate::fail::set_up();
+    let assembly = Assembly::build(config, &name).await?;
+    let (gave_up, given_up) = oneshot::channel();
+    let arguments = RootArguments {
+        children: assembly.children(),
+        board: assembly.board.clone(),
+        gave_up,
+    };
+    let (root, ended) = Root::spawn(None, Root, arguments).await?;
+    tracing::info!(node = name, shop = %assembly.me.shop_address, "the node has started");
+    let drain = Arc::clone(&assembly.drain);
+    tokio::select! {
+        () = shutdown => {}
+        () = drain.cancelled() => {}
+        reason = given_up => {
+            let reason = reason.unwrap_or_else(|_| "its root died".to_owned());
+            return Err(NodeError::GaveUp(reason));
+        }
+    }
+    leave(&assembly, &name).await;
+    root.stop(Some("drained".to_owned()));
+    // The task of a stopped actor ends by itself.
+    let _ = ended.await;
+    tracing::info!(node = name, "the node has ended");
+    Ok(())
+}
+
+async fn leave(assembly: &Assembly, name: &str) {
+    tracing::info!(node = name, "the node drains");
+    assembly.admission.drain();
+    let (done, left) = oneshot::channel();
+    if assembly.membership.cast(MembershipMessage::Leave(done.into())) {
+        // Where membership is dead there is nobody to wait for; otherwise it answers in bounded time.
+        let _ = left.await;
+    }
+    assembly.shutdown.cancel();
+    assembly.front_ended.cancelled().await;
+    assembly.background.close();
+    assembly.background.wait().await;
+}

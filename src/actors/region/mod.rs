@@ -1,0 +1,364 @@
+//! The region of a kind: the way to every entity of that kind, wherever it lives.
+
+mod supervisor;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use ractor::{ActorRef, RpcReplyPort};
+use tokio::time::timeout_at;
+
+use super::entity::{Command, Description, EntityContext, EntityMessage};
+use super::handle::Handle;
+pub use super::outcome::{Answer, Ask, AskError};
+use super::outcome::{Failure, Outcome, ReplyTo, Slot, Vitals};
+use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, ReturnPath};
+use super::routing::Owner;
+use super::shard::ShardMessage;
+use crate::cluster::placement::{SHARDS, shard_of};
+use crate::cluster::wire;
+use crate::domain::Aggregate;
+pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
+
+/// First pause before a command that found no owner is sent again; it doubles. A change of the view ends it at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How long an entity has for describing itself to an operator.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The limits of a region; see the configuration for what each is for.
+#[derive(Clone, Copy, Debug)]
+pub struct RegionLimits {
+    /// Commands under way on this node.
+    pub in_flight_per_node: usize,
+    /// Commands that may wait for one entity.
+    pub in_flight_per_entity: u32,
+    /// Live entities of this kind on this node.
+    pub live_entities: usize,
+    /// An entity that nobody has asked for this long is passivated.
+    pub idle: Duration,
+    /// What a caller is told who is refused.
+    pub retry_after: Duration,
+    /// Crashes within a minute after which an entity is parked.
+    pub crashes: u32,
+    /// How long a parked entity refuses commands.
+    pub parked: Duration,
+}
+
+/// A live entity as the directory knows it.
+pub struct Live<A: Aggregate> {
+    /// Its address.
+    pub actor: ActorRef<EntityMessage<A>>,
+    /// What is known of it without asking.
+    pub vitals: Arc<Vitals>,
+}
+
+impl<A: Aggregate> Live<A> {
+    /// Puts a command into the entity's mailbox, or refuses it because too many wait there. The command comes back
+    /// where the entity has stopped.
+    pub fn offer(&self, mut command: Box<Command<A>>, limit: u32) -> Result<(), Box<Command<A>>> {
+        if !command.slot.at_entity(&self.vitals, limit) {
+            command.reply_to.send(Outcome::Busy { retry_after_ms: 100 });
+            return Ok(());
+        }
+        match self.actor.send_message(EntityMessage::Command(command)) {
+            Ok(()) => Ok(()),
+            Err(ractor::MessagingErr::SendErr(EntityMessage::Command(command))) => Err(command),
+            // Only a mailbox of another type could refuse otherwise; the command was dropped and said so.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// What a region, its shards and everybody who asks it share.
+pub struct RegionContext<A: Aggregate> {
+    /// What its entities share.
+    pub entity: Arc<EntityContext<A>>,
+    /// The live entities of this node.
+    pub directory: DashMap<Arc<str>, Live<A>>,
+    /// The shards that have been started on this node.
+    pub shards: Vec<Handle<ShardMessage<A>>>,
+    /// The limits.
+    pub limits: RegionLimits,
+    /// Commands under way on this node, of all kinds.
+    pub in_flight: Arc<AtomicUsize>,
+    /// Who waits for replies from other nodes.
+    pub correlations: Arc<Correlations>,
+    /// Carries items to other nodes.
+    pub courier: Arc<dyn Courier>,
+    /// How many shards have been started.
+    pub started_shards: AtomicUsize,
+    /// The supervisor of the shards.
+    pub supervisor: Handle<RegionMessage<A>>,
+}
+
+impl<A: Aggregate> RegionContext<A> {
+    /// What one shard may keep alive of this node's cap.
+    pub fn entities_per_shard(&self) -> usize {
+        (self.limits.live_entities / self.started_shards.load(Ordering::Relaxed).max(1)).max(1)
+    }
+
+    /// The refusal of a command for which there is no room.
+    pub fn busy(&self) -> Outcome<A> {
+        self.entity.figures.refused.fetch_add(1, Ordering::Relaxed);
+        Outcome::Busy {
+            retry_after_ms: u64::try_from(self.limits.retry_after.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The way to all entities of a kind.
+pub struct Region<A: Aggregate>(Arc<RegionContext<A>>);
+
+impl<A: Aggregate> Clone for Region<A> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<A: Aggregate> Region<A> {
+    /// A region without its supervisor yet; see [`RegionSupervisor`].
+    pub fn new(
+        entity: EntityContext<A>,
+        limits: RegionLimits,
+        in_flight: Arc<AtomicUsize>,
+        correlations: Arc<Correlations>,
+        courier: Arc<dyn Courier>,
+    ) -> Self {
+        Self(Arc::new(RegionContext {
+            entity: Arc::new(entity),
+            directory: DashMap::new(),
+            shards: (0..SHARDS).map(|_| Handle::default()).collect(),
+            limits,
+            in_flight,
+            correlations,
+            courier,
+            started_shards: AtomicUsize::new(0),
+            supervisor: Handle::default(),
+        }))
+    }
+
+    /// What it shares with its shards.
+    pub fn context(&self) -> &Arc<RegionContext<A>> {
+        &self.0
+    }
+
+    /// Asks an entity and waits for its answer, wherever it lives. What gets lost on the way because a node dies or a
+    /// shard moves is asked again, until the deadline.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
+        let started = Instant::now();
+        let answer = self.ask_until_answered(id, ask).await;
+        self.0.entity.figures.answered(started.elapsed());
+        answer
+    }
+
+    async fn ask_until_answered(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
+        let shard = shard_of(id);
+        let routing = &self.0.entity.routing;
+        let mut changes = routing.subscribe();
+        let mut pause = FIRST_PAUSE;
+        let mut owner_seen = false;
+        loop {
+            changes.mark_unchanged();
+            let outcome = match routing.owner(shard) {
+                Owner::Here => self.ask_here(shard, id, ask.clone()).await,
+                Owner::There(node) => self.ask_there(node, shard, id, &ask).await,
+                Owner::HereSoon | Owner::Nobody => Outcome::NotOwner(None),
+            };
+            owner_seen |= !matches!(outcome, Outcome::NotOwner(_));
+            match outcome {
+                Outcome::Reply(answer) => return Ok(answer),
+                Outcome::VersionConflict { current } => return Err(AskError::VersionConflict { current }),
+                Outcome::Busy { retry_after_ms } => {
+                    return Err(AskError::Busy {
+                        retry_after: Duration::from_millis(retry_after_ms),
+                    });
+                }
+                Outcome::Expired => return Err(AskError::Expired),
+                Outcome::Failed(Failure::Crashed) => return Err(AskError::Crashed),
+                Outcome::Failed(Failure::Store | Failure::Undecodable) => return Err(AskError::Store),
+                Outcome::NotOwner(_) | Outcome::Lost => {}
+            }
+            let again = Instant::now() + pause;
+            if again >= ask.deadline {
+                return Err(if owner_seen {
+                    AskError::Expired
+                } else {
+                    AskError::Unavailable
+                });
+            }
+            // Sooner when the view changes; the time-out alone means that nothing has.
+            drop(timeout_at(again.into(), changes.changed()).await);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn ask_here(&self, shard: u16, id: &str, ask: Ask<A>) -> Outcome<A> {
+        let Some(slot) = Slot::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+            return self.0.busy();
+        };
+        let deadline = ask.deadline;
+        let (reply_to, outcome) = ReplyTo::here();
+        let command = Box::new(Command {
+            ask,
+            reply_to,
+            slot,
+            conflicts: 0,
+        });
+        self.dispatch(shard, id, command);
+        match timeout_at(deadline.into(), outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Outcome::Lost,
+            Err(_) => Outcome::Expired,
+        }
+    }
+
+    /// To the entity where it is live, else through its shard, else through the region's supervisor.
+    fn dispatch(&self, shard: u16, id: &str, mut command: Box<Command<A>>) {
+        if let Some(live) = self.0.directory.get(id) {
+            match live.offer(command, self.0.limits.in_flight_per_entity) {
+                Ok(()) => return,
+                Err(back) => command = back,
+            }
+        }
+        let id: Arc<str> = Arc::from(id);
+        let message = ShardMessage::Deliver { id, command };
+        let message = match self.0.shards[usize::from(shard)].get() {
+            Some(actor) => match actor.send_message(message) {
+                Ok(()) => return,
+                Err(ractor::MessagingErr::SendErr(message)) => message,
+                // The command was dropped and has said so.
+                Err(_) => return,
+            },
+            None => message,
+        };
+        // Where even the supervisor is gone the command is dropped, and says that it is lost.
+        self.0.supervisor.cast(RegionMessage::Deliver { shard, message });
+    }
+
+    async fn ask_there(&self, node: Arc<str>, shard: u16, id: &str, ask: &Ask<A>) -> Outcome<A> {
+        let budget = ask.deadline.saturating_duration_since(Instant::now());
+        let mut expectation = self.0.correlations.expect(Arc::clone(&node));
+        let remote = RemoteAsk::<A> {
+            command: ask.command.clone(),
+            command_id: ask.command_id.clone(),
+            expected_version: ask.expected_version,
+            budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
+            request_id: ask.request_id.to_string(),
+            wait_until_settled: ask.wait_until_settled,
+        };
+        let item = wire::encode(&remote).and_then(|body| {
+            wire::encode(&Envelope::Command {
+                correlation: expectation.correlation,
+                kind: A::KIND,
+                id: id.to_owned(),
+                body,
+            })
+        });
+        let sent = match item {
+            Ok(item) => self.0.courier.send(&node, u64::from(shard), item),
+            Err(error) => {
+                tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be encoded");
+                return Outcome::Failed(Failure::Undecodable);
+            }
+        };
+        match sent {
+            Ok(()) => {}
+            Err(CourierError::NoLink) => return Outcome::NotOwner(None),
+            Err(CourierError::Full) => return self.0.busy(),
+        }
+        match timeout_at(ask.deadline.into(), &mut expectation.receiver).await {
+            Ok(Ok(body)) => wire::decode(&body).unwrap_or_else(|error| {
+                tracing::warn!(%error, %node, "a reply could not be decoded");
+                Outcome::Failed(Failure::Undecodable)
+            }),
+            Ok(Err(_)) => Outcome::Lost,
+            Err(_) => Outcome::Expired,
+        }
+    }
+
+    /// A command from another node.
+    pub fn accept(&self, id: &str, body: &[u8], path: ReturnPath) {
+        let reply_to = ReplyTo::<A>::there(path);
+        let remote: RemoteAsk<A> = match wire::decode(body) {
+            Ok(remote) => remote,
+            Err(error) => {
+                tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be decoded");
+                return reply_to.send(Outcome::Failed(Failure::Undecodable));
+            }
+        };
+        let shard = shard_of(id);
+        match self.0.entity.routing.owner(shard) {
+            Owner::Here => {}
+            Owner::There(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
+            Owner::HereSoon | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
+        }
+        let Some(slot) = Slot::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+            return reply_to.send(self.0.busy());
+        };
+        tracing::debug!(
+            request_id = remote.request_id,
+            kind = A::KIND.as_str(),
+            id,
+            "a command came from another node"
+        );
+        let ask = Ask {
+            command: remote.command,
+            command_id: remote.command_id,
+            expected_version: remote.expected_version,
+            deadline: Instant::now() + Duration::from_millis(remote.budget_ms),
+            request_id: Arc::from(remote.request_id),
+            wait_until_settled: remote.wait_until_settled,
+        };
+        let command = Box::new(Command {
+            ask,
+            reply_to,
+            slot,
+            conflicts: 0,
+        });
+        self.dispatch(shard, id, command);
+    }
+
+    /// An entity of this node as an operator sees it; `None` where it is not live here.
+    pub async fn describe(&self, id: &str) -> Option<Description> {
+        let actor = self.0.directory.get(id)?.actor.clone();
+        let (sender, receiver) = ractor::concurrency::oneshot();
+        let port: RpcReplyPort<Description> = sender.into();
+        actor.cast(EntityMessage::Describe(port)).ok()?;
+        tokio::time::timeout(DESCRIBE_LIMIT, receiver).await.ok()?.ok()
+    }
+
+    /// Live entities of each started shard.
+    pub fn entities_by_shard(&self) -> HashMap<u16, usize> {
+        let mut counts: HashMap<u16, usize> = HashMap::new();
+        for (shard, handle) in (0..SHARDS).zip(&self.0.shards) {
+            if handle.get().is_some() {
+                counts.insert(shard, 0);
+            }
+        }
+        for entry in &self.0.directory {
+            *counts.entry(shard_of(entry.key())).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Lets go of shards that other nodes own now, and waits until the last entity has finished.
+    pub async fn hand_over(&self, shards: Vec<u16>) {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        if self
+            .0
+            .supervisor
+            .cast(RegionMessage::HandOver { shards, done: sender })
+        {
+            // An error means that the supervisor died, and its shards with it: nothing is held any more.
+            drop(receiver.await);
+        }
+    }
+}

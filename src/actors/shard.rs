@@ -1,0 +1,331 @@
+//! A shard supervises its entities: it activates them on the first message, passivates idle ones and those beyond the
+//! cap, counts crashes and lets an entity that crashes again and again rest.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::entity::{Command, Entity, EntityArguments, EntityMessage};
+use super::outcome::{Outcome, Vitals};
+use super::region::{Live, RegionContext};
+use crate::domain::Aggregate;
+
+/// Crashes further apart than this do not count together.
+const CRASH_WINDOW: Duration = Duration::from_secs(60);
+/// The pause after the second crash (after the first there is none); it doubles with each further one, until the entity
+/// is parked.
+const FIRST_REST: Duration = Duration::from_millis(200);
+/// Commands that wait for one entity to finish its passivation.
+const CLOSING_QUEUE_LIMIT: usize = 1024;
+/// Entities that a shard looks at in one go for idleness.
+const SWEEP_LIMIT: usize = 4096;
+
+/// What a shard is told.
+pub enum ShardMessage<A: Aggregate> {
+    /// Hand a command to its entity, activating it if need be.
+    Deliver {
+        /// Which entity.
+        id: Arc<str>,
+        /// The command.
+        command: Box<Command<A>>,
+    },
+    /// Passivate what has been idle for too long.
+    Tick,
+    /// Another node owns the shard now: finish what is in flight, let everything go and stop.
+    HandOver,
+}
+
+impl<A: Aggregate> ractor::Message for ShardMessage<A> {}
+
+/// The actor.
+pub struct Shard<A: Aggregate>(std::marker::PhantomData<A>);
+
+impl<A: Aggregate> Default for Shard<A> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+struct Crashes {
+    count: u32,
+    last: Instant,
+    rests_until: Instant,
+}
+
+/// What a shard keeps.
+pub struct ShardState<A: Aggregate> {
+    shard: u16,
+    context: Arc<RegionContext<A>>,
+    ids: HashMap<ActorId, Arc<str>>,
+    /// Entities that finish; the commands that came meanwhile wait for the next activation.
+    closing: HashMap<Arc<str>, Vec<Box<Command<A>>>>,
+    /// In the order of activation or of the last look, with the second of the latest command then: a second-chance
+    /// queue (Corbató, "A paging experiment with the Multics system", 1968).
+    queue: VecDeque<(Arc<str>, u32)>,
+    crashes: HashMap<Arc<str>, Crashes>,
+    handing_over: bool,
+}
+
+impl<A: Aggregate> Actor for Shard<A> {
+    type Msg = ShardMessage<A>;
+    type State = ShardState<A>;
+    type Arguments = (u16, Arc<RegionContext<A>>);
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        (shard, context): Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(ShardState {
+            shard,
+            context,
+            ids: HashMap::new(),
+            closing: HashMap::new(),
+            queue: VecDeque::new(),
+            crashes: HashMap::new(),
+            handing_over: false,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ShardMessage::Deliver { id, command } => state.deliver(&myself, id, command).await?,
+            ShardMessage::Tick => state.passivate_idle(),
+            ShardMessage::HandOver => {
+                state.handing_over = true;
+                state.let_go_of_everything();
+                state.stop_when_empty(&myself);
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, _, _) => {
+                state.gone(&myself, cell.get_id(), false).await?
+            }
+            SupervisionEvent::ActorFailed(cell, _) => state.gone(&myself, cell.get_id(), true).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<A: Aggregate> ShardState<A> {
+    async fn deliver(
+        &mut self,
+        myself: &ActorRef<ShardMessage<A>>,
+        id: Arc<str>,
+        mut command: Box<Command<A>>,
+    ) -> Result<(), ActorProcessingErr> {
+        if self.handing_over {
+            command.reply_to.send(Outcome::NotOwner(None));
+            return Ok(());
+        }
+        if let Some(waiting) = self.closing.get_mut(&id) {
+            if waiting.len() < CLOSING_QUEUE_LIMIT {
+                waiting.push(command);
+            } else {
+                command.reply_to.send(self.context.busy());
+            }
+            return Ok(());
+        }
+        if let Some(live) = self.context.directory.get(&id) {
+            match live.offer(command, self.context.limits.in_flight_per_entity) {
+                Ok(()) => return Ok(()),
+                Err(back) => command = back,
+            }
+            // It has stopped and its end has not been told yet: the command waits for it like for a passivation.
+            drop(live);
+            self.context.directory.remove(&id);
+            self.closing.insert(id, vec![command]);
+            return Ok(());
+        }
+        if let Some(crashes) = self.crashes.get(&id)
+            && crashes.rests_until > Instant::now()
+        {
+            let rest = crashes.rests_until.saturating_duration_since(Instant::now());
+            command.reply_to.send(Outcome::Busy {
+                retry_after_ms: u64::try_from(rest.as_millis()).unwrap_or(u64::MAX),
+            });
+            return Ok(());
+        }
+        self.make_room();
+        self.activate(myself, id, command).await
+    }
+
+    async fn activate(
+        &mut self,
+        myself: &ActorRef<ShardMessage<A>>,
+        id: Arc<str>,
+        command: Box<Command<A>>,
+    ) -> Result<(), ActorProcessingErr> {
+        let figures = &self.context.entity.figures;
+        let vitals = Arc::new(Vitals::default());
+        vitals.touched.store(figures.seconds(), Ordering::Relaxed);
+        let arguments = EntityArguments {
+            id: Arc::clone(&id),
+            shard: self.shard,
+            context: Arc::clone(&self.context.entity),
+            vitals: Arc::clone(&vitals),
+        };
+        let (actor, _) = Entity::<A>::spawn_linked(None, Entity::new(), arguments, myself.get_cell()).await?;
+        figures.live.fetch_add(1, Ordering::Relaxed);
+        figures.activations.fetch_add(1, Ordering::Relaxed);
+        if self.crashes.contains_key(&id) {
+            figures.restarts.fetch_add(1, Ordering::Relaxed);
+        }
+        self.ids.insert(actor.get_id(), Arc::clone(&id));
+        self.queue.push_back((Arc::clone(&id), figures.seconds()));
+        let live = Live { actor, vitals };
+        // A fresh entity has room, and its mailbox is open; a refusal has told the caller already.
+        drop(live.offer(command, self.context.limits.in_flight_per_entity));
+        self.context.directory.insert(id, live);
+        Ok(())
+    }
+
+    /// Passivates the longest idle entities until one more fits below this shard's part of the cap.
+    fn make_room(&mut self) {
+        let cap = self.context.entities_per_shard();
+        let mut looks = self.queue.len();
+        while self.ids.len() - self.closing.len().min(self.ids.len()) >= cap && looks > 0 {
+            looks -= 1;
+            self.look_at_oldest(|_| true);
+        }
+    }
+
+    fn passivate_idle(&mut self) {
+        let now = self.context.entity.figures.seconds();
+        let idle = u32::try_from(self.context.limits.idle.as_secs()).unwrap_or(u32::MAX);
+        for _ in 0..self.queue.len().min(SWEEP_LIMIT) {
+            if !self.look_at_oldest(|touched| now.saturating_sub(touched) >= idle) {
+                break;
+            }
+        }
+        let keep = CRASH_WINDOW.max(self.context.limits.parked);
+        self.crashes.retain(|_, crashes| crashes.last.elapsed() < keep);
+    }
+
+    /// Takes the oldest entry of the queue. Where its entity has been asked since, it goes to the end; where it has
+    /// not and `condemn` says so, it is passivated. False where it was left where it is.
+    fn look_at_oldest(&mut self, condemn: impl Fn(u32) -> bool) -> bool {
+        let Some((id, seen)) = self.queue.pop_front() else {
+            return false;
+        };
+        let Some(vitals) = self
+            .context
+            .directory
+            .get(&id)
+            .map(|live| Arc::clone(&live.vitals))
+        else {
+            // It is gone already.
+            return true;
+        };
+        let touched = vitals.touched.load(Ordering::Relaxed);
+        if touched > seen || vitals.waiting.load(Ordering::Acquire) > 0 {
+            self.queue.push_back((id, touched));
+            return true;
+        }
+        if condemn(touched) {
+            self.passivate(&id);
+            return true;
+        }
+        self.queue.push_front((id, seen));
+        false
+    }
+
+    fn passivate(&mut self, id: &Arc<str>) {
+        // First out of the directory, then told to stop: whoever still holds its address is answered `Lost` at worst,
+        // and comes again through the shard.
+        if let Some((id, live)) = self.context.directory.remove(id) {
+            self.context
+                .entity
+                .figures
+                .passivations
+                .fetch_add(1, Ordering::Relaxed);
+            self.closing.insert(id, Vec::new());
+            // If it has stopped by itself its end is on its way to us.
+            drop(live.actor.cast(EntityMessage::Passivate));
+        }
+    }
+
+    fn let_go_of_everything(&mut self) {
+        let ids: Vec<Arc<str>> = self.ids.values().cloned().collect();
+        for id in ids {
+            self.passivate(&id);
+        }
+        for commands in self.closing.values_mut() {
+            for command in commands.drain(..) {
+                command.reply_to.send(Outcome::NotOwner(None));
+            }
+        }
+    }
+
+    async fn gone(
+        &mut self,
+        myself: &ActorRef<ShardMessage<A>>,
+        actor: ActorId,
+        failed: bool,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(id) = self.ids.remove(&actor) else {
+            return Ok(());
+        };
+        self.context
+            .directory
+            .remove_if(&id, |_, live| live.actor.get_id() == actor);
+        self.context.entity.figures.live.fetch_sub(1, Ordering::Relaxed);
+        if failed {
+            self.count_crash(&id);
+        }
+        for command in self.closing.remove(&id).unwrap_or_default() {
+            self.deliver(myself, Arc::clone(&id), command).await?;
+        }
+        self.stop_when_empty(myself);
+        Ok(())
+    }
+
+    fn count_crash(&mut self, id: &Arc<str>) {
+        let now = Instant::now();
+        let crashes = self.crashes.entry(Arc::clone(id)).or_insert(Crashes {
+            count: 0,
+            last: now,
+            rests_until: now,
+        });
+        if now.duration_since(crashes.last) > CRASH_WINDOW {
+            crashes.count = 0;
+        }
+        crashes.count += 1;
+        crashes.last = now;
+        let limits = &self.context.limits;
+        crashes.rests_until = now
+            + match crashes.count {
+                1 => Duration::ZERO,
+                count if count > limits.crashes => limits.parked,
+                count => limits.parked.min(FIRST_REST * 2u32.pow((count - 2).min(16))),
+            };
+        if crashes.count > limits.crashes {
+            metrics::counter!("souk_entities_parked_total", "kind" => A::KIND.as_str()).increment(1);
+            tracing::warn!(kind = A::KIND.as_str(), %id, crashes = crashes.count, "an entity is parked");
+        }
+    }
+
+    fn stop_when_empty(&self, myself: &ActorRef<ShardMessage<A>>) {
+        if self.handing_over && self.ids.is_empty() {
+            myself.stop(Some("handed over".to_owned()));
+        }
+    }
+}

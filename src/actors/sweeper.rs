@@ -1,0 +1,179 @@
+//! The sweeper: finds what is due in the shards of this node and sees to it that it goes on.
+//!
+//! Unfinished orders are asked, which activates them, which starts their checkout (invariant 12): so a node that takes
+//! over a shard takes over its orders. Reservations past their time are released only after their order was asked
+//! (invariant 11): a pending order extends its own, so that none is taken away under a payment that is about to succeed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::Regions;
+use super::clock::Clock;
+use super::outcome::{Ask, AskError};
+use super::routing::Routing;
+use crate::domain::order::OrderCommand;
+use crate::domain::stock::{Stock, StockCommand, StockReply};
+use crate::domain::{Aggregate, Order, OrderId};
+use crate::stores::documents::DocumentStore;
+use crate::stores::idempotency::IdempotencyStore;
+
+/// Entities looked after in one round.
+const ROUND_LIMIT: usize = 1_000;
+/// Entities asked at once.
+const CONCURRENCY: usize = 32;
+/// How long one of them has.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the sweeper works with.
+pub struct SweeperContext {
+    /// The way to orders and stock.
+    pub regions: Regions,
+    /// Where due orders are found.
+    pub orders: Arc<dyn DocumentStore>,
+    /// Where due reservations are found.
+    pub inventory: Arc<dyn DocumentStore>,
+    /// Which shards are this node's.
+    pub routing: Arc<Routing>,
+    /// The time.
+    pub clock: Clock,
+    /// How often.
+    pub interval: Duration,
+    /// How long a reservation is extended.
+    pub reservation: Duration,
+    /// Where replies are kept for repeated requests.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// How long they are kept.
+    pub keep_replies: Duration,
+}
+
+/// What the sweeper is told.
+pub enum SweeperMessage {
+    /// Look now: by the clock, or because the node serves other shards than before.
+    Sweep,
+}
+
+impl ractor::Message for SweeperMessage {}
+
+/// The actor.
+pub struct Sweeper;
+
+impl Actor for Sweeper {
+    type Msg = SweeperMessage;
+    type State = Arc<SweeperContext>;
+    type Arguments = Arc<SweeperContext>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        context: Arc<SweeperContext>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        myself.send_interval(context.interval, || SweeperMessage::Sweep);
+        Ok(context)
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        SweeperMessage::Sweep: SweeperMessage,
+        context: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        context.sweep_replies().await;
+        let shards = context.routing.served();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        context.sweep_orders(&shards).await;
+        context.sweep_reservations(&shards).await;
+        Ok(())
+    }
+}
+
+impl SweeperContext {
+    async fn due(&self, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
+        match store.due(shards, (self.clock)(), ROUND_LIMIT).await {
+            Ok(ids) => ids,
+            Err(error) => {
+                tracing::warn!(store = store.name(), %error, "what is due could not be read; the next sweep tries again");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Forgets replies that are too old to be given again.
+    async fn sweep_replies(&self) {
+        let before = (self.clock)().minus(self.keep_replies);
+        if let Err(error) = self.idempotency.sweep(before, ROUND_LIMIT).await {
+            tracing::warn!(%error, "old replies could not be removed; the next sweep tries again");
+        }
+    }
+
+    fn ask<A: Aggregate>(command: A::Command) -> Ask<A> {
+        Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep"))
+    }
+
+    async fn sweep_orders(&self, shards: &[u16]) {
+        let due = self.due(&self.orders, shards).await;
+        stream::iter(due)
+            .for_each_concurrent(CONCURRENCY, |id| async move {
+                // Asking is enough: what is durable is looked at when the entity is activated. One that is live drives
+                // its checkout already.
+                if let Err(error) = self
+                    .regions
+                    .orders
+                    .ask(&id, Self::ask::<Order>(OrderCommand::Get))
+                    .await
+                {
+                    tracing::debug!(order = id, %error, "a due order did not answer");
+                }
+            })
+            .await;
+    }
+
+    async fn sweep_reservations(&self, shards: &[u16]) {
+        let due = self.due(&self.inventory, shards).await;
+        stream::iter(due)
+            .for_each_concurrent(CONCURRENCY, |sku| async move {
+                if let Err(error) = self.sweep_sku(&sku).await {
+                    tracing::debug!(sku, %error, "overdue reservations stay for the next sweep");
+                }
+            })
+            .await;
+    }
+
+    async fn sweep_sku(&self, sku: &str) -> Result<(), AskError> {
+        let answer = self
+            .regions
+            .skus
+            .ask(sku, Self::ask::<Stock>(StockCommand::Overdue))
+            .await?;
+        let StockReply::Overdue(orders) = answer.reply else {
+            return Ok(());
+        };
+        for order in orders {
+            let command = self.judge(&order).await?;
+            metrics::counter!("souk_reservations_swept_total").increment(1);
+            self.regions.skus.ask(sku, Self::ask::<Stock>(command)).await?;
+        }
+        Ok(())
+    }
+
+    /// An order that is under way keeps what it holds; an ended or unknown one lets it go.
+    async fn judge(&self, order: &OrderId) -> Result<StockCommand, AskError> {
+        let answer = self
+            .regions
+            .orders
+            .ask(order.as_str(), Self::ask::<Order>(OrderCommand::Get))
+            .await?;
+        let order = order.clone();
+        Ok(match answer.view {
+            Some(view) if !view.finished => StockCommand::Extend {
+                order,
+                expires_at: (self.clock)().plus(self.reservation),
+            },
+            _ => StockCommand::Release { order },
+        })
+    }
+}

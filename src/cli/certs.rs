@@ -1,0 +1,65 @@
+//! `souk certs`: a development CA and the nodes' certificates.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Failure, Outcome, output};
+use crate::cluster::certificates::generate;
+use crate::config::Config;
+
+/// What `souk certs` is told.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder that receives them; an existing CA in it is used again.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The nodes that get one.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "n1,n2,n3",
+        conflicts_with = "config"
+    )]
+    nodes: Vec<String>,
+    /// Take the nodes of this configuration.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn command(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let names: Vec<String> = match &arguments.config {
+        Some(file) => Config::load(file)?
+            .nodes
+            .into_iter()
+            .map(|node| node.name)
+            .collect(),
+        None => arguments.nodes.clone(),
+    };
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let written = make(&arguments.out, &names)?;
+    for path in &written {
+        output::line(&path.display().to_string())?;
+    }
+    if written.is_empty() {
+        eprintln!(
+            "nothing to make: {} holds good certificates for {}",
+            arguments.out.display(),
+            names.join(", ")
+        );
+    } else {
+        eprintln!("each node needs ca.pem and its own two files; keep ca.key off the nodes");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Makes what is missing or about to expire; gives the files that were written.
+pub(super) fn make(folder: &Path, names: &[&str]) -> Result<Vec<PathBuf>, Failure> {
+    generate(folder, names, jiff::Timestamp::now()).map_err(|error| {
+        Failure::failed(
+            format!("certificates can't be made in {}", folder.display()),
+            error,
+        )
+    })
+}

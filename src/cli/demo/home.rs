@@ -1,0 +1,356 @@
+//! The folder of a demo:
+//!
+//! ```text
+//! cluster.toml  the configuration, with its secrets
+//! certs/        the CA and the nodes' certificates
+//! stores/       the embedded stores
+//! logs/         one file a node
+//! seeded        exists when the catalogue stands
+//! demo.lock     held by the demo that runs
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
+
+use super::ports;
+use crate::cli::Failure;
+use crate::cluster::view::Role;
+use crate::config::{
+    Cluster, ClusterKey, Config, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Transport,
+};
+
+/// By how much an operator's port lies above that of the shop.
+const OPERATOR_OFFSET: u16 = 1_000;
+
+/// Random bytes of an operator token; twice as many hexadecimal digits.
+const TOKEN_BYTES: usize = 24;
+
+/// Lines of a node's log that are shown when it does not start.
+const TAIL_LINES: usize = 20;
+
+/// Most bytes of a log that are read for them.
+const TAIL_BYTES: u64 = 16 * 1024;
+
+/// Only this user.
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// Only this user.
+const PRIVATE_FILE: u32 = 0o600;
+
+/// See the module's documentation.
+pub(super) struct Home {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+    keep: bool,
+    /// Held open: the lock ends with it.
+    _lock: File,
+}
+
+impl Home {
+    /// Opens `given`, or makes a temporary folder.
+    pub(super) fn open(given: Option<&Path>, keep: bool) -> Result<Self, Failure> {
+        let temporary = match given {
+            Some(_) => None,
+            None => Some(
+                tempfile::Builder::new()
+                    .prefix("souk-demo-")
+                    .disable_cleanup(keep)
+                    .permissions(Permissions::from_mode(PRIVATE_FOLDER))
+                    .tempdir()
+                    .map_err(|error| Failure::failed("no temporary folder can be made", error))?,
+            ),
+        };
+        let path = given.map_or_else(
+            || {
+                temporary
+                    .as_ref()
+                    .map(|folder| folder.path().to_owned())
+                    .unwrap_or_default()
+            },
+            Path::to_owned,
+        );
+        let failed = |error: io::Error| Failure::failed(format!("{} can't be used", path.display()), error);
+        private_folder(&path).map_err(failed)?;
+        let path = path.canonicalize().map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(PRIVATE_FILE)
+            .open(path.join("demo.lock"))
+            .map_err(failed)?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| Failure::plain(format!("another demo runs in {}", path.display())))?;
+        let home = Self {
+            path,
+            temporary,
+            keep,
+            _lock: lock,
+        };
+        for folder in [home.stores(), home.logs()] {
+            private_folder(&folder)
+                .map_err(|error| Failure::failed(format!("{} can't be made", folder.display()), error))?;
+        }
+        Ok(home)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn config_file(&self) -> PathBuf {
+        self.path.join("cluster.toml")
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
+    fn stores(&self) -> PathBuf {
+        self.path.join("stores")
+    }
+
+    fn seeded_mark(&self) -> PathBuf {
+        self.path.join("seeded")
+    }
+
+    /// Whether the catalogue stands.
+    pub(super) fn is_seeded(&self) -> bool {
+        self.seeded_mark().exists()
+    }
+
+    /// Remembers that the catalogue stands.
+    pub(super) fn set_seeded(&self) -> Result<(), Failure> {
+        File::create(self.seeded_mark())
+            .map(drop)
+            .map_err(|error| Failure::failed("the folder of the demo can't be written", error))
+    }
+
+    /// The file that a process logs to; what earlier runs wrote stays.
+    pub(super) fn log_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(PRIVATE_FILE)
+            .open(self.log_path(name))
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.logs().join(format!("{name}.log"))
+    }
+
+    /// The end of a node's log, for when it does not start.
+    pub(super) fn log_tail(&self, name: &str) -> String {
+        tail(&self.log_path(name)).unwrap_or_else(|error| format!("(its log can't be read: {error})"))
+    }
+
+    /// The configuration of an earlier demo in this folder (and whether there was one), or a new one: its secrets, names
+    /// and addresses last as long as the folder, so that a restart goes on where the last one stopped.
+    pub(super) fn configuration(&self, nodes: u16, port: u16) -> Result<(Config, bool), Failure> {
+        let file = self.config_file();
+        let found = file.exists();
+        if !found {
+            let text = self.new_configuration(nodes, port)?.to_toml()?;
+            write_whole(&file, &text)
+                .map_err(|error| Failure::failed(format!("{} can't be written", file.display()), error))?;
+        }
+        Ok((Config::load(&file)?, found))
+    }
+
+    fn new_configuration(&self, count: u16, port: u16) -> Result<Config, Failure> {
+        if port != 0 && u32::from(port) + u32::from(OPERATOR_OFFSET) + u32::from(count) > u32::from(u16::MAX)
+        {
+            return Err(Failure::Usage(format!(
+                "--port {port} leaves no room for {count} nodes"
+            )));
+        }
+        // Ports of a fixed place are nobody else's to be given.
+        let fixed = if port == 0 { 0..0 } else { port..port + count };
+        let fixed: Vec<u16> = fixed
+            .clone()
+            .chain(fixed.map(|port| port + OPERATOR_OFFSET))
+            .collect();
+        let mut free = ports::Free::avoiding(fixed);
+        let nodes = (0..count)
+            .map(|index| {
+                let (shop, operator) = if port == 0 {
+                    (free.next()?, free.next()?)
+                } else {
+                    (port + index, port + OPERATOR_OFFSET + index)
+                };
+                Ok(Node {
+                    name: format!("n{}", index + 1),
+                    shop: local(shop),
+                    operator: local(operator),
+                    cluster: local(free.next()?),
+                    gossip: local(free.next()?),
+                    roles: vec![Role::Front, Role::Entities],
+                })
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Config {
+            file: self.config_file(),
+            cluster: Cluster {
+                name: "demo".into(),
+                key: ClusterKey::random(),
+                key_file: None,
+                certificates: self.path.join("certs"),
+                data: self.stores(),
+            },
+            operator: Operator {
+                token: Secret::new(token()),
+                token_file: None,
+            },
+            nodes,
+            stores: StoreUrls::default(),
+            limits: Limits::default(),
+            membership: Membership::default(),
+            transport: Transport::default(),
+            log: Log::default(),
+        })
+    }
+
+    /// Removes the folder where it is temporary, and not to be kept.
+    pub(super) fn close(self) -> Result<(), Failure> {
+        match self.temporary {
+            None => Ok(()),
+            Some(_) if self.keep => {
+                eprintln!("kept: {}", self.path.display());
+                Ok(())
+            }
+            Some(folder) => folder
+                .close()
+                .map_err(|error| Failure::failed(format!("{} can't be removed", self.path.display()), error)),
+        }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+fn token() -> String {
+    let bytes: [u8; TOKEN_BYTES] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_FOLDER)
+        .create(path)
+}
+
+/// Writes a file that exists whole or not at all.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(PRIVATE_FILE)
+        .open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(draft, path)
+}
+
+fn tail(path: &Path) -> io::Result<String> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_keeps_its_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo");
+        let first = {
+            let home = Home::open(Some(&path), false).unwrap();
+            let (config, found) = home.configuration(3, 0).unwrap();
+            assert!(!found && !home.is_seeded());
+            home.set_seeded().unwrap();
+            home.close().unwrap();
+            config
+        };
+        let home = Home::open(Some(&path), false).unwrap();
+        let (second, found) = home.configuration(5, 8080).unwrap();
+        assert!(found && home.is_seeded());
+        assert_eq!(first, second);
+        assert_eq!(second.nodes.len(), 3);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.config_file()), 0o600);
+        assert_eq!(mode(home.path()), 0o700);
+        assert_eq!(second.warnings(), []);
+    }
+
+    #[test]
+    fn two_demos_do_not_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Home::open(Some(folder.path()), false).unwrap();
+        assert!(Home::open(Some(folder.path()), false).is_err());
+        drop(first);
+        assert!(Home::open(Some(folder.path()), false).is_ok());
+    }
+
+    #[test]
+    fn ports_are_where_they_were_asked_for() {
+        let home = Home::open(None, false).unwrap();
+        let (config, _) = home.configuration(3, 18_080).unwrap();
+        let shops: Vec<u16> = config.nodes.iter().map(|node| node.shop.port()).collect();
+        let operators: Vec<u16> = config.nodes.iter().map(|node| node.operator.port()).collect();
+        assert_eq!(shops, [18_080, 18_081, 18_082]);
+        assert_eq!(operators, [19_080, 19_081, 19_082]);
+        assert!(matches!(
+            home.new_configuration(3, 64_600),
+            Err(Failure::Usage(_))
+        ));
+    }
+
+    #[test]
+    fn a_temporary_folder_is_removed_unless_kept() {
+        let home = Home::open(None, false).unwrap();
+        let path = home.path().to_owned();
+        assert_eq!(
+            path.metadata().unwrap().permissions().mode() & 0o777,
+            PRIVATE_FOLDER
+        );
+        home.close().unwrap();
+        assert!(!path.exists());
+
+        let home = Home::open(None, true).unwrap();
+        let path = home.path().to_owned();
+        home.close().unwrap();
+        assert!(path.exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_its_last_lines() {
+        let home = Home::open(None, false).unwrap();
+        let mut log = home.log_file("n1").unwrap();
+        for number in 0..5_000 {
+            writeln!(log, "line {number}").unwrap();
+        }
+        let tail = home.log_tail("n1");
+        assert_eq!(tail.lines().count(), TAIL_LINES);
+        assert!(tail.ends_with("line 4999"));
+        assert!(home.log_tail("n9").contains("can't be read"));
+    }
+}

@@ -1,0 +1,287 @@
+//! `souk demo`: a cluster of node processes on this machine, until Ctrl-C.
+
+mod home;
+mod nodes;
+mod ports;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use reqwest::Client;
+use serde::Serialize;
+use tokio::time::{sleep, timeout};
+
+use super::process::{self, Termination};
+use super::{Failure, Outcome, logging, output, seed};
+use crate::config::Config;
+use home::Home;
+use nodes::{NodeProcesses, StoreProcess};
+
+/// Longest time until every node is ready and the catalogue stands. A large catalogue takes longer; see [`SEEDING_LIMIT`].
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Longest time for the catalogue, from the start.
+const SEEDING_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// How often a node is asked whether it is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Longest time for one answer to that.
+const READY_REPLY_LIMIT: Duration = Duration::from_secs(1);
+
+/// Most nodes of a demo.
+const NODE_LIMIT: i64 = 64;
+
+/// What `souk demo` is told.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// How many nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=NODE_LIMIT))]
+    nodes: u16,
+    /// How many products the catalogue gets.
+    #[arg(long, default_value_t = seed::PRODUCTS)]
+    products: u64,
+    /// The first node's shop port; the others follow, operators' ports lie 1000 above. 0 takes whatever is free.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// Where everything is kept, and found again by the next demo; without it, a temporary folder.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Do not remove the temporary folder.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// The one line on stdout.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    ready: bool,
+    shop: Vec<String>,
+    operator: Vec<String>,
+    data: String,
+    config: String,
+    pids: Vec<u32>,
+    admin: Option<Account<'a>>,
+    shopper: Option<Account<'a>>,
+    operator_token: &'a str,
+}
+
+/// An account that was made for the demo.
+#[derive(Debug, Serialize)]
+struct Account<'a> {
+    email: &'a str,
+    password: &'a str,
+}
+
+pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
+    logging::start_quiet()?;
+    // From here on a signal is a request to stop, and what was started is stopped in order.
+    let mut termination = process::termination()?;
+    let started_at = Instant::now();
+    let home = Home::open(arguments.data.as_deref(), arguments.keep)?;
+    let (config, found) = home.configuration(arguments.nodes, arguments.port)?;
+    if found {
+        eprintln!(
+            "going on with {}: nodes and ports are as it says",
+            home.config_file().display()
+        );
+    }
+    ports::check(&config)?;
+    let names: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+    super::certs::make(&config.cluster.certificates, &names)?;
+
+    let mut store = StoreProcess::start(&config, &home)?;
+    let mut nodes = NodeProcesses::start(&config, &home)?;
+    let result = run(
+        &arguments,
+        &config,
+        &home,
+        &mut nodes,
+        &mut termination,
+        started_at,
+    )
+    .await;
+    // Whatever happened, nothing that was started is left running.
+    eprintln!("stopping");
+    nodes.stop(&config, &mut termination).await;
+    store.stop().await;
+    home.close()?;
+    result.map(|()| Outcome::Done)
+}
+
+/// From the start of the processes to the request to stop.
+async fn run(
+    arguments: &Arguments,
+    config: &Config,
+    home: &Home,
+    nodes: &mut NodeProcesses,
+    termination: &mut Termination,
+    started_at: Instant,
+) -> Result<(), Failure> {
+    let pids = nodes.pids();
+    tokio::select! {
+        () = termination.requested() => return Ok(()),
+        exit = nodes.next_exit() => {
+            return Err(Failure::plain(format!(
+                "node {} ended before it was ready ({}); the end of its log:\n{}",
+                exit.name,
+                exit.status,
+                home.log_tail(&exit.name)
+            )));
+        }
+        result = async { tokio::try_join!(ready(config, home), seeded(arguments, config, home)) } => {
+            result?;
+        }
+    }
+    let addresses = |of: fn(&crate::config::Node) -> SocketAddr| {
+        config
+            .nodes
+            .iter()
+            .map(|node| format!("http://{}", of(node)))
+            .collect::<Vec<_>>()
+    };
+    let ready = Ready {
+        ready: true,
+        shop: addresses(|node| node.shop),
+        operator: addresses(|node| node.operator),
+        data: home.path().display().to_string(),
+        config: home.config_file().display().to_string(),
+        pids,
+        admin: None,
+        shopper: None,
+        operator_token: config.operator.token.expose(),
+    };
+    let line = serde_json::to_string(&ready)
+        .map_err(|error| Failure::failed("the ready line can't be written as JSON", error))?;
+    output::line(&line)?;
+    eprintln!("{}", banner(&ready, config, started_at.elapsed()));
+    loop {
+        tokio::select! {
+            () = termination.requested() => return Ok(()),
+            exit = nodes.next_exit() => eprintln!(
+                "node {name} ended ({status}); bring it back with: souk node --config {config} --name {name}",
+                name = exit.name,
+                status = exit.status,
+                config = ready.config,
+            ),
+        }
+    }
+}
+
+/// Waits until every node says that it is ready.
+async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
+    let client = Client::builder()
+        .timeout(READY_REPLY_LIMIT)
+        .no_proxy()
+        .build()
+        .map_err(|error| Failure::failed("the HTTP client does not start", error))?;
+    let late = futures::future::join_all(config.nodes.iter().map(|node| {
+        let client = &client;
+        async move {
+            let url = format!("http://{}/readyz", node.shop);
+            let answer = async {
+                while !client
+                    .get(&url)
+                    .send()
+                    .await
+                    .is_ok_and(|reply| reply.status().is_success())
+                {
+                    sleep(READY_INTERVAL).await;
+                }
+            };
+            timeout(START_LIMIT, answer)
+                .await
+                .is_err()
+                .then_some(node.name.as_str())
+        }
+    }))
+    .await;
+    match late.into_iter().flatten().next() {
+        None => Ok(()),
+        Some(name) => Err(Failure::plain(format!(
+            "node {name} is not ready after {} s; the end of its log:\n{}",
+            START_LIMIT.as_secs(),
+            home.log_tail(name)
+        ))),
+    }
+}
+
+/// Fills the catalogue, once for each folder. What an interrupted demo left half done is completed.
+async fn seeded(arguments: &Arguments, config: &Config, home: &Home) -> Result<(), Failure> {
+    if home.is_seeded() {
+        return Ok(());
+    }
+    let progress = seed::progress(arguments.products);
+    let seeding = crate::demo::seed::run(config, arguments.products, seed::SEED, progress.clone());
+    let result = timeout(SEEDING_LIMIT, seeding).await;
+    progress.finish_and_clear();
+    match result {
+        Ok(Ok(_)) => home.set_seeded(),
+        Ok(Err(error)) => Err(Failure::failed("the catalogue can't be seeded", error)),
+        Err(_) => Err(Failure::plain(format!(
+            "the catalogue does not stand after {} s",
+            SEEDING_LIMIT.as_secs()
+        ))),
+    }
+}
+
+fn banner(ready: &Ready<'_>, config: &Config, after: Duration) -> String {
+    let mut lines = vec![format!(
+        "\n  Souk is open: {} nodes after {:.1} s\n",
+        config.nodes.len(),
+        after.as_secs_f64()
+    )];
+    for (index, node) in config.nodes.iter().enumerate() {
+        lines.push(format!(
+            "  {:<4} pid {:<8} shop {:<24} operator {}",
+            node.name, ready.pids[index], ready.shop[index], ready.operator[index]
+        ));
+    }
+    let last = config.nodes.len() - 1;
+    lines.push(format!(
+        "\n  Operator token   {token}\
+         \n  Data and logs    {data}\
+         \n\
+         \n  Look inside      souk inspect nodes --config {config}\
+         \n  Check it         souk audit --config {config}\
+         \n  Kill a node      kill -9 {pid}\
+         \n  Bring it back    souk node --config {config} --name {name}\
+         \n  Stop             Ctrl-C\n",
+        token = ready.operator_token,
+        data = ready.data,
+        config = ready.config,
+        pid = ready.pids[last],
+        name = config.nodes[last].name,
+    ));
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_is_one_line_with_the_fields_of_the_contract() {
+        let line = serde_json::to_string(&Ready {
+            ready: true,
+            shop: vec!["http://127.0.0.1:8080".into()],
+            operator: vec!["http://127.0.0.1:9080".into()],
+            data: "/tmp/souk".into(),
+            config: "/tmp/souk/cluster.toml".into(),
+            pids: vec![7],
+            admin: Some(Account {
+                email: "admin@souk.example",
+                password: "p",
+            }),
+            shopper: None,
+            operator_token: "t",
+        })
+        .unwrap();
+        assert_eq!(
+            line,
+            r#"{"ready":true,"shop":["http://127.0.0.1:8080"],"operator":["http://127.0.0.1:9080"],"data":"/tmp/souk","config":"/tmp/souk/cluster.toml","pids":[7],"admin":{"email":"admin@souk.example","password":"p"},"shopper":null,"operator_token":"t"}"#
+        );
+    }
+}

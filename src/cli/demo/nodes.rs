@@ -1,0 +1,243 @@
+//! The processes of a demo.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use futures::future::select_all;
+use reqwest::Client;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use super::home::Home;
+use crate::cli::Failure;
+use crate::cli::process::{DEMO_CHILD, Termination};
+use crate::config::{Config, Node};
+
+/// What a node gets on top of its own time for draining before it is killed.
+const DRAIN_MARGIN: Duration = Duration::from_secs(3);
+
+/// What the store process gets to finish the commit in flight.
+const STORE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a node that the demo did not start is asked whether it still runs.
+const GONE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Longest time for one answer of such a node.
+const GONE_REPLY_LIMIT: Duration = Duration::from_secs(1);
+
+/// A node that ended.
+pub(super) struct Exit {
+    pub(super) name: String,
+    pub(super) status: ExitStatus,
+}
+
+struct NodeProcess {
+    name: String,
+    pid: u32,
+    /// `None` once it has ended.
+    child: Option<Child>,
+}
+
+/// The nodes that this demo started.
+pub(super) struct NodeProcesses(Vec<NodeProcess>);
+
+impl NodeProcesses {
+    /// Starts all nodes. Must run on the main thread: the system ends the children of a demo that dies with the thread
+    /// that started them.
+    pub(super) fn start(config: &Config, home: &Home) -> Result<Self, Failure> {
+        let binary = own_binary()?;
+        let mut processes = Vec::with_capacity(config.nodes.len());
+        for Node { name, .. } in &config.nodes {
+            let mut command = command(&binary, home, name)?;
+            command
+                .arg("node")
+                .arg("--config")
+                .arg(home.config_file())
+                .arg("--name")
+                .arg(name)
+                .env(DEMO_CHILD, std::process::id().to_string());
+            let child = command
+                .spawn()
+                .map_err(|error| Failure::failed(format!("node {name} can't be started"), error))?;
+            processes.push(NodeProcess {
+                name: name.clone(),
+                // A child that nobody has waited for has its id.
+                pid: child.id().unwrap_or_default(),
+                child: Some(child),
+            });
+        }
+        Ok(Self(processes))
+    }
+
+    /// The process ids, in the order of the configuration.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.0.iter().map(|node| node.pid).collect()
+    }
+
+    /// Waits for the next node to end; for ever where none is left. Cancel safe.
+    pub(super) async fn next_exit(&mut self) -> Exit {
+        let waits: Vec<_> = self
+            .0
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, node)| {
+                let child = node.child.as_mut()?;
+                Some(Box::pin(async move { (index, child.wait().await) }))
+            })
+            .collect();
+        if waits.is_empty() {
+            return std::future::pending().await;
+        }
+        let ((index, status), _, _) = select_all(waits).await;
+        let node = &mut self.0[index];
+        node.child = None;
+        Exit {
+            name: node.name.clone(),
+            // A child that can't be waited for is gone as well.
+            status: status.unwrap_or_default(),
+        }
+    }
+
+    /// Drains every node and waits for it; kills what is left after the time for draining, or at a second request to
+    /// stop. Nodes that were brought back by hand are drained too.
+    pub(super) async fn stop(&mut self, config: &Config, termination: &mut Termination) {
+        let returned: Vec<&Node> = config
+            .nodes
+            .iter()
+            .zip(&self.0)
+            .filter_map(|(node, process)| process.child.is_none().then_some(node))
+            .collect();
+        let limit = config.limits.drain_seconds.duration() + DRAIN_MARGIN;
+        for node in &self.0 {
+            if let Some(child) = &node.child {
+                // A node that was stopped (SIGSTOP) drains once it goes on.
+                send(child, Signal::TERM);
+                send(child, Signal::CONT);
+            }
+        }
+        let gone = async {
+            tokio::join!(
+                async {
+                    for node in &mut self.0 {
+                        if let Some(child) = &mut node.child {
+                            // Nothing to do about a child that can't be waited for.
+                            let _ = child.wait().await;
+                        }
+                    }
+                },
+                futures::future::join_all(returned.iter().map(|node| drain_remotely(config, node))),
+            )
+        };
+        tokio::select! {
+            _ = gone => {}
+            () = sleep(limit) => eprintln!("not every node has drained within {} s", limit.as_secs()),
+            () = termination.requested() => eprintln!("not waiting any longer"),
+        }
+        for node in &mut self.0 {
+            if let Some(child) = &mut node.child {
+                // Kills and waits; an error means that it has ended already.
+                let _ = child.kill().await;
+            }
+        }
+        for node in returned {
+            if answers(&client(), node).await {
+                eprintln!("node {} was not started by this demo and still runs", node.name);
+            }
+        }
+    }
+}
+
+/// Asks a node that somebody else started in this cluster to drain, and waits until it is gone.
+async fn drain_remotely(config: &Config, node: &Node) {
+    let client = client();
+    if !answers(&client, node).await {
+        return;
+    }
+    let url = format!("http://{}/v1/nodes/{}/drain", node.operator, node.name);
+    let asked = client
+        .post(url)
+        .bearer_auth(config.operator.token.expose())
+        .send()
+        .await;
+    if asked.is_ok_and(|reply| reply.status().is_success()) {
+        while answers(&client, node).await {
+            sleep(GONE_INTERVAL).await;
+        }
+    }
+}
+
+async fn answers(client: &Client, node: &Node) -> bool {
+    let url = format!("http://{}/livez", node.operator);
+    client.get(url).send().await.is_ok()
+}
+
+fn client() -> Client {
+    // The builder fails only where TLS can't be set up, and there is none here: then the defaults do.
+    Client::builder()
+        .timeout(GONE_REPLY_LIMIT)
+        .no_proxy()
+        .build()
+        .unwrap_or_default()
+}
+
+/// The process that writes the embedded stores.
+pub(super) struct StoreProcess(Child);
+
+impl StoreProcess {
+    /// Starts it, so that no two nodes have to find out who does.
+    pub(super) fn start(config: &Config, home: &Home) -> Result<Self, Failure> {
+        command(&own_binary()?, home, "store")?
+            .arg("store")
+            .arg("--data")
+            .arg(&config.cluster.data)
+            .spawn()
+            .map(Self)
+            .map_err(|error| Failure::failed("the store process can't be started", error))
+    }
+
+    /// Lets it finish what is in flight.
+    pub(super) async fn stop(&mut self) {
+        send(&self.0, Signal::TERM);
+        send(&self.0, Signal::CONT);
+        if timeout(STORE_LIMIT, self.0.wait()).await.is_err() {
+            // Kills and waits; what was acknowledged is on disk.
+            let _ = self.0.kill().await;
+        }
+    }
+}
+
+fn own_binary() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::failed("the path of this program can't be found", error))
+}
+
+/// A command of this binary that logs to a file of its own.
+fn command(binary: &PathBuf, home: &Home, name: &str) -> Result<Command, Failure> {
+    let log = |error| Failure::failed(format!("the log of {name} can't be written"), error);
+    let file = home.log_file(name).map_err(log)?;
+    let mut command = std::process::Command::new(binary);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(file.try_clone().map_err(log)?))
+        .stderr(Stdio::from(file))
+        // Ctrl-C goes to all processes of a terminal's group: the demo alone takes it, and stops the others in order.
+        .process_group(0);
+    let mut command = Command::from(command);
+    // Where the demo itself fails, nothing is left behind.
+    command.kill_on_drop(true);
+    Ok(command)
+}
+
+/// Signals a child that has not been waited for: its process id is still its own.
+fn send(child: &Child, signal: Signal) {
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // The only error left is that it has ended, which is what is wanted.
+        let _ = kill_process(pid, signal);
+    }
+}

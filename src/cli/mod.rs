@@ -1,0 +1,250 @@
+//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr.
+//!
+//! Exit codes: 0 done, 1 the thing asked about is wrong, 2 usage or configuration.
+
+pub mod audit;
+pub mod certs;
+pub mod check;
+pub mod demo;
+pub mod inspect;
+mod logging;
+pub mod node;
+mod output;
+pub mod process;
+pub mod seed;
+pub mod store;
+mod table;
+
+use std::error::Error as StdError;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+
+/// A storefront engine: every cart, order and SKU is a supervised actor, spread over a cluster of nodes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "souk",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a whole cluster on this machine, with a catalogue to look at, until Ctrl-C.
+    Demo(demo::Arguments),
+    /// Run one node in the foreground; SIGTERM drains it.
+    Node(node::Arguments),
+    /// Fill the stores with the demo catalogue; the same seed gives the same catalogue.
+    Seed(seed::Arguments),
+    /// Validate the configuration and reach every store.
+    Check(check::Arguments),
+    /// Check the shop's invariants over its stores, also while it runs.
+    Audit(audit::Arguments),
+    /// Show what a running cluster is doing.
+    Inspect(inspect::Arguments),
+    /// Make a development CA and the nodes' certificates.
+    Certs(certs::Arguments),
+    /// The writer of the embedded stores; whoever needs it starts it.
+    #[command(hide = true)]
+    Store(store::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgument {
+    /// The cluster's configuration.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SOUK_CONFIG",
+        default_value = "cluster.toml"
+    )]
+    config: PathBuf,
+}
+
+impl ConfigArgument {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.config)
+    }
+}
+
+/// How a command ended that could do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Done,
+    /// The thing asked about is wrong, and has been described: exit code 1.
+    Wrong,
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It was asked in a way that can't work: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is at fault: exit code 2.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// Something went wrong: exit code 1.
+    #[error("{what}")]
+    Failed {
+        /// What was being done.
+        what: String,
+        /// Why it failed, where that is not said already.
+        #[source]
+        cause: Option<Box<dyn StdError + Send + Sync>>,
+    },
+}
+
+impl Failure {
+    fn failed(what: impl Into<String>, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Failed {
+            what: what.into(),
+            cause: Some(cause.into()),
+        }
+    }
+
+    fn plain(what: impl Into<String>) -> Self {
+        Self::Failed {
+            what: what.into(),
+            cause: None,
+        }
+    }
+
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Failed { .. } => 1,
+            Self::Usage(_) | Self::Configuration(_) => 2,
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors to clap: they go to stdout with code 0. A closed stdout has no reader to tell.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    // The main thread drives the command itself: children that die with their parent die with the thread that started
+    // them, and this one lives as long as the process.
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("the runtime does not start", error))
+        .and_then(|runtime| runtime.block_on(run(cli.command)));
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Wrong) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("souk: {}", explained(&failure));
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<Outcome, Failure> {
+    match command {
+        Command::Demo(arguments) => demo::command(arguments).await,
+        Command::Node(arguments) => node::command(arguments).await,
+        Command::Seed(arguments) => seed::command(arguments).await,
+        Command::Check(arguments) => check::command(arguments).await,
+        Command::Audit(arguments) => audit::command(arguments).await,
+        Command::Inspect(arguments) => inspect::command(arguments).await,
+        Command::Certs(arguments) => certs::command(&arguments),
+        Command::Store(arguments) => store::command(arguments).await,
+    }
+}
+
+/// An error with all its causes, one a line.
+fn explained(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        text.push_str("\n  because ");
+        text.push_str(one.to_string().trim_end());
+        cause = one.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_contract_parses() {
+        for line in [
+            "souk demo",
+            "souk demo --nodes 5 --products 10 --port 0 --data here --keep",
+            "souk node --config cluster.toml --name n1",
+            "souk seed --config cluster.toml --products 10 --seed 7",
+            "souk check --config cluster.toml",
+            "souk audit --config cluster.toml --json",
+            "souk inspect nodes",
+            "souk inspect shards --json --operator http://127.0.0.1:9080 --token t",
+            "souk inspect --json actors",
+            "souk inspect actor cart crt_1 --json",
+            "souk inspect supervision",
+            "souk inspect outbox",
+            "souk inspect dead-letters",
+            "souk inspect sagas",
+            "souk inspect stores",
+            "souk inspect config --config cluster.toml",
+            "souk certs --out certs",
+            "souk store --data here",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
+        for line in [
+            "souk",
+            "souk open",
+            "souk demo --nodes 0",
+            "souk node",
+            "souk inspect",
+            "souk inspect actor cart",
+            "souk inspect actor shelf 1",
+            "souk certs",
+        ] {
+            assert!(parse(line).is_err(), "{line} was accepted");
+        }
+    }
+
+    #[test]
+    fn failures_say_why_and_have_their_code() {
+        let failure = Failure::failed("the demo does not start", std::io::Error::other("no space"));
+        assert_eq!(explained(&failure), "the demo does not start\n  because no space");
+        assert_eq!(failure.code(), 1);
+        assert_eq!(Failure::Usage("no such node".into()).code(), 2);
+        let missing = Config::load(std::path::Path::new("/nowhere/cluster.toml")).unwrap_err();
+        assert_eq!(Failure::from(missing).code(), 2);
+    }
+}

@@ -1,0 +1,48 @@
+//! `souk node`: one node, in the foreground.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{ConfigArgument, Failure, Outcome, logging, process};
+use crate::config::Config;
+
+/// What `souk node` is told.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Which of the configuration's nodes.
+    #[arg(long)]
+    name: String,
+}
+
+pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
+    let config = Arc::new(arguments.config.load()?);
+    logging::start(&config.log)?;
+    run(config, &arguments.name).await
+}
+
+/// Runs the node `name` until this process is asked to end and the node has drained.
+///
+/// # Errors
+/// [`Failure::Usage`] where the configuration has no such node; [`Failure::Failed`] where the node can't go on.
+pub async fn run(config: Arc<Config>, name: &str) -> Result<Outcome, Failure> {
+    if config.node(name).is_none() {
+        let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
+        return Err(Failure::Usage(format!(
+            "{} has no node {name:?}; it has {}",
+            config.file.display(),
+            known.join(", ")
+        )));
+    }
+    process::die_with_demo()?;
+    let shutdown = process::termination()?.first_gently_then_at_once();
+    for warning in config.warnings() {
+        tracing::warn!(key = warning.key, "{warning}");
+    }
+    crate::actors::node::run(config, name.to_owned(), shutdown)
+        .await
+        .map_err(|error| Failure::failed(format!("node {name} ended"), error))?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,32 @@
+//! `souk store`: the one process that writes the embedded stores of a folder. Hidden: nodes start it themselves.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Outcome, logging};
+use crate::stores::embedded::{client, server};
+
+/// What `souk store` is told.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder of the embedded stores.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
+    logging::start_quiet()?;
+    server::run(&arguments.data, &client::socket_path(&arguments.data))
+        .await
+        .map_err(|error| {
+            Failure::failed(
+                format!(
+                    "the embedded stores in {} can't be served",
+                    arguments.data.display()
+                ),
+                error,
+            )
+        })?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,262 @@
+//! The development CA of `souk certs`, and the certificates that it signs.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::UnixTime;
+
+use super::{
+    CA_CERTIFICATE_FILE, CertificateError, NAME_SUFFIX, certificates, check_node_name, file_error, provider,
+    read, roots, server_name,
+};
+
+const CA_KEY_FILE: &str = "ca.key";
+const SECRET_MODE: u32 = 0o600;
+const PUBLIC_MODE: u32 = 0o644;
+
+/// For how long a node's certificate is good.
+const VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60);
+
+/// For how long the CA is good: several generations of certificates.
+const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// A leaf that expires within this time is made anew.
+const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// By how much another machine's clock may be behind that of the one that made the certificates.
+const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
+
+const CA_NAME: &str = "Souk development CA";
+
+/// Makes `ca.pem`, `ca.key` and for each node `<name>.pem` and `<name>.key` in `directory`. What is there already and still
+/// good stays as it is; keys are readable by their owner only. Gives the paths of the files that were written.
+///
+/// # Errors
+/// [`CertificateError`]; what was written before the error stays.
+pub fn generate(
+    directory: &Path,
+    nodes: &[&str],
+    now: jiff::Timestamp,
+) -> Result<Vec<PathBuf>, CertificateError> {
+    for node in nodes {
+        check_node_name(node)?;
+    }
+    fs::create_dir_all(directory).map_err(|source| file_error("create", directory, source))?;
+    let mut written = Vec::new();
+    let ca_path = directory.join(CA_CERTIFICATE_FILE);
+    let ca_key_path = directory.join(CA_KEY_FILE);
+    let ca_parameters = ca_parameters(now)?;
+    let ca_key = if ca_path.exists() {
+        KeyPair::from_pem(&read(&ca_key_path)?)?
+    } else {
+        let key = KeyPair::generate()?;
+        let certificate = ca_parameters.self_signed(&key)?;
+        // The key goes first: a certificate without its key would be taken for a complete CA the next time.
+        write(&ca_key_path, &key.serialize_pem(), SECRET_MODE)?;
+        write(&ca_path, &certificate.pem(), PUBLIC_MODE)?;
+        written.extend([ca_key_path, ca_path.clone()]);
+        key
+    };
+    let issuer = Issuer::new(ca_parameters, ca_key);
+    let verifier = leaf_verifier(&ca_path)?;
+    for node in nodes {
+        let certificate_path = directory.join(format!("{node}.pem"));
+        let key_path = directory.join(format!("{node}.key"));
+        if leaf_is_good(&verifier, &certificate_path, &key_path, node, now)? {
+            continue;
+        }
+        let key = KeyPair::generate()?;
+        let certificate = leaf_parameters(node, now)?.signed_by(&key, &issuer)?;
+        verifier
+            .verify_server_cert(
+                certificate.der(),
+                &[],
+                &server_name(node)?,
+                &[],
+                unix_time(now, Duration::ZERO),
+            )
+            .map_err(|source| CertificateError::ForeignCa {
+                path: ca_path.clone(),
+                source,
+            })?;
+        write(&key_path, &key.serialize_pem(), SECRET_MODE)?;
+        write(&certificate_path, &certificate.pem(), PUBLIC_MODE)?;
+        written.extend([key_path, certificate_path]);
+    }
+    Ok(written)
+}
+
+fn ca_parameters(now: jiff::Timestamp) -> Result<CertificateParams, CertificateError> {
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, CA_NAME);
+    parameters.distinguished_name = name;
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_validity(&mut parameters, now, CA_VALIDITY);
+    Ok(parameters)
+}
+
+fn leaf_parameters(node: &str, now: jiff::Timestamp) -> Result<CertificateParams, CertificateError> {
+    let names = vec![format!("{node}.{NAME_SUFFIX}"), "localhost".to_owned()];
+    let mut parameters = CertificateParams::new(names)?;
+    parameters
+        .subject_alt_names
+        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, node);
+    parameters.distinguished_name = name;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    parameters.use_authority_key_identifier_extension = true;
+    set_validity(&mut parameters, now, VALIDITY);
+    Ok(parameters)
+}
+
+fn set_validity(parameters: &mut CertificateParams, now: jiff::Timestamp, validity: Duration) {
+    let (year, month, day) = calendar_day(now.saturating_sub(CLOCK_SKEW).unwrap_or(now));
+    parameters.not_before = rcgen::date_time_ymd(year, month, day);
+    let (year, month, day) = calendar_day(now.saturating_add(validity).unwrap_or(now));
+    parameters.not_after = rcgen::date_time_ymd(year, month, day);
+}
+
+/// Year, month and day in UTC.
+fn calendar_day(at: jiff::Timestamp) -> (i32, u8, u8) {
+    let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+    // Months and days of a date count from 1.
+    (
+        i32::from(date.year()),
+        date.month().unsigned_abs(),
+        date.day().unsigned_abs(),
+    )
+}
+
+fn unix_time(now: jiff::Timestamp, plus: Duration) -> UnixTime {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    UnixTime::since_unix_epoch(Duration::from_secs(seconds) + plus)
+}
+
+fn leaf_verifier(ca: &Path) -> Result<Arc<WebPkiServerVerifier>, CertificateError> {
+    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider()).build()?)
+}
+
+/// Whether a leaf is there, has its key, and is still good for a while.
+fn leaf_is_good(
+    verifier: &WebPkiServerVerifier,
+    certificate_path: &Path,
+    key_path: &Path,
+    node: &str,
+    now: jiff::Timestamp,
+) -> Result<bool, CertificateError> {
+    if !certificate_path.exists() || !key_path.exists() {
+        return Ok(false);
+    }
+    let chain = certificates(certificate_path)?;
+    let Some((leaf, intermediates)) = chain.split_first() else {
+        return Ok(false);
+    };
+    Ok(verifier
+        .verify_server_cert(
+            leaf,
+            intermediates,
+            &server_name(node)?,
+            &[],
+            unix_time(now, RENEWAL),
+        )
+        .is_ok())
+}
+
+/// Writes beside the file and renames, so that nobody reads half of it, and the mode holds from the first byte.
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // One that a killed run left may have another mode.
+    if let Err(source) = fs::remove_file(&beside)
+        && source.kind() != io::ErrorKind::NotFound
+    {
+        return Err(file_error("replace", &beside, source));
+    }
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path))
+        .map_err(|source| file_error("write", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::load_directory;
+    use super::*;
+
+    fn now() -> jiff::Timestamp {
+        // The handshake verifies with the machine's clock, so what it verifies has to be made by the same.
+        jiff::Timestamp::now()
+    }
+
+    #[test]
+    fn a_folder_is_made_once_and_then_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let written = generate(folder.path(), &["n1", "n2"], now()).unwrap();
+        assert_eq!(written.len(), 6);
+        let before = fs::read(folder.path().join("n1.pem")).unwrap();
+        assert!(generate(folder.path(), &["n1", "n2"], now()).unwrap().is_empty());
+        // A third node joins: the CA stays, and so do the others.
+        assert_eq!(
+            generate(folder.path(), &["n1", "n2", "n3"], now()).unwrap().len(),
+            2
+        );
+        assert_eq!(fs::read(folder.path().join("n1.pem")).unwrap(), before);
+        for secret in ["ca.key", "n1.key", "n3.key"] {
+            let mode = fs::metadata(folder.path().join(secret))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, SECRET_MODE, "{secret}");
+        }
+        for node in ["n1", "n2", "n3"] {
+            load_directory(folder.path(), node).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_renewed_before_it_expires() {
+        let folder = tempfile::tempdir().unwrap();
+        generate(folder.path(), &["n1"], now()).unwrap();
+        let nearly_over = now().saturating_add(VALIDITY - RENEWAL / 2).unwrap();
+        assert_eq!(generate(folder.path(), &["n1"], nearly_over).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn another_ca_in_the_folder_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        generate(folder.path(), &[], now()).unwrap();
+        generate(other.path(), &[], now()).unwrap();
+        fs::copy(other.path().join("ca.key"), folder.path().join("ca.key")).unwrap();
+        assert!(matches!(
+            generate(folder.path(), &["n1"], now()),
+            Err(CertificateError::ForeignCa { .. })
+        ));
+        assert!(!folder.path().join("n1.pem").exists());
+    }
+}

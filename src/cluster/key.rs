@@ -1,0 +1,96 @@
+//! The secret that all nodes of a cluster share, and what is derived from it. The secret itself is never used as a key.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// Shortest secret, in bytes, that is accepted: 128 bits.
+pub const SECRET_MINIMUM: usize = 16;
+
+/// The secret is too short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cluster key has {0} bytes; at least {SECRET_MINIMUM} are needed")]
+pub struct SecretTooShort(usize);
+
+/// The cluster's shared secret. It shows itself neither in debug output nor in errors.
+#[derive(Clone)]
+pub struct ClusterKey(Vec<u8>);
+
+impl ClusterKey {
+    /// Takes the secret as the configuration has it.
+    ///
+    /// # Errors
+    /// [`SecretTooShort`] below [`SECRET_MINIMUM`] bytes.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Result<Self, SecretTooShort> {
+        let secret = secret.into();
+        if secret.len() < SECRET_MINIMUM {
+            return Err(SecretTooShort(secret.len()));
+        }
+        Ok(Self(secret))
+    }
+
+    /// 32 bytes for one purpose: HKDF with SHA-256 (RFC 5869), no salt, the label as its info, one block of output.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        let extracted = authenticate(&[0; 32], &[&self.0]);
+        authenticate(&extracted, &[label.as_bytes(), &[1]])
+    }
+
+    /// The cookie of ractor's own challenge, which stands behind the mutual TLS and not in its place.
+    pub fn cookie(&self) -> String {
+        self.derive("souk ractor cookie 1")
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+/// HMAC-SHA256 over the parts, one after another.
+fn authenticate(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    // HMAC takes a key of any length, so this cannot fail; the type allows for other algorithms that can.
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ClusterKey(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivation_is_hkdf_sha256() {
+        // RFC 5869, test case 3: 22 times 0x0b, no salt, no info; the first 32 bytes of the output.
+        let key = ClusterKey::new(vec![0x0b; 22]).unwrap();
+        let hexadecimal: String = key.derive("").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hexadecimal,
+            "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+        );
+    }
+
+    #[test]
+    fn labels_and_secrets_give_different_keys_and_none_is_shown() {
+        let one = ClusterKey::new("sixteen bytes ok").unwrap();
+        let other = ClusterKey::new("sixteen bytes no").unwrap();
+        assert_ne!(one.derive("a"), one.derive("b"));
+        assert_ne!(one.derive("a"), other.derive("a"));
+        assert_eq!(one.cookie(), one.clone().cookie());
+        assert_eq!(format!("{one:?}"), "ClusterKey(redacted)");
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert_eq!(
+            ClusterKey::new("fifteen bytes !").unwrap_err(),
+            SecretTooShort(15)
+        );
+    }
+}

@@ -1,0 +1,294 @@
+//! Peers: the actor that keeps a link to every node that the view wants one to, and no other.
+
+mod link;
+mod sessions;
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::counter;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor_cluster::RactorMessage;
+use tokio::net::TcpListener;
+
+use super::certificates::NodeTls;
+use super::key::ClusterKey;
+use super::lanes::{Gateway, LANES, Links};
+use super::transport::{Admission, Listener, ListenerArguments, NodeIdentity, Secured, TransportSettings};
+use link::{Link, LinkContext, LinkMessage};
+use sessions::Sessions;
+
+/// The pause before a child that failed is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// A node to which a link is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Which life of which node.
+    pub identity: NodeIdentity,
+    /// Where it takes links.
+    pub address: SocketAddr,
+}
+
+/// What becomes of links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// Items can be sent to this node.
+    Up {
+        /// Which life of which node.
+        peer: NodeIdentity,
+    },
+    /// They cannot (any more). Said at once when a link ends; and once more, with `refused`, when the peer's system says that
+    /// nobody listens there: the process is gone, not just the network.
+    Down {
+        /// Which life of which node.
+        peer: NodeIdentity,
+        /// Whether the process is known to be gone.
+        refused: bool,
+    },
+}
+
+/// Who wants to know. Called on the link's actor: it must not block.
+pub type LinkEvents = Arc<dyn Fn(LinkEvent) + Send + Sync>;
+
+/// What [`Peers`] is told.
+#[derive(Debug, RactorMessage)]
+pub enum PeersMessage {
+    /// From now on links are wanted to exactly these. A node that is here with another incarnation or address than before
+    /// loses its link and gets another; this node itself is left out.
+    Wanted(Vec<Peer>),
+    /// A node has dialled and was let in.
+    Incoming(Box<Secured>),
+    /// Time to start a child again.
+    Restart(Child),
+}
+
+/// The children of [`Peers`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// ractor's server, which owns the sessions.
+    Server,
+    /// The listener.
+    Listener,
+    /// The gateway of a lane.
+    Gateway(usize),
+    /// The link to the node of this name.
+    Link(String),
+}
+
+/// What [`Peers`] needs.
+pub struct PeersArguments {
+    /// Who this node is.
+    pub identity: NodeIdentity,
+    /// Where it takes links; bound before, so that a taken port is an error at the start.
+    pub listener: TcpListener,
+    /// Its certificates.
+    pub tls: NodeTls,
+    /// The cluster's secret.
+    pub key: ClusterKey,
+    /// The limits.
+    pub settings: TransportSettings,
+    /// The links to fill.
+    pub links: Links,
+    /// Who wants to know what becomes of them.
+    pub events: LinkEvents,
+}
+
+/// The actor.
+pub struct Peers;
+
+/// The actor's state.
+pub struct PeersState {
+    key: ClusterKey,
+    context: Arc<LinkContext>,
+    listener: ListenerArguments,
+    wanted: HashMap<String, Peer>,
+    links: HashMap<String, ActorRef<LinkMessage>>,
+    children: HashMap<ActorId, Child>,
+}
+
+impl PeersState {
+    async fn start(&mut self, child: Child, supervisor: ActorCell) -> Result<(), SpawnErr> {
+        let id = match &child {
+            Child::Server => {
+                self.context
+                    .sessions
+                    .start_server(self.context.admission.own(), &self.key, supervisor)
+                    .await?
+            }
+            Child::Listener => Actor::spawn_linked(None, Listener, self.listener.clone(), supervisor)
+                .await?
+                .0
+                .get_id(),
+            // Without a name: the exit of a named remote actor would take a local one of the same name out of ractor's
+            // registry.
+            Child::Gateway(lane) => {
+                let arguments = (*lane, self.context.links.clone());
+                Actor::spawn_linked(None, Gateway, arguments, supervisor)
+                    .await?
+                    .0
+                    .get_id()
+            }
+            Child::Link(name) => {
+                let Some(peer) = self.wanted.get(name).cloned() else {
+                    return Ok(());
+                };
+                let arguments = (Arc::clone(&self.context), peer);
+                let link = Actor::spawn_linked(None, Link, arguments, supervisor).await?.0;
+                let id = link.get_id();
+                self.links.insert(name.clone(), link);
+                id
+            }
+        };
+        self.children.insert(id, child);
+        Ok(())
+    }
+
+    async fn want(&mut self, peers: Vec<Peer>, myself: &ActorRef<PeersMessage>) {
+        let own = self.context.admission.own().name.clone();
+        let wanted: HashMap<String, Peer> = peers
+            .into_iter()
+            .filter(|peer| peer.identity.name != own)
+            .map(|peer| (peer.identity.name.clone(), peer))
+            .collect();
+        // First who is let in, then the links: a peer that is no longer wanted must not come back at once.
+        self.context
+            .admission
+            .replace(wanted.values().map(|peer| peer.identity.clone()));
+        let changed = |name: &String| self.wanted.get(name) != wanted.get(name);
+        let names: HashSet<String> = self.wanted.keys().chain(wanted.keys()).cloned().collect();
+        let names: Vec<String> = names.into_iter().filter(changed).collect();
+        self.wanted = wanted;
+        for name in names {
+            if let Some(link) = self.links.remove(&name) {
+                self.children.remove(&link.get_id());
+                link.stop(Some("no longer wanted".to_owned()));
+            }
+            self.start_or_retry(Child::Link(name), myself).await;
+        }
+    }
+
+    async fn start_or_retry(&mut self, child: Child, myself: &ActorRef<PeersMessage>) {
+        if let Err(error) = self.start(child.clone(), myself.get_cell()).await {
+            tracing::warn!(%error, ?child, "a part of the cluster's links did not start; it is tried again");
+            myself.send_after(RESTART_PAUSE, move || PeersMessage::Restart(child));
+        }
+    }
+
+    /// A child has ended that was not told to.
+    fn lost(&mut self, id: ActorId, why: &str, myself: &ActorRef<PeersMessage>) {
+        let Some(child) = self.children.remove(&id) else {
+            return;
+        };
+        counter!("souk_links_restarts_total").increment(1);
+        tracing::warn!(
+            ?child,
+            why,
+            "a part of the cluster's links ended; it is started again"
+        );
+        match &child {
+            // Peers have the address of the gateway that is gone, and learn that of its successor with the next session.
+            Child::Server | Child::Gateway(_) => self.context.links.end_all(),
+            Child::Link(name) => {
+                self.links.remove(name);
+            }
+            Child::Listener => {}
+        }
+        myself.send_after(RESTART_PAUSE, move || PeersMessage::Restart(child));
+    }
+}
+
+impl Actor for Peers {
+    type Msg = PeersMessage;
+    type State = PeersState;
+    type Arguments = PeersArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let admission = Arc::new(Admission::new(arguments.identity));
+        let settings = Arc::new(arguments.settings);
+        let arrivals = myself.clone();
+        let mut state = PeersState {
+            key: arguments.key,
+            listener: ListenerArguments {
+                socket: Arc::new(arguments.listener),
+                tls: arguments.tls.server,
+                admission: Arc::clone(&admission),
+                settings: Arc::clone(&settings),
+                // When the actor has stopped, the connection is dropped with the message.
+                arrivals: Arc::new(move |secured| {
+                    let _ = arrivals.cast(PeersMessage::Incoming(Box::new(secured)));
+                }),
+            },
+            context: Arc::new(LinkContext {
+                admission,
+                tls: arguments.tls.client,
+                settings,
+                sessions: Arc::new(Sessions::new()),
+                links: arguments.links,
+                events: arguments.events,
+            }),
+            wanted: HashMap::new(),
+            links: HashMap::new(),
+            children: HashMap::new(),
+        };
+        // The gateways go before the listener: a session announces those that are there.
+        for lane in 0..LANES {
+            state.start(Child::Gateway(lane), myself.get_cell()).await?;
+        }
+        state.start(Child::Server, myself.get_cell()).await?;
+        state.start(Child::Listener, myself.get_cell()).await?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PeersMessage::Wanted(peers) => state.want(peers, &myself).await,
+            PeersMessage::Incoming(secured) => {
+                // It was wanted when it was let in; where that has changed since, it is dropped here.
+                let wanted = state
+                    .wanted
+                    .get(&secured.peer.name)
+                    .is_some_and(|peer| peer.identity == secured.peer);
+                if let Some(link) = state.links.get(&secured.peer.name).filter(|_| wanted) {
+                    let _ = link.cast(LinkMessage::Incoming(secured));
+                }
+            }
+            PeersMessage::Restart(child) => {
+                let running = state.children.values().any(|running| *running == child);
+                if !running {
+                    state.start_or_retry(child, &myself).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(who, _, reason) => {
+                state.lost(who.get_id(), reason.as_deref().unwrap_or("stopped"), &myself);
+            }
+            SupervisionEvent::ActorFailed(who, error) => {
+                state.lost(who.get_id(), &error.to_string(), &myself);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,406 @@
+//! Reading, overriding, refusing, writing.
+
+use std::path::Path;
+
+use super::*;
+
+const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+fn minimal() -> String {
+    format!(
+        r#"
+        [cluster]
+        key = "{KEY}"
+        [operator]
+        token = "{TOKEN}"
+        [[nodes]]
+        name = "n1"
+        shop = "127.0.0.1:8080"
+        operator = "127.0.0.1:9080"
+        cluster = "127.0.0.1:7080"
+        gossip = "127.0.0.1:7180"
+        "#
+    )
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    read_with(text, &[])
+}
+
+fn read_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::parse(
+        text,
+        Path::new("/etc/souk/cluster.toml"),
+        environment
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into())),
+    )
+}
+
+fn problems(result: Result<Config, ConfigError>) -> Vec<Problem> {
+    match result {
+        Err(ConfigError::Invalid { problems, .. }) => problems,
+        other => panic!("expected problems, got {other:?}"),
+    }
+}
+
+fn keys(result: Result<Config, ConfigError>) -> Vec<String> {
+    let problems = problems(result);
+    for problem in &problems {
+        assert!(
+            !problem.what.is_empty() && !problem.remedy.is_empty(),
+            "{problem:?} helps nobody"
+        );
+    }
+    problems.into_iter().map(|problem| problem.key).collect()
+}
+
+#[test]
+fn what_is_not_said_has_its_default_and_paths_start_from_the_file() {
+    let config = read(&minimal()).unwrap();
+    assert_eq!(config.cluster.name, "souk");
+    assert_eq!(config.cluster.data, Path::new("/etc/souk/data"));
+    assert_eq!(config.cluster.certificates, Path::new("/etc/souk/certs"));
+    assert_eq!(config.cluster.key.expose(), &[1; 32]);
+    assert!(config.operator.token.matches(TOKEN));
+    assert_eq!(config.nodes[0].roles, [Role::Front, Role::Entities]);
+    assert_eq!(config.node("n1"), Some(&config.nodes[0]));
+    assert_eq!(config.node("n2"), None);
+    assert_eq!(config.limits, Limits::default());
+    assert!(
+        config
+            .stores
+            .all()
+            .iter()
+            .all(|(_, url)| url.scheme() == Scheme::Sqlite)
+    );
+}
+
+#[test]
+fn an_empty_file_is_told_all_that_it_needs() {
+    assert_eq!(keys(read("")), ["cluster.key", "operator.token", "nodes"]);
+}
+
+#[test]
+fn no_toml_is_an_error_with_its_place() {
+    let error = read("[cluster\nname = 1").unwrap_err();
+    assert!(matches!(error, ConfigError::Syntax { .. }));
+    assert!(error.to_string().contains("/etc/souk/cluster.toml"));
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("line 1"), "{cause}");
+}
+
+#[test]
+fn all_that_is_wrong_is_reported_at_once() {
+    let text = r#"
+        surplus = 1
+        [cluster]
+        name = "Souk!"
+        key = "short"
+        colour = "red"
+        [operator]
+        token = "short"
+        [[nodes]]
+        name = "n1"
+        shop = "localhost"
+        operator = "127.0.0.1:9080"
+        cluster = "0.0.0.0:7080"
+        gossip = "127.0.0.1:0"
+        [[nodes]]
+        name = "n1"
+        operator = "127.0.0.1:9080"
+        cluster = "127.0.0.1:7081"
+        gossip = "127.0.0.1:7181"
+        roles = ["back"]
+        [stores]
+        carts = "mongodb://host"
+        wishes = "sqlite:"
+        [limits]
+        body_bytes = -1
+        idle_seconds = 0
+        page_limit = "many"
+        [membership]
+        look_interval_ms = 900
+        [log]
+        format = "xml"
+        filter = "a=b=c"
+        "#;
+    let mut found = keys(read(text));
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "cluster.colour",
+            "cluster.key",
+            "cluster.name",
+            "limits.body_bytes",
+            "limits.idle_seconds",
+            "limits.page_limit",
+            "log.filter",
+            "log.format",
+            "membership.look_interval_ms",
+            "nodes[0].cluster",
+            "nodes[0].gossip",
+            "nodes[0].shop",
+            "nodes[1].name",
+            "nodes[1].operator",
+            "nodes[1].roles",
+            "nodes[1].shop",
+            "operator.token",
+            "stores.carts",
+            "stores.wishes",
+            "surplus",
+        ]
+    );
+}
+
+#[test]
+fn each_error_names_file_key_and_remedy() {
+    let text = minimal().replace("shop = \"127.0.0.1:8080\"", "shop = \"localhost\"");
+    assert_eq!(
+        read(&text).unwrap_err().to_string(),
+        "/etc/souk/cluster.toml: nodes[0].shop (\"localhost\") is no IP address with a port; \
+         write it as \"127.0.0.1:8080\" or \"[::1]:8080\""
+    );
+    let text = format!("{}\n[log]\nfromat = \"json\"", minimal());
+    assert_eq!(
+        read(&text).unwrap_err().to_string(),
+        "/etc/souk/cluster.toml: log.fromat is no setting; remove it, or write one of format or filter"
+    );
+}
+
+#[test]
+fn sections_of_the_wrong_shape_are_refused() {
+    assert_eq!(
+        keys(read("nodes = 3\nlimits = 4\n[cluster]\n[operator]")),
+        ["nodes", "limits", "cluster.key", "operator.token", "nodes"]
+    );
+    assert_eq!(
+        keys(read(&format!(
+            "nodes = [1]\n{}",
+            minimal().split("[[nodes]]").next().unwrap()
+        )))[0],
+        "nodes[0]"
+    );
+}
+
+#[test]
+fn a_cluster_needs_both_roles() {
+    let front_only = format!("{}\nroles = [\"front\"]", minimal());
+    let found = problems(read(&front_only));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].key, "nodes");
+    assert!(found[0].what.contains("entities"));
+    assert_eq!(
+        keys(read(&format!("{}\nroles = []", minimal())))[0],
+        "nodes[0].roles"
+    );
+}
+
+#[test]
+fn udp_and_tcp_may_share_a_port_but_two_listeners_may_not() {
+    assert!(read(&minimal().replace(":7180", ":7080")).is_ok());
+    let found = problems(read(&minimal().replace(":9080", ":8080")));
+    assert_eq!(found[0].key, "nodes[0].operator");
+    assert!(found[0].what.contains("nodes[0].shop"));
+}
+
+#[test]
+fn no_error_repeats_a_secret() {
+    let text = minimal()
+        .replace(&format!("\"{KEY}\""), "918273645")
+        .replace(&format!("\"{TOKEN}\""), "\"tok-en\"");
+    let error = read(&text).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("cluster.key is no string"), "{shown}");
+    assert!(
+        !shown.contains("918273645") && !shown.contains("tok-en"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn secrets_may_stand_in_files_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
+    let text = minimal().replace(&format!("key = \"{KEY}\""), "key_file = \"key\"");
+    let file = folder.path().join("cluster.toml");
+    let config = Config::parse(&text, &file, []).unwrap();
+    assert_eq!(config.cluster.key.expose(), &[1; 32]);
+    assert_eq!(config.cluster.key_file, Some(folder.path().join("key")));
+
+    std::fs::write(folder.path().join("key"), "nonsense").unwrap();
+    assert_eq!(keys(Config::parse(&text, &file, [])), ["cluster.key_file"]);
+    std::fs::remove_file(folder.path().join("key")).unwrap();
+    assert_eq!(keys(Config::parse(&text, &file, [])), ["cluster.key_file"]);
+    let both = minimal().replace("[operator]", "key_file = \"key\"\n[operator]");
+    assert_eq!(keys(Config::parse(&both, &file, [])), ["cluster.key"]);
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let config = read_with(
+        &minimal(),
+        &[
+            ("SOUK_LIMITS__BODY_BYTES", "65536"),
+            ("SOUK_LOG__FORMAT", "json"),
+            ("SOUK_CLUSTER__NAME", "\"bazaar\""),
+            ("SOUK_OPERATOR__TOKEN", "12345678901234567"),
+            ("SOUK_NODES__N1__SHOP", "10.0.0.1:80"),
+            ("SOUK_NODES__N1__ROLES", "[\"front\", \"entities\"]"),
+            ("SOUK_OPERATOR_TOKEN", "belongs to the operator's client"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.limits.body_bytes, 65_536);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.cluster.name, "bazaar");
+    assert!(config.operator.token.matches("12345678901234567"));
+    assert_eq!(config.nodes[0].shop, "10.0.0.1:80".parse().unwrap());
+}
+
+#[test]
+fn an_override_mends_what_is_wrong_in_the_file() {
+    let text = minimal().replace(KEY, "nonsense");
+    assert!(read_with(&text, &[("SOUK_CLUSTER__KEY", KEY)]).is_ok());
+}
+
+#[test]
+fn overrides_that_fit_nothing_are_errors_that_name_the_variable() {
+    assert_eq!(
+        keys(read_with(
+            &minimal(),
+            &[
+                ("SOUK_LIMITS__BODY_BYTES", "many"),
+                ("SOUK_LIMITS__BODY", "1"),
+                ("SOUK_NODES__N2__SHOP", "10.0.0.1:80"),
+                ("SOUK_SURPLUS__KEY", "1"),
+            ]
+        )),
+        [
+            "SOUK_SURPLUS__KEY",
+            "SOUK_NODES__N2__SHOP",
+            "SOUK_LIMITS__BODY",
+            "SOUK_LIMITS__BODY_BYTES"
+        ]
+    );
+}
+
+#[test]
+fn what_is_written_reads_as_the_same() {
+    let mut config = read(&minimal()).unwrap();
+    assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
+    assert!(!config.to_toml().unwrap().contains("[limits]"));
+
+    config.limits.body_bytes = 4_096;
+    config.membership.verified_ms = Milliseconds(2_000);
+    config.transport.idle_ms = Milliseconds(20_000);
+    config.log.format = LogFormat::Json;
+    config.cluster.data = "/var/lib/souk".into();
+    config.operator.token = Secret::new("quotes\"and\\backslashes'");
+    let mut second = config.nodes[0].clone();
+    second.name = "n2".into();
+    for address in [
+        &mut second.shop,
+        &mut second.operator,
+        &mut second.cluster,
+        &mut second.gossip,
+    ] {
+        address.set_port(address.port() + 1);
+    }
+    second.roles = vec![Role::Entities];
+    config.nodes.push(second);
+    let text = config.to_toml().unwrap();
+    assert_eq!(read(&text).unwrap(), config);
+    assert!(text.contains("certificates = \"certs\""), "{text}");
+}
+
+#[test]
+fn what_operators_see_has_no_secrets() {
+    let config = read(&minimal()).unwrap();
+    let shown = config.redacted();
+    assert_eq!(shown["cluster"]["key"], REDACTED);
+    assert_eq!(shown["operator"]["token"], REDACTED);
+    assert_eq!(shown["nodes"][0]["shop"], "127.0.0.1:8080");
+    assert_eq!(shown["limits"]["body_bytes"], 262_144);
+    let text = format!("{shown} {config:?}");
+    assert!(!text.contains(KEY) && !text.contains(TOKEN));
+}
+
+#[test]
+fn the_example_in_the_source_works_and_is_warned_of() {
+    let text = include_str!("../../cluster.toml");
+    let config = read(text).unwrap();
+    assert_eq!(config.nodes.len(), 3);
+    assert_eq!(config.nodes[2].shop.port(), 8_082);
+    let warned: Vec<_> = config.warnings().into_iter().map(|warning| warning.key).collect();
+    assert_eq!(warned, ["cluster.key", "operator.token"]);
+}
+
+#[test]
+fn the_example_in_the_source_lists_every_setting_at_its_default() {
+    // Settings stand in the example as comments, so that it can't fall behind: with the comment marks taken away they must
+    // read, be all there are, and change nothing.
+    let text: String = include_str!("../../cluster.toml")
+        .lines()
+        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+        .fold(String::new(), |text, line| text + line + "\n");
+    let config = read(&text).unwrap();
+    assert_eq!(config, read(include_str!("../../cluster.toml")).unwrap());
+    let table: toml::Table = text.parse().unwrap();
+    for (section, defaults) in [
+        ("limits", toml::Table::try_from(Limits::default())),
+        ("membership", toml::Table::try_from(Membership::default())),
+        ("transport", toml::Table::try_from(Transport::default())),
+        ("log", toml::Table::try_from(Log::default())),
+    ] {
+        for key in defaults.unwrap().keys() {
+            assert!(
+                table[section].get(key).is_some(),
+                "{section}.{key} is not in the example"
+            );
+        }
+    }
+    for (store, _) in config.stores.all() {
+        assert!(
+            table["stores"].get(store).is_some(),
+            "stores.{store} is not in the example"
+        );
+    }
+}
+
+#[test]
+fn weak_settings_are_warned_of() {
+    let text = minimal()
+        .replace("127.0.0.1:9080", "10.0.0.1:9080")
+        .replace(TOKEN, "0123456789abcdef");
+    let warned: Vec<_> = read(&text)
+        .unwrap()
+        .warnings()
+        .into_iter()
+        .map(|warning| warning.key)
+        .collect();
+    assert_eq!(warned, ["operator.token", "nodes[0].operator"]);
+    assert_eq!(read(&minimal()).unwrap().warnings(), []);
+}
+
+#[test]
+fn a_secret_that_others_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.toml");
+    std::fs::write(&file, minimal()).unwrap();
+    let keys = |mode| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let config = Config::parse(&minimal(), &file, []).unwrap();
+        config
+            .warnings()
+            .into_iter()
+            .map(|warning| warning.key)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(0o644), ["cluster.key", "operator.token"]);
+    assert!(keys(0o600).is_empty());
+}

@@ -1,0 +1,87 @@
+//! What works, and should not be left so.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::Config;
+use super::error::Warning;
+
+/// The key of the `cluster.toml` that comes with the source: known to everyone.
+pub const EXAMPLE_KEY: &str = "c291ay1leGFtcGxlLWtleS1tYWtlLXlvdXItb3duLTE=";
+
+/// The operator token of the `cluster.toml` that comes with the source.
+pub(super) const EXAMPLE_TOKEN: &str = "souk-example-token-make-your-own";
+
+/// Characters below which an operator token is called short: 128 bits in hexadecimal.
+const LONG_TOKEN: usize = 32;
+
+/// Permission bits of everybody but a file's owner.
+const OTHERS: u32 = 0o077;
+
+pub(super) fn warnings(config: &Config) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |key: &str, message: String| {
+        warnings.push(Warning {
+            key: key.into(),
+            message,
+        });
+    };
+    let holds_example = config.cluster.key.to_base64() == EXAMPLE_KEY;
+    if holds_example {
+        warn(
+            "cluster.key",
+            "is the example that comes with the source, known to everyone; make your own with `head -c 32 /dev/urandom | base64`"
+                .into(),
+        );
+    }
+    let token = config.operator.token.expose();
+    if token == EXAMPLE_TOKEN {
+        warn(
+            "operator.token",
+            "is the example that comes with the source, known to everyone; make your own with `openssl rand -hex 24`".into(),
+        );
+    } else if token.len() < LONG_TOKEN {
+        warn(
+            "operator.token",
+            format!(
+                "has {} characters; {LONG_TOKEN} random ones can't be guessed",
+                token.len()
+            ),
+        );
+    }
+    for (index, node) in config.nodes.iter().enumerate() {
+        if !node.operator.ip().is_loopback() {
+            warn(
+                &format!("nodes[{index}].operator"),
+                format!(
+                    "({}) can be reached from other machines, and speaks plain HTTP; keep it to a trusted network",
+                    node.operator
+                ),
+            );
+        }
+    }
+    if config.nodes.len() == 2 {
+        warn(
+            "nodes",
+            "has two entries: neither half of two is a majority, so that each loss waits the longer time; have three or one"
+                .into(),
+        );
+    }
+    for (key, file) in [
+        ("cluster.key", config.cluster.key_file.as_ref()),
+        ("operator.token", config.operator.token_file.as_ref()),
+    ] {
+        let file = file.unwrap_or(&config.file);
+        // The example has nothing to hide, and is warned of already.
+        if !holds_example && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS != 0) {
+            warn(
+                key,
+                format!(
+                    "may be read by other users of this machine: `chmod 600 {0}`, or keep it in a file of its own",
+                    file.display()
+                ),
+            );
+        }
+    }
+    warnings
+}

@@ -1,0 +1,160 @@
+//! Puts the demo catalogue and its opening stock into the stores.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+
+use super::generator::{Generator, categories};
+use crate::actors::badges::badge;
+use crate::actors::clock;
+use crate::actors::entity::Record;
+use crate::cluster::placement::shard_of;
+use crate::config::Config;
+use crate::domain::catalogue::Product;
+use crate::domain::stock::{Stock, StockCommand};
+use crate::domain::{Aggregate, ProductId, Sku, Timestamp};
+use crate::stores::catalogue::Badge;
+use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
+use crate::stores::{StoreError, Stores};
+
+/// Products in one batch.
+const BATCH: u64 = 500;
+
+/// What the receipt of the opening stock is called.
+const OPENING: &str = "opening-stock";
+
+/// What stands in the catalogue after seeding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seeded {
+    /// Products.
+    pub products: u64,
+    /// Their SKUs.
+    pub skus: u64,
+}
+
+/// Puts the first `products` products of the catalogue `seed` into the stores; what is there already stays as it is.
+///
+/// # Errors
+/// [`StoreError`]; what was put in before stays, and the next call goes on from there.
+pub async fn run(
+    config: &Config,
+    products: u64,
+    seed: u64,
+    progress: ProgressBar,
+) -> Result<Seeded, StoreError> {
+    let stores = crate::stores::open(config).await?;
+    fill(&stores, products, seed, &progress).await
+}
+
+/// As [`run`], into stores that are open already.
+///
+/// # Errors
+/// As of [`run`].
+pub async fn fill(
+    stores: &Stores,
+    products: u64,
+    seed: u64,
+    progress: &ProgressBar,
+) -> Result<Seeded, StoreError> {
+    progress.set_length(products);
+    stores.catalogue.put_categories(&categories()).await?;
+    let generator = Arc::new(Generator::new(seed));
+    let now = (clock::system())();
+    let mut seeded = Seeded::default();
+    let mut from = 0;
+    while from < products {
+        let until = (from + BATCH).min(products);
+        let (batch, stock) = make(Arc::clone(&generator), from, until).await;
+        put_stock(stores, &stock, now).await?;
+        put_products(stores, &batch).await?;
+        seeded.products += until - from;
+        seeded.skus += u64::try_from(stock.len()).unwrap_or(u64::MAX);
+        progress.set_position(until);
+        from = until;
+    }
+    progress.finish();
+    Ok(seeded)
+}
+
+/// Makes products up, away from the threads that wait for stores.
+async fn make(generator: Arc<Generator>, from: u64, until: u64) -> (Vec<Product>, Vec<(Sku, u32)>) {
+    tokio::task::spawn_blocking(move || {
+        let products = (from..until).map(|index| generator.product(index)).collect();
+        let stock = (from..until).flat_map(|index| generator.stock(index)).collect();
+        (products, stock)
+    })
+    .await
+    // The task can't be cancelled, and a generator that panics is a defect to be heard of here.
+    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+/// Puts those products in that are not there: a merchant may have changed the others.
+async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), StoreError> {
+    let skus: Vec<Sku> = products
+        .iter()
+        .flat_map(|product| &product.variants)
+        .map(|variant| variant.sku.clone())
+        .collect();
+    let known: HashSet<ProductId> = stores
+        .catalogue
+        .products_of(&skus)
+        .await?
+        .into_iter()
+        .map(|product| product.id)
+        .collect();
+    let new: Vec<Product> = products
+        .iter()
+        .filter(|product| !known.contains(&product.id))
+        .cloned()
+        .collect();
+    stores.catalogue.put_products(&new).await
+}
+
+/// Receives the opening stock of those SKUs that have no stock yet.
+async fn put_stock(stores: &Stores, stock: &[(Sku, u32)], now: Timestamp) -> Result<(), StoreError> {
+    let mut writes = Vec::new();
+    let mut badges: Vec<Badge> = Vec::new();
+    for (sku, quantity) in stock {
+        let write = opening(sku, *quantity, now)?;
+        badges.extend(badge(&write.document));
+        writes.push(write);
+    }
+    for batch in writes.chunks(BATCH_LIMIT) {
+        // A row that is there already conflicts, and stays.
+        stores.inventory.write(OPENING, batch).await?;
+    }
+    stores.catalogue.put_badges(&badges).await
+}
+
+/// The first version of a SKU's stock. A SKU without opening stock has a row too, so that it is known.
+fn opening(sku: &Sku, quantity: u32, now: Timestamp) -> Result<DocumentWrite, StoreError> {
+    let mut record = Record::<Stock>::initial(sku.as_str());
+    let mut events = Vec::new();
+    if quantity > 0 {
+        let command = StockCommand::Receive {
+            reference: OPENING.to_owned(),
+            quantity,
+        };
+        if let Some(change) = record.state.decide(&command, now).change {
+            record.state = change.state;
+            events = change.events.into_iter().map(|event| (1, event)).collect();
+        }
+    }
+    let body = serde_json::to_string(&record).map_err(|error| StoreError::Corrupt {
+        store: "inventory",
+        what: error.to_string(),
+    })?;
+    Ok(DocumentWrite {
+        document: Document {
+            id: sku.as_str().to_owned(),
+            shard: shard_of(sku.as_str()),
+            version: 1,
+            due_at: None,
+            owner: None,
+            body,
+        },
+        expected: 0,
+        events,
+    })
+}

@@ -1,0 +1,184 @@
+//! Postal addresses.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::country;
+
+/// Longest name, line, city or region, in characters.
+pub const TEXT_LIMIT: usize = 100;
+/// Longest postcode, in characters.
+pub const POSTCODE_LIMIT: usize = 16;
+/// Longest phone number, in characters.
+pub const PHONE_LIMIT: usize = 32;
+
+/// Where a parcel goes. Debug output, which ends in logs, shows the country alone.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// Who receives it.
+    pub name: String,
+    /// Street and number, usually.
+    pub line1: String,
+    /// Floor, company, whatever else.
+    pub line2: Option<String>,
+    /// The town.
+    pub city: String,
+    /// State, province, county.
+    pub region: Option<String>,
+    /// The postcode as the country writes it.
+    pub postcode: String,
+    /// ISO 3166-1 alpha-2, in capital letters.
+    pub country: String,
+    /// For the carrier.
+    pub phone: Option<String>,
+}
+
+/// What is wrong with one field of something submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name, without what it is nested in.
+    pub field: &'static str,
+    /// A sentence for whoever filled it in.
+    pub message: String,
+}
+
+impl Address {
+    /// Everything that is wrong with it; empty where a parcel may be sent there.
+    pub fn validate(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut check = |field, text: &str, limit| {
+            if let Some(message) = text_error(text, limit) {
+                errors.push(FieldError { field, message });
+            }
+        };
+        check("name", &self.name, TEXT_LIMIT);
+        check("line1", &self.line1, TEXT_LIMIT);
+        check("city", &self.city, TEXT_LIMIT);
+        check("postcode", &self.postcode, POSTCODE_LIMIT);
+        for (field, text, limit) in [
+            ("line2", &self.line2, TEXT_LIMIT),
+            ("region", &self.region, TEXT_LIMIT),
+            ("phone", &self.phone, PHONE_LIMIT),
+        ] {
+            if let Some(text) = text {
+                check(field, text, limit);
+            }
+        }
+        if let Some(phone) = &self.phone
+            && !phone.chars().all(is_dialled)
+        {
+            errors.push(FieldError {
+                field: "phone",
+                message: "holds characters that are no part of a phone number".to_owned(),
+            });
+        }
+        if !country::is_known(&self.country) {
+            errors.push(FieldError {
+                field: "country",
+                message: "is not a country code of two capital letters (ISO 3166-1)".to_owned(),
+            });
+        }
+        errors
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("country", &self.country)
+            .finish_non_exhaustive()
+    }
+}
+
+fn text_error(text: &str, limit: usize) -> Option<String> {
+    if text.trim().is_empty() {
+        Some("must not be empty".to_owned())
+    } else if text.chars().count() > limit {
+        Some(format!("has more than {limit} characters"))
+    } else if text.chars().any(is_unprintable) {
+        Some("holds characters that can't be printed".to_owned())
+    } else {
+        None
+    }
+}
+
+/// Control characters, line separators, and the marks that turn the direction of writing (they can make a label read
+/// otherwise than it is stored).
+fn is_unprintable(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn is_dialled(character: char) -> bool {
+    character.is_ascii_digit() || matches!(character, '+' | '-' | '.' | '/' | '(' | ')' | ' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn address() -> Address {
+        Address {
+            name: "Ada Example".into(),
+            line1: "1 Test Street".into(),
+            line2: None,
+            city: "Springfield".into(),
+            region: Some("IL".into()),
+            postcode: "62701".into(),
+            country: "US".into(),
+            phone: Some("+1 (217) 555-0100".into()),
+        }
+    }
+
+    fn blamed(change: impl FnOnce(&mut Address)) -> Vec<&'static str> {
+        let mut address = address();
+        change(&mut address);
+        address.validate().into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn a_whole_address_is_accepted_also_in_other_scripts_and_at_the_limits() {
+        assert_eq!(address().validate(), []);
+        assert!(blamed(|a| a.city = "東京".into()).is_empty());
+        assert!(blamed(|a| a.name = "é".repeat(TEXT_LIMIT)).is_empty());
+        assert!(blamed(|a| (a.phone, a.region) = (None, None)).is_empty());
+    }
+
+    #[test]
+    fn each_field_is_blamed_for_its_own_fault() {
+        assert_eq!(blamed(|a| a.name = " \u{a0}".into()), ["name"]);
+        assert_eq!(blamed(|a| a.line1 = "x".repeat(TEXT_LIMIT + 1)), ["line1"]);
+        assert_eq!(blamed(|a| a.line2 = Some(String::new())), ["line2"]);
+        assert_eq!(blamed(|a| a.city = "a\u{0}b".into()), ["city"]);
+        assert_eq!(blamed(|a| a.region = Some("a\u{202e}b".into())), ["region"]);
+        assert_eq!(
+            blamed(|a| a.postcode = "1".repeat(POSTCODE_LIMIT + 1)),
+            ["postcode"]
+        );
+        assert_eq!(blamed(|a| a.country = "us".into()), ["country"]);
+        assert_eq!(blamed(|a| a.phone = Some("call me".into())), ["phone"]);
+        assert_eq!(
+            blamed(|a| (a.name, a.city) = (String::new(), "\n".into())),
+            ["name", "city"]
+        );
+    }
+
+    #[test]
+    fn debug_output_shows_the_country_alone() {
+        let shown = format!("{:?}", address());
+        assert!(shown.contains("US") && !shown.contains("Ada") && !shown.contains("Test"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_control_character_is_refused_wherever_it_stands(
+            before in "[a-z]{0,5}", control in prop::char::range('\u{0}', '\u{1f}'), after in "[a-z]{0,5}"
+        ) {
+            let text = format!("{before}{control}{after}");
+            prop_assert!(!blamed(|a| a.line1 = text).is_empty());
+        }
+    }
+}

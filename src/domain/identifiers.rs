@@ -1,0 +1,117 @@
+//! Identifiers: opaque strings with a prefix for what they name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest identifier accepted anywhere, in bytes.
+pub const IDENTIFIER_LIMIT: usize = 64;
+
+/// Why a string is no identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid {what}")]
+pub struct InvalidIdentifier {
+    /// The name of the type that refused it.
+    pub what: &'static str,
+}
+
+fn well_formed(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= IDENTIFIER_LIMIT
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+macro_rules! identifier {
+    ($(#[$documentation:meta])* $name:ident, $prefix:literal) => {
+        $(#[$documentation])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The prefix that all identifiers of this type carry (may be empty).
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Accepts a string of ASCII letters, digits, `_`, `-` and `.` with the right prefix.
+            ///
+            /// # Errors
+            /// [`InvalidIdentifier`] for anything else, or above [`IDENTIFIER_LIMIT`] bytes.
+            pub fn parse(text: &str) -> Result<Self, InvalidIdentifier> {
+                if well_formed(text) && text.starts_with($prefix) && text.len() > $prefix.len() {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(InvalidIdentifier { what: stringify!($name) })
+                }
+            }
+
+            /// Prefixes a suffix that is known to be well-formed (hexadecimal, a UUID).
+            pub fn from_suffix(suffix: impl fmt::Display) -> Self {
+                Self(format!("{}{suffix}", $prefix).into_boxed_str())
+            }
+
+            /// The whole identifier, prefix included.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+identifier!(
+    /// A shopping cart.
+    CartId,
+    "crt_"
+);
+identifier!(
+    /// An order.
+    OrderId,
+    "ord_"
+);
+identifier!(
+    /// A payment: the intent to take an order's total.
+    PaymentId,
+    "pay_"
+);
+identifier!(
+    /// A product: what a shopper looks at; it has one SKU or more.
+    ProductId,
+    "prd_"
+);
+identifier!(
+    /// A stock-keeping unit: what is counted, reserved and sold.
+    Sku,
+    ""
+);
+identifier!(
+    /// Names one command, so that its repetition is recognised and answered from the record (invariant 9).
+    CommandId,
+    ""
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_need_their_prefix_and_a_safe_alphabet() {
+        assert!(CartId::parse("crt_0a").is_ok());
+        for bad in ["", "crt_", "ord_1", "crt_é", "crt_a b", "crt_a/../b"] {
+            assert!(CartId::parse(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert!(Sku::parse(&"x".repeat(IDENTIFIER_LIMIT + 1)).is_err());
+    }
+}

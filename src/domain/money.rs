@@ -1,0 +1,125 @@
+//! Money in minor units, never a float.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An ISO 4217 code of three capital letters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// United States dollar: what the demo shop sells in.
+    pub const USD: Self = Self(*b"USD");
+
+    /// Accepts three capital ASCII letters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; 3] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_uppercase).then_some(Self(bytes))
+    }
+
+    /// The three letters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a currency is three capital letters"))
+    }
+}
+
+/// Why two amounts could not be put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// The sum does not fit 64 bits of minor units.
+    #[error("the amount is too large")]
+    Overflow,
+    /// Two currencies were mixed.
+    #[error("two currencies can't be added")]
+    CurrencyMismatch,
+}
+
+/// An amount in minor units (cents) of one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    /// Minor units; negative only in differences.
+    pub amount: i64,
+    /// The currency that the minor units belong to.
+    pub currency: Currency,
+}
+
+impl Money {
+    /// An amount of minor units.
+    pub const fn new(amount: i64, currency: Currency) -> Self {
+        Self { amount, currency }
+    }
+
+    /// Nothing, in `currency`.
+    pub const fn zero(currency: Currency) -> Self {
+        Self::new(0, currency)
+    }
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`MoneyError`] when the currencies differ or the sum overflows.
+    pub fn plus(self, other: Self) -> Result<Self, MoneyError> {
+        if self.currency != other.currency {
+            return Err(MoneyError::CurrencyMismatch);
+        }
+        let amount = self
+            .amount
+            .checked_add(other.amount)
+            .ok_or(MoneyError::Overflow)?;
+        Ok(Self { amount, ..self })
+    }
+
+    /// This amount taken `quantity` times.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`].
+    pub fn times(self, quantity: u32) -> Result<Self, MoneyError> {
+        let amount = self
+            .amount
+            .checked_mul(i64::from(quantity))
+            .ok_or(MoneyError::Overflow)?;
+        Ok(Self { amount, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn currencies_do_not_mix_and_amounts_do_not_wrap() {
+        let dollar = Money::new(100, Currency::USD);
+        let euro = Money::new(100, Currency::parse("EUR").unwrap());
+        assert_eq!(dollar.plus(euro), Err(MoneyError::CurrencyMismatch));
+        assert_eq!(
+            Money::new(i64::MAX, Currency::USD).plus(dollar),
+            Err(MoneyError::Overflow)
+        );
+        assert_eq!(
+            Money::new(i64::MAX, Currency::USD).times(2),
+            Err(MoneyError::Overflow)
+        );
+        assert_eq!(dollar.times(3), Ok(Money::new(300, Currency::USD)));
+    }
+}

@@ -1,0 +1,36 @@
+//! Places where tests make things go wrong. Without the feature `failpoints` all of this compiles to nothing.
+
+/// Panics where the fail point `name` is set to `return(KEY)` with this key, or to `return` for every key.
+#[cfg(feature = "failpoints")]
+pub fn point(name: &str, key: &str) {
+    let hit = ::fail::eval(name, |argument| argument.is_none_or(|wanted| wanted == key));
+    assert!(hit != Some(true), "fail point {name} was reached by {key}");
+}
+
+/// Panics where the fail point `name` is set.
+#[cfg(not(feature = "failpoints"))]
+pub fn point(_name: &str, _key: &str) {}
+
+/// Ends the process at once, as `kill -9` would, where the fail point `name` is set to `return`.
+#[cfg(feature = "failpoints")]
+pub fn crash(name: &str) {
+    if ::fail::eval(name, |_| ()).is_some() {
+        eprintln!("fail point {name}: the process ends here");
+        std::process::abort();
+    }
+}
+
+/// Ends the process where the fail point `name` is set.
+#[cfg(not(feature = "failpoints"))]
+pub fn crash(_name: &str) {}
+
+/// Reads the fail points from the environment variable `FAILPOINTS`, for the life of the process.
+#[cfg(feature = "failpoints")]
+pub fn set_up() {
+    // Dropping the scenario would clear the fail points again.
+    std::mem::forget(::fail::FailScenario::setup());
+}
+
+/// Reads the fail points.
+#[cfg(not(feature = "failpoints"))]
+pub fn set_up() {}

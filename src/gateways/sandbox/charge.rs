@@ -1,0 +1,303 @@
+//! One charge of the sandbox's ledger, and what may become of it. Pure.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Money, OrderId, Timestamp};
+use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError};
+
+/// How often `tok_flaky` fails, by key.
+const FLAKY_FAILURES: u32 = 2;
+
+/// Most refunds of one charge: they all lie in its document.
+const REFUND_LIMIT: usize = 256;
+
+/// Where the sandbox would send a shopper to confirm a payment; the reference follows.
+const ACTION_ADDRESS: &str = "https://sandbox.souk.example/actions/";
+
+/// Characters of the key's hash in a reference: 128 bits.
+const REFERENCE_DIGITS: usize = 32;
+
+/// The provider's name for the charge under `key`, and the id of its document.
+pub(super) fn reference(key: &str) -> String {
+    format!("sbx_{:.REFERENCE_DIGITS$}", hexadecimal(&[key.as_bytes()]))
+}
+
+/// SHA-256 over the parts, each behind its length, so that no two lists of parts look alike.
+fn hexadecimal(parts: &[&[u8]]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    format!("{:x}", hasher.finalize())
+}
+
+/// What a request does to a charge, and what the caller hears.
+pub(super) enum Verdict<T> {
+    /// Nothing.
+    Keep(Result<T, GatewayError>),
+    /// The charge shall stand like this. The caller hears the answer once it does.
+    Change(Charge, Result<T, GatewayError>),
+}
+
+impl<T> Verdict<T> {
+    fn refuse(code: &str) -> Self {
+        Self::Keep(Err(refused(code)))
+    }
+}
+
+fn refused(code: &str) -> GatewayError {
+    GatewayError::Refused {
+        code: code.to_owned(),
+    }
+}
+
+/// Where a charge stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Standing {
+    /// No authorisation got so far as to be decided.
+    Undecided {
+        /// How many failed.
+        failures: u32,
+    },
+    Authorised,
+    RequiresAction,
+    Declined {
+        code: String,
+    },
+    Captured {
+        amount: Money,
+    },
+    Voided,
+}
+
+/// A charge as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Charge {
+    key: String,
+    standing: Standing,
+    /// What was to be authorised; `None` before the first authorisation.
+    request: Option<Request>,
+    refunds: Vec<Refund>,
+    /// When the ledger last changed it.
+    pub(super) changed_at: Timestamp,
+}
+
+/// An authorisation as the ledger keeps it: without the token, which is nobody's business.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Request {
+    order: OrderId,
+    amount: Money,
+    /// Tells an authorisation from another under the same key.
+    fingerprint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Refund {
+    key: String,
+    amount: Money,
+}
+
+impl From<&Authorisation> for Request {
+    fn from(wish: &Authorisation) -> Self {
+        Self {
+            order: wish.order.clone(),
+            amount: wish.amount,
+            fingerprint: hexadecimal(&[
+                wish.token.as_bytes(),
+                wish.order.as_str().as_bytes(),
+                wish.amount.currency.as_str().as_bytes(),
+                &wish.amount.amount.to_be_bytes(),
+            ]),
+        }
+    }
+}
+
+impl Charge {
+    /// The charge under a key that nobody used so far.
+    pub(super) fn unheard_of(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            standing: Standing::Undecided { failures: 0 },
+            request: None,
+            refunds: Vec::new(),
+            changed_at: Timestamp::default(),
+        }
+    }
+
+    pub(super) fn reference(&self) -> String {
+        reference(&self.key)
+    }
+
+    fn action_address(&self) -> String {
+        format!("{ACTION_ADDRESS}{}", self.reference())
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.standing, Standing::Undecided { .. })
+    }
+
+    fn at(&self, standing: Standing) -> Self {
+        Self {
+            standing,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn authorise(&self, wish: &Authorisation) -> Verdict<Authorised> {
+        if wish.amount.amount <= 0 {
+            return Verdict::refuse("invalid_amount");
+        }
+        let request = Request::from(wish);
+        if self.request.as_ref().is_some_and(|first| *first != request) {
+            return Verdict::refuse("idempotency_key_reused");
+        }
+        let Standing::Undecided { failures } = self.standing else {
+            return Verdict::Keep(self.authorised());
+        };
+        let mut next = self.at(match wish.token.as_str() {
+            "tok_flaky" if failures < FLAKY_FAILURES => Standing::Undecided {
+                failures: failures + 1,
+            },
+            "tok_ok" | "tok_slow" | "tok_reply_lost" | "tok_flaky" => Standing::Authorised,
+            "tok_requires_action" => Standing::RequiresAction,
+            "tok_declined" => Standing::Declined {
+                code: "card_declined".to_owned(),
+            },
+            _ => Standing::Declined {
+                code: "invalid_token".to_owned(),
+            },
+        });
+        next.request = Some(request);
+        let answer = if wish.token == "tok_reply_lost" {
+            Err(GatewayError::OutcomeUnknown(
+                "the sandbox charged and its answer was lost".into(),
+            ))
+        } else {
+            next.authorised()
+        };
+        Verdict::Change(next, answer)
+    }
+
+    /// What an authorisation is answered.
+    fn authorised(&self) -> Result<Authorised, GatewayError> {
+        match &self.standing {
+            Standing::Undecided { .. } => Err(GatewayError::Unavailable(
+                "the sandbox failed, as its token asks for".into(),
+            )),
+            Standing::Authorised | Standing::Captured { .. } => Ok(Authorised::Authorised {
+                reference: self.reference(),
+            }),
+            Standing::RequiresAction => Ok(Authorised::RequiresAction {
+                reference: self.reference(),
+                url: self.action_address(),
+            }),
+            Standing::Declined { code } => Ok(Authorised::Declined { code: code.clone() }),
+            Standing::Voided => Err(refused("voided")),
+        }
+    }
+
+    /// What a query is answered.
+    pub(super) fn state(&self) -> ChargeState {
+        match &self.standing {
+            Standing::Undecided { .. } => ChargeState::Unknown,
+            Standing::Authorised => ChargeState::Authorised {
+                reference: self.reference(),
+            },
+            Standing::RequiresAction => ChargeState::RequiresAction {
+                reference: self.reference(),
+                url: self.action_address(),
+            },
+            Standing::Declined { code } => ChargeState::Declined { code: code.clone() },
+            Standing::Captured { amount } if self.refunded() == amount.amount => ChargeState::Refunded,
+            Standing::Captured { .. } => ChargeState::Captured,
+            Standing::Voided => ChargeState::Voided,
+        }
+    }
+
+    /// Minor units given back. They fit: `refund` lets no more through than was captured.
+    fn refunded(&self) -> i64 {
+        self.refunds.iter().map(|refund| refund.amount.amount).sum()
+    }
+
+    pub(super) fn capture(&self, amount: Money) -> Verdict<()> {
+        if amount.amount <= 0 {
+            return Verdict::refuse("invalid_amount");
+        }
+        match &self.standing {
+            Standing::Captured { amount: taken } if *taken == amount => Verdict::Keep(Ok(())),
+            Standing::Captured { .. } => Verdict::refuse("already_captured"),
+            Standing::Authorised => match &self.request {
+                Some(request) if request.amount.currency != amount.currency => {
+                    Verdict::refuse("currency_mismatch")
+                }
+                Some(request) if amount.amount <= request.amount.amount => {
+                    Verdict::Change(self.at(Standing::Captured { amount }), Ok(()))
+                }
+                _ => Verdict::refuse("amount_too_large"),
+            },
+            Standing::Voided => Verdict::refuse("voided"),
+            Standing::Undecided { .. } | Standing::RequiresAction | Standing::Declined { .. } => {
+                Verdict::refuse("not_authorised")
+            }
+        }
+    }
+
+    pub(super) fn void(&self) -> Verdict<()> {
+        match &self.standing {
+            Standing::Undecided { .. } | Standing::Authorised | Standing::RequiresAction => {
+                Verdict::Change(self.at(Standing::Voided), Ok(()))
+            }
+            Standing::Declined { .. } | Standing::Voided => Verdict::Keep(Ok(())),
+            Standing::Captured { .. } => Verdict::refuse("already_captured"),
+        }
+    }
+
+    pub(super) fn refund(&self, key: &str, amount: Money) -> Verdict<()> {
+        if amount.amount <= 0 {
+            return Verdict::refuse("invalid_amount");
+        }
+        let Standing::Captured { amount: taken } = &self.standing else {
+            return Verdict::refuse("not_captured");
+        };
+        if let Some(earlier) = self.refunds.iter().find(|refund| refund.key == key) {
+            return if earlier.amount == amount {
+                Verdict::Keep(Ok(()))
+            } else {
+                Verdict::refuse("idempotency_key_reused")
+            };
+        }
+        if amount.currency != taken.currency {
+            return Verdict::refuse("currency_mismatch");
+        }
+        if amount.amount > taken.amount - self.refunded() {
+            return Verdict::refuse("refund_exceeds_capture");
+        }
+        if self.refunds.len() >= REFUND_LIMIT {
+            return Verdict::refuse("too_many_refunds");
+        }
+        let mut next = self.clone();
+        next.refunds.push(Refund {
+            key: key.to_owned(),
+            amount,
+        });
+        Verdict::Change(next, Ok(()))
+    }
+
+    pub(super) fn settle_action(&self, confirmed: bool) -> Verdict<ChargeState> {
+        if self.standing != Standing::RequiresAction {
+            return Verdict::Keep(Ok(self.state()));
+        }
+        let next = self.at(if confirmed {
+            Standing::Authorised
+        } else {
+            Standing::Declined {
+                code: "action_refused".to_owned(),
+            }
+        });
+        let state = next.state();
+        Verdict::Change(next, Ok(state))
+    }
+}

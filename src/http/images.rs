@@ -1,0 +1,47 @@
+//! `/images`: the pictures of the demo's products, drawn when asked for.
+
+use axum::extract::State;
+use axum::http::header::{self, HeaderName};
+use axum::response::{IntoResponse, Response};
+
+use super::SharedFront;
+use super::etag::{IfNoneMatch, etag};
+use super::path::Segment;
+use super::problem::{self, Problem};
+use crate::demo::picture;
+use crate::domain::ProductId;
+
+/// Browsers keep a picture for a day, and ask then whether it is still the same.
+const CACHE_CONTROL: &str = "public, max-age=86400, stale-while-revalidate=604800";
+
+/// `GET /images/{id}.svg`.
+pub(super) async fn show(
+    State(front): State<SharedFront>,
+    Segment(file): Segment,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    const HEADERS: [(HeaderName, &str); 3] = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, CACHE_CONTROL),
+        // Opened as a page of its own, a picture runs nothing and loads nothing.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'",
+        ),
+    ];
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let id = file
+        .strip_suffix(".svg")
+        .and_then(|id| ProductId::parse(id).ok())
+        .ok_or_else(not_found)?;
+    let product = front.shelf.product(&id).await?.ok_or_else(not_found)?;
+    if let Some(response) = condition.not_modified(product.version) {
+        return Ok(response);
+    }
+    Ok((
+        HEADERS,
+        [(header::ETAG, etag(product.version))],
+        picture::svg(&product),
+    )
+        .into_response())
+}

@@ -1,0 +1,143 @@
+//! What clients call: one file a resource, named as in the URL, and the conventions that they share.
+//!
+//! Nothing here keeps state beyond caches: any node answers any request. A handler authenticates, validates, asks the
+//! entity that decides, and renders its answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post, put};
+use tokio_util::task::TaskTracker;
+
+use crate::actors::Regions;
+use crate::domain::Timestamp;
+use crate::stores::catalogue::Catalogue;
+use crate::stores::documents::DocumentStore;
+use crate::stores::idempotency::IdempotencyStore;
+
+pub mod admission;
+pub mod caller;
+pub mod conventions;
+pub mod entity;
+pub mod etag;
+pub mod health;
+pub mod idempotency;
+pub mod json;
+pub mod keys;
+pub mod path;
+pub mod problem;
+pub mod query;
+pub mod server;
+pub mod settings;
+pub mod shelf;
+
+mod cart;
+mod categories;
+mod checkout;
+#[cfg(test)]
+mod flow_tests;
+mod images;
+mod orders;
+mod products;
+#[cfg(test)]
+mod test_support;
+
+pub use admission::Admission;
+pub use conventions::{Conventions, wrap};
+pub use health::{Health, HealthReport, HealthSource};
+pub use server::serve;
+pub use settings::{HttpSettings, ServerSettings};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the front needs of the shop.
+pub struct Shop {
+    /// The way to carts, orders and SKUs.
+    pub regions: Regions,
+    /// Products and categories.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// Orders, for listing a buyer's.
+    pub orders: Arc<dyn DocumentStore>,
+    /// Replies kept for repeated requests.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// Limits.
+    pub settings: HttpSettings,
+    /// What tokens and cursors are signed with; the same on every node.
+    pub secret: [u8; keys::SECRET_LENGTH],
+    /// Tells the time.
+    pub clock: Clock,
+    /// Tells how the node is.
+    pub health: HealthSource,
+    /// How many requests are worked on at once, and whether the node drains.
+    pub admission: Arc<Admission>,
+    /// Work that goes on when its client has gone away: a node waits for it before it ends.
+    pub background: TaskTracker,
+}
+
+/// The state that handlers share.
+pub struct Front {
+    regions: Regions,
+    catalogue: Arc<dyn Catalogue>,
+    orders: Arc<dyn DocumentStore>,
+    idempotency: Arc<dyn IdempotencyStore>,
+    settings: HttpSettings,
+    keys: keys::Keys,
+    shelf: shelf::Shelf,
+    clock: Clock,
+    background: TaskTracker,
+}
+
+/// How handlers get at it.
+pub type SharedFront = Arc<Front>;
+
+/// The routes of the shop, with their conventions around them: ready for [`serve`].
+pub fn router(shop: Shop) -> Router {
+    let conventions = Conventions::from(&shop.settings);
+    wrap(routes(shop), conventions)
+}
+
+/// The routes of the shop alone, to be merged with others (the pages) before [`wrap`].
+pub fn routes(shop: Shop) -> Router {
+    let health = health::router(shop.health, Arc::clone(&shop.admission));
+    let front = Arc::new(Front {
+        shelf: shelf::Shelf::new(Arc::clone(&shop.catalogue), &shop.settings.shelf),
+        keys: keys::Keys::derive(&shop.secret),
+        regions: shop.regions,
+        catalogue: shop.catalogue,
+        orders: shop.orders,
+        idempotency: shop.idempotency,
+        settings: shop.settings,
+        clock: shop.clock,
+        background: shop.background,
+    });
+    let honoured = || middleware::from_fn_with_state(Arc::clone(&front), idempotency::honoured);
+    let required = || middleware::from_fn_with_state(Arc::clone(&front), idempotency::required);
+    Router::new()
+        .route("/v1/products", get(products::list))
+        .route("/v1/products/{id}", get(products::show))
+        .route("/v1/categories", get(categories::list))
+        .route("/images/{file}", get(images::show))
+        .route("/v1/carts", post(cart::create).route_layer(honoured()))
+        .route("/v1/cart", get(cart::show).delete(cart::empty))
+        .route("/v1/cart/items", post(cart::add_item).route_layer(honoured()))
+        .route(
+            "/v1/cart/items/{sku}",
+            put(cart::set_item).delete(cart::remove_item),
+        )
+        .route("/v1/cart/merge", post(cart::merge).route_layer(honoured()))
+        .route("/v1/checkout/quote", post(checkout::quote))
+        .route(
+            "/v1/orders",
+            post(orders::place).route_layer(required()).get(orders::list),
+        )
+        .route("/v1/orders/{id}", get(orders::show))
+        .route(
+            "/v1/orders/{id}/cancel",
+            post(orders::cancel).route_layer(honoured()),
+        )
+        .with_state(front)
+        .layer(middleware::from_fn_with_state(shop.admission, admission::admit))
+        .merge(health)
+}

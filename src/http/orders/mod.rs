@@ -1,0 +1,176 @@
+//! `/v1/orders`: a buyer's orders.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::caller::Caller;
+use super::conventions::Context;
+use super::entity::{self, Answer, AskError};
+use super::etag::{IfMatch, IfNoneMatch};
+use super::idempotency::Identity;
+use super::json::{self, OptionalJson};
+use super::path::Segment;
+use super::problem::{self, Problem};
+use super::query::{Page, Parameters};
+use super::{Front, SharedFront};
+use crate::domain::order::REASON_LIMIT;
+use crate::domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
+use crate::stores::StoreError;
+use crate::stores::documents::Document;
+
+mod body;
+mod outcome;
+mod place;
+
+use body::OrderBody;
+pub(super) use place::place;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancel {
+    reason: Option<String>,
+}
+
+/// `GET /v1/orders`.
+pub(super) async fn list(
+    State(front): State<SharedFront>,
+    caller: Caller,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let description = format!("orders of {}", caller.buyer());
+    let limit = parameters.limit();
+    let before = parameters.cursor(&front.keys, &description)?;
+    parameters.finish()?;
+
+    // One more than the page holds tells whether another follows.
+    let mut documents = front
+        .orders
+        .by_owner(caller.buyer(), before.as_deref(), limit + 1)
+        .await?;
+    let is_last = documents.len() <= limit;
+    documents.truncate(limit);
+    let orders = documents.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let page = Page {
+        items: orders
+            .iter()
+            .map(|(order, version)| OrderBody::new(order, *version))
+            .collect(),
+        next_cursor: documents
+            .last()
+            .filter(|_| !is_last)
+            .map(|document| front.keys.seal_cursor(&description, &document.id)),
+    };
+    json::reply(StatusCode::OK, &page)
+}
+
+/// An order as it stands in the store.
+fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
+    /// What a row of the orders store holds, as far as it matters here.
+    #[derive(Deserialize)]
+    struct Row {
+        state: Order,
+    }
+    let corrupt = |what: String| StoreError::Corrupt {
+        store: "orders",
+        what: format!("{}: {what}", document.id),
+    };
+    let row: Row = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
+    let order = row
+        .state
+        .view()
+        .ok_or_else(|| corrupt("an order that was never placed".to_owned()))?;
+    Ok((order, document.version))
+}
+
+/// `GET /v1/orders/{id}`.
+pub(super) async fn show(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    Segment(id): Segment,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let (_, version, order) = own(&front, &context, &caller, &id).await?;
+    match condition.not_modified(version) {
+        Some(response) => Ok(response),
+        None => json::versioned(StatusCode::OK, version, &OrderBody::new(&order, version)),
+    }
+}
+
+/// `POST /v1/orders/{id}/cancel`: called off before it is shipped.
+pub(super) async fn cancel(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    Segment(id): Segment,
+    condition: IfMatch,
+    OptionalJson(body): OptionalJson<Cancel>,
+) -> Result<Response, Problem> {
+    let reason = body.reason.unwrap_or_default();
+    if reason.chars().count() > REASON_LIMIT {
+        return Err(Problem::field(
+            "reason",
+            format!("holds at most {REASON_LIMIT} characters"),
+        ));
+    }
+    let (id, version, _) = own(&front, &context, &caller, &id).await?;
+    let command = OrderCommand::Cancel { reason };
+    let mut ask = entity::change::<Order>(&context, front.settings.checkout_wait, &identity, command);
+    ask.expected_version = entity::expected_version(&condition, async || Ok(version)).await?;
+    // What was taken is given back before the reply, where that does not take too long.
+    ask.wait_until_settled = true;
+    let answer = match front.regions.orders.ask(id.as_str(), ask).await {
+        Ok(answer) => answer,
+        Err(AskError::Expired) => cancelled_by_now(&front, &context, &id).await?,
+        Err(error) => return Err(error.into()),
+    };
+    if let OrderReply::Refused(refusal) = answer.reply {
+        return Err(refusal.into());
+    }
+    let order = answer.view.ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
+    json::versioned(
+        StatusCode::OK,
+        answer.version,
+        &OrderBody::new(&order, answer.version),
+    )
+}
+
+/// After no answer in time: the order, if the cancellation has been recorded.
+async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
+    let answer = get(front, context, id).await?;
+    let is_recorded = answer
+        .view
+        .as_ref()
+        .is_some_and(|order| order.cancelling || order.status == crate::domain::OrderStatus::Cancelled);
+    if is_recorded {
+        Ok(answer)
+    } else {
+        Err(AskError::Expired.into())
+    }
+}
+
+/// The order as it stands.
+async fn get(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, AskError> {
+    let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Get);
+    front.regions.orders.ask(id.as_str(), ask).await
+}
+
+/// The caller's own order; another's is as good as none.
+async fn own(
+    front: &Front,
+    context: &Context,
+    caller: &Caller,
+    id: &str,
+) -> Result<(OrderId, u64, OrderView), Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let id = OrderId::parse(id).map_err(|_| not_found())?;
+    let answer = get(front, context, &id).await?;
+    let order = answer
+        .view
+        .filter(|order| order.buyer == caller.buyer())
+        .ok_or_else(not_found)?;
+    Ok((id, answer.version, order))
+}

@@ -1,0 +1,116 @@
+//! The limits of the HTTP front, each with its default.
+
+use std::time::Duration;
+
+/// Limits and time-outs of what stands behind the listener: middleware and handlers.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// A request is answered after this long, come what may.
+    pub request_timeout: Duration,
+    /// How long one entity may take to answer.
+    pub ask_timeout: Duration,
+    /// How long a checkout is waited for before it is answered as still pending.
+    pub checkout_wait: Duration,
+    /// How long after it was placed an order may stay pending.
+    pub checkout_time_to_live: Duration,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// Longest body accepted, in bytes.
+    pub body_limit: usize,
+    /// Longest path and query accepted, in bytes.
+    pub uri_limit: usize,
+    /// Most requests worked on at once; beyond, they are refused as busy.
+    pub concurrency: usize,
+    /// How repeated requests are recognised.
+    pub idempotency: IdempotencySettings,
+    /// How much of the catalogue is kept at hand, and how long.
+    pub shelf: ShelfSettings,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            request_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(5),
+            checkout_wait: Duration::from_secs(5),
+            checkout_time_to_live: Duration::from_secs(15 * 60),
+            body_timeout: Duration::from_secs(10),
+            body_limit: 256 * 1024,
+            uri_limit: 8 * 1024,
+            concurrency: 4096,
+            idempotency: IdempotencySettings::default(),
+            shelf: ShelfSettings::default(),
+        }
+    }
+}
+
+/// How repeated requests are recognised (invariant 9).
+#[derive(Clone, Copy, Debug)]
+pub struct IdempotencySettings {
+    /// How long a running request holds its key without renewing that; after it (its node died) the next one with the
+    /// same body goes on.
+    /// Two that run at once are harmless: they send the same commands.
+    pub lease: Duration,
+    /// How long a reply is kept.
+    pub keep: Duration,
+    /// How long a repetition waits for the first to be answered.
+    pub wait: Duration,
+}
+
+impl Default for IdempotencySettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(2),
+            keep: Duration::from_secs(24 * 60 * 60),
+            wait: Duration::from_secs(8),
+        }
+    }
+}
+
+/// How much of the catalogue is kept at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct ShelfSettings {
+    /// How old a product may be that is shown.
+    pub products_for: Duration,
+    /// How old a stock badge may be that is shown.
+    pub badges_for: Duration,
+    /// Most products kept, and most SKUs, those included that do not exist.
+    pub capacity: u64,
+}
+
+impl Default for ShelfSettings {
+    fn default() -> Self {
+        Self {
+            products_for: Duration::from_secs(2),
+            badges_for: Duration::from_secs(1),
+            capacity: 50_000,
+        }
+    }
+}
+
+/// Limits and time-outs of a listener's connections.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSettings {
+    /// How long the head of a request may take to arrive; a kept-alive connection that is idle for so long is closed.
+    pub header_timeout: Duration,
+    /// Most connections at once; beyond, they wait to be accepted.
+    pub connections: usize,
+    /// Most headers of a request.
+    pub headers: usize,
+    /// Longest head of a request, in bytes.
+    pub head_limit: usize,
+    /// How long requests in flight may go on once the listener shuts down.
+    pub grace: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            connections: 16_384,
+            headers: 64,
+            head_limit: 32 * 1024,
+            grace: Duration::from_secs(30),
+        }
+    }
+}

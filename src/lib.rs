@@ -1,0 +1,18 @@
+//! Souk: a storefront engine in which every cart, order and SKU is a supervised actor.
+//!
+//! The map of the crate stands in `ARCHITECTURE.md`. In one breath: [`http`] turns requests into commands,
+//! [`actors`] route them to the one entity that decides them, [`domain`] is the deciding (pure code),
+//! [`stores`] make the decision durable, and [`cluster`] says which node an entity lives on.
+#![forbid(unsafe_code)]
+
+pub mod actors;
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod demo;
+pub mod domain;
+pub mod fail;
+pub mod gateways;
+pub mod http;
+pub mod operator;
+pub mod stores;

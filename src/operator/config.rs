@@ -1,0 +1,14 @@
+//! `/v1/config`: the effective configuration.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::Shared;
+use crate::http::json;
+use crate::http::problem::Problem;
+
+/// All of it without its secrets.
+pub(super) async fn show(State(state): State<Shared>) -> Result<Response, Problem> {
+    json::reply(StatusCode::OK, &state.config)
+}

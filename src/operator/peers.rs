@@ -1,0 +1,129 @@
+//! Other nodes' operator interfaces: asked with the same token, all at once, within a short time.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use futures::future::join_all;
+use serde::de::DeserializeOwned;
+
+use super::Shared;
+use crate::cluster::membership::{MembershipDescription, MembershipMessage};
+use crate::cluster::view::Member;
+use crate::http::conventions::{Context, REQUEST_ID};
+
+/// The header of a question between nodes; `1`: answer for yourself alone.
+pub const LOCAL: &str = "x-souk-local";
+/// Longest time for a connection to another node.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Longest time for another node's whole answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+/// Longest time for this node's own membership to answer: it looks at a store in between.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// For whom an answer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All nodes.
+    Cluster,
+    /// The one that is asked.
+    Node,
+}
+
+impl<S: Sync> FromRequestParts<S> for Scope {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let local = parts.headers.get(LOCAL).is_some_and(|value| value == "1");
+        Ok(if local { Self::Node } else { Self::Cluster })
+    }
+}
+
+/// Why another node did not answer as hoped.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// It could not be reached, or not in time.
+    #[error("the node can't be reached")]
+    Unreachable(#[source] reqwest::Error),
+    /// It answered with an error.
+    #[error("the node answers {0}")]
+    Refused(StatusCode),
+    /// It answered what this node does not understand.
+    #[error("the node's answer can't be read")]
+    Unreadable(#[source] reqwest::Error),
+}
+
+/// The client for [`OperatorState::client`](super::OperatorState::client). It follows no redirects and uses no proxy:
+/// the token is for the cluster alone.
+///
+/// # Errors
+/// Where the system gives it no resources.
+pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .timeout(ANSWER_LIMIT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+}
+
+/// What the membership of this node says of itself; `None` where it does not answer in time.
+pub(super) async fn membership(state: &Shared) -> Option<MembershipDescription> {
+    let (sender, receiver) = ractor::concurrency::oneshot();
+    if !state.membership.cast(MembershipMessage::Describe(sender.into())) {
+        return None;
+    }
+    tokio::time::timeout(DESCRIBE_LIMIT, receiver).await.ok()?.ok()
+}
+
+/// The other nodes: those of the view and those that are heard of, by name.
+pub(super) async fn others(state: &Shared) -> Vec<Member> {
+    let mut members = state.routing.table().view.members.clone();
+    if let Some(description) = membership(state).await {
+        for heard in description.heard {
+            if !members.iter().any(|member| member.name == heard.name) {
+                members.push(heard);
+            }
+        }
+    }
+    members.retain(|member| member.name != state.me.name);
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    members
+}
+
+/// Asks every other node for its own part of an answer.
+pub(super) async fn ask_all<T: DeserializeOwned>(
+    state: &Shared,
+    context: &Context,
+    path: &str,
+) -> Vec<(Member, Result<T, PeerError>)> {
+    let questions = others(state).await.into_iter().map(|member| async move {
+        let answer = ask(state, context, &member, Method::GET, path).await;
+        (member, answer)
+    });
+    join_all(questions).await
+}
+
+/// Asks one other node for its own part of an answer. `path` is encoded already.
+pub(super) async fn ask<T: DeserializeOwned>(
+    state: &Shared,
+    context: &Context,
+    member: &Member,
+    method: Method,
+    path: &str,
+) -> Result<T, PeerError> {
+    let reply = state
+        .client
+        .request(method, format!("http://{}{path}", member.operator_address))
+        .bearer_auth(state.token.expose())
+        .header(LOCAL, "1")
+        .header(REQUEST_ID, &*context.request_id)
+        .send()
+        .await
+        .map_err(PeerError::Unreachable)?;
+    if !reply.status().is_success() {
+        return Err(PeerError::Refused(reply.status()));
+    }
+    reply.json().await.map_err(PeerError::Unreadable)
+}

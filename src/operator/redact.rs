@@ -1,0 +1,157 @@
+//! What an operator must not see of an entity: whatever identifies a person or pays.
+
+use serde_json::Value;
+
+use crate::config::REDACTED;
+
+/// The fields whose values are hidden wherever they stand, in lower case.
+const HIDDEN: &[&str] = &[
+    "address",
+    "addresses",
+    "card",
+    "city",
+    "email",
+    "fingerprint",
+    "line1",
+    "line2",
+    "name",
+    "password",
+    "phone",
+    "postcode",
+    "region",
+    "secret",
+    "token",
+];
+
+/// Events on a timeline whose particulars are the words of a person.
+const FREE_TEXT_EVENTS: &[&str] = &["cancelling"];
+
+/// The value with [`REDACTED`] in the place of everything that identifies a person or pays.
+///
+/// It goes by the names of fields, at any depth. What is absent stays visible as such: that an order has no phone
+/// number tells nothing of anybody.
+#[must_use]
+pub fn redacted(mut value: Value) -> Value {
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::Object(fields) => {
+            let speaks_freely = fields
+                .get("event")
+                .and_then(Value::as_str)
+                .is_some_and(|event| FREE_TEXT_EVENTS.contains(&event));
+            for (name, field) in fields.iter_mut() {
+                let is_hidden = is_hidden(name) || (speaks_freely && name == "detail");
+                match field {
+                    Value::Null => {}
+                    _ if is_hidden => *field = REDACTED.into(),
+                    _ => redact(field),
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn is_hidden(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    HIDDEN.iter().any(|hidden| {
+        name.strip_suffix(hidden)
+            .is_some_and(|before| before.is_empty() || before.ends_with('_'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::fixtures::{at, placement, run};
+    use crate::domain::{Aggregate, Order, OrderCommand};
+
+    #[test]
+    fn an_order_shows_what_happens_and_not_to_whom() {
+        let mut order = Order::initial("ord_1");
+        let placement = placement(1, &[2]);
+        let submitted = serde_json::to_value(&placement).unwrap();
+        run(&mut order, &OrderCommand::Place(Box::new(placement)), at(0));
+        let reason = "it is for Ada".to_owned();
+        run(&mut order, &OrderCommand::Cancel { reason }, at(1));
+        let shown = redacted(serde_json::to_value(&order).unwrap());
+
+        let text = shown.to_string();
+        for hidden in [
+            "ada@",
+            "Ada",
+            "Hidden Lane",
+            "Springfield",
+            "62701",
+            "tok_secret",
+            "\"fingerprint\":\"fingerprint\"",
+        ] {
+            assert!(!text.contains(hidden), "{hidden} is shown: {text}");
+        }
+        let order = &shown["placed"]["order"];
+        assert_eq!(order["address"], REDACTED);
+        assert_eq!(order["lines"], submitted["lines"]);
+        assert_eq!(
+            order["payment"],
+            json!({ "gateway": "sandbox", "token": REDACTED })
+        );
+        assert_eq!(order["timeline"][0]["event"], "placed");
+        assert_eq!(
+            order["timeline"][1],
+            json!({ "at": at(1), "event": "cancelling", "detail": REDACTED })
+        );
+    }
+
+    #[test]
+    fn names_are_told_from_those_that_only_contain_them() {
+        let shown = redacted(json!({
+            "Email": "a", "cart_token": "b", "phone": null, "tokens": 3, "unnamed": "c", "payment": [{ "token": ["d"] }]
+        }));
+        assert_eq!(
+            shown,
+            json!({
+                "Email": REDACTED, "cart_token": REDACTED, "phone": null, "tokens": 3, "unnamed": "c",
+                "payment": [{ "token": REDACTED }]
+            })
+        );
+    }
+
+    fn nested() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(json!("personal")), Just(json!(1)), Just(Value::Null)];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("(a|b|email|x_token)", inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn reveals(value: &Value, hidden: bool) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| reveals(item, hidden)),
+            Value::Object(fields) => fields
+                .iter()
+                .any(|(name, field)| reveals(field, hidden || name == "email" || name == "x_token")),
+            Value::String(text) => hidden && text == "personal",
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_below_a_hidden_field_is_shown(value in nested()) {
+            let shown = redacted(value);
+            prop_assert!(!reveals(&shown, false), "{}", shown);
+            prop_assert_eq!(redacted(shown.clone()), shown);
+        }
+    }
+}

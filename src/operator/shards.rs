@@ -1,0 +1,235 @@
+//! `/v1/shards`: which node has which shard of each kind, and what it does with it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::peers::{self, Scope};
+use crate::actors::routing::{Owner, Routing};
+use crate::cluster::placement::SHARDS;
+use crate::domain::Kind;
+use crate::http::conventions::Context;
+use crate::http::json;
+use crate::http::problem::Problem;
+
+/// What becomes of a shard at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ShardState {
+    /// Its owner keeps entities of it, or did a while ago.
+    Active,
+    /// Its owner serves it, and nobody has asked for one of its entities.
+    Idle,
+    /// A node that does not own it any more finishes what is in flight.
+    HandingOver,
+    /// It has no owner, or its owner may not serve it yet.
+    Waiting,
+    /// Its owner does not answer.
+    Unreachable,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Shard {
+    kind: Kind,
+    shard: u16,
+    owner: Option<String>,
+    state: ShardState,
+    /// Live entities; `None` where nobody tells.
+    entities: Option<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Shards {
+    items: Vec<Shard>,
+}
+
+/// The shards that this node has or owns, or all of them.
+pub(super) async fn list(
+    State(state): State<Shared>,
+    scope: Scope,
+    context: Context,
+) -> Result<Response, Problem> {
+    let own = own(&state);
+    if scope == Scope::Node {
+        return json::reply(StatusCode::OK, &Shards { items: own });
+    }
+    let mut answers = vec![(state.me.name.clone(), own)];
+    for (member, answer) in peers::ask_all::<Shards>(&state, &context, "/v1/shards").await {
+        // One that does not answer leaves the shards that it owns as they are in `merge`: unreachable.
+        if let Ok(answer) = answer {
+            answers.push((member.name, answer.items));
+        }
+    }
+    let items = merge(&state.routing, answers);
+    json::reply(StatusCode::OK, &Shards { items })
+}
+
+fn own(state: &Shared) -> Vec<Shard> {
+    let regions = &state.regions;
+    [
+        (Kind::Cart, regions.carts.entities_by_shard()),
+        (Kind::Order, regions.orders.entities_by_shard()),
+        (Kind::Sku, regions.skus.entities_by_shard()),
+    ]
+    .iter()
+    .flat_map(|(kind, started)| own_of(&state.routing, *kind, started))
+    .collect()
+}
+
+/// The shards of one kind that this node owns or has `started`, each with its live entities.
+fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<Shard> {
+    (0..SHARDS)
+        .filter_map(|shard| {
+            let entities = started.get(&shard).copied();
+            let owner = routing.owner(shard);
+            let state = match (&owner, entities) {
+                (Owner::Here, Some(_)) => ShardState::Active,
+                (Owner::Here, None) => ShardState::Idle,
+                (Owner::HereSoon, _) => ShardState::Waiting,
+                (Owner::There(_) | Owner::Nobody, Some(_)) => ShardState::HandingOver,
+                (Owner::There(_) | Owner::Nobody, None) => return None,
+            };
+            Some(Shard {
+                kind,
+                shard,
+                owner: name(routing, owner),
+                state,
+                entities: Some(entities.unwrap_or(0)),
+            })
+        })
+        .collect()
+}
+
+fn name(routing: &Routing, owner: Owner) -> Option<String> {
+    match owner {
+        Owner::Here | Owner::HereSoon => Some(routing.me().to_string()),
+        Owner::There(name) => Some(name.to_string()),
+        Owner::Nobody => None,
+    }
+}
+
+/// One line a shard: what its owner says of it, but for one whose former owner is not done with it.
+fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
+    let mut merged: BTreeMap<(Kind, u16), Shard> = BTreeMap::new();
+    for kind in Kind::ALL {
+        for shard in 0..SHARDS {
+            let owner = name(routing, routing.owner(shard));
+            let state = if owner.is_some() {
+                ShardState::Unreachable
+            } else {
+                ShardState::Waiting
+            };
+            let entities = owner.is_none().then_some(0);
+            merged.insert(
+                (kind, shard),
+                Shard {
+                    kind,
+                    shard,
+                    owner,
+                    state,
+                    entities,
+                },
+            );
+        }
+    }
+    for (node, shards) in answers {
+        for said in shards {
+            let Some(known) = merged.get_mut(&(said.kind, said.shard)) else {
+                continue;
+            };
+            let handing_over = said.state == ShardState::HandingOver;
+            if handing_over || (known.owner.as_ref() == Some(&node) && known.state != ShardState::HandingOver)
+            {
+                // Views may differ for a moment: whose it is, is what the node that was asked believes.
+                let owner = known.owner.take();
+                *known = Shard { owner, ..said };
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::cluster::view::View;
+    use crate::operator::tests::member;
+
+    fn routing(me: &str, number: u64, members: &[&str]) -> std::sync::Arc<Routing> {
+        let routing = Routing::new(me);
+        let members = members.iter().map(|name| member(name)).collect();
+        routing.install(View { number, members }, Instant::now(), Duration::ZERO);
+        routing
+    }
+
+    fn states(shards: &[Shard], kind: Kind, shard: u16) -> (ShardState, Option<&str>, Option<usize>) {
+        let found: Vec<_> = shards
+            .iter()
+            .filter(|item| (item.kind, item.shard) == (kind, shard))
+            .collect();
+        assert_eq!(
+            found.len(),
+            1,
+            "shard {shard} of {kind:?} is listed {} times",
+            found.len()
+        );
+        (found[0].state, found[0].owner.as_deref(), found[0].entities)
+    }
+
+    #[test]
+    fn each_shard_is_listed_once_as_its_owner_sees_it() {
+        let (a, b) = (routing("a", 1, &["a", "b"]), routing("b", 1, &["a", "b"]));
+        let (mine, theirs) = (a.owned()[0], b.owned()[0]);
+        let started = HashMap::from([(mine, 3), (theirs, 2)]);
+        let from_a = own_of(&a, Kind::Sku, &started);
+        let from_b = own_of(&b, Kind::Sku, &HashMap::new());
+        assert_eq!(
+            states(&from_a, Kind::Sku, mine),
+            (ShardState::Active, Some("a"), Some(3))
+        );
+        assert_eq!(
+            states(&from_a, Kind::Sku, theirs),
+            (ShardState::HandingOver, Some("b"), Some(2))
+        );
+        assert_eq!(
+            states(&from_b, Kind::Sku, theirs),
+            (ShardState::Idle, Some("b"), Some(0))
+        );
+
+        for answers in [
+            vec![("a".to_owned(), from_a.clone()), ("b".to_owned(), from_b.clone())],
+            vec![("b".to_owned(), from_b), ("a".to_owned(), from_a.clone())],
+        ] {
+            let merged = merge(&a, answers);
+            assert_eq!(merged.len(), Kind::ALL.len() * usize::from(SHARDS));
+            assert_eq!(
+                states(&merged, Kind::Sku, mine),
+                (ShardState::Active, Some("a"), Some(3))
+            );
+            assert_eq!(
+                states(&merged, Kind::Sku, theirs),
+                (ShardState::HandingOver, Some("b"), Some(2))
+            );
+        }
+        let without_b = merge(&a, vec![("a".to_owned(), own_of(&a, Kind::Sku, &HashMap::new()))]);
+        assert_eq!(
+            states(&without_b, Kind::Sku, theirs),
+            (ShardState::Unreachable, Some("b"), None)
+        );
+    }
+
+    #[test]
+    fn a_shard_without_an_owner_waits() {
+        let merged = merge(&Routing::new("a"), Vec::new());
+        assert_eq!(
+            states(&merged, Kind::Cart, 0),
+            (ShardState::Waiting, None, Some(0))
+        );
+    }
+}

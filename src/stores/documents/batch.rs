@@ -1,0 +1,167 @@
+//! What a batch of documents looks like on its way into SQLite.
+
+use serde::Serialize;
+
+use super::DocumentWrite;
+use crate::domain::Timestamp;
+
+/// Bytes of bodies and events that go into one transaction. A batch with more is split: its rows stand alone anyway,
+/// and a message to the store process has a limit of its own, which escaped JSON must stay below.
+const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
+
+/// A document as a batch carries it. The names are short because each row repeats them.
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    #[serde(rename = "i")]
+    id: &'a str,
+    #[serde(rename = "s")]
+    shard: u16,
+    #[serde(rename = "v")]
+    version: u64,
+    #[serde(rename = "e")]
+    expected: u64,
+    #[serde(rename = "d")]
+    due_at: Option<Timestamp>,
+    #[serde(rename = "o")]
+    owner: Option<&'a str>,
+    #[serde(rename = "b")]
+    body: &'a str,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of(write: &'a DocumentWrite) -> Self {
+        let document = &write.document;
+        Self {
+            id: &document.id,
+            shard: document.shard,
+            version: document.version,
+            expected: write.expected,
+            due_at: document.due_at,
+            owner: document.owner.as_deref(),
+            body: &document.body,
+        }
+    }
+}
+
+/// An event as a batch carries it.
+#[derive(Serialize)]
+pub(super) struct Emitted<'a> {
+    #[serde(rename = "i")]
+    id: &'a str,
+    /// The version that the document has after the write, where the event may belong to an earlier command of it.
+    #[serde(rename = "w")]
+    written: u64,
+    #[serde(rename = "v")]
+    version: u64,
+    /// Position among the events of its version: with entity and version it makes the event's stable id.
+    #[serde(rename = "n")]
+    ordinal: u64,
+    #[serde(rename = "e")]
+    name: &'a str,
+    #[serde(rename = "d")]
+    detail: &'a serde_json::Value,
+}
+
+impl<'a> Emitted<'a> {
+    pub(super) fn of(write: &'a DocumentWrite) -> Vec<Self> {
+        let mut previous = None;
+        let mut ordinal = 0;
+        write
+            .events
+            .iter()
+            .map(|(version, event)| {
+                ordinal = if previous == Some(*version) {
+                    ordinal + 1
+                } else {
+                    0
+                };
+                previous = Some(*version);
+                Self {
+                    id: &write.document.id,
+                    written: write.document.version,
+                    version: *version,
+                    ordinal,
+                    name: &event.name,
+                    detail: &event.detail,
+                }
+            })
+            .collect()
+    }
+}
+
+/// About how many bytes a row of a batch takes. An event is small: its detail holds particulars, not documents.
+fn size(write: &DocumentWrite) -> usize {
+    const EVENT: usize = 512;
+    write.document.body.len() + write.events.len() * EVENT
+}
+
+/// Splits a batch into parts of at most [`TRANSACTION_BYTES`]; a single row may be larger.
+pub(super) fn parts(mut batch: &[DocumentWrite]) -> Vec<&[DocumentWrite]> {
+    let mut parts = Vec::new();
+    while !batch.is_empty() {
+        let mut bytes = 0;
+        let fitting = batch
+            .iter()
+            .take_while(|write| {
+                bytes += size(write);
+                bytes <= TRANSACTION_BYTES
+            })
+            .count();
+        let (part, rest) = batch.split_at(fitting.max(1));
+        parts.push(part);
+        batch = rest;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Event;
+    use crate::stores::documents::Document;
+    use proptest::prelude::*;
+
+    fn write(id: usize, body: usize, versions: &[u64]) -> DocumentWrite {
+        DocumentWrite {
+            document: Document {
+                id: id.to_string(),
+                shard: 0,
+                version: 9,
+                due_at: None,
+                owner: None,
+                body: "x".repeat(body),
+            },
+            expected: 0,
+            events: versions
+                .iter()
+                .map(|version| (*version, Event::new("event", serde_json::Value::Null)))
+                .collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_the_batch_in_order_and_within_the_limit(
+            bodies in prop::collection::vec(0..TRANSACTION_BYTES * 5 / 4, 0..12),
+        ) {
+            let batch: Vec<_> = bodies.iter().enumerate().map(|(id, body)| write(id, *body, &[])).collect();
+            let parts = parts(&batch);
+            let ids: Vec<&String> = parts.iter().flat_map(|part| part.iter()).map(|write| &write.document.id).collect();
+            prop_assert_eq!(ids, batch.iter().map(|write| &write.document.id).collect::<Vec<_>>());
+            for part in parts {
+                prop_assert!(part.len() == 1 || part.iter().map(size).sum::<usize>() <= TRANSACTION_BYTES);
+                prop_assert!(!part.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn ordinals_count_the_events_of_each_version() {
+        let write = write(1, 0, &[3, 3, 3, 4, 6, 6]);
+        let numbered: Vec<(u64, u64)> = Emitted::of(&write)
+            .iter()
+            .map(|event| (event.version, event.ordinal))
+            .collect();
+        assert_eq!(numbered, [(3, 0), (3, 1), (3, 2), (4, 0), (6, 0), (6, 1)]);
+    }
+}

@@ -1,0 +1,185 @@
+//! What every adapter of the idempotency port must show (invariant 9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{Claim, IdempotencyStore, KeptReply};
+use crate::domain::Timestamp;
+
+const LEASE: Duration = Duration::from_secs(30);
+const KEEP: Duration = Duration::from_secs(24 * 3_600);
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// Runs everything against `store`, which must be empty.
+pub async fn suite(store: Arc<dyn IdempotencyStore>) {
+    store.ping().await.unwrap();
+    a_key_is_claimed_answered_and_replayed(&*store).await;
+    a_key_is_released_only_by_its_holder(&*store).await;
+    a_dead_holders_key_passes_on_after_its_lease(&*store).await;
+    a_holder_renews_its_lease(&*store).await;
+    old_keys_do_not_count_and_are_swept(&*store).await;
+    of_many_claims_at_once_one_wins(store).await;
+}
+
+async fn claim(store: &dyn IdempotencyStore, key: &str, body: &str, holder: &str, now: Timestamp) -> Claim {
+    store.claim(key, body, holder, now, LEASE, KEEP).await.unwrap()
+}
+
+fn reply(status: u16) -> KeptReply {
+    KeptReply {
+        status,
+        headers: vec![
+            ("content-type".into(), "application/json".into()),
+            ("etag".into(), "\"3\"".into()),
+        ],
+        body: b"{\"quoted\": \"\\u00fc\"}\0\xff".to_vec(),
+    }
+}
+
+async fn a_key_is_claimed_answered_and_replayed(store: &dyn IdempotencyStore) {
+    let key = "usr_1:it's \"a\" key~";
+    assert_eq!(claim(store, key, "body", "one", NOW).await, Claim::Ours);
+    assert_eq!(claim(store, key, "body", "two", NOW).await, Claim::Running);
+    assert_eq!(claim(store, key, "else", "two", NOW).await, Claim::OtherBody);
+    assert_eq!(claim(store, "usr_2", "else", "two", NOW).await, Claim::Ours);
+    // A claim whose answer was lost is repeated by its holder.
+    assert_eq!(claim(store, key, "body", "one", NOW).await, Claim::Ours);
+    // Only the holder answers, and only once.
+    store.answer(key, "two", &reply(500)).await.unwrap();
+    assert_eq!(claim(store, key, "body", "two", NOW).await, Claim::Running);
+    store.answer(key, "one", &reply(201)).await.unwrap();
+    store.answer(key, "one", &reply(500)).await.unwrap();
+    store.release(key, "one").await.unwrap();
+    let later = NOW.plus(KEEP - Duration::from_millis(1));
+    for holder in ["one", "two"] {
+        assert_eq!(
+            claim(store, key, "body", holder, later).await,
+            Claim::Answered(reply(201))
+        );
+        assert_eq!(claim(store, key, "else", holder, later).await, Claim::OtherBody);
+    }
+    let empty = KeptReply {
+        status: 204,
+        headers: Vec::new(),
+        body: Vec::new(),
+    };
+    store.answer("usr_2", "two", &empty).await.unwrap();
+    assert_eq!(
+        claim(store, "usr_2", "else", "x", NOW).await,
+        Claim::Answered(empty)
+    );
+}
+
+async fn a_key_is_released_only_by_its_holder(store: &dyn IdempotencyStore) {
+    assert_eq!(claim(store, "given", "body", "one", NOW).await, Claim::Ours);
+    store.release("given", "two").await.unwrap();
+    assert_eq!(claim(store, "given", "body", "two", NOW).await, Claim::Running);
+    store.release("given", "one").await.unwrap();
+    // Given back, it takes any body.
+    assert_eq!(claim(store, "given", "else", "two", NOW).await, Claim::Ours);
+    store.release("never claimed", "one").await.unwrap();
+}
+
+async fn a_dead_holders_key_passes_on_after_its_lease(store: &dyn IdempotencyStore) {
+    assert_eq!(claim(store, "lease", "body", "dead", NOW).await, Claim::Ours);
+    let before = NOW.plus(LEASE - Duration::from_millis(1));
+    assert_eq!(
+        claim(store, "lease", "body", "heir", before).await,
+        Claim::Running
+    );
+    let after = NOW.plus(LEASE);
+    assert_eq!(
+        claim(store, "lease", "else", "heir", after).await,
+        Claim::OtherBody
+    );
+    assert_eq!(claim(store, "lease", "body", "heir", after).await, Claim::Ours);
+    assert_eq!(
+        claim(store, "lease", "body", "third", after).await,
+        Claim::Running
+    );
+    // The one who was thought dead wakes up: too late.
+    store.answer("lease", "dead", &reply(500)).await.unwrap();
+    store.release("lease", "dead").await.unwrap();
+    assert_eq!(claim(store, "lease", "body", "dead", after).await, Claim::Running);
+    store.answer("lease", "heir", &reply(200)).await.unwrap();
+    let much_later = after.plus(LEASE * 2);
+    assert_eq!(
+        claim(store, "lease", "body", "dead", much_later).await,
+        Claim::Answered(reply(200))
+    );
+}
+
+async fn a_holder_renews_its_lease(store: &dyn IdempotencyStore) {
+    assert_eq!(claim(store, "renewed", "body", "one", NOW).await, Claim::Ours);
+    let later = NOW.plus(LEASE / 2);
+    assert_eq!(claim(store, "renewed", "body", "one", later).await, Claim::Ours);
+    let after = NOW.plus(LEASE);
+    assert_eq!(
+        claim(store, "renewed", "body", "two", after).await,
+        Claim::Running
+    );
+    let ended = later.plus(LEASE);
+    assert_eq!(claim(store, "renewed", "body", "two", ended).await, Claim::Ours);
+}
+
+async fn old_keys_do_not_count_and_are_swept(store: &dyn IdempotencyStore) {
+    assert_eq!(claim(store, "old", "body", "one", NOW).await, Claim::Ours);
+    store.answer("old", "one", &reply(200)).await.unwrap();
+    let after = NOW.plus(KEEP);
+    assert_eq!(claim(store, "old", "else", "two", after).await, Claim::Ours);
+    assert_eq!(claim(store, "old", "body", "one", after).await, Claim::OtherBody);
+    store.answer("old", "two", &reply(201)).await.unwrap();
+    assert_eq!(
+        claim(store, "old", "else", "one", after).await,
+        Claim::Answered(reply(201))
+    );
+    // It counts from the new claim on.
+    let almost = after.plus(KEEP - Duration::from_millis(1));
+    assert_eq!(
+        claim(store, "old", "else", "one", almost).await,
+        Claim::Answered(reply(201))
+    );
+
+    for number in 0..5 {
+        claim(
+            store,
+            &format!("sweep-{number}"),
+            "body",
+            "one",
+            Timestamp::from_millis(number),
+        )
+        .await;
+    }
+    assert_eq!(store.sweep(Timestamp::from_millis(0), 10).await.unwrap(), 0);
+    assert_eq!(store.sweep(Timestamp::from_millis(4), 3).await.unwrap(), 3);
+    assert_eq!(store.sweep(Timestamp::from_millis(4), 3).await.unwrap(), 1);
+    assert_eq!(store.sweep(Timestamp::from_millis(4), 3).await.unwrap(), 0);
+    let early = Timestamp::from_millis(5);
+    assert_eq!(
+        claim(store, "sweep-4", "body", "two", early).await,
+        Claim::Running
+    );
+    assert_eq!(claim(store, "sweep-3", "else", "two", early).await, Claim::Ours);
+}
+
+async fn of_many_claims_at_once_one_wins(store: Arc<dyn IdempotencyStore>) {
+    for round in 0..4 {
+        let key = format!("race-{round}");
+        // A left-over claim makes it a race for the takeover in every second round.
+        if round % 2 == 1 {
+            claim(&*store, &key, "body", "dead", NOW).await;
+        }
+        let now = NOW.plus(LEASE);
+        let claims = join_all((0..64).map(|holder| {
+            let (store, key) = (Arc::clone(&store), key.clone());
+            tokio::spawn(async move { claim(&*store, &key, "body", &format!("h{holder}"), now).await })
+        }))
+        .await;
+        let claims: Vec<Claim> = claims.into_iter().map(Result::unwrap).collect();
+        let ours = claims.iter().filter(|claim| **claim == Claim::Ours).count();
+        let running = claims.iter().filter(|claim| **claim == Claim::Running).count();
+        assert_eq!((ours, running), (1, 63));
+    }
+}

@@ -1,0 +1,159 @@
+//! Idempotency keys in SQLite. A claim is one statement that takes the key or leaves it, and a look at what stands
+//! there, in one transaction: no two requests can both find it free.
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+
+use super::{Claim, IdempotencyStore, KeptReply};
+use crate::domain::Timestamp;
+use crate::stores::StoreError;
+use crate::stores::embedded::statement::Columns;
+use crate::stores::embedded::{Database, Statement, Writer};
+
+/// The schema.
+pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/idempotency/migrations");
+
+/// Takes a key that is new, too old to count (claimed at or before `?6`), or still without a reply and either ours
+/// already (a claim that is repeated because its answer was lost) or left over by a dead holder. A row means: taken.
+const CLAIM: &str = "INSERT INTO idempotency (key, fingerprint, holder, claimed_at, lease_until) VALUES (?1, ?2, ?3, ?4, ?5) \
+     ON CONFLICT (key) DO UPDATE SET \
+         claimed_at = iif(claimed_at <= ?6, excluded.claimed_at, claimed_at), \
+         fingerprint = excluded.fingerprint, holder = excluded.holder, lease_until = excluded.lease_until, \
+         status = NULL, headers = NULL, body = NULL \
+     WHERE claimed_at <= ?6 \
+         OR (status IS NULL AND fingerprint = excluded.fingerprint \
+             AND (lease_until <= ?4 OR holder = excluded.holder)) \
+     RETURNING key";
+const LOOK: &str = "SELECT fingerprint, status, headers, body FROM idempotency WHERE key = ?1";
+const ANSWER: &str = "UPDATE idempotency SET status = ?3, headers = ?4, body = ?5 \
+     WHERE key = ?1 AND holder = ?2 AND status IS NULL";
+const RELEASE: &str = "DELETE FROM idempotency WHERE key = ?1 AND holder = ?2 AND status IS NULL";
+const SWEEP: &str = "DELETE FROM idempotency WHERE key IN \
+     (SELECT key FROM idempotency WHERE claimed_at < ?1 ORDER BY claimed_at LIMIT ?2) RETURNING 1";
+
+/// The store of idempotency keys in SQLite.
+pub struct SqliteIdempotency {
+    database: Database,
+}
+
+impl SqliteIdempotency {
+    /// Opens the database `idempotency` of `directory`.
+    ///
+    /// # Errors
+    /// As of [`Database::open`].
+    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Database::open(writer, directory, "idempotency").await?,
+        })
+    }
+
+    /// What the key of another request, or of an answered one, means for a request with this fingerprint.
+    fn found(&self, row: &mut Columns, fingerprint: &str) -> Result<Claim, StoreError> {
+        if row.text("fingerprint")? != fingerprint {
+            return Ok(Claim::OtherBody);
+        }
+        let Some(status) = row.optional_integer("status")? else {
+            return Ok(Claim::Running);
+        };
+        Ok(Claim::Answered(KeptReply {
+            status: u16::try_from(status)
+                .map_err(|_| self.database.corrupt(format!("{status} is no HTTP status")))?,
+            headers: serde_json::from_str(&row.text("headers")?)
+                .map_err(|error| self.database.corrupt(format!("the headers of a reply: {error}")))?,
+            body: row.optional_blob("body")?.unwrap_or_default(),
+        }))
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl IdempotencyStore for SqliteIdempotency {
+    fn technology(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.database.ping().await
+    }
+
+    async fn claim(
+        &self,
+        key: &str,
+        fingerprint: &str,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+        keep: Duration,
+    ) -> Result<Claim, StoreError> {
+        let take = Statement::new(CLAIM)
+            .bind(key)
+            .bind(fingerprint)
+            .bind(holder)
+            .bind(now.as_millis())
+            .bind(now.plus(lease).as_millis())
+            .bind(now.as_millis().saturating_sub(milliseconds(keep)));
+        let look = Statement::new(LOOK).bind(key);
+        let mut results = self.database.transact(vec![take, look]).await?.into_iter();
+        if results.next().is_some_and(|taken| !taken.is_empty()) {
+            return Ok(Claim::Ours);
+        }
+        let found = self.database.decode(results.next().unwrap_or_default(), |row| {
+            self.found(row, fingerprint)
+        })?;
+        // What was not taken stands there: the two statements saw the same state.
+        found.into_iter().next().ok_or_else(|| {
+            self.database
+                .corrupt(format!("key {key:?} is neither free nor taken"))
+        })
+    }
+
+    async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
+        let headers = serde_json::to_string(&reply.headers).map_err(|error| StoreError::Refused {
+            store: self.database.name(),
+            cause: Box::new(error),
+        })?;
+        let statement = Statement::new(ANSWER)
+            .bind(key)
+            .bind(holder)
+            .bind(u32::from(reply.status))
+            .bind(headers)
+            .bind(reply.body.clone());
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError> {
+        let statement = Statement::new(RELEASE).bind(key).bind(holder);
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let statement = Statement::new(SWEEP).bind(before.as_millis()).bind(limit);
+        let removed = self.database.transact_one(statement).await?;
+        Ok(removed.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::stores::embedded::Engine;
+    use crate::stores::idempotency::contract;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_contract_is_kept() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let store = SqliteIdempotency::open(&writer, directory.path()).await.unwrap();
+        contract::suite(Arc::new(store)).await;
+    }
+}

@@ -1,0 +1,12 @@
+//! Stores: one port (trait) a store, one file an adapter, one contract suite a port.
+
+pub mod catalogue;
+pub mod documents;
+pub mod embedded;
+pub mod error;
+pub mod idempotency;
+pub mod open;
+pub mod views;
+
+pub use error::StoreError;
+pub use open::{Stores, open};

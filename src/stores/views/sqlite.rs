@@ -1,0 +1,106 @@
+//! The coordination store in SQLite: one row, replaced where its number is the one before.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+
+use super::Views;
+use crate::cluster::view::View;
+use crate::stores::StoreError;
+use crate::stores::embedded::{Database, Statement, Writer};
+
+/// The schema.
+pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/views/migrations");
+
+const CURRENT: &str = "SELECT body FROM views";
+const FIRST: &str = "INSERT INTO views (singleton, number, body) VALUES (1, ?1, ?2) \
+     ON CONFLICT (singleton) DO NOTHING RETURNING number";
+const NEXT: &str = "UPDATE views SET number = ?1, body = ?2 WHERE number = ?1 - 1 RETURNING number";
+
+const BEAT: &str = "INSERT INTO beats (name, incarnation, count) VALUES (?1, ?2, 1) \
+     ON CONFLICT (name) DO UPDATE SET \
+         count = CASE WHEN beats.incarnation = excluded.incarnation THEN beats.count + 1 ELSE 1 END, \
+         incarnation = excluded.incarnation \
+     WHERE excluded.incarnation >= beats.incarnation";
+const BEATS: &str = "SELECT name, incarnation, count FROM beats";
+
+/// The coordination store in SQLite.
+pub struct SqliteViews {
+    database: Database,
+}
+
+impl SqliteViews {
+    /// Opens the database `views` of `directory`.
+    ///
+    /// # Errors
+    /// As of [`Database::open`].
+    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Database::open(writer, directory, "views").await?,
+        })
+    }
+}
+
+#[async_trait]
+impl Views for SqliteViews {
+    fn technology(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn current(&self) -> Result<Option<View>, StoreError> {
+        let rows = self.database.read(Statement::new(CURRENT)).await?;
+        let views = self.database.decode(rows, |row| {
+            serde_json::from_str(&row.text("body")?).map_err(|error| self.database.corrupt(error.to_string()))
+        })?;
+        Ok(views.into_iter().next())
+    }
+
+    async fn propose(&self, view: &View) -> Result<bool, StoreError> {
+        let body = serde_json::to_string(view).map_err(|error| StoreError::Refused {
+            store: self.database.name(),
+            cause: Box::new(error),
+        })?;
+        let sql = if view.number == 1 { FIRST } else { NEXT };
+        let rows = self
+            .database
+            .transact_one(Statement::new(sql).bind(view.number).bind(body))
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    async fn beat(&self, name: &str, incarnation: u64) -> Result<(), StoreError> {
+        let statement = Statement::new(BEAT).bind(name).bind(incarnation);
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn beats(&self) -> Result<Vec<(String, u64, u64)>, StoreError> {
+        let rows = self.database.read(Statement::new(BEATS)).await?;
+        self.database.decode(rows, |row| {
+            Ok((
+                row.text("name")?,
+                row.integer("incarnation")?,
+                row.integer("count")?,
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::stores::embedded::Engine;
+    use crate::stores::views::contract;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_contract_is_kept() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let store = SqliteViews::open(&writer, directory.path()).await.unwrap();
+        contract::suite(Arc::new(store)).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! Nodes die and come back, over and over.
+
+use std::time::Duration;
+
+use crate::harness::{Cluster, distribution};
+use crate::load::{Load, Samples, Target, until_served};
+use crate::scaled;
+
+/// How long carts of a dead node may be without an owner.
+const FAILOVER_LIMIT: Duration = Duration::from_secs(3);
+/// Requests between two misfortunes.
+const BETWEEN: u64 = 150;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
+    let mut cluster = Cluster::demo(3, 60).await;
+    let samples = Samples::make(&cluster, 48).await;
+    let load = Load::start(&cluster).await;
+    let mut failovers = Vec::new();
+    for round in 0..scaled(3, 24) {
+        let (victim, survivor) = (round % 3, (round + 1) % 3);
+        load.progress(BETWEEN).await;
+        let orphans = samples.owned_by(&cluster, victim).await;
+        assert!(!orphans.is_empty(), "the victim owns nothing");
+        // What is under way through the victim breaks off, and its shoppers ask elsewhere under the same key.
+        load.treat(victim, Target::Doomed);
+        let killed = cluster.kill(victim);
+        let shop = cluster.nodes[survivor].shop.clone();
+        let mut times = until_served(&cluster, &shop, &samples.sku, orphans, killed).await;
+        distribution(&format!("kill {}: carts serve again", round + 1), &mut times);
+        failovers.extend(times);
+        cluster.gone(victim).await;
+
+        load.progress(BETWEEN).await;
+        cluster.start(victim, &[]).await;
+        load.treat(victim, Target::Fine);
+        let share = samples.owned_by(&cluster, victim).await;
+        assert!(!share.is_empty(), "a node that came back gets no share");
+        assert!(load.violations().is_empty(), "{:#?}", load.violations());
+    }
+    let slow = distribution("all kills: carts serve again", &mut failovers);
+    assert!(slow < FAILOVER_LIMIT, "p99 of the failovers is {slow:?}");
+    load.verify(&cluster).await;
+    cluster.end().await;
+}

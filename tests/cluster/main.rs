@@ -1,0 +1,30 @@
+//! What the cluster promises when its processes and its network fail, seen from outside: node processes are killed,
+//! stopped, cut off, drained and crashed while shoppers go on, and afterwards nothing that was acknowledged is missing.
+//!
+//! By default the scenarios are scaled down; `SOUK_TEST_SCALE=full` runs them at full size. The crashes at fail points need
+//! the feature `failpoints`, and the partition needs the right to make network name spaces (it says so and is skipped
+//! without). Scenarios run one after another: each wants the machine for itself. Figures are printed; `--nocapture`
+//! shows them.
+
+#[cfg(feature = "failpoints")]
+mod crashes;
+mod harness;
+mod kill_node;
+mod load;
+#[cfg(feature = "failpoints")]
+mod panic;
+mod partition;
+mod rolling;
+mod shop;
+mod stop_node;
+mod two_killed;
+
+/// Whether the scenarios run at full size.
+fn full() -> bool {
+    std::env::var("SOUK_TEST_SCALE").is_ok_and(|scale| scale == "full")
+}
+
+/// `small` by default, `large` at full size.
+fn scaled<T>(small: T, large: T) -> T {
+    if full() { large } else { small }
+}

@@ -1,0 +1,188 @@
+//! A node is cut off from its peers, but neither from the store nor from its clients.
+//!
+//! Each node runs in a network name space of its own, with one interface towards the other nodes and another one towards
+//! clients: cutting means taking the first one down. The embedded stores are reached over a Unix socket, which knows of
+//! no network. Making name spaces needs privileges (CAP_NET_ADMIN and CAP_SYS_ADMIN) and `ip`; without them the scenario
+//! says so and is skipped.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Cluster, HandMade, LOOK, PATIENCE, distribution};
+use crate::load::{Load, Samples, until_served};
+use crate::scaled;
+
+const NODES: usize = 3;
+const VICTIM: usize = 2;
+/// How long the cut lasts after the others go on.
+const CUT: Duration = Duration::from_secs(5);
+
+/// Three name spaces and what connects them; taken down when dropped.
+struct Network {
+    prefix: String,
+    octet: u32,
+}
+
+fn run(line: &str) -> std::io::Result<Output> {
+    let mut words = line.split(' ');
+    Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+}
+
+impl Network {
+    /// Lays the network; the reason where that is not possible.
+    fn lay() -> Result<Self, String> {
+        let id = std::process::id();
+        // Several of them may run on one machine: names and addresses follow from the process.
+        let network = Self {
+            prefix: format!("sk{:x}", id & 0xffff),
+            octet: 64 + id % 128,
+        };
+        network.build()?;
+        Ok(network)
+    }
+
+    fn build(&self) -> Result<(), String> {
+        let (prefix, octet) = (&self.prefix, self.octet);
+        let mut lines = vec![
+            format!("ip link add {prefix}p type bridge"),
+            format!("ip link set {prefix}p up"),
+            format!("ip link add {prefix}c type bridge"),
+            format!("ip address add 10.{octet}.2.254/24 dev {prefix}c"),
+            format!("ip link set {prefix}c up"),
+        ];
+        for node in 0..NODES {
+            let space = self.space(node);
+            lines.push(format!("ip netns add {space}"));
+            lines.push(format!("ip -n {space} link set lo up"));
+            for (side, third) in [("p", 1), ("c", 2)] {
+                let (outer, inner) = (format!("{prefix}{side}{node}"), format!("{side}{node}"));
+                lines.extend([
+                    format!("ip link add {outer} type veth peer name {inner} netns {space}"),
+                    format!("ip link set {outer} master {prefix}{side}"),
+                    format!("ip link set {outer} up"),
+                    format!(
+                        "ip -n {space} address add 10.{octet}.{third}.{}/24 dev {inner}",
+                        node + 1
+                    ),
+                    format!("ip -n {space} link set {inner} up"),
+                ]);
+            }
+        }
+        lines.iter().try_for_each(|line| Self::must(line))
+    }
+
+    fn must(line: &str) -> Result<(), String> {
+        let output = run(line).map_err(|error| format!("{line}: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!(
+            "{line}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
+    }
+
+    fn space(&self, node: usize) -> String {
+        format!("{}n{node}", self.prefix)
+    }
+
+    /// The address of a node towards its peers.
+    fn peer_address(&self, node: usize) -> String {
+        format!("10.{}.1.{}", self.octet, node + 1)
+    }
+
+    /// The address of a node towards clients.
+    fn client_address(&self, node: usize) -> String {
+        format!("10.{}.2.{}", self.octet, node + 1)
+    }
+
+    fn set(&self, node: usize, state: &str) {
+        Self::must(&format!("ip link set {}p{node} {state}", self.prefix)).unwrap();
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // What was never made can't be removed: errors are expected after a failed start.
+        for node in 0..NODES {
+            for side in ["p", "c"] {
+                let _ = run(&format!("ip link delete {}{side}{node}", self.prefix));
+            }
+            let _ = run(&format!("ip netns delete {}", self.space(node)));
+        }
+        for side in ["p", "c"] {
+            let _ = run(&format!("ip link delete {}{side}", self.prefix));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_cut_off_from_its_peers_steps_down_and_comes_back() {
+    let network = match Network::lay() {
+        Ok(network) => network,
+        Err(reason) => {
+            println!("SKIPPED: network name spaces can't be made here ({reason})");
+            return;
+        }
+    };
+    let nodes = (0..NODES).map(|node| HandMade {
+        client_address: network.client_address(node),
+        peer_address: network.peer_address(node),
+        wrapper: vec!["ip".into(), "netns".into(), "exec".into(), network.space(node)],
+    });
+    let cluster = Cluster::by_hand(nodes.collect(), 60).await;
+    let samples = Samples::make(&cluster, 30).await;
+    let load = Load::start(&cluster).await;
+    for _ in 0..scaled(1, 5) {
+        load.progress(200).await;
+        let orphans = samples.owned_by(&cluster, VICTIM).await;
+        assert!(!orphans.is_empty(), "the victim owns nothing");
+        network.set(VICTIM, "down");
+        let cut = Instant::now();
+        let other = cluster.nodes[0].shop.clone();
+        let mut times = until_served(&cluster, &other, &samples.sku, orphans, cut).await;
+        distribution("cut off: carts serve again", &mut times);
+        let stepped_down = timeout(PATIENCE, async {
+            while cluster
+                .readiness(VICTIM)
+                .await
+                .is_none_or(|(status, report)| status != 503 || report["checks"]["view"] != "unavailable")
+            {
+                sleep(LOOK).await;
+            }
+        });
+        let found = stepped_down.await;
+        assert!(
+            found.is_ok(),
+            "the cut-off node stays: {:?}",
+            cluster.readiness(VICTIM).await
+        );
+        println!(
+            "the cut-off node says that it is out of the view after {:?}",
+            cut.elapsed()
+        );
+        for node in [0, 1] {
+            let (status, report) = cluster.readiness(node).await.unwrap();
+            assert_eq!(status, 200, "{report}");
+        }
+        load.progress(100).await;
+        // A cut that lasts: it must not come back before it is healed.
+        sleep(CUT).await;
+        let (status, report) = cluster.readiness(VICTIM).await.unwrap();
+        assert_eq!(status, 503, "{report}");
+        network.set(VICTIM, "up");
+        let healed = Instant::now();
+        cluster.ready(VICTIM).await;
+        println!("healed: ready again after {:?}", healed.elapsed());
+        let share = samples.owned_by(&cluster, VICTIM).await;
+        assert!(!share.is_empty(), "a node that came back gets no share");
+    }
+    load.progress(200).await;
+    load.verify(&cluster).await;
+    cluster.end().await;
+    drop(network);
+}

@@ -1,0 +1,123 @@
+//! A shopper's requests.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+
+/// Quantities by SKU.
+pub type Lines = BTreeMap<String, u64>;
+
+/// A guest's cart.
+#[derive(Clone, Debug)]
+pub struct Cart {
+    pub id: String,
+    pub token: String,
+}
+
+/// A reply, read to its end.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub retry_after: bool,
+    pub body: Value,
+}
+
+/// What became of a request.
+pub type Sent = Result<Reply, reqwest::Error>;
+
+/// Sends a request and reads its reply.
+pub async fn send(request: RequestBuilder) -> Sent {
+    let reply = request.send().await?;
+    let status = reply.status().as_u16();
+    let retry_after = reply.headers().contains_key("retry-after");
+    let text = reply.text().await?;
+    Ok(Reply {
+        status,
+        retry_after,
+        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    })
+}
+
+/// A new name for a request.
+pub fn key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+pub fn new_cart(client: &Client, shop: &str) -> RequestBuilder {
+    client.post(format!("{shop}/v1/carts"))
+}
+
+/// The cart of a reply to [`new_cart`].
+pub fn cart_of(reply: &Reply) -> Cart {
+    Cart {
+        id: reply.body["cart"]["id"].as_str().unwrap().to_owned(),
+        token: reply.body["cart_token"].as_str().unwrap().to_owned(),
+    }
+}
+
+pub fn read(client: &Client, shop: &str, cart: &Cart) -> RequestBuilder {
+    client
+        .get(format!("{shop}/v1/cart"))
+        .header("cart-token", &cart.token)
+}
+
+/// Adds one piece.
+pub fn add(client: &Client, shop: &str, cart: &Cart, sku: &str, key: &str) -> RequestBuilder {
+    client
+        .post(format!("{shop}/v1/cart/items"))
+        .header("cart-token", &cart.token)
+        .header("idempotency-key", key)
+        .json(&json!({"sku": sku, "quantity": 1}))
+}
+
+pub fn place(client: &Client, shop: &str, cart: &Cart, payment: &str, key: &str) -> RequestBuilder {
+    client
+        .post(format!("{shop}/v1/orders"))
+        .header("cart-token", &cart.token)
+        .header("idempotency-key", key)
+        .json(&json!({
+            "address": {"name": "Ada", "line1": "1 Main Street", "city": "Springfield", "postcode": "12345", "country": "US"},
+            "shipping_option": "standard",
+            "payment": {"gateway": "sandbox", "token": payment},
+            "email": "ada@shoppers.example",
+        }))
+}
+
+pub fn order(client: &Client, shop: &str, cart: &Cart, id: &str) -> RequestBuilder {
+    client
+        .get(format!("{shop}/v1/orders/{id}"))
+        .header("cart-token", &cart.token)
+}
+
+/// The lines of a cart or an order.
+pub fn lines(body: &Value) -> Lines {
+    body["items"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no lines: {body}"))
+        .iter()
+        .map(|line| {
+            let sku = line["sku"].as_str().unwrap().to_owned();
+            (sku, line["quantity"].as_u64().unwrap())
+        })
+        .collect()
+}
+
+/// SKUs of which there are most.
+pub async fn plentiful(client: &Client, shop: &str, count: usize) -> Vec<String> {
+    let reply = send(client.get(format!("{shop}/v1/products?limit=100")))
+        .await
+        .unwrap();
+    let mut skus: Vec<(u64, String)> = reply.body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|product| product["skus"].as_array().unwrap())
+        .map(|sku| {
+            let available = sku["available"].as_u64().unwrap();
+            (available, sku["sku"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    skus.sort();
+    skus.into_iter().rev().take(count).map(|(_, sku)| sku).collect()
+}

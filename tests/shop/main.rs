@@ -1,0 +1,25 @@
+//! The shop as its clients meet it: three node processes, asked over HTTP and on the command line. One file a subject,
+//! named as in the URL.
+//!
+//! Most tests share one cluster, which is started when the first of them runs and ends with this process. They use
+//! carts of their own and, where they buy, SKUs of their own: see [`shared`].
+//!
+//! `SOUK_TEST_SCALE=full` runs the flash sales at full size: 2,000 buyers.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod cart;
+mod categories;
+mod checkout;
+mod cli;
+mod conventions;
+mod flash_sale;
+mod health;
+mod idempotency;
+mod operator;
+mod orders;
+mod payments;
+mod products;
+mod shared;
