@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::outcome::Outcome;
+use super::outcome::{Failure, Outcome};
 use crate::cluster::wire;
 use crate::domain::{Aggregate, CommandId, Kind};
 
@@ -20,6 +20,9 @@ pub enum CourierError {
     /// Too much is waiting for it.
     #[error("too much is waiting for that node")]
     Full,
+    /// It is larger than anything that goes to another node.
+    #[error("the item is too large to be sent to a node")]
+    TooLarge,
 }
 
 /// Carries encoded items to other nodes. Items with the same key stay in order.
@@ -29,6 +32,9 @@ pub trait Courier: Send + Sync + 'static {
     /// # Errors
     /// [`CourierError`]; the item was not queued.
     fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), CourierError>;
+
+    /// Ends the connection to `node`: whoever waits there for an answer of this node's learns that it is lost.
+    fn break_off(&self, node: &str);
 }
 
 /// What one item between nodes is.
@@ -163,9 +169,26 @@ impl std::fmt::Debug for ReturnPath {
 }
 
 impl ReturnPath {
-    /// Sends the outcome back. Where that fails the caller's node is out of reach, and it has forgotten us or will.
+    /// Sends the outcome back. The caller never waits for what can't come: without a link its node has forgotten this one,
+    /// or will; where there is no room for a reply, the link is ended, and the caller's region asks again.
     pub fn send<A: Aggregate>(&self, outcome: &Outcome<A>) {
-        let sent = wire::encode(outcome)
+        let sent = match self.try_send(outcome) {
+            Some(Err(CourierError::TooLarge)) => {
+                tracing::warn!(kind = A::KIND.as_str(), "a reply is too large for another node");
+                self.try_send::<A>(&Outcome::Failed(Failure::Undecodable))
+            }
+            sent => sent,
+        };
+        let Some(Err(error)) = sent else { return };
+        metrics::counter!("souk_replies_undeliverable_total").increment(1);
+        tracing::debug!(%error, node = %self.node, "a reply could not be sent back");
+        if error == CourierError::Full {
+            self.courier.break_off(&self.node);
+        }
+    }
+
+    fn try_send<A: Aggregate>(&self, outcome: &Outcome<A>) -> Option<Result<(), CourierError>> {
+        wire::encode(outcome)
             .and_then(|body| {
                 wire::encode(&Envelope::Reply {
                     correlation: self.correlation,
@@ -174,10 +197,73 @@ impl ReturnPath {
             })
             .map_err(|error| tracing::warn!(%error, "a reply could not be encoded"))
             .ok()
-            .map(|item| self.courier.send(&self.node, self.correlation, item));
-        if let Some(Err(error)) = sent {
-            metrics::counter!("souk_replies_undeliverable_total").increment(1);
-            tracing::debug!(%error, node = %self.node, "a reply could not be sent back");
+            .map(|item| self.courier.send(&self.node, self.correlation, item))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::domain::Cart;
+
+    /// Refuses the first items with these errors, and notes what happens.
+    #[derive(Default)]
+    struct Refusing {
+        errors: Mutex<Vec<CourierError>>,
+        sent: Mutex<Vec<Envelope>>,
+        broken_off: Mutex<Vec<String>>,
+    }
+
+    impl Courier for Refusing {
+        fn send(&self, _node: &str, _key: u64, item: Vec<u8>) -> Result<(), CourierError> {
+            match self.errors.lock().unwrap().pop() {
+                Some(error) => Err(error),
+                None => {
+                    self.sent.lock().unwrap().push(wire::decode(&item).unwrap());
+                    Ok(())
+                }
+            }
         }
+
+        fn break_off(&self, node: &str) {
+            self.broken_off.lock().unwrap().push(node.to_owned());
+        }
+    }
+
+    fn reply_refused_with(error: CourierError) -> Arc<Refusing> {
+        let courier = Arc::new(Refusing::default());
+        courier.errors.lock().unwrap().push(error);
+        let path = ReturnPath {
+            node: Arc::from("n2"),
+            correlation: 7,
+            courier: Arc::clone(&courier) as Arc<dyn Courier>,
+        };
+        path.send::<Cart>(&Outcome::Expired);
+        courier
+    }
+
+    #[test]
+    fn a_reply_without_room_ends_the_link_instead_of_leaving_its_caller_waiting() {
+        let courier = reply_refused_with(CourierError::Full);
+        assert_eq!(*courier.broken_off.lock().unwrap(), ["n2"]);
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_says_so() {
+        let courier = reply_refused_with(CourierError::TooLarge);
+        let sent = courier.sent.lock().unwrap();
+        let [Envelope::Reply { correlation: 7, body }] = sent.as_slice() else {
+            panic!("{sent:?}");
+        };
+        let outcome: Outcome<Cart> = wire::decode(body).unwrap();
+        assert!(matches!(outcome, Outcome::Failed(Failure::Undecodable)), "{outcome:?}");
+        assert!(courier.broken_off.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn without_a_link_there_is_nothing_to_end() {
+        assert!(reply_refused_with(CourierError::NoLink).broken_off.lock().unwrap().is_empty());
     }
 }

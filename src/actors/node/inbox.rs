@@ -19,8 +19,13 @@ impl Courier for LinkCourier {
     fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), CourierError> {
         self.0.send(node, key, Item(item)).map_err(|error| match error {
             SendError::NoLink => CourierError::NoLink,
-            SendError::Busy | SendError::TooLarge(_) => CourierError::Full,
+            SendError::Busy => CourierError::Full,
+            SendError::TooLarge(_) => CourierError::TooLarge,
         })
+    }
+
+    fn break_off(&self, node: &str) {
+        self.0.end(node);
     }
 }
 

@@ -273,6 +273,10 @@ impl<A: Aggregate> Region<A> {
             Ok(()) => {}
             Err(CourierError::NoLink) => return Outcome::NotOwner(None),
             Err(CourierError::Full) => return self.0.busy(),
+            Err(error @ CourierError::TooLarge) => {
+                tracing::warn!(%error, kind = A::KIND.as_str(), id, "a command could not be sent");
+                return Outcome::Failed(Failure::Undecodable);
+            }
         }
         match timeout_at(ask.deadline.into(), &mut expectation.receiver).await {
             Ok(Ok(body)) => wire::decode(&body).unwrap_or_else(|error| {

@@ -1,7 +1,7 @@
 //! One connection's lanes: queues and windows outwards, order and acknowledgements inwards.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use metrics::{Counter, counter};
 use ractor::ActorRef;
@@ -26,9 +26,29 @@ pub struct Connection {
     inbound_token: u64,
     outbound_token: u64,
     over: CancellationToken,
-    receive: [Mutex<ReceiveWindow>; LANES],
+    incoming: [Mutex<IncomingLane>; LANES],
     /// Set when the peer's gateways are known; frames may come in before.
     outgoing: OnceLock<[OutgoingLane; LANES]>,
+}
+
+#[derive(Default)]
+struct IncomingLane {
+    window: ReceiveWindow,
+    arrivals: Arrivals,
+}
+
+/// What becomes of items that come in.
+enum Arrivals {
+    /// Kept, because the peer was quicker: what they ask for could not be answered yet. The peer's window bounds them.
+    Kept(Vec<Item>),
+    /// Handed to the sink.
+    Delivered,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
 }
 
 struct OutgoingLane {
@@ -45,7 +65,7 @@ impl Connection {
             inbound_token: secured.inbound_token,
             outbound_token: secured.outbound_token,
             over: secured.over.clone(),
-            receive: Default::default(),
+            incoming: Default::default(),
             outgoing: OnceLock::new(),
         }
     }
@@ -82,10 +102,25 @@ impl Connection {
         }
         for (index, receiver) in receivers.into_iter().enumerate() {
             tokio::spawn(Arc::clone(self).drain(index, receiver));
-            // The peer may have been quicker, filled its window, and wait for an acknowledgement that could not go out.
-            let mut window = self.receive[index].lock().unwrap_or_else(PoisonError::into_inner);
-            self.acknowledge(index, &mut window);
         }
+    }
+
+    /// Hands over what came in before there was a way to answer it, and from now on all that comes in.
+    pub(super) fn begin_to_deliver(&self, sink: &dyn FrameSink) {
+        for index in 0..LANES {
+            let mut lane = self.incoming(index);
+            if let Arrivals::Kept(items) = std::mem::replace(&mut lane.arrivals, Arrivals::Delivered)
+                && !items.is_empty()
+            {
+                sink.deliver(&self.peer, items);
+            }
+            // The peer may have filled its window, and wait for an acknowledgement that could not go out.
+            self.acknowledge(index, &mut lane.window);
+        }
+    }
+
+    fn incoming(&self, lane: usize) -> MutexGuard<'_, IncomingLane> {
+        self.incoming[lane].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts an item into the queue of a lane.
@@ -189,12 +224,15 @@ impl Connection {
         items: Vec<Item>,
         sink: &dyn FrameSink,
     ) -> Result<(), WindowError> {
-        let mut window = self.receive[lane].lock().unwrap_or_else(PoisonError::into_inner);
-        window.admit(sequence)?;
+        let mut incoming = self.incoming(lane);
+        incoming.window.admit(sequence)?;
         let bytes = items.iter().map(|item| item.0.len()).sum();
-        sink.deliver(&self.peer, items);
-        window.take(bytes);
-        self.acknowledge(lane, &mut window);
+        match &mut incoming.arrivals {
+            Arrivals::Kept(kept) => kept.extend(items),
+            Arrivals::Delivered => sink.deliver(&self.peer, items),
+        }
+        incoming.window.take(bytes);
+        self.acknowledge(lane, &mut incoming.window);
         Ok(())
     }
 

@@ -126,12 +126,14 @@ impl Links {
         connection
     }
 
-    /// From now on items are sent by this connection.
+    /// From now on items are sent by this connection, and what comes in by it is handed over. Not before: the peer may be
+    /// up first, and a command that it sends then has to find a way back for its reply.
     pub(super) fn raise(&self, connection: &Arc<Connection>, gateways: [ActorRef<LaneMessage>; LANES]) {
         connection.raise(gateways);
         self.inner
             .by_node
             .insert(connection.peer().name.clone(), Arc::clone(connection));
+        connection.begin_to_deliver(self.inner.sink.as_ref());
         gauge!("souk_links").set(self.inner.by_node.len() as f64);
     }
 
@@ -145,6 +147,13 @@ impl Links {
                 Arc::ptr_eq(current, connection)
             });
         gauge!("souk_links").set(self.inner.by_node.len() as f64);
+    }
+
+    /// Ends the connection to a node, where there is one; it is made anew.
+    pub fn end(&self, node: &str) {
+        if let Some(connection) = self.inner.by_node.get(node) {
+            connection.over().cancel();
+        }
     }
 
     /// Ends every connection; they are made anew.
