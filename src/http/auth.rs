@@ -1,0 +1,288 @@
+//! `/v1/auth`: accounts are opened, sessions begin, go on and end.
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::caller::Signed;
+use super::client_address::ClientAddress;
+use super::json::{self, Json};
+use super::me::profile::UserBody;
+use super::path::Segment;
+use super::problem::{self, FieldError, Problem};
+use super::{Front, SharedFront};
+use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
+use crate::domain::account::{self, EmailKey, Password, PersonName};
+use crate::domain::{EmailAddress, SessionId};
+
+/// Longest `User-Agent` that is kept with a session, in characters.
+const USER_AGENT_LIMIT: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Register {
+    email: String,
+    password: Password,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Login {
+    email: String,
+    password: Password,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Refresh {
+    refresh_token: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forgot {
+    email: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reset {
+    token: String,
+    password: Password,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Verify {
+    token: String,
+}
+
+#[derive(Serialize)]
+struct Tokens<'a> {
+    user: UserBody<'a>,
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u64,
+    refresh_token: &'a str,
+}
+
+#[derive(Serialize)]
+struct SessionBody<'a> {
+    id: &'a str,
+    created_at: String,
+    last_used_at: String,
+    expires_at: String,
+    user_agent: &'a str,
+    address: &'a str,
+    /// Whether the caller's own token is of it.
+    current: bool,
+}
+
+#[derive(Serialize)]
+struct Sessions<'a> {
+    items: Vec<SessionBody<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// What the client signs in with.
+pub(super) struct CallingDevice(Device);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let ClientAddress(address) = ClientAddress::from_request_parts(parts, state).await?;
+        let user_agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        Ok(Self(Device {
+            user_agent: user_agent.chars().take(USER_AGENT_LIMIT).collect(),
+            address,
+        }))
+    }
+}
+
+/// `POST /v1/auth/register`.
+pub(super) async fn register(
+    State(front): State<SharedFront>,
+    CallingDevice(device): CallingDevice,
+    Json(body): Json<Register>,
+) -> Result<Response, Problem> {
+    let mut errors = Vec::new();
+    let email = account_email(&body.email, &mut errors);
+    let name = PersonName::parse(&body.name)
+        .map_err(|error| errors.push(FieldError::new("name", error.to_string())))
+        .ok();
+    let ((email, key), name) = match (email, name) {
+        (Some(email), Some(name)) => (email, name),
+        _ => return Err(Problem::validation(errors)),
+    };
+    let registration = Registration {
+        email,
+        key,
+        name,
+        password: body.password,
+    };
+    signed_in(StatusCode::CREATED, &front.accounts.register(registration, &device).await?)
+}
+
+/// `POST /v1/auth/login`.
+pub(super) async fn login(
+    State(front): State<SharedFront>,
+    CallingDevice(device): CallingDevice,
+    Json(body): Json<Login>,
+) -> Result<Response, Problem> {
+    // What no account can have is as unknown as any other, and nobody has to be told why.
+    let key = EmailAddress::parse(&body.email)
+        .ok()
+        .and_then(|email| account::email_key(&email).ok())
+        .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
+    signed_in(StatusCode::OK, &front.accounts.login(&key, &body.password, &device).await?)
+}
+
+/// `POST /v1/auth/refresh`.
+pub(super) async fn refresh(State(front): State<SharedFront>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
+    match front.accounts.refresh(&body.refresh_token).await {
+        Ok(tokens) => signed_in(StatusCode::OK, &tokens),
+        Err(AccountError::BadToken) => Err(Problem::new(problem::BAD_REFRESH_TOKEN)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /v1/auth/logout`: the session of the caller's token is over.
+pub(super) async fn logout(State(front): State<SharedFront>, Signed(principal): Signed) -> Result<StatusCode, Problem> {
+    front.accounts.end_session(&principal.user, &principal.session).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/auth/sessions`: the caller's own devices.
+pub(super) async fn sessions(State(front): State<SharedFront>, Signed(principal): Signed) -> Result<Response, Problem> {
+    let sessions = front.accounts.sessions.list(&principal.user, (front.clock)()).await?;
+    let items = sessions
+        .iter()
+        .map(|session| SessionBody {
+            id: session.id.as_str(),
+            created_at: session.created_at.to_rfc3339(),
+            last_used_at: session.last_used_at.to_rfc3339(),
+            expires_at: session.expires_at.to_rfc3339(),
+            user_agent: &session.user_agent,
+            address: &session.address,
+            current: session.id == principal.session,
+        })
+        .collect();
+    json::reply(StatusCode::OK, &Sessions { items, next_cursor: None })
+}
+
+/// `DELETE /v1/auth/sessions/{id}`.
+pub(super) async fn end_session(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+    Segment(id): Segment,
+) -> Result<StatusCode, Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let session = SessionId::parse(&id).map_err(|_| not_found())?;
+    if front.accounts.end_session(&principal.user, &session).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// `POST /v1/auth/password/forgot`: 202, whether or not there is such an account; the work goes on behind the reply, so
+/// that its time tells nothing either.
+pub(super) async fn forgot_password(State(front): State<SharedFront>, Json(body): Json<Forgot>) -> Result<StatusCode, Problem> {
+    let email = EmailAddress::parse(&body.email).map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
+    if let Ok(key) = account::email_key(&email) {
+        let shop = front.clone();
+        front.background.spawn(async move {
+            if let Err(error) = shop.accounts.forgot_password(&key).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no letter could be sent for a forgotten password");
+            }
+        });
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /v1/auth/password/reset`.
+pub(super) async fn reset_password(State(front): State<SharedFront>, Json(body): Json<Reset>) -> Result<StatusCode, Problem> {
+    match front.accounts.reset_password(&body.token, &body.password).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(AccountError::BadToken) => Err(spent_token()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /v1/auth/email/verify`.
+pub(super) async fn verify_email(State(front): State<SharedFront>, Json(body): Json<Verify>) -> Result<StatusCode, Problem> {
+    match front.accounts.verify_email(&body.token).await {
+        Ok(_) => Ok(StatusCode::NO_CONTENT),
+        Err(AccountError::BadToken) => Err(spent_token()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn spent_token() -> Problem {
+    Problem::field("token", "is not valid, or not any more: ask for a new one")
+}
+
+/// The address that an account may have, or `None` with what is wrong in `errors`.
+fn account_email(text: &str, errors: &mut Vec<FieldError>) -> Option<(EmailAddress, EmailKey)> {
+    let Ok(email) = EmailAddress::parse(text) else {
+        errors.push(FieldError::new("email", "is not a valid e-mail address"));
+        return None;
+    };
+    match account::email_key(&email) {
+        Ok(key) => Some((email, key)),
+        Err(error) => {
+            errors.push(FieldError::new("email", error.to_string()));
+            None
+        }
+    }
+}
+
+fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem> {
+    let mut response = json::reply(
+        status,
+        &Tokens {
+            user: UserBody::new(&tokens.account),
+            access_token: &tokens.access_token,
+            token_type: "Bearer",
+            expires_in: tokens.expires_in,
+            refresh_token: &tokens.refresh_token,
+        },
+    )?;
+    // Tokens are nobody else's (RFC 6749, section 5.1).
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    Ok(response.into_response())
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::EmailTaken => Self::new(problem::EMAIL_TAKEN),
+            AccountError::WeakPassword(refusal) => Self::field("password", refusal.to_string()),
+            AccountError::BadCredentials => Self::new(problem::BAD_CREDENTIALS),
+            AccountError::BadToken | AccountError::Gone => Self::new(problem::BAD_TOKEN),
+            AccountError::Throttled { retry_after } => Self::new(problem::TOO_MANY_REQUESTS).retry_after(retry_after),
+            AccountError::Busy { retry_after } => Self::busy(retry_after),
+            AccountError::Contended => Self::busy(problem::RETRY_AFTER),
+            AccountError::Store(error) => error.into(),
+            error @ (AccountError::Password(_) | AccountError::Token(_)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an account's command failed");
+                Self::new(problem::INTERNAL)
+            }
+        }
+    }
+}
+
+/// The account of the principal, which a token outlives by minutes at most.
+pub(super) async fn account(front: &Front, signed: &Signed) -> Result<crate::domain::account::Account, Problem> {
+    Ok(front.accounts.account(&signed.0.user).await?)
+}

@@ -1,0 +1,229 @@
+//! `/v1/admin/inventory`: a merchant's view of the stock, and what comes in and goes out besides sales.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::conventions::Context;
+use super::entity::{self, Answer};
+use super::etag::{IfMatch, IfNoneMatch};
+use super::idempotency::Identity;
+use super::json::{self, Json, Quantity};
+use super::path::Segment;
+use super::problem::{self, FieldError, Problem};
+use super::query::{Page, Parameters};
+use super::{Front, SharedFront};
+use crate::domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
+use crate::domain::{Sku, Stock};
+
+/// The stock of a SKU as merchants see it.
+#[derive(Serialize)]
+struct Body<'a> {
+    sku: &'a str,
+    received: u64,
+    adjusted: i64,
+    sold: u64,
+    on_hand: u64,
+    reserved: u64,
+    available: u64,
+    /// None is set as yet.
+    reorder_point: Option<u64>,
+    version: u64,
+}
+
+/// One line of the ledger.
+#[derive(Serialize)]
+struct Movement<'a> {
+    version: u64,
+    at: String,
+    event: &'a str,
+    detail: &'a serde_json::Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Receipt {
+    quantity: Quantity,
+    reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Adjustment {
+    delta: i64,
+    reason: String,
+}
+
+/// `GET /v1/admin/inventory/{sku}`.
+pub(super) async fn show(
+    State(front): State<SharedFront>,
+    context: Context,
+    Segment(sku): Segment,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let sku = known(&front, &sku).await?;
+    let answer = get(&front, &context, &sku).await?;
+    match condition.not_modified(answer.version) {
+        Some(response) => Ok(response),
+        None => respond(StatusCode::OK, &sku, &answer),
+    }
+}
+
+/// `POST /v1/admin/inventory/{sku}/receipts`: goods came in. The same reference counts once.
+pub(super) async fn receive(
+    State(front): State<SharedFront>,
+    context: Context,
+    identity: Identity,
+    Segment(sku): Segment,
+    condition: IfMatch,
+    Json(body): Json<Receipt>,
+) -> Result<Response, Problem> {
+    let mut errors = Vec::new();
+    if body.quantity.0 == 0 {
+        errors.push(FieldError::new("quantity", "must be at least 1"));
+    }
+    text("reference", &body.reference, REFERENCE_LIMIT, &mut errors);
+    let command = StockCommand::Receive {
+        reference: body.reference,
+        quantity: body.quantity.0,
+    };
+    change(&front, &context, &identity, &condition, &sku, command, errors).await
+}
+
+/// `POST /v1/admin/inventory/{sku}/adjustments`: a count or a loss. Never below what is reserved.
+pub(super) async fn adjust(
+    State(front): State<SharedFront>,
+    context: Context,
+    identity: Identity,
+    Segment(sku): Segment,
+    condition: IfMatch,
+    Json(body): Json<Adjustment>,
+) -> Result<Response, Problem> {
+    let mut errors = Vec::new();
+    if body.delta == 0 {
+        errors.push(FieldError::new("delta", "must not be 0"));
+    }
+    text("reason", &body.reason, REASON_LIMIT, &mut errors);
+    let command = StockCommand::Adjust {
+        delta: body.delta,
+        reason: body.reason,
+        // Of the request: under an idempotency key, its repetition counts once.
+        reference: identity.command.as_str().to_owned(),
+    };
+    change(&front, &context, &identity, &condition, &sku, command, errors).await
+}
+
+/// `GET /v1/admin/inventory/{sku}/movements`: the ledger, oldest first.
+pub(super) async fn movements(
+    State(front): State<SharedFront>,
+    Segment(sku): Segment,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let sku = known(&front, &sku).await?;
+    let description = format!("movements of {sku}");
+    let limit = parameters.limit();
+    let after = parameters.cursor(&front.keys, &description)?;
+    parameters.finish()?;
+    let after = match after {
+        Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
+        None => 0,
+    };
+
+    // A page ends with a whole version: the events of one are more than one seldom, and never many.
+    let mut events = front.inventory.ledger(sku.as_str(), after, limit + 1).await?;
+    let next = (events.len() > limit).then(|| {
+        events.truncate(limit);
+        let last = events.last().map_or(after, |event| event.version);
+        let begins_whole = events.iter().position(|event| event.version == last).unwrap_or(0);
+        if begins_whole > 0 {
+            events.truncate(begins_whole);
+        }
+        events.last().map_or(last, |event| event.version)
+    });
+    let page = Page {
+        items: events
+            .iter()
+            .map(|event| Movement {
+                version: event.version,
+                at: event.at.to_rfc3339(),
+                event: &event.event.name,
+                detail: &event.event.detail,
+            })
+            .collect(),
+        next_cursor: next.map(|version| front.keys.seal_cursor(&description, &version.to_string())),
+    };
+    json::reply(StatusCode::OK, &page)
+}
+
+fn text(field: &'static str, value: &str, limit: usize, errors: &mut Vec<FieldError>) {
+    if value.trim().is_empty() || value.len() > limit {
+        errors.push(FieldError::new(field, format!("must hold from 1 to {limit} bytes")));
+    } else if value.chars().any(char::is_control) {
+        errors.push(FieldError::new(field, "holds characters that can't be printed"));
+    }
+}
+
+/// A SKU that is in the catalogue, or that has stock: what is not sold any more can still be counted.
+async fn known(front: &Front, text: &str) -> Result<Sku, Problem> {
+    let unknown = || Problem::new(problem::UNKNOWN_SKU);
+    let sku = Sku::parse(text).map_err(|_| unknown())?;
+    let is_listed = front.shelf.listings(&[&sku]).await?.pop().flatten().is_some();
+    if is_listed || front.inventory.load(sku.as_str()).await?.is_some() {
+        Ok(sku)
+    } else {
+        Err(unknown())
+    }
+}
+
+async fn get(front: &Front, context: &Context, sku: &Sku) -> Result<Answer<Stock>, Problem> {
+    let ask = entity::read(context, front.settings.ask_timeout, StockCommand::Get);
+    Ok(front.regions.skus.ask(sku.as_str(), ask).await?)
+}
+
+async fn change(
+    front: &Front,
+    context: &Context,
+    identity: &Identity,
+    condition: &IfMatch,
+    sku: &str,
+    command: StockCommand,
+    errors: Vec<FieldError>,
+) -> Result<Response, Problem> {
+    let sku = known(front, sku).await?;
+    if !errors.is_empty() {
+        return Err(Problem::validation(errors));
+    }
+    let current = async || Ok(get(front, context, &sku).await?.version);
+    let mut ask = entity::change::<Stock>(context, front.settings.ask_timeout, identity, command);
+    ask.expected_version = entity::expected_version(condition, current).await?;
+    let answer = front.regions.skus.ask(sku.as_str(), ask).await?;
+    match answer.reply {
+        StockReply::Refused(refusal) => Err(refused(refusal)),
+        StockReply::Done | StockReply::Overdue(_) => respond(StatusCode::CREATED, &sku, &answer),
+    }
+}
+
+fn refused(refusal: StockRefusal) -> Problem {
+    match refusal {
+        StockRefusal::OutOfRange => Problem::new(problem::VALIDATION)
+            .detail("the figure leads outside of what a stock can hold, or the reference stands for another quantity"),
+        other => Problem::new(problem::STOCK_CONFLICT).detail(other.to_string()),
+    }
+}
+
+fn respond(status: StatusCode, sku: &Sku, answer: &Answer<Stock>) -> Result<Response, Problem> {
+    let level = &answer.view;
+    let body = Body {
+        sku: sku.as_str(),
+        received: level.received,
+        adjusted: level.adjusted,
+        sold: level.sold,
+        on_hand: level.on_hand,
+        reserved: level.reserved,
+        available: level.available,
+        reorder_point: None,
+        version: answer.version,
+    };
+    json::versioned(status, answer.version, &body)
+}

@@ -1,0 +1,19 @@
+//! `/.well-known/jwks.json`: the keys by which anybody can check an access token (RFC 7517).
+
+use axum::extract::State;
+use axum::http::header::{self, HeaderValue};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::problem::Problem;
+use super::{SharedFront, json};
+
+/// How long it may be kept: shorter than a new key is known before it signs.
+const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// `GET /.well-known/jwks.json`.
+pub(super) async fn show(State(front): State<SharedFront>) -> Result<Response, Problem> {
+    let mut response = json::reply(StatusCode::OK, &front.accounts.verifier.jwks())?;
+    response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
+    Ok(response)
+}

@@ -1,0 +1,227 @@
+//! `/v1/me/addresses`: where the caller's parcels may go.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::super::caller::Signed;
+use super::super::etag::IfMatch;
+use super::super::idempotency::Identity;
+use super::super::json::{self, Json};
+use super::super::path::Segment;
+use super::super::problem::{self, FieldError, Problem};
+use super::super::{Front, SharedFront, checkout};
+use super::profile::given;
+use crate::domain::{Address, AddressId, UserId};
+use crate::stores::users::{AddressChange, SavedAddress};
+
+/// Most addresses of an account.
+pub const ADDRESS_LIMIT: usize = 50;
+/// How often a change that met a concurrent one is tried again.
+const CHANGE_ATTEMPTS: u32 = 5;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    address: &'a Address,
+    default: bool,
+    version: u64,
+}
+
+impl<'a> Body<'a> {
+    fn new(saved: &'a SavedAddress) -> Self {
+        Self {
+            id: saved.id.as_str(),
+            address: &saved.address,
+            default: saved.default,
+            version: saved.version,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct List<'a> {
+    items: Vec<Body<'a>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Add {
+    name: String,
+    line1: String,
+    line2: Option<String>,
+    city: String,
+    region: Option<String>,
+    postcode: String,
+    country: String,
+    phone: Option<String>,
+    #[serde(default)]
+    default: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Change {
+    name: Option<String>,
+    line1: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    line2: Option<Option<String>>,
+    city: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    region: Option<Option<String>>,
+    postcode: Option<String>,
+    country: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    phone: Option<Option<String>>,
+    default: Option<bool>,
+}
+
+impl Change {
+    fn apply(&self, address: &mut Address) {
+        for (field, given) in [
+            (&mut address.name, &self.name),
+            (&mut address.line1, &self.line1),
+            (&mut address.city, &self.city),
+            (&mut address.postcode, &self.postcode),
+            (&mut address.country, &self.country),
+        ] {
+            if let Some(given) = given {
+                field.clone_from(given);
+            }
+        }
+        for (field, given) in [
+            (&mut address.line2, &self.line2),
+            (&mut address.region, &self.region),
+            (&mut address.phone, &self.phone),
+        ] {
+            if let Some(given) = given {
+                field.clone_from(given);
+            }
+        }
+    }
+}
+
+/// The address in the form in which it is kept.
+fn checked(address: Address) -> Result<Address, Problem> {
+    let mut errors = Vec::new();
+    checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
+}
+
+/// `GET /v1/me/addresses`: all of them, oldest first; there are at most [`ADDRESS_LIMIT`].
+pub(in super::super) async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
+    let addresses = front.accounts.users.addresses(&signed.0.user).await?;
+    let items = addresses.iter().map(Body::new).collect();
+    json::reply(StatusCode::OK, &List { items, next_cursor: None })
+}
+
+/// `POST /v1/me/addresses`.
+pub(in super::super) async fn add(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    identity: Identity,
+    Json(body): Json<Add>,
+) -> Result<Response, Problem> {
+    let address = checked(Address {
+        name: body.name,
+        line1: body.line1,
+        line2: body.line2,
+        city: body.city,
+        region: body.region,
+        postcode: body.postcode,
+        country: body.country,
+        phone: body.phone,
+    })?;
+    let saved = SavedAddress {
+        // Of the request: its repetition adds no second one.
+        id: AddressId::from_suffix(identity.command.as_str()),
+        address,
+        default: body.default,
+        created_at: (front.clock)(),
+        version: 1,
+    };
+    let user = &signed.0.user;
+    match front.accounts.users.put_address(user, &saved, None, ADDRESS_LIMIT).await? {
+        // A conflict is this very request, made before.
+        AddressChange::Applied | AddressChange::Conflict => {}
+        AddressChange::Full => {
+            let message = format!("an account has at most {ADDRESS_LIMIT} addresses");
+            return Err(Problem::validation(vec![FieldError::new("address", message)]));
+        }
+        AddressChange::Missing => return Err(Problem::new(problem::BAD_TOKEN)),
+    }
+    let saved = own(&front, user, saved.id.as_str()).await?;
+    json::versioned(StatusCode::CREATED, saved.version, &Body::new(&saved))
+}
+
+/// `PATCH /v1/me/addresses/{id}`.
+pub(in super::super) async fn change(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    Segment(id): Segment,
+    condition: IfMatch,
+    Json(body): Json<Change>,
+) -> Result<Response, Problem> {
+    let user = &signed.0.user;
+    if body.default == Some(false) {
+        return Err(Problem::field("default", "passes on: make another address the default one"));
+    }
+    for _ in 0..CHANGE_ATTEMPTS {
+        let mut saved = own(&front, user, &id).await?;
+        let expected = saved.version;
+        if !condition.allows(expected) {
+            return Err(Problem::version_conflict(expected));
+        }
+        body.apply(&mut saved.address);
+        saved.address = checked(saved.address)?;
+        saved.default |= body.default.unwrap_or(false);
+        saved.version = expected + 1;
+        match front.accounts.users.put_address(user, &saved, Some(expected), ADDRESS_LIMIT).await? {
+            AddressChange::Applied => return json::versioned(StatusCode::OK, saved.version, &Body::new(&saved)),
+            AddressChange::Conflict => {}
+            AddressChange::Missing | AddressChange::Full => return Err(Problem::new(problem::NOT_FOUND)),
+        }
+    }
+    Err(Problem::busy(problem::RETRY_AFTER))
+}
+
+/// `DELETE /v1/me/addresses/{id}`.
+pub(in super::super) async fn remove(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    Segment(id): Segment,
+) -> Result<StatusCode, Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let id = AddressId::parse(&id).map_err(|_| not_found())?;
+    if front.accounts.users.delete_address(&signed.0.user, &id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// The address of this account; another's is as good as none.
+pub(in super::super) async fn own(front: &Front, user: &UserId, id: &str) -> Result<SavedAddress, Problem> {
+    let addresses = front.accounts.users.addresses(user).await?;
+    addresses
+        .into_iter()
+        .find(|saved| saved.id.as_str() == id)
+        .ok_or_else(|| Problem::new(problem::NOT_FOUND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_leaves_out_stays_and_null_takes_away() {
+        let mut address = super::super::super::test_support::guest_address();
+        address.phone = Some("+1 217 555 0100".to_owned());
+        let change: Change = serde_json::from_str(r#"{"city": "Chicago", "phone": null}"#).unwrap();
+        change.apply(&mut address);
+        assert_eq!((address.city.as_str(), address.phone), ("Chicago", None));
+        assert_eq!(address.region.as_deref(), Some("IL"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Who may call what: one middleware, before every handler and before an idempotency key is looked at.
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::SharedFront;
+use super::caller::{self, Caller};
+use super::problem::{self, Problem};
+use crate::domain::account::Role;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Anybody. What the client sends to say who it is is not looked at: a login must work with an old token in hand.
+    Public,
+    /// Anybody, and who says who they are must prove it.
+    Optional,
+    /// An account, or a guest with a cart.
+    Shopper,
+    /// An account.
+    Account,
+    /// An account with the role `merchant` or `admin`.
+    Merchant,
+    /// An account with the role `admin`.
+    Admin,
+}
+
+impl Policy {
+    /// Whether the caller may pass. 401 where nobody is known who could, 403 for somebody who is known and may not.
+    fn judge(self, caller: Option<&Caller>) -> Result<(), Problem> {
+        let needed: &[Role] = match self {
+            Self::Public | Self::Optional => return Ok(()),
+            Self::Shopper => {
+                return caller.map(|_| ()).ok_or_else(|| {
+                    Problem::new(problem::UNAUTHORISED)
+                        .detail("send an access token, or the Cart-Token of POST /v1/carts")
+                });
+            }
+            Self::Account => &[],
+            Self::Merchant => &[Role::Merchant, Role::Admin],
+            Self::Admin => &[Role::Admin],
+        };
+        let Some(Caller::Account(principal)) = caller else {
+            return Err(Problem::new(problem::UNAUTHORISED).detail("send the access token of an account"));
+        };
+        if needed.is_empty() || needed.iter().any(|role| principal.roles.contains(role)) {
+            Ok(())
+        } else {
+            Err(Problem::new(problem::FORBIDDEN))
+        }
+    }
+
+    fn admit(self, front: &SharedFront, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+        if self == Self::Public {
+            return Ok(None);
+        }
+        let caller = caller::identify(front, headers)?;
+        self.judge(caller.as_ref())?;
+        Ok(caller)
+    }
+}
+
+/// Middleware: finds out who calls and whether they may, and tells the handler.
+pub(super) async fn enforce(
+    State((front, policy)): State<(SharedFront, Policy)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match policy.admit(&front, request.headers()) {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}

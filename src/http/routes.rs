@@ -1,0 +1,175 @@
+//! The routes of the shop as one table: how each is called, who may call it, what a repetition means, and what answers.
+//!
+//! The router is made from the table and from nothing else, so that there is no route without a policy. A handler gets to
+//! know its caller from what the policy's middleware found out; there is no other way.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware;
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::policy::{self, Policy};
+use super::{SharedFront, auth, cart, categories, checkout, idempotency, images, inventory, jwks, me, orders, products};
+
+/// What an `Idempotency-Key` means for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// Nothing: repeating the call is harmless, or changes nothing.
+    Plain,
+    /// Where a key is given, the call happens once under it.
+    Honoured,
+    /// A key must be given.
+    Required,
+}
+
+/// One route.
+pub struct Route {
+    /// The method; GET answers HEAD as well.
+    pub method: Method,
+    /// The path, its variable parts in braces.
+    pub path: &'static str,
+    /// Who may call it.
+    pub policy: Policy,
+    /// What a repetition means.
+    pub repetition: Repetition,
+    handler: MethodRouter<SharedFront>,
+}
+
+impl Route {
+    fn new<H, T>(method: Method, path: &'static str, policy: Policy, handler: H) -> Self
+    where
+        H: Handler<T, SharedFront>,
+        T: 'static,
+    {
+        let filter = match method {
+            Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
+            Method::PATCH => MethodFilter::PATCH,
+            Method::DELETE => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        Self {
+            handler: on(filter, handler),
+            method,
+            path,
+            policy,
+            repetition: Repetition::Plain,
+        }
+    }
+
+    fn honours_keys(mut self) -> Self {
+        self.repetition = Repetition::Honoured;
+        self
+    }
+
+    fn requires_key(mut self) -> Self {
+        self.repetition = Repetition::Required;
+        self
+    }
+
+    /// The handler behind its middleware: first who calls, then whether the call was made before.
+    fn guarded(self, front: &SharedFront) -> MethodRouter<SharedFront> {
+        let front = front.clone();
+        let handler = match self.repetition {
+            Repetition::Plain => self.handler,
+            Repetition::Honoured => {
+                let once = middleware::from_fn_with_state(front.clone(), idempotency::honoured);
+                self.handler.route_layer(once)
+            }
+            Repetition::Required => {
+                let once = middleware::from_fn_with_state(front.clone(), idempotency::required);
+                self.handler.route_layer(once)
+            }
+        };
+        handler.route_layer(middleware::from_fn_with_state((front, self.policy), policy::enforce))
+    }
+}
+
+macro_rules! route {
+    ($method:ident $path:literal, $policy:ident => $handler:expr) => {
+        Route::new(Method::$method, $path, Policy::$policy, $handler)
+    };
+}
+
+/// Every route of the shop, but those of its health.
+pub fn table() -> Vec<Route> {
+    vec![
+        route!(GET "/v1/products", Public => products::list),
+        route!(GET "/v1/products/{id}", Public => products::show),
+        route!(GET "/v1/categories", Public => categories::list),
+        route!(GET "/images/{file}", Public => images::show),
+        route!(POST "/v1/carts", Optional => cart::create).honours_keys(),
+        route!(GET "/v1/cart", Shopper => cart::show),
+        route!(DELETE "/v1/cart", Shopper => cart::empty),
+        route!(POST "/v1/cart/items", Shopper => cart::add_item).honours_keys(),
+        route!(PUT "/v1/cart/items/{sku}", Shopper => cart::set_item),
+        route!(DELETE "/v1/cart/items/{sku}", Shopper => cart::remove_item),
+        route!(POST "/v1/cart/merge", Shopper => cart::merge).honours_keys(),
+        route!(POST "/v1/checkout/quote", Shopper => checkout::quote),
+        route!(POST "/v1/orders", Shopper => orders::place).requires_key(),
+        route!(GET "/v1/orders", Shopper => orders::list),
+        route!(GET "/v1/orders/{id}", Shopper => orders::show),
+        route!(POST "/v1/orders/{id}/cancel", Shopper => orders::cancel).honours_keys(),
+        route!(POST "/v1/auth/register", Public => auth::register),
+        route!(POST "/v1/auth/login", Public => auth::login),
+        route!(POST "/v1/auth/refresh", Public => auth::refresh),
+        route!(POST "/v1/auth/logout", Account => auth::logout),
+        route!(GET "/v1/auth/sessions", Account => auth::sessions),
+        route!(DELETE "/v1/auth/sessions/{id}", Account => auth::end_session),
+        route!(POST "/v1/auth/password/forgot", Public => auth::forgot_password),
+        route!(POST "/v1/auth/password/reset", Public => auth::reset_password),
+        route!(POST "/v1/auth/email/verify", Public => auth::verify_email),
+        route!(GET "/.well-known/jwks.json", Public => jwks::show),
+        route!(GET "/v1/me", Account => me::profile::show),
+        route!(PATCH "/v1/me", Account => me::profile::change),
+        route!(DELETE "/v1/me", Account => me::profile::erase),
+        route!(GET "/v1/me/export", Account => me::export::show),
+        route!(GET "/v1/me/addresses", Account => me::addresses::list),
+        route!(POST "/v1/me/addresses", Account => me::addresses::add).honours_keys(),
+        route!(PATCH "/v1/me/addresses/{id}", Account => me::addresses::change),
+        route!(DELETE "/v1/me/addresses/{id}", Account => me::addresses::remove),
+        route!(GET "/v1/me/purchases", Account => me::purchases::list),
+        route!(GET "/v1/me/notification-preferences", Account => me::preferences::show),
+        route!(PUT "/v1/me/notification-preferences", Account => me::preferences::replace),
+        route!(GET "/v1/admin/inventory/{sku}", Merchant => inventory::show),
+        route!(POST "/v1/admin/inventory/{sku}/receipts", Merchant => inventory::receive).honours_keys(),
+        route!(POST "/v1/admin/inventory/{sku}/adjustments", Merchant => inventory::adjust).honours_keys(),
+        route!(GET "/v1/admin/inventory/{sku}/movements", Merchant => inventory::movements),
+    ]
+}
+
+/// The router of the whole table.
+pub(super) fn router(front: &SharedFront) -> Router<SharedFront> {
+    table().into_iter().fold(Router::new(), |router, route| {
+        let path = route.path;
+        router.route(path, route.guarded(front))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_route_stands_there_twice() {
+        let routes = table();
+        let names: BTreeSet<_> = routes.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        assert_eq!(names.len(), routes.len());
+    }
+
+    #[test]
+    fn what_is_of_an_account_or_of_the_shop_itself_is_never_open_to_strangers() {
+        for route in table() {
+            let guarded = matches!(route.policy, Policy::Account | Policy::Merchant | Policy::Admin);
+            if route.path.starts_with("/v1/me") || route.path.starts_with("/v1/admin") {
+                assert!(guarded, "{} {}", route.method, route.path);
+            }
+            if route.path.starts_with("/v1/admin") {
+                assert!(route.policy != Policy::Account, "{} {}", route.method, route.path);
+            }
+        }
+    }
+}
