@@ -158,7 +158,10 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
     }
     // Nobody goes on with that family: neither its owner nor the thief.
     for dead in ["victim-3", "thief-0", "thief-1"] {
-        assert_eq!(rotate(store, dead, "further", NOW).await, Rotation::Unknown);
+        // Nor is a live token spent by that.
+        for further in ["further-0", "further-1"] {
+            assert_eq!(rotate(store, dead, further, NOW).await, Rotation::Unknown);
+        }
     }
     assert_eq!(live(store, "victim", NOW).await, [other.id.to_string()]);
     assert_eq!(
@@ -190,6 +193,8 @@ async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
         Rotation::Reused(_)
     ));
     assert_eq!(times_revoked(store, &session).await, 1);
+    assert_eq!(live(store, "lost", NOW).await.len(), 0);
+    assert_eq!(rotate(store, "lost-2", "lost-3", NOW).await, Rotation::Unknown);
     // Of a session that is revoked meanwhile nothing is given out.
     opened(store, "lost", "late-0").await;
     rotate(store, "late-0", "late-1", NOW).await;
