@@ -109,10 +109,11 @@ async fn reach(stores: &Stores) -> Vec<(&'static str, Result<Reached, StoreError
         "stores.catalogue",
         timed(catalogue.technology(), catalogue.ping()).await,
     ));
-    let sessions = &stores.idempotency;
+    let users = &stores.users;
+    found.push(("stores.users", timed(users.technology(), users.ping()).await));
     found.push((
         "stores.sessions",
-        timed(sessions.technology(), sessions.ping()).await,
+        timed(stores.sessions.technology(), stores.ping_sessions()).await,
     ));
     let views = &stores.views;
     found.push(("stores.views", timed(views.technology(), views.current()).await));

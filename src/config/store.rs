@@ -233,6 +233,8 @@ stores! {
     payments: [Scheme::Sqlite, Scheme::Mysql];
     /// Products, categories, search.
     catalogue: [Scheme::Sqlite, Scheme::Elasticsearch];
+    /// Accounts with their credentials, addresses, preferences and purchases.
+    users: [Scheme::Sqlite, Scheme::Postgres];
     /// Sessions, and the replies kept for repeated requests.
     sessions: [Scheme::Sqlite, Scheme::Redis];
     /// The cluster's numbered view: the coordination store.

@@ -60,20 +60,12 @@ impl Address {
         for (field, text, limit) in [
             ("line2", &self.line2, TEXT_LIMIT),
             ("region", &self.region, TEXT_LIMIT),
-            ("phone", &self.phone, PHONE_LIMIT),
         ] {
             if let Some(text) = text {
                 check(field, text, limit);
             }
         }
-        if let Some(phone) = &self.phone
-            && !phone.chars().all(is_dialled)
-        {
-            errors.push(FieldError {
-                field: "phone",
-                message: "holds characters that are no part of a phone number".to_owned(),
-            });
-        }
+        errors.extend(self.phone.as_deref().into_iter().flat_map(phone_errors));
         if !country::is_known(&self.country) {
             errors.push(FieldError {
                 field: "country",
@@ -92,7 +84,22 @@ impl fmt::Debug for Address {
     }
 }
 
-fn text_error(text: &str, limit: usize) -> Option<String> {
+/// Everything that is wrong with a phone number, as the field `phone`; whether it is anybody's, only a call can tell.
+pub(super) fn phone_errors(phone: &str) -> Vec<FieldError> {
+    let foreign = (!phone.chars().all(is_dialled))
+        .then(|| "holds characters that are no part of a phone number".to_owned());
+    text_error(phone, PHONE_LIMIT)
+        .into_iter()
+        .chain(foreign)
+        .map(|message| FieldError {
+            field: "phone",
+            message,
+        })
+        .collect()
+}
+
+/// What is wrong with a line of text that a person wrote about themselves, if anything; `limit` in characters.
+pub(super) fn text_error(text: &str, limit: usize) -> Option<String> {
     if text.trim().is_empty() {
         Some("must not be empty".to_owned())
     } else if text.chars().count() > limit {

@@ -97,6 +97,21 @@ identifier!(
     ""
 );
 identifier!(
+    /// An account: whoever has registered.
+    UserId,
+    "usr_"
+);
+identifier!(
+    /// A session: one device on which somebody is logged in.
+    SessionId,
+    "ses_"
+);
+identifier!(
+    /// An address saved in an account.
+    AddressId,
+    "adr_"
+);
+identifier!(
     /// Names one command, so that its repetition is recognised and answered from the record (invariant 9).
     CommandId,
     ""

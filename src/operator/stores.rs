@@ -51,9 +51,14 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
             ping: stores.catalogue.ping(),
         },
         Probe {
+            store: "users",
+            kind: stores.users.technology(),
+            ping: stores.users.ping(),
+        },
+        Probe {
             store: "sessions",
-            kind: stores.idempotency.technology(),
-            ping: stores.idempotency.ping(),
+            kind: stores.sessions.technology(),
+            ping: Box::pin(stores.ping_sessions()),
         },
         Probe {
             store: "views",

@@ -6,6 +6,8 @@ pub mod embedded;
 pub mod error;
 pub mod idempotency;
 pub mod open;
+pub mod sessions;
+pub mod users;
 pub mod views;
 
 pub use error::StoreError;

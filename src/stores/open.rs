@@ -12,6 +12,10 @@ use super::embedded::Writer;
 use super::embedded::client::store_process;
 use super::idempotency::IdempotencyStore;
 use super::idempotency::sqlite::SqliteIdempotency;
+use super::sessions::SessionStore;
+use super::sessions::sqlite::SqliteSessions;
+use super::users::UserStore;
+use super::users::sqlite::SqliteUsers;
 use super::views::Views;
 use super::views::sqlite::SqliteViews;
 use crate::config::Config;
@@ -31,10 +35,25 @@ pub struct Stores {
     pub sandbox: Arc<dyn DocumentStore>,
     /// `stores.catalogue`
     pub catalogue: Arc<dyn Catalogue>,
+    /// `stores.users`
+    pub users: Arc<dyn UserStore>,
+    /// `stores.sessions`
+    pub sessions: Arc<dyn SessionStore>,
     /// `stores.sessions`
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// `stores.views`
     pub views: Arc<dyn Views>,
+}
+
+impl Stores {
+    /// Whether both parts of `stores.sessions` answer.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the first that does not.
+    pub async fn ping_sessions(&self) -> Result<(), StoreError> {
+        self.sessions.ping().await?;
+        self.idempotency.ping().await
+    }
 }
 
 /// Opens every store. The configuration has been validated: every URL names a technology that this build has, and
@@ -64,6 +83,8 @@ pub async fn open_embedded(writer: &Writer, directory: &Path) -> Result<Stores, 
         payments: documents("payments").await?,
         sandbox: documents("sandbox").await?,
         catalogue: Arc::new(SqliteCatalogue::open(writer, directory).await?),
+        users: Arc::new(SqliteUsers::open(writer, directory).await?),
+        sessions: Arc::new(SqliteSessions::open(writer, directory).await?),
         idempotency: Arc::new(SqliteIdempotency::open(writer, directory).await?),
         views: Arc::new(SqliteViews::open(writer, directory).await?),
     })

@@ -111,13 +111,14 @@ type Ping<'a> = BoxFuture<'a, Result<(), StoreError>>;
 
 /// The names of the stores that do not answer.
 async fn ping_all(stores: &Stores) -> Vec<&'static str> {
-    let pings: [(&'static str, Ping<'_>); 7] = [
+    let pings: [(&'static str, Ping<'_>); 8] = [
         ("carts", stores.carts.ping()),
         ("orders", stores.orders.ping()),
         ("inventory", stores.inventory.ping()),
         ("payments", stores.payments.ping()),
         ("catalogue", stores.catalogue.ping()),
-        ("sessions", stores.idempotency.ping()),
+        ("users", stores.users.ping()),
+        ("sessions", Box::pin(stores.ping_sessions())),
         (
             "views",
             Box::pin(async { stores.views.current().await.map(|_| ()) }),

@@ -233,6 +233,7 @@ async fn every_store_is_shown_with_the_batches_of_this_node() {
             ("payments", "sqlite"),
             ("sandbox", "sqlite"),
             ("catalogue", "sqlite"),
+            ("users", "sqlite"),
             ("sessions", "sqlite"),
             ("views", "sqlite"),
         ]

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::Migrator;
 
-use crate::stores::{catalogue, documents, idempotency, views};
+use crate::stores::{catalogue, documents, idempotency, sessions, users, views};
 
 /// A database of the embedded store: one file, one writer, one schema.
 pub struct Schema {
@@ -13,7 +13,7 @@ pub struct Schema {
 }
 
 /// Everything that may be opened. A name that is not listed is refused, so that no request can reach another file.
-pub(super) static SCHEMAS: [Schema; 8] = [
+pub(super) static SCHEMAS: [Schema; 10] = [
     Schema {
         name: "carts",
         migrator: &documents::sqlite::MIGRATOR,
@@ -41,6 +41,14 @@ pub(super) static SCHEMAS: [Schema; 8] = [
     Schema {
         name: "idempotency",
         migrator: &idempotency::sqlite::MIGRATOR,
+    },
+    Schema {
+        name: "sessions",
+        migrator: &sessions::sqlite::MIGRATOR,
+    },
+    Schema {
+        name: "users",
+        migrator: &users::sqlite::MIGRATOR,
     },
     Schema {
         name: "views",

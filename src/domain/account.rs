@@ -1,0 +1,227 @@
+//! The account: who somebody is to the shop, and what they may do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::{self, FieldError};
+use super::{EmailAddress, Timestamp, UserId};
+
+pub mod password;
+
+/// Longest name of a person, in characters.
+pub const NAME_LIMIT: usize = address::TEXT_LIMIT;
+
+/// What an account may do. Roles add up: none includes another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Buys.
+    Customer,
+    /// Keeps catalogue, stock, orders and refunds.
+    Merchant,
+    /// Whatever the shop can do.
+    Admin,
+}
+
+impl Role {
+    /// As in JSON and on the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Merchant => "merchant",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// An account without its credential. Debug output, which ends in logs, shows nothing that identifies the person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its identifier.
+    pub id: UserId,
+    /// Where letters go, as its owner writes it. Whether two are the same account's is for [`email_key`] to say.
+    pub email: EmailAddress,
+    /// What the person is called.
+    pub name: String,
+    /// Where they can be called.
+    pub phone: Option<String>,
+    /// What they may do.
+    pub roles: BTreeSet<Role>,
+    /// Whether somebody has answered from the e-mail address.
+    pub email_verified: bool,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// 1 when it is registered, and one more with each change.
+    pub version: u64,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("id", &self.id)
+            .field("roles", &self.roles)
+            .field("email_verified", &self.email_verified)
+            .field("created_at", &self.created_at)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all spellings of one e-mail address share: no two accounts have the same. As personal as the address itself.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EmailKey(String);
+
+impl EmailKey {
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EmailKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EmailKey(redacted)")
+    }
+}
+
+/// The address can be written to, but no account can have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be written in ASCII alone (letters without accents, digits and signs)")]
+pub struct ForeignLetters;
+
+/// The key of an address. Lower-cased as a whole: no provider that matters tells `Ada@` from `ada@`, and somebody who
+/// types a capital shall find their account.
+///
+/// # Errors
+/// [`ForeignLetters`] where the address is not in ASCII: letters of other scripts look like those of ours, and an
+/// account must not be taken for another's.
+pub fn email_key(email: &EmailAddress) -> Result<EmailKey, ForeignLetters> {
+    let text = email.as_str();
+    if text.is_ascii() {
+        Ok(EmailKey(text.to_ascii_lowercase()))
+    } else {
+        Err(ForeignLetters)
+    }
+}
+
+/// Whether a person can be called that: 1 to [`NAME_LIMIT`] characters that can be printed, not all of them spaces.
+///
+/// # Errors
+/// [`FieldError`] of the field `name`.
+pub fn check_name(name: &str) -> Result<(), FieldError> {
+    match address::text_error(name, NAME_LIMIT) {
+        Some(message) => Err(FieldError {
+            field: "name",
+            message,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Everything that is wrong with a phone number, each as the field `phone`; the same as for a postal address.
+pub fn phone_errors(phone: &str) -> Vec<FieldError> {
+    address::phone_errors(phone)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(text: &str) -> Result<EmailKey, ForeignLetters> {
+        email_key(&EmailAddress::parse(text).unwrap())
+    }
+
+    #[test]
+    fn spellings_of_one_address_share_their_key() {
+        assert_eq!(key("Ada@Example.ORG"), key("ada@example.org"));
+        assert_eq!(key("ADA@example.org").unwrap().as_str(), "ada@example.org");
+        for other in ["ada+shop@example.org", "a.da@example.org", "ada@example.com"] {
+            assert_ne!(key(other), key("ada@example.org"), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_letter_that_looks_like_another_is_refused() {
+        // The first letter is Cyrillic; the second address would become ASCII if it were lower-cased (a Kelvin sign).
+        for text in ["\u{430}da@example.org", "\u{212a}ate@example.org"] {
+            assert_eq!(key(text), Err(ForeignLetters));
+        }
+        assert!(ForeignLetters.to_string().contains("ASCII"));
+    }
+
+    #[test]
+    fn names_are_printable_and_neither_empty_nor_endless() {
+        for good in [
+            "A",
+            "Ada Example",
+            "山田 太郎",
+            "O'Neil-Smith",
+            &"é".repeat(NAME_LIMIT),
+        ] {
+            assert_eq!(check_name(good), Ok(()));
+        }
+        for bad in [
+            "",
+            " \t",
+            "Ada\n",
+            "Ada\u{202e}",
+            "\u{0}",
+            &"a".repeat(NAME_LIMIT + 1),
+        ] {
+            assert_eq!(check_name(bad).unwrap_err().field, "name", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn phones_are_checked_as_in_addresses() {
+        assert!(phone_errors("+1 (217) 555-0100").is_empty());
+        for bad in ["", "call me", &"1".repeat(address::PHONE_LIMIT + 1)] {
+            assert!(
+                phone_errors(bad).iter().any(|error| error.field == "phone"),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn roles_are_called_the_same_everywhere() {
+        for role in [Role::Customer, Role::Merchant, Role::Admin] {
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
+        }
+    }
+
+    #[test]
+    fn debug_output_identifies_nobody() {
+        let account = Account {
+            id: UserId::from_suffix(1),
+            email: EmailAddress::parse("ada@private.example").unwrap(),
+            name: "Lovelace".into(),
+            phone: Some("+44 20 5550100".into()),
+            roles: BTreeSet::from([Role::Customer]),
+            email_verified: true,
+            created_at: Timestamp::from_millis(0),
+            version: 1,
+        };
+        let shown = format!("{account:?} {:?}", email_key(&account.email));
+        assert!(shown.contains("usr_1"));
+        for secret in ["ada", "private", "Lovelace", "5550100"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn capitals_never_make_another_account(local in "[a-zA-Z0-9.+]{1,8}", domain in "[a-zA-Z]{1,8}") {
+            let text = format!("{local}@{domain}.example");
+            if let Ok(email) = EmailAddress::parse(&text) {
+                let key = email_key(&email).unwrap();
+                prop_assert_eq!(&key, &email_key(&EmailAddress::parse(&text.to_uppercase()).unwrap()).unwrap());
+                prop_assert!(EmailAddress::parse(key.as_str()).is_ok());
+            }
+        }
+    }
+}

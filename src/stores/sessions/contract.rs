@@ -1,0 +1,327 @@
+//! What every adapter of the sessions port must show.
+
+mod counters;
+mod revocations;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::{Revocations, Rotation, Session, SessionStore, TokenHash};
+use crate::domain::{SessionId, Timestamp, UserId};
+use crate::stores::StoreError;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+/// How long a session lives unused.
+const LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
+const SECOND: Duration = Duration::from_secs(1);
+/// How long revocations are kept.
+const KEEP: Duration = Duration::from_secs(3_600);
+
+/// Runs everything against `store`, which must be empty.
+pub async fn suite(store: Arc<dyn SessionStore>) {
+    store.ping().await.unwrap();
+    a_session_is_listed_while_it_lives(&*store).await;
+    a_token_is_exchanged_once(&*store).await;
+    a_spent_token_revokes_its_family_alone(&*store).await;
+    a_lost_answer_is_asked_for_again(&*store).await;
+    tokens_and_sessions_expire(&*store).await;
+    of_racing_rotations_one_wins(&store).await;
+    revocations::suite(&store).await;
+    counters::suite(&store).await;
+    // Last, because it removes what the others left.
+    a_sweep_removes_what_is_over(&*store).await;
+}
+
+fn user(name: &str) -> UserId {
+    UserId::from_suffix(name)
+}
+
+/// The hash of an imagined token: no two names have the same.
+fn token(name: &str) -> TokenHash {
+    use sha2::{Digest, Sha256};
+    TokenHash(Sha256::digest(name).into())
+}
+
+fn session(user_name: &str, id: &str) -> Session {
+    Session {
+        id: SessionId::from_suffix(id),
+        user: user(user_name),
+        created_at: NOW,
+        last_used_at: NOW,
+        expires_at: NOW.plus(LIFE),
+        user_agent: "Mozilla/5.0 (\"quoted\"; ü)".into(),
+        address: "2001:db8::1".into(),
+    }
+}
+
+/// Opens a session whose first token is called as the session.
+async fn opened(store: &dyn SessionStore, user_name: &str, id: &str) -> Session {
+    let session = session(user_name, id);
+    store.open(&session, &token(id)).await.unwrap();
+    session
+}
+
+async fn rotate(store: &dyn SessionStore, old: &str, new: &str, now: Timestamp) -> Rotation {
+    store
+        .rotate(&token(old), &token(new), now, now.plus(LIFE))
+        .await
+        .unwrap()
+}
+
+async fn live(store: &dyn SessionStore, user_name: &str, now: Timestamp) -> Vec<String> {
+    let sessions = store.list(&user(user_name), now).await.unwrap();
+    sessions.iter().map(|session| session.id.to_string()).collect()
+}
+
+/// All revocations so far.
+async fn revoked(store: &dyn SessionStore) -> Revocations {
+    store.revoked_since(0, 10_000).await.unwrap()
+}
+
+/// How often the session stands among the revocations.
+async fn times_revoked(store: &dyn SessionStore, session: &Session) -> usize {
+    let revoked = revoked(store).await.sessions;
+    revoked.iter().filter(|id| **id == session.id).count()
+}
+
+async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
+    let first = opened(store, "list", "list-a").await;
+    let mut second = session("list", "list-b");
+    second.last_used_at = NOW.plus(SECOND);
+    store.open(&second, &token("list-b")).await.unwrap();
+    opened(store, "list-other", "list-c").await;
+    let user = user("list");
+    // The one used last stands first.
+    assert_eq!(
+        store.list(&user, NOW).await.unwrap(),
+        [second.clone(), first.clone()]
+    );
+    let end = NOW.plus(LIFE);
+    assert_eq!(
+        live(store, "list", end.minus(Duration::from_millis(1)))
+            .await
+            .len(),
+        2
+    );
+    assert_eq!(live(store, "list", end).await.len(), 0);
+    assert_eq!(live(store, "nobody", NOW).await.len(), 0);
+
+    // Opening again, because the answer was lost, changes nothing; a session has one family of tokens.
+    store.open(&first, &token("list-a")).await.unwrap();
+    assert_eq!(store.list(&user, NOW).await.unwrap(), [second, first.clone()]);
+    let another = store.open(&first, &token("another")).await;
+    assert!(matches!(another, Err(StoreError::Refused { .. })));
+    assert_eq!(
+        rotate(store, "another", "another-2", NOW).await,
+        Rotation::Unknown
+    );
+}
+
+async fn a_token_is_exchanged_once(store: &dyn SessionStore) {
+    let first = opened(store, "chain", "chain-0").await;
+    for step in 1..6 {
+        let now = NOW.plus(SECOND * step);
+        let used = Session {
+            last_used_at: now,
+            expires_at: now.plus(LIFE),
+            ..first.clone()
+        };
+        let old = format!("chain-{}", step - 1);
+        let rotation = rotate(store, &old, &format!("chain-{step}"), now).await;
+        assert_eq!(rotation, Rotation::Rotated(used.clone()));
+        assert_eq!(store.list(&user("chain"), now).await.unwrap(), [used]);
+    }
+    assert_eq!(rotate(store, "never", "seen", NOW).await, Rotation::Unknown);
+    assert_eq!(rotate(store, "seen", "either", NOW).await, Rotation::Unknown);
+    let same = store
+        .rotate(&token("chain-5"), &token("chain-5"), NOW, NOW.plus(LIFE))
+        .await;
+    assert!(matches!(same, Err(StoreError::Refused { .. })));
+}
+
+async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
+    let stolen = opened(store, "victim", "victim-0").await;
+    let other = opened(store, "victim", "victim-other").await;
+    for step in 1..4 {
+        let old = format!("victim-{}", step - 1);
+        rotate(store, &old, &format!("victim-{step}"), NOW).await;
+    }
+    // Any of the spent ones, not only the last.
+    for round in 0..2 {
+        let Rotation::Reused(session) = rotate(store, "victim-1", &format!("thief-{round}"), NOW).await
+        else {
+            panic!("a spent token was not noticed");
+        };
+        assert_eq!((session.id, session.user), (stolen.id.clone(), user("victim")));
+    }
+    // Nobody goes on with that family: neither its owner nor the thief.
+    for dead in ["victim-3", "thief-0", "thief-1"] {
+        // Nor is a live token spent by that.
+        for further in ["further-0", "further-1"] {
+            assert_eq!(rotate(store, dead, further, NOW).await, Rotation::Unknown);
+        }
+    }
+    assert_eq!(live(store, "victim", NOW).await, [other.id.to_string()]);
+    assert_eq!(
+        (
+            times_revoked(store, &stolen).await,
+            times_revoked(store, &other).await
+        ),
+        (1, 0)
+    );
+    assert!(matches!(
+        rotate(store, "victim-other", "victim-other-1", NOW).await,
+        Rotation::Rotated(_)
+    ));
+}
+
+async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
+    let session = opened(store, "lost", "lost-0").await;
+    let first = rotate(store, "lost-0", "lost-1", NOW).await;
+    assert!(matches!(first, Rotation::Rotated(_)));
+    assert_eq!(rotate(store, "lost-0", "lost-1", NOW).await, first);
+    assert_eq!(times_revoked(store, &session).await, 0);
+    // The token is a live one as any other, and once it is used the same call is a reuse as any other.
+    assert!(matches!(
+        rotate(store, "lost-1", "lost-2", NOW).await,
+        Rotation::Rotated(_)
+    ));
+    assert!(matches!(
+        rotate(store, "lost-0", "lost-1", NOW).await,
+        Rotation::Reused(_)
+    ));
+    assert_eq!(times_revoked(store, &session).await, 1);
+    assert_eq!(live(store, "lost", NOW).await.len(), 0);
+    assert_eq!(rotate(store, "lost-2", "lost-3", NOW).await, Rotation::Unknown);
+    // Of a session that is revoked meanwhile nothing is given out.
+    opened(store, "lost", "late-0").await;
+    rotate(store, "late-0", "late-1", NOW).await;
+    store.revoke_all(&user("lost"), None, NOW).await.unwrap();
+    assert_eq!(rotate(store, "late-0", "late-1", NOW).await, Rotation::Unknown);
+}
+
+async fn tokens_and_sessions_expire(store: &dyn SessionStore) {
+    let session = opened(store, "expiry", "expiry-0").await;
+    let end = NOW.plus(LIFE);
+    assert_eq!(
+        rotate(store, "expiry-0", "expiry-1", end).await,
+        Rotation::Unknown
+    );
+    let last = end.minus(Duration::from_millis(1));
+    assert!(matches!(
+        rotate(store, "expiry-0", "expiry-1", last).await,
+        Rotation::Rotated(_)
+    ));
+    // The session lives on with its new token; the old one has expired, and so proves nothing.
+    assert_eq!(live(store, "expiry", end).await, [session.id.to_string()]);
+    assert_eq!(rotate(store, "expiry-0", "thief", end).await, Rotation::Unknown);
+    assert_eq!(times_revoked(store, &session).await, 0);
+    assert!(
+        !store
+            .revoke(&session.user, &session.id, last.plus(LIFE))
+            .await
+            .unwrap()
+    );
+    assert!(matches!(
+        rotate(store, "expiry-1", "expiry-2", end).await,
+        Rotation::Rotated(_)
+    ));
+    // A session may be made to end sooner.
+    let soon = end.plus(SECOND);
+    let shortened = store
+        .rotate(&token("expiry-2"), &token("expiry-3"), end, soon)
+        .await;
+    assert!(matches!(shortened.unwrap(), Rotation::Rotated(session) if session.expires_at == soon));
+    assert_eq!(live(store, "expiry", soon).await.len(), 0);
+}
+
+async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
+    for round in 0..3 {
+        let id = format!("race-{round}");
+        let contested = opened(&**store, "racer", &id).await;
+        let bystander = opened(
+            &**store,
+            &format!("bystander-{round}"),
+            &format!("bystander-{round}"),
+        )
+        .await;
+        let sibling = opened(&**store, "racer", &format!("sibling-{round}")).await;
+        let rotations = join_all((0..20).map(|racer| {
+            let (store, id) = (Arc::clone(store), id.clone());
+            tokio::spawn(async move { rotate(&*store, &id, &format!("{id}-{racer}"), NOW).await })
+        }))
+        .await;
+        let (mut rotated, mut reused) = (0, 0);
+        for rotation in rotations {
+            match rotation.unwrap() {
+                Rotation::Rotated(session) if session.id == contested.id => rotated += 1,
+                Rotation::Reused(session) if session.id == contested.id => reused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((rotated, reused), (1, 19));
+        // The family is revoked, once, the winner's token included; the others go on.
+        assert_eq!(times_revoked(&**store, &contested).await, 1);
+        for racer in 0..20 {
+            assert_eq!(
+                rotate(&**store, &format!("{id}-{racer}"), "more", NOW).await,
+                Rotation::Unknown
+            );
+        }
+        for (session, name) in [(bystander, "bystander"), (sibling, "sibling")] {
+            assert_eq!(times_revoked(&**store, &session).await, 0);
+            let old = format!("{name}-{round}");
+            assert!(matches!(
+                rotate(&**store, &old, &format!("{old}-next"), NOW).await,
+                Rotation::Rotated(_)
+            ));
+        }
+    }
+}
+
+async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
+    let everything = NOW.plus(LIFE * 10);
+    while store.sweep(everything, KEEP, 1_000).await.unwrap() > 0 {}
+    assert_eq!(revoked(store).await.sessions, []);
+
+    let sequence = {
+        let marker = opened(store, "sweep", "marker").await;
+        store.revoke(&marker.user, &marker.id, NOW).await.unwrap();
+        revoked(store).await.sequence
+    };
+    for number in 0..5 {
+        opened(store, "sweep", &format!("sweep-{number}")).await;
+    }
+    rotate(store, "sweep-0", "sweep-0-next", NOW.plus(SECOND)).await;
+    let before = NOW.plus(LIFE).minus(Duration::from_millis(1));
+    // The news of a revocation stays as long as it is to be kept, and so does the session.
+    let kept = NOW.plus(KEEP).minus(Duration::from_millis(1));
+    assert_eq!(store.sweep(kept, KEEP, 100).await.unwrap(), 0);
+    assert_eq!(revoked(store).await.sessions.len(), 1);
+    assert_eq!(store.sweep(NOW.plus(KEEP), KEEP, 100).await.unwrap(), 2);
+    assert_eq!(revoked(store).await.sessions, []);
+
+    // Nothing else is over yet; then, in rounds of at most three of a kind: five first tokens and that of the marker,
+    // four sessions, since one is in use.
+    assert_eq!(store.sweep(before, KEEP, 3).await.unwrap(), 0);
+    let end = NOW.plus(LIFE);
+    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 3);
+    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 1);
+    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 0);
+    assert_eq!(live(store, "sweep", end).await, ["ses_sweep-0"]);
+    assert!(matches!(
+        rotate(store, "sweep-0-next", "sweep-0-last", end).await,
+        Rotation::Rotated(_)
+    ));
+
+    // A number is not used again, so that nobody who reads on from it misses the next revocation.
+    let next = opened(store, "sweep", "next").await;
+    store.revoke(&next.user, &next.id, NOW).await.unwrap();
+    let news = store.revoked_since(sequence, 10).await.unwrap();
+    assert_eq!(news.sessions, [next.id]);
+    assert!(news.sequence > sequence);
+
+    counters::a_sweep_removes_what_is_over(store).await;
+}

@@ -1,0 +1,364 @@
+//! Users in SQLite. Everything that must hold together is one transaction; what could not be told from one row (the
+//! default address) stands where it can be.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::migrate::Migrator;
+
+use super::sql::{
+    ADD_ADDRESS, ADDRESSES, BY_EMAIL, BY_ID, CREATE, DELETE_ADDRESS, ERASE, EXISTS, FIRST_PREFERENCES, KEY,
+    LOOK_ADDRESS, MAKE_DEFAULT, NEXT_PREFERENCES, PASS_DEFAULT_ON, PREFERENCES, PURCHASES, PURCHASES_BEFORE,
+    PUT_PURCHASE, REPLACE_ADDRESS, UPDATE, WHOSE,
+};
+use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
+use crate::domain::account::email_key;
+use crate::domain::{
+    Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
+};
+use crate::stores::StoreError;
+use crate::stores::embedded::statement::Columns;
+use crate::stores::embedded::{Database, Rows, Statement, Writer};
+
+/// The schema.
+pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");
+
+/// The users store in SQLite.
+pub struct SqliteUsers {
+    database: Database,
+}
+
+impl SqliteUsers {
+    /// Opens the database `users` of `directory`.
+    ///
+    /// # Errors
+    /// As of [`Database::open`].
+    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Database::open(writer, directory, "users").await?,
+        })
+    }
+
+    fn refused(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::Refused {
+            store: self.database.name(),
+            cause: cause.into(),
+        }
+    }
+
+    fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
+        serde_json::to_string(value).map_err(|error| self.refused(error))
+    }
+
+    /// What does not decode is named by its column alone: it is personal.
+    fn parsed<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
+        serde_json::from_str(text)
+            .map_err(|_| self.database.corrupt(format!("column {column} does not decode")))
+    }
+
+    fn key(&self, account: &Account) -> Result<EmailKey, StoreError> {
+        email_key(&account.email).map_err(|error| self.refused(error))
+    }
+
+    /// The version that a write leaves behind must be the one after what it replaces.
+    fn check_version(&self, version: u64, expected: u64) -> Result<(), StoreError> {
+        if version == expected.saturating_add(1) {
+            Ok(())
+        } else {
+            Err(self.refused(format!("version {version} can't follow {expected}")))
+        }
+    }
+
+    fn identifier<T>(&self, column: &str, parsed: Result<T, impl Sized>) -> Result<T, StoreError> {
+        parsed.map_err(|_| self.database.corrupt(format!("column {column} does not decode")))
+    }
+
+    fn record(&self, row: &mut Columns) -> Result<UserRecord, StoreError> {
+        let account = Account {
+            id: self.identifier("id", UserId::parse(&row.text("id")?))?,
+            email: self.identifier("email", EmailAddress::parse(&row.text("email")?))?,
+            name: row.text("name")?,
+            phone: row.optional_text("phone")?,
+            roles: self.parsed::<BTreeSet<Role>>("roles", &row.text("roles")?)?,
+            email_verified: row.integer::<i64>("email_verified")? != 0,
+            created_at: Timestamp::from_millis(row.integer("created_at")?),
+            version: row.integer("version")?,
+        };
+        Ok(UserRecord {
+            account,
+            credential: Credential::new(row.text("credential")?),
+        })
+    }
+
+    async fn one(&self, statement: Statement) -> Result<Option<UserRecord>, StoreError> {
+        let rows = self.database.read(statement).await?;
+        Ok(self.database.decode(rows, |row| self.record(row))?.pop())
+    }
+
+    fn purchase(&self, row: &mut Columns) -> Result<Purchase, StoreError> {
+        self.parsed("body", &row.text("body")?)
+    }
+}
+
+/// Whether the statement at this place of a transaction wrote, or found, a row.
+fn found(results: &[Rows], statement: usize) -> bool {
+    results.get(statement).is_some_and(|rows| !rows.is_empty())
+}
+
+#[async_trait]
+impl UserStore for SqliteUsers {
+    fn technology(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.database.ping().await
+    }
+
+    async fn create(&self, record: &UserRecord) -> Result<Creation, StoreError> {
+        let UserRecord { account, credential } = record;
+        let key = self.key(account)?;
+        let create = Statement::new(CREATE)
+            .bind(account.id.as_str())
+            .bind(key.as_str())
+            .bind(account.email.as_str())
+            .bind(account.name.as_str())
+            .bind(account.phone.as_deref())
+            .bind(self.json(&account.roles)?)
+            .bind(account.email_verified)
+            .bind(account.created_at.as_millis())
+            .bind(account.version)
+            .bind(credential.expose());
+        let whose = Statement::new(WHOSE).bind(key.as_str());
+        let mut results = self.database.transact(vec![create, whose]).await?;
+        let rows = results.pop().unwrap_or_default();
+        let owner = self.database.decode(rows, |row| row.text("id"))?.pop();
+        match owner {
+            Some(owner) if owner == account.id.as_str() => Ok(Creation::Created),
+            Some(_) => Ok(Creation::EmailTaken),
+            None => Err(self.refused(format!("{} has another e-mail address", account.id))),
+        }
+    }
+
+    async fn by_id(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError> {
+        self.one(Statement::new(BY_ID).bind(id.as_str())).await
+    }
+
+    async fn by_email(&self, key: &EmailKey) -> Result<Option<UserRecord>, StoreError> {
+        self.one(Statement::new(BY_EMAIL).bind(key.as_str())).await
+    }
+
+    async fn update(
+        &self,
+        account: &Account,
+        credential: Option<&Credential>,
+        expected: u64,
+    ) -> Result<Change, StoreError> {
+        self.check_version(account.version, expected)?;
+        let key = self.key(account)?;
+        let update = Statement::new(UPDATE)
+            .bind(account.id.as_str())
+            .bind(expected)
+            .bind(key.as_str())
+            .bind(account.email.as_str())
+            .bind(account.name.as_str())
+            .bind(account.phone.as_deref())
+            .bind(self.json(&account.roles)?)
+            .bind(account.email_verified)
+            .bind(credential.map(Credential::expose));
+        let look = Statement::new(KEY).bind(account.id.as_str());
+        let mut results = self.database.transact(vec![update, look]).await?;
+        if found(&results, 0) {
+            return Ok(Change::Applied);
+        }
+        let rows = results.pop().unwrap_or_default();
+        match self.database.decode(rows, |row| row.text("email_key"))?.pop() {
+            None => Ok(Change::Missing),
+            Some(stored) if stored == key.as_str() => Ok(Change::Conflict),
+            Some(_) => Err(self.refused(format!("the e-mail address of {} can't change", account.id))),
+        }
+    }
+
+    async fn erase(&self, id: &UserId) -> Result<bool, StoreError> {
+        let erase = Statement::new(ERASE).bind(id.as_str());
+        Ok(!self.database.transact_one(erase).await?.is_empty())
+    }
+
+    async fn addresses(&self, user: &UserId) -> Result<Vec<SavedAddress>, StoreError> {
+        let statement = Statement::new(ADDRESSES).bind(user.as_str());
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| {
+            Ok(SavedAddress {
+                id: self.identifier("id", AddressId::parse(&row.text("id")?))?,
+                address: self.parsed("body", &row.text("body")?)?,
+                default: row.integer::<i64>("default")? != 0,
+                created_at: Timestamp::from_millis(row.integer("created_at")?),
+                version: row.integer("version")?,
+            })
+        })
+    }
+
+    async fn put_address(
+        &self,
+        user: &UserId,
+        address: &SavedAddress,
+        expected: Option<u64>,
+        limit: usize,
+    ) -> Result<AddressChange, StoreError> {
+        self.check_version(address.version, expected.unwrap_or(0))?;
+        let sql = if expected.is_some() {
+            REPLACE_ADDRESS
+        } else {
+            ADD_ADDRESS
+        };
+        let named = |sql| Statement::new(sql).bind(user.as_str()).bind(address.id.as_str());
+        let put = named(sql).bind(self.json(&address.address)?);
+        let put = match expected {
+            Some(expected) => put.bind(expected),
+            None => put.bind(address.created_at.as_millis()).bind(limit),
+        };
+        let make_default = named(MAKE_DEFAULT).bind(address.default);
+        let statements = vec![put, make_default, named(LOOK_ADDRESS)];
+        let mut results = self.database.transact(statements).await?;
+        if found(&results, 0) {
+            return Ok(AddressChange::Applied);
+        }
+        let rows = results.pop().unwrap_or_default();
+        let stands = self.database.decode(rows, |row| {
+            Ok((
+                row.integer::<i64>("user")? != 0,
+                row.integer::<i64>("address")? != 0,
+            ))
+        })?;
+        Ok(match (stands.first(), expected) {
+            (Some((true, true)), _) => AddressChange::Conflict,
+            (Some((true, false)), None) => AddressChange::Full,
+            _ => AddressChange::Missing,
+        })
+    }
+
+    async fn delete_address(&self, user: &UserId, id: &AddressId) -> Result<bool, StoreError> {
+        let statements = [DELETE_ADDRESS, PASS_DEFAULT_ON]
+            .map(|sql| Statement::new(sql).bind(user.as_str()).bind(id.as_str()));
+        let results = self.database.transact(statements.into()).await?;
+        Ok(found(&results, 0))
+    }
+
+    async fn preferences(&self, user: &UserId) -> Result<Option<(Preferences, u64)>, StoreError> {
+        let statement = Statement::new(PREFERENCES).bind(user.as_str());
+        let rows = self.database.read(statement).await?;
+        let mut chosen = self.database.decode(rows, |row| {
+            Ok((self.parsed("body", &row.text("body")?)?, row.integer("version")?))
+        })?;
+        Ok(chosen.pop())
+    }
+
+    async fn put_preferences(
+        &self,
+        user: &UserId,
+        preferences: &Preferences,
+        expected: Option<u64>,
+    ) -> Result<Change, StoreError> {
+        let sql = if expected.is_some() {
+            NEXT_PREFERENCES
+        } else {
+            FIRST_PREFERENCES
+        };
+        let mut put = Statement::new(sql)
+            .bind(user.as_str())
+            .bind(self.json(preferences)?);
+        if let Some(expected) = expected {
+            put = put.bind(expected);
+        }
+        let exists = Statement::new(EXISTS).bind(user.as_str());
+        let results = self.database.transact(vec![put, exists]).await?;
+        Ok(if found(&results, 0) {
+            Change::Applied
+        } else if found(&results, 1) {
+            Change::Conflict
+        } else {
+            Change::Missing
+        })
+    }
+
+    async fn put_purchase(&self, purchase: &Purchase) -> Result<(), StoreError> {
+        let statement = Statement::new(PUT_PURCHASE)
+            .bind(purchase.order_id.as_str())
+            .bind(purchase.user_id.as_str())
+            .bind(purchase.placed_at.as_millis())
+            .bind(purchase.version)
+            .bind(self.json(purchase)?);
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn purchases(
+        &self,
+        user: &UserId,
+        before: Option<(Timestamp, &OrderId)>,
+        limit: usize,
+    ) -> Result<Vec<Purchase>, StoreError> {
+        let statement = match before {
+            Some((placed_at, order)) => Statement::new(PURCHASES_BEFORE)
+                .bind(user.as_str())
+                .bind(limit)
+                .bind(placed_at.as_millis())
+                .bind(order.as_str()),
+            None => Statement::new(PURCHASES).bind(user.as_str()).bind(limit),
+        };
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| self.purchase(row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::stores::embedded::Engine;
+    use crate::stores::users::contract;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_contract_is_kept() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let store = SqliteUsers::open(&writer, directory.path()).await.unwrap();
+        contract::suite(Arc::new(store)).await;
+    }
+
+    /// No query may walk all accounts.
+    #[tokio::test]
+    async fn every_query_goes_by_an_index() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let store = SqliteUsers::open(&writer, directory.path()).await.unwrap();
+        for sql in [
+            WHOSE,
+            BY_ID,
+            BY_EMAIL,
+            UPDATE,
+            ERASE,
+            ADDRESSES,
+            ADD_ADDRESS,
+            MAKE_DEFAULT,
+            PASS_DEFAULT_ON,
+            PURCHASES,
+            PURCHASES_BEFORE,
+        ] {
+            let explain = Statement::new(format!("EXPLAIN QUERY PLAN {sql}"));
+            let plan = format!("{:?}", store.database.read(explain).await.unwrap());
+            for table in ["users", "addresses", "purchases", "a", "u"] {
+                assert!(!plan.contains(&format!("SCAN {table}\"")), "{sql}: {plan}");
+            }
+            assert!(
+                !plan.contains("TEMP B-TREE") || sql.contains("addresses"),
+                "{sql}: {plan}"
+            );
+        }
+    }
+}
