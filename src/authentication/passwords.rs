@@ -1,0 +1,330 @@
+//! Passwords: argon2id (RFC 9106), off the runtime's threads.
+//!
+//! A hash takes some 20 ms and 19 MiB on purpose. So it is done by a few workers ([`Pool`]), each with its own block of memory
+//! that it uses again and again; what comes in faster than they work waits in a short line, and above that is refused.
+
+use std::fmt;
+use std::io;
+use std::time::{Duration, Instant};
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::pool::{Full, Pool};
+
+/// Longest password that is hashed, in bytes: room for 128 characters of any script.
+pub const PASSWORD_LIMIT: usize = 512;
+/// Most memory that a stored hash may ask for, in KiB: 256 MiB. A row that asks for more is damaged.
+const STORED_MEMORY_LIMIT: u32 = 256 * 1024;
+/// Most passes that a stored hash may ask for.
+const STORED_PASSES_LIMIT: u32 = 64;
+/// Bytes of a salt.
+const SALT_LENGTH: usize = 16;
+/// Bytes of a hash.
+const OUTPUT_LENGTH: usize = 32;
+
+/// How passwords are hashed, and how many at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordSettings {
+    /// Memory of one hash in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes. One worker does them one after another, so that more of them cost an attacker nothing.
+    pub lanes: u32,
+    /// Threads. Each keeps `memory_kib`.
+    pub workers: usize,
+    /// Jobs that wait at most.
+    pub queue: usize,
+    /// How long a job waits before it is dropped unrun: whoever asked has given up by then.
+    pub patience: Duration,
+}
+
+impl Default for PasswordSettings {
+    /// What OWASP recommends (19 MiB, two passes, one lane), one worker, 64 waiting, 5 s.
+    fn default() -> Self {
+        Self {
+            memory_kib: Params::DEFAULT_M_COST,
+            passes: Params::DEFAULT_T_COST,
+            lanes: Params::DEFAULT_P_COST,
+            workers: 1,
+            queue: 64,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why no password can be hashed here.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordSetupError {
+    /// The parameters of argon2 don't go together.
+    #[error("the parameters of password hashing are out of range")]
+    Parameters(#[source] argon2::Error),
+    /// Nobody would ever work, or wait.
+    #[error("password hashing needs a worker and a place in its queue")]
+    Empty,
+    /// The system refused a thread.
+    #[error("a thread for password hashing could not be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a password was not hashed or not compared.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// As many are waiting as may. Try again later.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// It waited for too long and was dropped unrun. Try again later.
+    #[error("a password waited for too long to be checked")]
+    TooLate,
+    /// Above [`PASSWORD_LIMIT`] bytes; no such password can be set, so none is compared either.
+    #[error("a password has more than {PASSWORD_LIMIT} bytes")]
+    TooLong,
+    /// What is stored is no hash of argon2id, or asks for more than any of ours does.
+    #[error("a stored password hash can't be used: {0}")]
+    Stored(&'static str),
+    /// argon2 refused.
+    #[error("a password could not be hashed")]
+    Hashing(#[source] argon2::Error),
+    /// The worker was lost on the way.
+    #[error("the hashing of a password was cut short")]
+    CutShort,
+}
+
+impl PasswordError {
+    /// Whether the same request may succeed a little later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::TooLate)
+    }
+}
+
+/// Hashes passwords and compares them. A clone shares the workers.
+#[derive(Clone)]
+pub struct Passwords {
+    pool: Pool<Hasher>,
+    params: Params,
+    /// The hash of nothing, under the parameters of today.
+    nobody: Stored,
+    patience: Duration,
+}
+
+impl fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passwords")
+            .field("params", &self.params)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Passwords {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// Parameters that argon2 does not take, or threads that the system does not give.
+    pub fn start(settings: PasswordSettings) -> Result<Self, PasswordSetupError> {
+        let PasswordSettings {
+            memory_kib,
+            passes,
+            lanes,
+            workers,
+            queue,
+            patience,
+        } = settings;
+        if workers == 0 || queue == 0 {
+            return Err(PasswordSetupError::Empty);
+        }
+        // argon2 multiplies before it checks: more lanes than memory has room for must not get that far.
+        if lanes > memory_kib / 8 {
+            return Err(PasswordSetupError::Parameters(argon2::Error::MemoryTooLittle));
+        }
+        let params = Params::new(memory_kib, passes, lanes, Some(OUTPUT_LENGTH))
+            .map_err(PasswordSetupError::Parameters)?;
+        let blocks = params.block_count();
+        let pool = Pool::start("passwords", workers, queue, move || Hasher::new(blocks))
+            .map_err(PasswordSetupError::Thread)?;
+        Ok(Self {
+            pool,
+            nobody: Stored {
+                params: params.clone(),
+                salt: rand::random::<[u8; SALT_LENGTH]>().to_vec(),
+                // Random: no password has it.
+                output: Output::new(&rand::random::<[u8; OUTPUT_LENGTH]>())
+                    .map_err(|_| PasswordSetupError::Parameters(argon2::Error::OutputTooShort))?,
+            },
+            params,
+            patience,
+        })
+    }
+
+    /// Hashes a new password under a new salt: the PHC string that is to be stored.
+    ///
+    /// # Errors
+    /// [`PasswordError::Busy`] at once where too many wait; [`PasswordError::TooLong`].
+    pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        let salt: [u8; SALT_LENGTH] = rand::random();
+        let params = self.params.clone();
+        self.run(password, move |hasher, password| {
+            let output = hasher.compute(&params, password, &salt, OUTPUT_LENGTH)?;
+            render(&params, &salt, output)
+        })
+        .await
+    }
+
+    /// Whether `password` is the one that `stored` was made from. Takes the same time for a right one as for a wrong one.
+    ///
+    /// # Errors
+    /// [`PasswordError::Busy`] at once where too many wait; [`PasswordError::Stored`] for what is no hash of ours.
+    pub async fn verify(&self, password: &str, stored: &str) -> Result<bool, PasswordError> {
+        self.compare(password, Stored::parse(stored)?).await
+    }
+
+    /// Does the work of [`Self::verify`] where there is no account, so that the time does not tell. No password fits.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub async fn verify_nobody(&self, password: &str) -> Result<(), PasswordError> {
+        self.compare(password, self.nobody.clone()).await.map(drop)
+    }
+
+    /// Whether `stored` was made under other parameters than those of today: hash the password again when it was given.
+    pub fn needs_rehash(&self, stored: &str) -> bool {
+        Stored::parse(stored).map_or(true, |stored| stored.params != self.params)
+    }
+
+    async fn compare(&self, password: &str, stored: Stored) -> Result<bool, PasswordError> {
+        self.run(password, move |hasher, password| {
+            let length = stored.output.len();
+            let output = hasher.compute(&stored.params, password, &stored.salt, length)?;
+            // `Output` compares in constant time.
+            Ok(output == stored.output)
+        })
+        .await
+    }
+
+    /// Has a worker do `work`, unless it would come too late.
+    async fn run<T: Send + 'static>(
+        &self,
+        password: &str,
+        work: impl FnOnce(&mut Hasher, &[u8]) -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        if password.len() > PASSWORD_LIMIT {
+            return Err(PasswordError::TooLong);
+        }
+        let password = Zeroizing::new(password.as_bytes().to_vec());
+        let (reply, answer) = oneshot::channel();
+        let deadline = Instant::now() + self.patience;
+        let job = move |hasher: &mut Hasher| {
+            if reply.is_closed() {
+                return;
+            }
+            let result = if Instant::now() < deadline {
+                work(hasher, &password)
+            } else {
+                metrics::counter!("souk_passwords_refused_total", "reason" => "late").increment(1);
+                Err(PasswordError::TooLate)
+            };
+            // Whoever asked may have gone in the meantime.
+            let _ = reply.send(result);
+        };
+        if let Err(Full) = self.pool.submit(job) {
+            metrics::counter!("souk_passwords_refused_total", "reason" => "busy").increment(1);
+            return Err(PasswordError::Busy);
+        }
+        answer.await.unwrap_or(Err(PasswordError::CutShort))
+    }
+}
+
+/// A worker's block of memory. It is not wiped between jobs, which would cost as much as a pass: the next job overwrites it, and
+/// to read it is to read the passwords that come in.
+struct Hasher {
+    memory: Vec<Block>,
+}
+
+impl Hasher {
+    fn new(blocks: usize) -> Self {
+        Self {
+            memory: vec![Block::default(); blocks],
+        }
+    }
+
+    fn compute(
+        &mut self,
+        params: &Params,
+        password: &[u8],
+        salt: &[u8],
+        length: usize,
+    ) -> Result<Output, PasswordError> {
+        let started = Instant::now();
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let mut buffer = Zeroizing::new([0; Output::MAX_LENGTH]);
+        let out = buffer
+            .get_mut(..length)
+            .ok_or(PasswordError::Hashing(argon2::Error::OutputTooLong))?;
+        if params.block_count() <= self.memory.len() {
+            argon.hash_password_into_with_memory(password, salt, out, &mut self.memory)
+        } else {
+            // Made when more was asked for than today: not worth keeping.
+            argon.hash_password_into(password, salt, out)
+        }
+        .map_err(PasswordError::Hashing)?;
+        metrics::histogram!("souk_password_seconds").record(started.elapsed().as_secs_f64());
+        Output::new(out).map_err(|_| PasswordError::Hashing(argon2::Error::OutputTooShort))
+    }
+}
+
+/// A PHC string, taken apart.
+#[derive(Clone)]
+struct Stored {
+    params: Params,
+    salt: Vec<u8>,
+    output: Output,
+}
+
+impl Stored {
+    fn parse(text: &str) -> Result<Self, PasswordError> {
+        let hash = PasswordHash::new(text).map_err(|_| PasswordError::Stored("not a PHC string"))?;
+        if hash.algorithm != ARGON2ID_IDENT || hash.version != Some(Version::V0x13.into()) {
+            return Err(PasswordError::Stored("not argon2id of version 19"));
+        }
+        let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+            return Err(PasswordError::Stored("without salt or output"));
+        };
+        // Before argon2 looks at them, which multiplies lanes without a check.
+        for (name, limit) in [
+            ("m", STORED_MEMORY_LIMIT),
+            ("t", STORED_PASSES_LIMIT),
+            ("p", STORED_MEMORY_LIMIT / 8),
+        ] {
+            if hash.params.get_decimal(name).is_none_or(|value| value > limit) {
+                return Err(PasswordError::Stored("with parameters out of range"));
+            }
+        }
+        let params =
+            Params::try_from(&hash).map_err(|_| PasswordError::Stored("with parameters out of range"))?;
+        Ok(Self {
+            params,
+            salt: salt.to_vec(),
+            output,
+        })
+    }
+}
+
+/// The PHC string of a hash.
+fn render(params: &Params, salt: &[u8], output: Output) -> Result<String, PasswordError> {
+    let salt = Salt::new(salt).map_err(|_| PasswordError::Hashing(argon2::Error::SaltTooShort))?;
+    let params =
+        ParamsString::try_from(params).map_err(|_| PasswordError::Hashing(argon2::Error::MemoryTooMuch))?;
+    Ok(PasswordHash {
+        algorithm: ARGON2ID_IDENT,
+        version: Some(Version::V0x13.into()),
+        params,
+        salt: Some(salt),
+        hash: Some(output),
+    }
+    .to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::*;
+use crate::authentication::revocations::RevokedSessions;
+use crate::authentication::tokens::{Grant, Issuer, TokenSettings, Verifier};
+use crate::domain::fixtures::at;
+
+fn token_settings() -> TokenSettings {
+    TokenSettings {
+        issuer: "https://shop.example".to_owned(),
+        audience: "souk".to_owned(),
+        lifetime: Duration::from_secs(900),
+    }
+}
+
+fn settings() -> SigningKeySettings {
+    SigningKeySettings::for_tokens(token_settings().longest_life())
+}
+
+fn cluster(secret: u8) -> ClusterKey {
+    ClusterKey::new([secret; 32]).unwrap()
+}
+
+/// Keys in memory; can be away, or say nothing.
+#[derive(Default)]
+struct Memory {
+    rows: std::sync::Mutex<Vec<KeyRow>>,
+    away: AtomicBool,
+    silent: AtomicBool,
+    asked: Notify,
+}
+
+impl Memory {
+    async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<KeyRow>>, StoreError> {
+        self.asked.notify_waiters();
+        // Whoever else is waiting to ask comes in between.
+        tokio::task::yield_now().await;
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.away.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable {
+                store: "sessions",
+                cause: "away".into(),
+            });
+        }
+        Ok(self.rows.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl SigningKeyStore for Memory {
+    async fn signing_keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        let mut rows = self.answer().await?.clone();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
+        Ok(rows)
+    }
+
+    async fn add_signing_key(&self, key: &KeyRow, unless_newer_than: Timestamp) -> Result<bool, StoreError> {
+        let mut rows = self.answer().await?;
+        let free = rows.iter().all(|row| row.created_at <= unless_newer_than);
+        if free {
+            rows.push(key.clone());
+        }
+        Ok(free)
+    }
+
+    async fn remove_signing_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut rows = self.answer().await?;
+        let there = rows.len();
+        rows.retain(|row| row.created_at >= before);
+        Ok((there - rows.len()) as u64)
+    }
+}
+
+async fn open(store: &Arc<Memory>, now: Timestamp) -> Result<SigningKeys, SigningError> {
+    SigningKeys::open(
+        Arc::clone(store) as Arc<dyn SigningKeyStore>,
+        &cluster(1),
+        settings(),
+        now,
+    )
+    .await
+}
+
+fn ids(keys: &SigningKeys) -> Vec<String> {
+    keys.ring()
+        .load()
+        .keys()
+        .iter()
+        .map(|key| key.id().to_owned())
+        .collect()
+}
+
+fn signer(keys: &SigningKeys, now: Timestamp) -> String {
+    let ring = keys.ring();
+    let ring = ring.load();
+    ring.signer(now, keys.rules()).unwrap().id().to_owned()
+}
+
+#[tokio::test]
+async fn nodes_that_start_at_once_end_with_one_key() {
+    let store = Arc::new(Memory::default());
+    let (one, other, third) = tokio::join!(open(&store, at(0)), open(&store, at(1)), open(&store, at(0)));
+    let (one, other, third) = (one.unwrap(), other.unwrap(), third.unwrap());
+    assert_eq!(ids(&one).len(), 1);
+    assert_eq!(ids(&one), ids(&other));
+    assert_eq!(ids(&one), ids(&third));
+    assert_eq!(ids(&open(&store, at(100)).await.unwrap()), ids(&one));
+}
+
+#[tokio::test]
+async fn what_rests_in_the_store_is_sealed_and_nothing_shows_it() {
+    let store = Arc::new(Memory::default());
+    let keys = open(&store, at(0)).await.unwrap();
+    let row = store.rows.lock().unwrap()[0].clone();
+    let seed = Sealer::new(&cluster(1))
+        .unwrap()
+        .open(&row.id, &row.material)
+        .unwrap();
+    assert!(
+        !row.material
+            .windows(8)
+            .any(|window| seed.windows(8).any(|part| part == window))
+    );
+    let shown = format!("{row:?} {keys:?}");
+    assert!(
+        !shown.contains("material") && !shown.contains("content"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_new_key_is_known_everywhere_before_it_signs_and_old_tokens_stay_good() {
+    let store = Arc::new(Memory::default());
+    let (one, other) = (
+        open(&store, at(0)).await.unwrap(),
+        open(&store, at(0)).await.unwrap(),
+    );
+    let issuer = Issuer::new(one.ring(), one.rules(), token_settings());
+    let verifier = Verifier::new(other.ring(), RevokedSessions::default(), &token_settings());
+    let grant = Grant {
+        user: "usr_1",
+        session: "ses_1",
+        roles: &[],
+    };
+    let first = signer(&one, at(0));
+    let early = issuer.issue(grant, at(99)).unwrap().token;
+
+    assert!(one.rotate(at(100)).await.unwrap());
+    assert_eq!(ids(&one).len(), 2);
+    assert_eq!(signer(&one, at(104)), first);
+    let between = issuer.issue(grant, at(104)).unwrap().token;
+    assert!(
+        verifier.verify(&between, at(104)).is_ok(),
+        "the other node has not loaded the new key, and need not have"
+    );
+    other.reload(at(105)).await.unwrap();
+    assert_ne!(signer(&one, at(105)), first);
+    let late = issuer.issue(grant, at(105)).unwrap().token;
+    for token in [&early, &between, &late] {
+        assert!(verifier.verify(token, at(106)).is_ok());
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_rotate_at_once_make_one_key() {
+    let store = Arc::new(Memory::default());
+    let (one, other) = (
+        open(&store, at(0)).await.unwrap(),
+        open(&store, at(0)).await.unwrap(),
+    );
+    let (here, there) = tokio::join!(one.rotate(at(100)), other.rotate(at(101)));
+    assert!(here.unwrap() != there.unwrap(), "one of them made it");
+    one.reload(at(101)).await.unwrap();
+    other.reload(at(101)).await.unwrap();
+    assert_eq!(ids(&one).len(), 2);
+    assert_eq!(ids(&one), ids(&other));
+
+    // And by the clock: both find that it is time.
+    let due = at(101).plus(DEFAULT_ROTATION);
+    let (here, there) = tokio::join!(one.maintain(due), other.maintain(due));
+    here.unwrap();
+    there.unwrap();
+    one.reload(due).await.unwrap();
+    let newest = one.ring().load().keys()[0].created_at();
+    assert_eq!(newest, due);
+    assert_eq!(
+        store
+            .rows
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|row| row.created_at == due)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_old_key_goes_when_no_token_under_it_can_live() {
+    let store = Arc::new(Memory::default());
+    let keys = open(&store, at(0)).await.unwrap();
+    keys.rotate(at(100)).await.unwrap();
+    let both = ids(&keys);
+    let outlived = at(100)
+        .plus(settings().rules.longest_life)
+        .plus(DEFAULT_SETTLE * 3);
+    keys.maintain(outlived.minus(Duration::from_millis(1)))
+        .await
+        .unwrap();
+    assert_eq!(ids(&keys), both);
+    keys.maintain(outlived).await.unwrap();
+    assert_eq!(ids(&keys), both[..1]);
+    assert_eq!(store.rows.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replaced() {
+    let store = Arc::new(Memory::default());
+    let former = open(&store, at(0)).await.unwrap();
+    let other = SigningKeys::open(
+        Arc::clone(&store) as Arc<dyn SigningKeyStore>,
+        &cluster(2),
+        settings(),
+        // Its clock is behind: the new key is the newest all the same.
+        at(-60),
+    )
+    .await
+    .unwrap();
+    assert_eq!(ids(&other).len(), 1);
+    assert_ne!(ids(&other), ids(&former));
+    assert_eq!(store.signing_keys().await.unwrap()[0].id, ids(&other)[0]);
+
+    // One that was put in the place of another does not pass for it.
+    {
+        let mut rows = store.rows.lock().unwrap();
+        let material = rows[0].material.clone();
+        rows[1].material = material;
+    }
+    former.reload(at(1)).await.unwrap();
+    assert_eq!(ids(&former).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_again() {
+    let store = Arc::new(Memory::default());
+    let keys = open(&store, at(0)).await.unwrap();
+    let elsewhere = open(&store, at(0)).await.unwrap();
+    let begun = Instant::now();
+    let clock: Clock = Arc::new(move || at(0).plus(begun.elapsed()));
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(keys.clone().follow(Arc::clone(&clock), stop.clone()));
+
+    store.away.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        store.asked.notified().await;
+    }
+    assert_eq!(ids(&keys).len(), 1);
+    assert!(matches!(open(&store, at(0)).await, Err(SigningError::Store(_))));
+
+    store.away.store(false, Ordering::Relaxed);
+    elsewhere.rotate(at(100)).await.unwrap();
+    // The first may have begun before the rotation; the second has ended when the third begins.
+    for _ in 0..3 {
+        store.asked.notified().await;
+    }
+    assert_eq!(ids(&keys), ids(&elsewhere));
+    assert_eq!(ids(&keys).len(), 2);
+
+    store.silent.store(true, Ordering::Relaxed);
+    store.asked.notified().await;
+    stop.cancel();
+    following.await.unwrap();
+    assert!(matches!(keys.reload(at(0)).await, Err(SigningError::TimedOut)));
+}
