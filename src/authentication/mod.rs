@@ -5,12 +5,15 @@
 //! [`signing`] keeps as the store has it) and against the revocations in memory ([`revocations`], which polls them).
 //! What decides is pure and gets the time as an argument; what waits has a time limit.
 
+pub mod kept;
 pub mod passwords;
 pub mod pool;
 pub mod revocations;
 pub mod ring;
 pub mod sealing;
+pub mod service;
 pub mod signing;
+pub mod throttle;
 pub mod tokens;
 
 pub use passwords::{PasswordError, PasswordSettings, Passwords};

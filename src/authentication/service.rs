@@ -11,11 +11,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::passwords::{PasswordError, Passwords};
+use super::revocations::Revocations;
+use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle};
-use super::tokens::{Claims, Issuer, TokenError, Verifier};
-use crate::domain::account::{self, Account, EmailKey, Password, PasswordRefusal, PersonName, Role};
+use super::tokens::{Grant, IssueError, Issuer, TokenError, Verifier};
+use crate::domain::account::password::{self, PasswordRefusal};
+use crate::domain::account::{Account, EmailKey, Role};
 use crate::domain::{EmailAddress, SessionId, Timestamp, UserId};
 use crate::gateways::mail::{Letter, Mailer};
 use crate::stores::StoreError;
@@ -27,6 +31,9 @@ const TOKEN_BYTES: usize = 32;
 
 /// Longest opaque token that is looked at, in characters.
 const TOKEN_LIMIT: usize = 64;
+
+/// When to try again where too many passwords wait to be checked.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// How often a change that met a concurrent one is tried again.
 const CHANGE_ATTEMPTS: u32 = 5;
@@ -88,12 +95,10 @@ pub struct SignedIn {
 pub struct Registration {
     /// Where letters go.
     pub email: EmailAddress,
-    /// What stands for the address in comparisons.
-    pub key: EmailKey,
     /// How the person is called.
-    pub name: PersonName,
+    pub name: String,
     /// The password, not yet looked at.
-    pub password: Password,
+    pub password: Zeroizing<String>,
 }
 
 /// Why an account's command did not succeed.
@@ -123,6 +128,12 @@ pub enum AccountError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The account stands at another version than the caller expected.
+    #[error("the account stands at version {current}")]
+    VersionConflict {
+        /// Where it stands.
+        current: u64,
+    },
     /// Somebody else changed the account in the same moment, again and again.
     #[error("the account keeps changing")]
     Contended,
@@ -134,7 +145,7 @@ pub enum AccountError {
     Password(#[source] PasswordError),
     /// No token could be made: a defect, or no signing key has been loaded yet.
     #[error("no access token could be made")]
-    Token(#[source] TokenError),
+    Token(#[source] IssueError),
     /// A store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -143,7 +154,9 @@ pub enum AccountError {
 impl From<PasswordError> for AccountError {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy { retry_after } => Self::Busy { retry_after },
+            PasswordError::Busy | PasswordError::TooLate => Self::Busy { retry_after: RETRY_AFTER },
+            // No account has such a password.
+            PasswordError::TooLong => Self::BadCredentials,
             other => Self::Password(other),
         }
     }
@@ -164,6 +177,10 @@ pub struct Accounts {
     pub issuer: Issuer,
     /// Checks them.
     pub verifier: Verifier,
+    /// The public halves of the keys that sign them.
+    pub ring: SharedRing,
+    /// The sessions that have ended.
+    pub revocations: Revocations,
     /// Counts failed attempts.
     pub throttle: Throttle,
     /// Carries letters.
@@ -180,8 +197,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], and what stores and passwords may say.
     pub async fn register(&self, registration: Registration, device: &Device) -> Result<SignedIn, AccountError> {
-        let Registration { email, key, name, password } = registration;
-        account::password::check(&password, &email, &name)?;
+        let Registration { email, name, password } = registration;
+        password::check(&password, &email, &name)?;
         // Hashed first: whoever asks for a taken address shall not be answered sooner.
         let credential = Credential::new(self.passwords.hash(&password).await?);
         let now = (self.clock)();
@@ -195,7 +212,7 @@ impl Accounts {
             created_at: now,
             version: 1,
         };
-        let record = UserRecord { account, key, credential };
+        let record = UserRecord { account, credential };
         match self.users.create(&record).await? {
             Creation::EmailTaken => return Err(AccountError::EmailTaken),
             Creation::Created => {}
@@ -209,7 +226,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::BadCredentials`] in the same time whether or not there is the account;
     /// [`AccountError::Throttled`], [`AccountError::Busy`].
-    pub async fn login(&self, email: &EmailKey, password: &Password, device: &Device) -> Result<SignedIn, AccountError> {
+    pub async fn login(&self, email: &EmailKey, password: &str, device: &Device) -> Result<SignedIn, AccountError> {
         let attempt = Attempt::new(email, device.address);
         let now = (self.clock)();
         let found = self.users.by_email(email).await?;
@@ -247,7 +264,7 @@ impl Accounts {
     }
 
     /// Keeps the password under today's parameters. Where that fails now, the next login does it.
-    async fn rehash(&self, record: &UserRecord, password: &Password) {
+    async fn rehash(&self, record: &UserRecord, password: &str) {
         let outcome = async {
             let credential = Credential::new(self.passwords.hash(password).await?);
             let account = Account { version: record.account.version + 1, ..record.account.clone() };
@@ -276,15 +293,17 @@ impl Accounts {
     }
 
     fn pair(&self, account: Account, session: &SessionId, refresh_token: String, now: Timestamp) -> Result<SignedIn, AccountError> {
-        let roles: Vec<Role> = account.roles.iter().copied().collect();
-        let issued = self
-            .issuer
-            .issue(account.id.as_str(), session.as_str(), &roles, now)
-            .map_err(AccountError::Token)?;
+        let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
+        let grant = Grant {
+            user: account.id.as_str(),
+            session: session.as_str(),
+            roles: &roles,
+        };
+        let issued = self.issuer.issue(grant, now).map_err(AccountError::Token)?;
         Ok(SignedIn {
             account,
             access_token: issued.token,
-            expires_in: issued.expires_in,
+            expires_in: issued.lifetime.as_secs(),
             refresh_token,
         })
     }
@@ -316,12 +335,13 @@ impl Accounts {
     /// # Errors
     /// [`TokenError`] for whatever is wrong with it, a session that has ended included.
     pub fn identify(&self, token: &str) -> Result<Identity, TokenError> {
-        let claims: Claims = self.verifier.verify(token, (self.clock)())?;
+        let claims = self.verifier.verify(token, (self.clock)())?;
         let malformed = |_| TokenError::Malformed;
         Ok(Identity {
             user: UserId::parse(&claims.sub).map_err(malformed)?,
             session: SessionId::parse(&claims.sid).map_err(malformed)?,
-            roles: claims.roles,
+            // A role that this version does not know allows nothing.
+            roles: claims.roles.iter().filter_map(|role| Role::parse(role)).collect(),
         })
     }
 
@@ -332,7 +352,7 @@ impl Accounts {
     pub async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, AccountError> {
         let ended = self.sessions.revoke(user, session, (self.clock)()).await?;
         // This node need not wait for its next look; the others learn of it there.
-        self.verifier.forget(session.as_str(), (self.clock)());
+        self.revocations.note(session.as_str(), (self.clock)());
         Ok(ended)
     }
 
@@ -357,8 +377,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
-    pub async fn reset_password(&self, token: &str, password: &Password) -> Result<(), AccountError> {
-        account::password::check_alone(password)?;
+    pub async fn reset_password(&self, token: &str, password: &str) -> Result<(), AccountError> {
+        password::check_strength(password)?;
         let hash = token_hash(token).ok_or(AccountError::BadToken)?;
         // Before the token is spent: a full queue must not cost the shopper their letter.
         let credential = Credential::new(self.passwords.hash(password).await?);
@@ -408,9 +428,26 @@ impl Accounts {
         credential: Option<&Credential>,
         change: impl Fn(&mut Account),
     ) -> Result<Account, AccountError> {
+        self.change_if(user, |_| true, credential, change).await
+    }
+
+    /// [`Accounts::change`], where `allows` says that the version which stands there may be changed.
+    ///
+    /// # Errors
+    /// [`AccountError::VersionConflict`], and as of [`Accounts::change`].
+    pub async fn change_if(
+        &self,
+        user: &UserId,
+        allows: impl Fn(u64) -> bool,
+        credential: Option<&Credential>,
+        change: impl Fn(&mut Account),
+    ) -> Result<Account, AccountError> {
         for _ in 0..CHANGE_ATTEMPTS {
             let mut account = self.account(user).await?;
             let expected = account.version;
+            if !allows(expected) {
+                return Err(AccountError::VersionConflict { current: expected });
+            }
             change(&mut account);
             account.version = expected + 1;
             match self.users.update(&account, credential, expected).await? {

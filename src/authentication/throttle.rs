@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
@@ -49,17 +50,18 @@ impl Attempt {
     }
 
     /// What is counted, with its window and how many failures are allowed in it.
-    fn counts(&self) -> Vec<(Count<'_>, u64)> {
-        let ladder = |key, steps: &[(Duration, u64)]| {
-            steps
-                .iter()
-                .map(move |(window, limit)| (Count { key, window: *window }, *limit))
-                .collect::<Vec<_>>()
+    fn counts(&self) -> Vec<(Count, u64)> {
+        let ladder = |key: &str, steps: &[(Duration, u64)]| {
+            let step = |(window, limit): &(Duration, u64)| {
+                let key = format!("{key}:{}", window.as_secs());
+                (Count { key, window: *window }, *limit)
+            };
+            steps.iter().map(step).collect::<Vec<_>>()
         };
         [
-            ladder(self.pair.as_str(), &PAIR),
-            ladder(self.address.as_str(), &ADDRESS),
-            ladder(self.account.as_str(), &ACCOUNT),
+            ladder(&self.pair, &PAIR),
+            ladder(&self.address, &ADDRESS),
+            ladder(&self.account, &ACCOUNT),
         ]
         .concat()
     }
@@ -96,7 +98,7 @@ impl Throttle {
     /// address already.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
         let counts = attempt.counts();
-        let keys: Vec<Count<'_>> = counts.iter().map(|(count, _)| *count).collect();
+        let keys: Vec<Count> = counts.iter().map(|(count, _)| count.clone()).collect();
         let found = match self.store.counts(&keys, now).await {
             Ok(found) => found,
             Err(error) => {
@@ -107,23 +109,29 @@ impl Throttle {
         counts
             .iter()
             .zip(found)
-            .filter(|((count, limit), found)| found >= limit && !(is_known && count.key == attempt.account))
+            .filter(|((count, limit), found)| found >= limit && !(is_known && count.key.starts_with(&attempt.account)))
             .map(|((count, _), _)| remaining(count.window, now))
             .max()
     }
 
     /// The attempt has failed.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
-        let keys: Vec<Count<'_>> = attempt.counts().iter().map(|(count, _)| *count).collect();
-        if let Err(error) = self.store.hit(&keys, now).await {
-            away(&error);
+        let counts = attempt.counts();
+        let hits = counts.iter().map(|(count, _)| self.store.hit(&count.key, now, count.window, 1));
+        for hit in join_all(hits).await {
+            if let Err(error) = hit {
+                away(&error);
+            }
         }
     }
 
     /// The attempt has succeeded: what was mistyped before does not matter any more.
     pub async fn succeeded(&self, attempt: &Attempt) {
-        if let Err(error) = self.store.forget(&attempt.pair).await {
-            away(&error);
+        for (window, _) in PAIR {
+            let key = format!("{}:{}", attempt.pair, window.as_secs());
+            if let Err(error) = self.store.forget(&key).await {
+                away(&error);
+            }
         }
     }
 }

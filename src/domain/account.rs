@@ -26,6 +26,13 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role that is called so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Customer, Self::Merchant, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
+
     /// As in JSON and on the API.
     pub const fn as_str(self) -> &'static str {
         match self {

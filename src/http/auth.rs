@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::caller::Signed;
 use super::client_address::ClientAddress;
@@ -14,13 +15,18 @@ use super::path::Segment;
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront};
 use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
-use crate::domain::account::{self, EmailKey, Password, PersonName};
+use crate::domain::account::{self, EmailKey};
 use crate::domain::{EmailAddress, SessionId};
 
 /// Longest `User-Agent` that is kept with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
 
-#[derive(Debug, Deserialize)]
+/// A password on its way in: not shown, and wiped when it has been used.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Password(Zeroizing<String>);
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Register {
     email: String,
@@ -28,7 +34,7 @@ pub(super) struct Register {
     name: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
     email: String,
@@ -115,18 +121,16 @@ pub(super) async fn register(
 ) -> Result<Response, Problem> {
     let mut errors = Vec::new();
     let email = account_email(&body.email, &mut errors);
-    let name = PersonName::parse(&body.name)
-        .map_err(|error| errors.push(FieldError::new("name", error.to_string())))
-        .ok();
-    let ((email, key), name) = match (email, name) {
-        (Some(email), Some(name)) => (email, name),
-        _ => return Err(Problem::validation(errors)),
+    if let Err(error) = account::check_name(&body.name) {
+        errors.push(FieldError::new(error.field, error.message));
+    }
+    let Some((email, _)) = email.filter(|_| errors.is_empty()) else {
+        return Err(Problem::validation(errors));
     };
     let registration = Registration {
         email,
-        key,
-        name,
-        password: body.password,
+        name: body.name,
+        password: body.password.0,
     };
     signed_in(StatusCode::CREATED, &front.accounts.register(registration, &device).await?)
 }
@@ -142,7 +146,7 @@ pub(super) async fn login(
         .ok()
         .and_then(|email| account::email_key(&email).ok())
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
-    signed_in(StatusCode::OK, &front.accounts.login(&key, &body.password, &device).await?)
+    signed_in(StatusCode::OK, &front.accounts.login(&key, &body.password.0, &device).await?)
 }
 
 /// `POST /v1/auth/refresh`.
@@ -210,7 +214,7 @@ pub(super) async fn forgot_password(State(front): State<SharedFront>, Json(body)
 
 /// `POST /v1/auth/password/reset`.
 pub(super) async fn reset_password(State(front): State<SharedFront>, Json(body): Json<Reset>) -> Result<StatusCode, Problem> {
-    match front.accounts.reset_password(&body.token, &body.password).await {
+    match front.accounts.reset_password(&body.token, &body.password.0).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(AccountError::BadToken) => Err(spent_token()),
         Err(error) => Err(error.into()),
@@ -272,6 +276,7 @@ impl From<AccountError> for Problem {
             AccountError::BadToken | AccountError::Gone => Self::new(problem::BAD_TOKEN),
             AccountError::Throttled { retry_after } => Self::new(problem::TOO_MANY_REQUESTS).retry_after(retry_after),
             AccountError::Busy { retry_after } => Self::busy(retry_after),
+            AccountError::VersionConflict { current } => Self::version_conflict(current),
             AccountError::Contended => Self::busy(problem::RETRY_AFTER),
             AccountError::Store(error) => error.into(),
             error @ (AccountError::Password(_) | AccountError::Token(_)) => {

@@ -73,7 +73,6 @@ pub(super) struct Merge {
 /// `POST /v1/carts`: a guest's cart. It costs nothing until something is put in.
 pub(super) async fn create(
     State(front): State<SharedFront>,
-    _caller: Option<Caller>,
     OptionalJson(NoFields {}): OptionalJson<NoFields>,
 ) -> Result<Response, Problem> {
     let (token, id) = front.keys.mint_cart();

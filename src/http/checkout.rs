@@ -37,7 +37,8 @@ pub(super) async fn quote(
     Json(body): Json<QuoteBody>,
 ) -> Result<Response, Problem> {
     let mut errors = Vec::new();
-    let Some(address) = address(body.address, body.address_id.as_deref(), &mut errors) else {
+    let (given, address_id) = kept(&front, &caller, body.address, body.address_id).await?;
+    let Some(address) = address(given, address_id.as_deref(), &mut errors) else {
         return Err(Problem::validation(errors));
     };
     let basket = Basket::read(&front, &context, &caller).await?;
@@ -52,34 +53,57 @@ pub(super) async fn quote(
     json::reply(StatusCode::OK, &body)
 }
 
+/// The address that `address_id` names among the caller's own, in the place of one that is given. What names none, or
+/// comes beside a given one, is left for [`address`] to refuse.
+pub(super) async fn kept(
+    front: &Front,
+    caller: &Caller,
+    given: Option<Address>,
+    address_id: Option<String>,
+) -> Result<(Option<Address>, Option<String>), Problem> {
+    let (None, Some(id), Some(user)) = (&given, &address_id, caller.user()) else {
+        return Ok((given, address_id));
+    };
+    let addresses = front.accounts.users.addresses(user).await?;
+    let found = addresses.into_iter().find(|saved| saved.id.as_str() == id);
+    Ok(match found {
+        Some(saved) => (Some(saved.address), None),
+        None => (None, address_id),
+    })
+}
+
 /// The address that the client gave, or `None` with what is wrong in `errors`.
 pub(super) fn address(
     given: Option<Address>,
     address_id: Option<&str>,
     errors: &mut Vec<FieldError>,
 ) -> Option<Address> {
-    let mut address = match (given, address_id) {
-        (Some(address), None) => address,
+    match (given, address_id) {
+        (Some(address), None) => tidy(address, "address.", errors),
         (None, None) => {
             errors.push(FieldError::new("address", "is required"));
-            return None;
+            None
         }
         (Some(_), Some(_)) => {
             errors.push(FieldError::new(
                 "address_id",
                 "can't be given together with address",
             ));
-            return None;
+            None
         }
         (None, Some(_)) => {
-            // Only accounts keep addresses, and the caller of a guest's cart has none.
+            // Only accounts keep addresses, and this caller's has been looked up by now.
             errors.push(FieldError::new(
                 "address_id",
                 "is not one of the caller's addresses",
             ));
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// The address in the form in which it is kept, or `None` with what is wrong in `errors`, each field after `prefix`.
+pub(super) fn tidy(mut address: Address, prefix: &str, errors: &mut Vec<FieldError>) -> Option<Address> {
     // Forms send empty texts for what was left out.
     for optional in [&mut address.line2, &mut address.region, &mut address.phone] {
         if optional.as_ref().is_some_and(|text| text.trim().is_empty()) {
@@ -91,7 +115,7 @@ pub(super) fn address(
     errors.extend(
         wrong
             .into_iter()
-            .map(|error| FieldError::new(format!("address.{}", error.field), error.message)),
+            .map(|error| FieldError::new(format!("{prefix}{}", error.field), error.message)),
     );
     is_right.then_some(address)
 }

@@ -27,6 +27,16 @@ pub enum IfMatch {
     OneOf(Vec<u64>),
 }
 
+impl IfMatch {
+    /// Whether a resource that stands at `version` may be changed.
+    pub fn allows(&self, version: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+}
+
 /// The condition of a read: show it only if it is not the one that the client has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::admission::Permit;
-use super::caller::{self, Caller};
+use super::caller::Caller;
 use super::conventions::{Context, visible_ascii};
 use super::keys;
 use super::problem::{self, Problem};
@@ -116,7 +116,7 @@ async fn under_key(
     next: Next,
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
-    let caller = caller::identify(&front.keys, &parts.headers)?;
+    let caller = parts.extensions.get::<Caller>().cloned();
     let body = json::read(body, &front).await?;
     let fingerprint = keys::digest(&[&body]);
     let scope = scope(caller.as_ref(), peer(&parts), &parts, &key);

@@ -13,7 +13,7 @@ const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// `GET /.well-known/jwks.json`.
 pub(super) async fn show(State(front): State<SharedFront>) -> Result<Response, Problem> {
-    let mut response = json::reply(StatusCode::OK, &front.accounts.verifier.jwks())?;
+    let mut response = json::reply(StatusCode::OK, &front.accounts.ring.load().public())?;
     response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
     Ok(response)
 }

@@ -64,6 +64,7 @@ impl Key {
 pub struct Keys {
     cart_token: Key,
     cart_id: Key,
+    account_cart: Key,
     cursor: Key,
     order_id: Key,
 }
@@ -81,6 +82,7 @@ impl Keys {
         Self {
             cart_token: root.derive("souk/cart-token/1"),
             cart_id: root.derive("souk/cart-id/1"),
+            account_cart: root.derive("souk/account-cart/1"),
             cursor: root.derive("souk/cursor/1"),
             order_id: root.derive("souk/order-id/1"),
         }
@@ -104,6 +106,13 @@ impl Keys {
         let (nonce, tag) = buffer.get(..length)?.split_at_checked(NONCE_LENGTH)?;
         let genuine: bool = self.cart_token.tag(&[nonce]).ct_eq(tag).into();
         genuine.then(|| self.cart_of(nonce))
+    }
+
+    /// The cart of an account: the same one on every node and after every sign-in.
+    pub fn account_cart(&self, user: &str) -> CartId {
+        CartId::from_suffix(Hexadecimal(
+            &self.account_cart.sign(&[user.as_bytes()])[..IDENTIFIER_BYTES],
+        ))
     }
 
     fn cart_of(&self, nonce: &[u8]) -> CartId {

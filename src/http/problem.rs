@@ -58,10 +58,16 @@ kinds! {
     UNAUTHORISED = UNAUTHORIZED, "unauthorised", "Authentication is required";
     /// The access token is not good.
     BAD_TOKEN = UNAUTHORIZED, "bad-token", "The access token is not valid";
+    /// No account has this address and password.
+    BAD_CREDENTIALS = UNAUTHORIZED, "bad-credentials", "The e-mail address or the password is wrong";
+    /// The refresh token is not good, or not any more.
+    BAD_REFRESH_TOKEN = UNAUTHORIZED, "bad-refresh-token", "The refresh token is not valid";
     /// The cart token is not good.
     BAD_CART_TOKEN = UNAUTHORIZED, "bad-cart-token", "The cart token is not valid";
     /// The payment was declined.
     PAYMENT_DECLINED = PAYMENT_REQUIRED, "payment-declined", "The payment was declined";
+    /// Known who calls, and not allowed.
+    FORBIDDEN = FORBIDDEN, "forbidden", "The account may not do that";
     /// There is no such thing, or not for this caller.
     NOT_FOUND = NOT_FOUND, "not-found", "Not found";
     /// No product has this SKU.
@@ -70,6 +76,10 @@ kinds! {
     METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not allowed here";
     /// The client was too slow to send its request.
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "request-timeout", "The request took too long to arrive";
+    /// Another account has the e-mail address.
+    EMAIL_TAKEN = CONFLICT, "email-taken", "The e-mail address has an account already";
+    /// The stock does not allow that.
+    STOCK_CONFLICT = CONFLICT, "stock-conflict", "The stock does not allow that";
     /// The same idempotency key is being worked on.
     REQUEST_IN_PROGRESS = CONFLICT, "request-in-progress", "The same request is still being worked on";
     /// Less is in stock than was ordered.
@@ -99,6 +109,8 @@ kinds! {
     /// The idempotency key was used for another body.
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "idempotency-key-reused",
         "The idempotency key was used for another request";
+    /// Too many of something in too short a time.
+    TOO_MANY_REQUESTS = TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     /// A defect.
     INTERNAL = INTERNAL_SERVER_ERROR, "internal", "Something went wrong";
     /// Overloaded, or nobody owns the entity for the moment.

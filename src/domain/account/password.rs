@@ -37,6 +37,21 @@ pub enum PasswordRefusal {
 /// # Errors
 /// [`PasswordRefusal`], the first that applies.
 pub fn check(password: &str, email: &EmailAddress, name: &str) -> Result<(), PasswordRefusal> {
+    check_strength(password)?;
+    let lower = password.to_lowercase();
+    let same = |other: &str| lower.trim() == other.trim().to_lowercase();
+    let local_part = email.as_str().split('@').next().unwrap_or_default();
+    if same(email.as_str()) || same(local_part) || same(name) {
+        return Err(PasswordRefusal::Personal);
+    }
+    Ok(())
+}
+
+/// Whether anybody may have this password.
+///
+/// # Errors
+/// [`PasswordRefusal`], the first that applies.
+pub fn check_strength(password: &str) -> Result<(), PasswordRefusal> {
     // No further than the limit: somebody may send a book.
     let characters = password.chars().take(LONGEST + 1).count();
     if characters < SHORTEST {
@@ -46,11 +61,6 @@ pub fn check(password: &str, email: &EmailAddress, name: &str) -> Result<(), Pas
         return Err(PasswordRefusal::TooLong);
     }
     let lower = password.to_lowercase();
-    let same = |other: &str| lower.trim() == other.trim().to_lowercase();
-    let local_part = email.as_str().split('@').next().unwrap_or_default();
-    if same(email.as_str()) || same(local_part) || same(name) {
-        return Err(PasswordRefusal::Personal);
-    }
     let distinct = lower.chars().collect::<BTreeSet<_>>().len();
     if distinct < DISTINCT_MINIMUM || COMMON.lines().any(|common| common == lower) {
         return Err(PasswordRefusal::Common);

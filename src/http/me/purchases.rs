@@ -19,7 +19,7 @@ pub(super) struct Body<'a> {
     number: &'a str,
     status: &'a crate::domain::OrderStatus,
     total: Money,
-    items: &'a [crate::domain::PurchaseItem],
+    items: &'a [crate::domain::PurchasedItem],
     placed_at: String,
     updated_at: String,
 }

@@ -65,6 +65,26 @@ pub(super) async fn list(
     json::reply(StatusCode::OK, &page)
 }
 
+/// A buyer's orders, newest first, as JSON.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn everything(
+    front: &Front,
+    buyer: &str,
+    limit: usize,
+) -> Result<Vec<serde_json::Value>, Problem> {
+    let documents = front.orders.by_owner(buyer, None, limit).await?;
+    documents
+        .iter()
+        .map(|document| {
+            let (order, version) = stored(document)?;
+            // Text, numbers and lists of such: it always encodes.
+            Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
+        })
+        .collect()
+}
+
 /// An order as it stands in the store.
 fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
     /// What a row of the orders store holds, as far as it matters here.

@@ -76,7 +76,7 @@ pub(in super::super) async fn place(
         .key
         .clone()
         .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
-    let wish = validate(body)?;
+    let wish = validate(complete(&front, &caller, body).await?)?;
     let id = front.keys.order_id(caller.buyer(), &key);
     let placement = match super::get(&front, &context, &id).await?.view {
         // The kept reply is gone, the order is not: the same submission again has the same outcome, and another one is
@@ -88,6 +88,15 @@ pub(in super::super) async fn place(
         }
     };
     submit(&front, &context, &identity, &id, placement).await
+}
+
+/// The submission with what an account knows already: the address that it names, and where its letters go.
+async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
+    (body.address, body.address_id) = checkout::kept(front, caller, body.address, body.address_id).await?;
+    if let (None, Some(user)) = (&body.email, caller.user()) {
+        body.email = Some(front.accounts.account(user).await?.email.as_str().to_owned());
+    }
+    Ok(body)
 }
 
 fn validate(body: PlaceBody) -> Result<Wish, Problem> {

@@ -60,6 +60,15 @@ impl fmt::Debug for Session {
     }
 }
 
+/// A count of hits: whose, and in what window. A key is counted in one window only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// What is counted.
+    pub key: String,
+    /// How long a window is.
+    pub window: Duration,
+}
+
 /// What became of the exchange of a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
@@ -160,10 +169,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whoever goes on from the number that comes back misses none, whatever is revoked meanwhile.
     async fn revoked_since(&self, sequence: i64, limit: usize) -> Result<Revocations, StoreError>;
 
-    /// Counts a hit on `key` in the fixed window (in steps of `window` from the Unix epoch) that contains `now`, and
-    /// returns how many it has with this one. A clock that lags behind counts in the latest window: windows never go
+    /// Counts `amount` hits on `key` in the fixed window (in steps of `window` from the Unix epoch) that contains `now`, and
+    /// returns how many it has with these. A clock that lags behind counts in the latest window: windows never go
     /// back.
-    async fn hit(&self, key: &str, now: Timestamp, window: Duration) -> Result<u64, StoreError>;
+    async fn hit(&self, key: &str, now: Timestamp, window: Duration, amount: u64) -> Result<u64, StoreError>;
+    /// How many hits each has in its window that contains `now`, in their order.
+    async fn counts(&self, counts: &[Count], now: Timestamp) -> Result<Vec<u64>, StoreError>;
     /// Forgets the hits on a key.
     async fn forget(&self, key: &str) -> Result<(), StoreError>;
 

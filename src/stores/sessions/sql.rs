@@ -45,11 +45,13 @@ pub(super) const END: &str = "UPDATE sessions SET revoked_at = ?2 \
 pub(super) const REVOKED: &str =
     "SELECT sequence, session_id FROM revocations WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
 
-pub(super) const HIT: &str = "INSERT INTO hits (key, starts_at, ends_at, count) VALUES (?1, ?2, ?3, 1) \
+pub(super) const HIT: &str = "INSERT INTO hits (key, starts_at, ends_at, count) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (key) DO UPDATE SET \
-         count = iif(excluded.starts_at > starts_at, 1, count + 1), \
+         count = iif(excluded.starts_at > starts_at, excluded.count, count + excluded.count), \
          starts_at = max(excluded.starts_at, starts_at), ends_at = max(excluded.ends_at, ends_at) \
      RETURNING count";
+pub(super) const COUNTS: &str =
+    "SELECT key, count FROM hits WHERE key IN (SELECT value FROM json_each(?1)) AND ends_at > ?2";
 pub(super) const FORGET: &str = "DELETE FROM hits WHERE key = ?1";
 
 pub(super) const ISSUE: &str = "INSERT INTO one_time_tokens (purpose, user_id, hash, expires_at) VALUES (?1, ?2, ?3, ?4) \
