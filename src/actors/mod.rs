@@ -11,6 +11,7 @@ mod in_memory;
 pub mod node;
 pub mod outcome;
 pub mod persistence;
+pub mod purchases;
 pub mod region;
 pub mod relay;
 pub mod remote;

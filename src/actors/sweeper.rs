@@ -19,6 +19,7 @@ use crate::domain::stock::{Stock, StockCommand, StockReply};
 use crate::domain::{Aggregate, Order, OrderId};
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
+use crate::stores::sessions::SessionStore;
 
 /// Entities looked after in one round.
 const ROUND_LIMIT: usize = 1_000;
@@ -47,6 +48,10 @@ pub struct SweeperContext {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// How long they are kept.
     pub keep_replies: Duration,
+    /// Where sessions, codes and counts expire.
+    pub sessions: Arc<dyn SessionStore>,
+    /// How long the news of a revoked session is kept.
+    pub keep_revocations: Duration,
 }
 
 /// What the sweeper is told.
@@ -81,6 +86,7 @@ impl Actor for Sweeper {
         context: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         context.sweep_replies().await;
+        context.sweep_sessions().await;
         let shards = context.routing.served();
         if shards.is_empty() {
             return Ok(());
@@ -107,6 +113,17 @@ impl SweeperContext {
         let before = (self.clock)().minus(self.keep_replies);
         if let Err(error) = self.idempotency.sweep(before, ROUND_LIMIT).await {
             tracing::warn!(%error, "old replies could not be removed; the next sweep tries again");
+        }
+    }
+
+    /// Forgets sessions, codes and counts whose time is over.
+    async fn sweep_sessions(&self) {
+        let swept = self
+            .sessions
+            .sweep((self.clock)(), self.keep_revocations, ROUND_LIMIT)
+            .await;
+        if let Err(error) = swept {
+            tracing::warn!(%error, "what has expired in the sessions store could not be removed; the next sweep tries again");
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`signing`] keeps as the store has it) and against the revocations in memory ([`revocations`], which polls them).
 //! What decides is pure and gets the time as an argument; what waits has a time limit.
 
+pub mod guests;
 pub mod kept;
 pub mod passwords;
 pub mod pool;

@@ -13,14 +13,15 @@ use rand::RngCore;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::guests::Guests;
 use super::passwords::{PasswordError, Passwords};
 use super::revocations::Revocations;
 use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle};
 use super::tokens::{Grant, IssueError, Issuer, TokenError, Verifier};
 use crate::domain::account::password::{self, PasswordRefusal};
-use crate::domain::account::{Account, EmailKey, Role};
-use crate::domain::{EmailAddress, SessionId, Timestamp, UserId};
+use crate::domain::account::{Account, EmailKey, Role, email_key};
+use crate::domain::{EmailAddress, OrderId, SessionId, Timestamp, UserId};
 use crate::gateways::mail::{Letter, Mailer};
 use crate::stores::StoreError;
 use crate::stores::sessions::{Purpose, Rotation, Session, SessionStore, TokenHash};
@@ -34,6 +35,9 @@ const TOKEN_LIMIT: usize = 64;
 
 /// When to try again where too many passwords wait to be checked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Orders of a guest that are handed over at once.
+const GUEST_ORDERS: usize = 1_000;
 
 /// How often a change that met a concurrent one is tried again.
 const CHANGE_ATTEMPTS: u32 = 5;
@@ -183,6 +187,8 @@ pub struct Accounts {
     pub revocations: Revocations,
     /// Counts failed attempts.
     pub throttle: Throttle,
+    /// Names guests, whose orders wait for their accounts.
+    pub guests: Guests,
     /// Carries letters.
     pub mailer: Arc<dyn Mailer>,
     /// How long things last.
@@ -377,7 +383,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
-    pub async fn reset_password(&self, token: &str, password: &str) -> Result<(), AccountError> {
+    pub async fn reset_password(&self, token: &str, password: &str) -> Result<Account, AccountError> {
         password::check_strength(password)?;
         let hash = token_hash(token).ok_or(AccountError::BadToken)?;
         // Before the token is spent: a full queue must not cost the shopper their letter.
@@ -389,10 +395,10 @@ impl Accounts {
             .await?
             .ok_or(AccountError::BadToken)?;
         // Whoever reads the letters at that address has proven it.
-        self.change(&user, Some(&credential), |account| account.email_verified = true).await?;
+        let account = self.change(&user, Some(&credential), |account| account.email_verified = true).await?;
         self.sessions.revoke_all(&user, None, now).await?;
         tracing::info!(target: "souk::audit", %user, "a password was replaced");
-        Ok(())
+        Ok(account)
     }
 
     /// Proves an e-mail address.
@@ -407,6 +413,19 @@ impl Accounts {
             .await?
             .ok_or(AccountError::BadToken)?;
         self.change(&user, None, |account| account.email_verified = true).await
+    }
+
+    /// The orders that were placed by a guest with the account's address, which it has proven.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`]
+    pub async fn guest_orders(&self, account: &Account) -> Result<Vec<OrderId>, AccountError> {
+        match email_key(&account.email) {
+            Ok(key) if account.email_verified => {
+                Ok(self.users.guest_orders(&self.guests.name(&key), GUEST_ORDERS).await?)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// The account.

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::error::Problem;
 use super::store::RawStores;
-use super::{Limits, Log, Membership, Secret, Transport};
+use super::{Accounts, Limits, Log, Membership, Secret, Transport};
 use crate::cluster::view::Role;
 
 /// How the names of overriding variables begin.
@@ -29,6 +29,7 @@ pub(super) struct Raw {
     pub(super) limits: Limits,
     pub(super) membership: Membership,
     pub(super) transport: Transport,
+    pub(super) accounts: Accounts,
     pub(super) log: Log,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct RawNode {
 }
 
 /// The sections of the file, with `nodes` among them.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 9] = [
     "cluster",
     "operator",
     "nodes",
@@ -69,6 +70,7 @@ const SECTIONS: [&str; 8] = [
     "limits",
     "membership",
     "transport",
+    "accounts",
     "log",
 ];
 
@@ -100,6 +102,7 @@ pub(super) fn decode(
         limits: section(&mut root, "limits", of("limits"), problems),
         membership: section(&mut root, "membership", of("membership"), problems),
         transport: section(&mut root, "transport", of("transport"), problems),
+        accounts: section(&mut root, "accounts", of("accounts"), problems),
         log: section(&mut root, "log", of("log"), problems),
     };
     for unknown in root.keys() {

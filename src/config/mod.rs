@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::{ConfigError, Problem, Warning};
 pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, Secret};
-pub use settings::{Limits, Membership, Milliseconds, Seconds, Transport};
+pub use settings::{Accounts, Limits, Membership, Milliseconds, Seconds, Transport};
 pub use store::{Scheme, StoreUrl, StoreUrls};
 pub use warnings::EXAMPLE_KEY;
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub membership: Membership,
     /// `[transport]`
     pub transport: Transport,
+    /// `[accounts]`
+    pub accounts: Accounts,
     /// `[log]`
     pub log: Log,
 }

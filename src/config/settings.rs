@@ -1,4 +1,4 @@
-//! The numbers: `[limits]`, `[membership]` and `[transport]`, each with its unit, default and range in one table.
+//! The numbers: `[limits]`, `[membership]`, `[transport]` and `[accounts]`, each with its unit, default and range in one table.
 
 use std::fmt;
 use std::time::Duration;
@@ -234,6 +234,30 @@ section! {
     }
 }
 
+section! {
+    /// `[accounts]`: how long sessions and tokens last, and what a password costs.
+    Accounts "accounts" {
+        /// How long an access token is good.
+        access_token_seconds: Seconds = Seconds(900), 60..=86_400;
+        /// A session that is not refreshed for so long has ended.
+        session_seconds: Seconds = Seconds(2_592_000), 600..=31_536_000;
+        /// How long the code of a forgotten password is good.
+        reset_seconds: Seconds = Seconds(3_600), 60..=86_400;
+        /// How long the code that proves an e-mail address is good.
+        verification_seconds: Seconds = Seconds(259_200), 600..=2_592_000;
+        /// How often the revoked sessions are read: so long may a logout take to reach the other nodes.
+        revocations_ms: Milliseconds = Milliseconds(1_000), 100..=5_000;
+        /// Memory of one password hash (argon2id), in KiB.
+        password_memory_kib: u64 = 19_456, 8_192..=1_048_576;
+        /// Passes of one password hash over that memory.
+        password_passes: u64 = 2, 1..=20;
+        /// Threads that hash passwords; each has the memory of a hash.
+        password_workers: usize = 1, 1..=64;
+        /// Passwords that may wait to be hashed; further ones are refused as busy.
+        password_queue: usize = 64, 1..=10_000;
+    }
+}
+
 impl Limits {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         self.ranges(problems);
@@ -292,6 +316,19 @@ impl Membership {
     }
 }
 
+impl Accounts {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        self.ranges(problems);
+        ordered(
+            "accounts",
+            ("access_token_seconds", self.access_token_seconds),
+            ("session_seconds", self.session_seconds),
+            "a token does not outlive its session by much",
+            problems,
+        );
+    }
+}
+
 impl Transport {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         self.ranges(problems);
@@ -314,6 +351,7 @@ mod tests {
         Limits::default().check(&mut problems);
         Membership::default().check(&mut problems);
         Transport::default().check(&mut problems);
+        Accounts::default().check(&mut problems);
         assert_eq!(problems, []);
     }
 

@@ -40,6 +40,7 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
     raw.limits.check(problems);
     raw.membership.check(problems);
     raw.transport.check(problems);
+    raw.accounts.check(problems);
     log(&raw.log, problems);
     match (cluster, operator) {
         (Some(cluster), Some(operator)) if problems.is_empty() => Ok(Config {
@@ -51,6 +52,7 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
             limits: raw.limits,
             membership: raw.membership,
             transport: raw.transport,
+            accounts: raw.accounts,
             log: raw.log,
         }),
         _ => Err(()),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, Limits, Log, Membership, Transport};
+use super::{Accounts, Config, ConfigError, Limits, Log, Membership, Transport};
 
 /// See [`Config::to_toml`].
 pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
@@ -40,6 +40,7 @@ pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
         ("limits", changed(&config.limits, &Limits::default())?),
         ("membership", changed(&config.membership, &Membership::default())?),
         ("transport", changed(&config.transport, &Transport::default())?),
+        ("accounts", changed(&config.accounts, &Accounts::default())?),
         ("log", changed(&config.log, &Log::default())?),
     ] {
         if !section.is_empty() {

@@ -45,6 +45,22 @@ pub struct FieldError {
 }
 
 impl Address {
+    /// What is left of it when its person is erased: the country, which the books need for taxes.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        let erased = || "erased".to_owned();
+        Self {
+            name: erased(),
+            line1: erased(),
+            line2: None,
+            city: erased(),
+            region: None,
+            postcode: erased(),
+            country: self.country.clone(),
+            phone: None,
+        }
+    }
+
     /// Everything that is wrong with it; empty where a parcel may be sent there.
     pub fn validate(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();

@@ -36,6 +36,11 @@ impl EmailAddress {
         }
     }
 
+    /// What stands in the place of an address that was erased; nobody can have it (RFC 2606, section 2).
+    pub fn erased() -> Self {
+        Self("erased@erased.invalid".to_owned())
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.0

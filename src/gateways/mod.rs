@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use payment::PaymentGateway;
 
+pub mod mail;
 pub mod payment;
 pub mod sandbox;
 

@@ -9,14 +9,16 @@ use zeroize::Zeroizing;
 
 use super::caller::Signed;
 use super::client_address::ClientAddress;
+use super::conventions::Context;
+use super::entity;
 use super::json::{self, Json};
 use super::me::profile::UserBody;
 use super::path::Segment;
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront};
 use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
-use crate::domain::account::{self, EmailKey};
-use crate::domain::{EmailAddress, SessionId};
+use crate::domain::account::{self, Account, EmailKey};
+use crate::domain::{EmailAddress, OrderCommand, SessionId};
 
 /// Longest `User-Agent` that is kept with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
@@ -100,7 +102,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let ClientAddress(address) = ClientAddress::from_request_parts(parts, state).await?;
+        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;
         let user_agent = parts
             .headers
             .get(header::USER_AGENT)
@@ -213,20 +215,52 @@ pub(super) async fn forgot_password(State(front): State<SharedFront>, Json(body)
 }
 
 /// `POST /v1/auth/password/reset`.
-pub(super) async fn reset_password(State(front): State<SharedFront>, Json(body): Json<Reset>) -> Result<StatusCode, Problem> {
+pub(super) async fn reset_password(
+    State(front): State<SharedFront>,
+    context: Context,
+    Json(body): Json<Reset>) -> Result<StatusCode, Problem> {
     match front.accounts.reset_password(&body.token, &body.password.0).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Ok(account) => {
+            claim_orders(&front, &context, &account).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
         Err(AccountError::BadToken) => Err(spent_token()),
         Err(error) => Err(error.into()),
     }
 }
 
 /// `POST /v1/auth/email/verify`.
-pub(super) async fn verify_email(State(front): State<SharedFront>, Json(body): Json<Verify>) -> Result<StatusCode, Problem> {
+pub(super) async fn verify_email(
+    State(front): State<SharedFront>,
+    context: Context,
+    Json(body): Json<Verify>) -> Result<StatusCode, Problem> {
     match front.accounts.verify_email(&body.token).await {
-        Ok(_) => Ok(StatusCode::NO_CONTENT),
+        Ok(account) => {
+            claim_orders(&front, &context, &account).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
         Err(AccountError::BadToken) => Err(spent_token()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Hands the orders over that were placed by a guest with the account's address, now that it is proven. What fails here is
+/// done at the next proof; the address stays proven.
+async fn claim_orders(front: &Front, context: &Context, account: &Account) {
+    let orders = match front.accounts.guest_orders(account).await {
+        Ok(orders) => orders,
+        Err(error) => {
+            return tracing::warn!(error = &error as &dyn std::error::Error, "a guest's orders can't be read");
+        }
+    };
+    for order in orders {
+        let command = OrderCommand::Claim {
+            buyer: account.id.as_str().to_owned(),
+        };
+        let ask = entity::read(context, front.settings.ask_timeout, command);
+        if let Err(error) = front.regions.orders.ask(order.as_str(), ask).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, %order, "a guest's order was not handed over");
+        }
     }
 }
 
@@ -288,6 +322,6 @@ impl From<AccountError> for Problem {
 }
 
 /// The account of the principal, which a token outlives by minutes at most.
-pub(super) async fn account(front: &Front, signed: &Signed) -> Result<crate::domain::account::Account, Problem> {
+pub(super) async fn account(front: &Front, signed: &Signed) -> Result<Account, Problem> {
     Ok(front.accounts.account(&signed.0.user).await?)
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post, put};
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
+use crate::authentication::service::Accounts;
 use crate::domain::Timestamp;
 use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
@@ -18,6 +18,7 @@ use crate::stores::idempotency::IdempotencyStore;
 
 pub mod admission;
 pub mod caller;
+pub mod client_address;
 pub mod conventions;
 pub mod entity;
 pub mod etag;
@@ -26,18 +27,25 @@ pub mod idempotency;
 pub mod json;
 pub mod keys;
 pub mod path;
+pub mod policy;
 pub mod problem;
 pub mod query;
+pub mod routes;
 pub mod server;
 pub mod settings;
 pub mod shelf;
 
+mod auth;
 mod cart;
 mod categories;
 mod checkout;
+mod erasure;
 #[cfg(test)]
 mod flow_tests;
 mod images;
+mod inventory;
+mod jwks;
+mod me;
 mod orders;
 mod products;
 #[cfg(test)]
@@ -60,6 +68,10 @@ pub struct Shop {
     pub catalogue: Arc<dyn Catalogue>,
     /// Orders, for listing a buyer's.
     pub orders: Arc<dyn DocumentStore>,
+    /// Stock, for its ledger.
+    pub inventory: Arc<dyn DocumentStore>,
+    /// Accounts and their sessions.
+    pub accounts: Arc<Accounts>,
     /// Replies kept for repeated requests.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Limits.
@@ -81,6 +93,8 @@ pub struct Front {
     regions: Regions,
     catalogue: Arc<dyn Catalogue>,
     orders: Arc<dyn DocumentStore>,
+    inventory: Arc<dyn DocumentStore>,
+    accounts: Arc<Accounts>,
     idempotency: Arc<dyn IdempotencyStore>,
     settings: HttpSettings,
     keys: keys::Keys,
@@ -107,36 +121,14 @@ pub fn routes(shop: Shop) -> Router {
         regions: shop.regions,
         catalogue: shop.catalogue,
         orders: shop.orders,
+        inventory: shop.inventory,
+        accounts: shop.accounts,
         idempotency: shop.idempotency,
         settings: shop.settings,
         clock: shop.clock,
         background: shop.background,
     });
-    let honoured = || middleware::from_fn_with_state(Arc::clone(&front), idempotency::honoured);
-    let required = || middleware::from_fn_with_state(Arc::clone(&front), idempotency::required);
-    Router::new()
-        .route("/v1/products", get(products::list))
-        .route("/v1/products/{id}", get(products::show))
-        .route("/v1/categories", get(categories::list))
-        .route("/images/{file}", get(images::show))
-        .route("/v1/carts", post(cart::create).route_layer(honoured()))
-        .route("/v1/cart", get(cart::show).delete(cart::empty))
-        .route("/v1/cart/items", post(cart::add_item).route_layer(honoured()))
-        .route(
-            "/v1/cart/items/{sku}",
-            put(cart::set_item).delete(cart::remove_item),
-        )
-        .route("/v1/cart/merge", post(cart::merge).route_layer(honoured()))
-        .route("/v1/checkout/quote", post(checkout::quote))
-        .route(
-            "/v1/orders",
-            post(orders::place).route_layer(required()).get(orders::list),
-        )
-        .route("/v1/orders/{id}", get(orders::show))
-        .route(
-            "/v1/orders/{id}/cancel",
-            post(orders::cancel).route_layer(honoured()),
-        )
+    routes::router(&front)
         .with_state(front)
         .layer(middleware::from_fn_with_state(shop.admission, admission::admit))
         .merge(health)

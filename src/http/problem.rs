@@ -372,7 +372,7 @@ impl From<CartRefusal> for Problem {
 impl From<OrderRefusal> for Problem {
     fn from(refusal: OrderRefusal) -> Self {
         match refusal {
-            OrderRefusal::NotPlaced => Self::new(NOT_FOUND),
+            OrderRefusal::NotPlaced | OrderRefusal::NotAGuests => Self::new(NOT_FOUND),
             OrderRefusal::OtherPlacement => Self::new(IDEMPOTENCY_KEY_REUSED),
             OrderRefusal::TooLate => Self::new(TOO_LATE),
             OrderRefusal::InvalidPlacement => {
@@ -384,6 +384,7 @@ impl From<OrderRefusal> for Problem {
             | OrderRefusal::Abandoned
             | OrderRefusal::Cancelling
             | OrderRefusal::OutOfOrder
+            | OrderRefusal::UnderWay
             | OrderRefusal::MoneyNotReturned => Self::new(ORDER_STATE),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicUsize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accounts::AccountParts;
 use super::consequences::Consequences;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
@@ -52,6 +53,7 @@ pub(super) struct Assembly {
     pub(super) orders: Persistence,
     pub(super) inventory: Persistence,
     pub(super) payments: Persistence,
+    pub(super) accounts: AccountParts,
     pub(super) sagas: Handle<SagasMessage>,
     pub(super) checkout: Arc<CheckoutContext>,
     pub(super) sweeper: Handle<SweeperMessage>,
@@ -116,6 +118,7 @@ impl Assembly {
         let stores = crate::stores::open(&config).await?;
 
         let clock = clock::system();
+        let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
         // Milliseconds since the epoch: they grow from start to start.
         let incarnation = u64::try_from(clock().as_millis()).unwrap_or(0);
         let identity = NodeIdentity {
@@ -205,6 +208,7 @@ impl Assembly {
             orders,
             inventory,
             payments,
+            accounts,
             sagas,
             checkout,
             sweeper,

@@ -1,5 +1,6 @@
 //! A node: everything that one process is made of, put together, supervised, drained and ended.
 
+mod accounts;
 mod assembly;
 mod consequences;
 mod health;
@@ -8,6 +9,8 @@ mod root;
 mod service;
 mod settings;
 mod tree;
+
+pub use accounts::password_settings;
 
 use std::future::Future;
 use std::io;
@@ -49,6 +52,15 @@ pub enum NodeError {
     /// The node's certificates can't be used.
     #[error("the node's certificates can't be used; `souk certs` makes new ones")]
     Certificates(#[from] CertificateError),
+    /// The keys that sign access tokens can't be read.
+    #[error("the signing keys can't be read")]
+    SigningKeys(#[from] crate::authentication::SigningError),
+    /// The sessions that have ended can't be read.
+    #[error("the revoked sessions can't be read")]
+    Revocations(#[from] crate::authentication::revocations::RevocationError),
+    /// Passwords can't be hashed.
+    #[error("passwords can't be hashed")]
+    Passwords(#[from] crate::authentication::passwords::PasswordSetupError),
     /// Gossip does not start.
     #[error("gossip does not start")]
     Gossip(#[from] GossipError),

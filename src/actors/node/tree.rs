@@ -14,6 +14,7 @@ use super::service::{Run, Service, ServiceArguments};
 use super::settings;
 use crate::actors::Regions;
 use crate::actors::badges::BadgeProjector;
+use crate::actors::purchases::PurchaseProjector;
 use crate::actors::checkout::Sagas;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
@@ -71,6 +72,12 @@ impl Assembly {
             self.metrics_upkeep(),
             CancellationToken::new(),
         ));
+        for (name, run) in [
+            ("signing keys", self.accounts.follow_keys(&self.clock)),
+            ("revocations", self.accounts.follow_revocations(&self.clock)),
+        ] {
+            children.push(self.service(name, "worker", run, CancellationToken::new()));
+        }
         let operator = self.operator_router();
         children.push(self.listener(
             "operator",
@@ -95,6 +102,8 @@ impl Assembly {
             reservation: self.config.limits.reservation_seconds.duration(),
             idempotency: Arc::clone(&self.stores.idempotency),
             keep_replies: self.config.limits.idempotency_keep_seconds.duration(),
+            sessions: Arc::clone(&self.stores.sessions),
+            keep_revocations: self.accounts.keep_revocations,
         }
     }
 
@@ -103,8 +112,13 @@ impl Assembly {
             inventory: Arc::clone(&self.stores.inventory),
             catalogue: Arc::clone(&self.stores.catalogue),
         });
-        // Nobody consumes the events of orders yet: the relay marks them as delivered, and they stay as the ledger.
-        [(&self.inventory, vec![badges]), (&self.orders, Vec::new())]
+        let purchases: Arc<dyn Consumer> = Arc::new(PurchaseProjector {
+            orders: Arc::clone(&self.stores.orders),
+            users: Arc::clone(&self.stores.users),
+            guests: self.accounts.service.guests.clone(),
+            clock: Arc::clone(&self.clock),
+        });
+        [(&self.inventory, vec![badges]), (&self.orders, vec![purchases])]
             .into_iter()
             .map(|(persistence, consumers)| RelayContext {
                 store: Arc::clone(&persistence.store),
@@ -245,6 +259,8 @@ impl Assembly {
             regions: self.regions.clone(),
             catalogue: Arc::clone(&self.stores.catalogue),
             orders: Arc::clone(&self.stores.orders),
+            inventory: Arc::clone(&self.stores.inventory),
+            accounts: Arc::clone(&self.accounts.service),
             idempotency: Arc::clone(&self.stores.idempotency),
             settings: settings::http(&self.config.limits),
             secret: self.key.derive("souk shop tokens 1"),

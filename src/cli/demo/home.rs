@@ -22,7 +22,7 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Cluster, ClusterKey, Config, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Transport,
+    Accounts, Cluster, ClusterKey, Config, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.
@@ -212,6 +212,7 @@ impl Home {
             limits: Limits::default(),
             membership: Membership::default(),
             transport: Transport::default(),
+            accounts: Accounts::default(),
             log: Log::default(),
         })
     }

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::process::{self, Termination};
 use super::{Failure, Outcome, logging, output, seed};
 use crate::config::Config;
+use crate::demo::accounts::{DemoAccount, DemoAccounts};
 use home::Home;
 use nodes::{NodeProcesses, StoreProcess};
 
@@ -63,8 +64,8 @@ struct Ready<'a> {
     data: String,
     config: String,
     pids: Vec<u32>,
-    admin: Option<Account<'a>>,
-    shopper: Option<Account<'a>>,
+    admin: Account<'a>,
+    shopper: Account<'a>,
     operator_token: &'a str,
 }
 
@@ -121,7 +122,7 @@ async fn run(
     started_at: Instant,
 ) -> Result<(), Failure> {
     let pids = nodes.pids();
-    tokio::select! {
+    let accounts = tokio::select! {
         () = termination.requested() => return Ok(()),
         exit = nodes.next_exit() => {
             return Err(Failure::plain(format!(
@@ -131,10 +132,10 @@ async fn run(
                 home.log_tail(&exit.name)
             )));
         }
-        result = async { tokio::try_join!(ready(config, home), seeded(arguments, config, home)) } => {
-            result?;
-        }
-    }
+        result = async {
+            tokio::try_join!(accounts(config), ready(config, home), seeded(arguments, config, home))
+        } => result?.0,
+    };
     let addresses = |of: fn(&crate::config::Node) -> SocketAddr| {
         config
             .nodes
@@ -149,14 +150,14 @@ async fn run(
         data: home.path().display().to_string(),
         config: home.config_file().display().to_string(),
         pids,
-        admin: None,
-        shopper: None,
+        admin: Account::of(&accounts.admin),
+        shopper: Account::of(&accounts.shopper),
         operator_token: config.operator.token.expose(),
     };
     let line = serde_json::to_string(&ready)
         .map_err(|error| Failure::failed("the ready line can't be written as JSON", error))?;
     output::line(&line)?;
-    eprintln!("{}", banner(&ready, config, started_at.elapsed()));
+    eprintln!("{}", banner(&ready, &accounts, config, started_at.elapsed()));
     loop {
         tokio::select! {
             () = termination.requested() => return Ok(()),
@@ -168,6 +169,25 @@ async fn run(
             ),
         }
     }
+}
+
+impl<'a> Account<'a> {
+    fn of(account: &'a DemoAccount) -> Self {
+        Self {
+            email: account.email,
+            password: &account.password,
+        }
+    }
+}
+
+/// Makes the accounts, with new passwords where they are there already.
+async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
+    let made = async {
+        let stores = crate::stores::open(config).await?;
+        crate::demo::accounts::make(&stores, crate::actors::node::password_settings(config)).await
+    };
+    made.await
+        .map_err(|error| Failure::failed("the demo's accounts can't be made", error))
 }
 
 /// Waits until every node says that it is ready.
@@ -227,7 +247,7 @@ async fn seeded(arguments: &Arguments, config: &Config, home: &Home) -> Result<(
     }
 }
 
-fn banner(ready: &Ready<'_>, config: &Config, after: Duration) -> String {
+fn banner(ready: &Ready<'_>, accounts: &DemoAccounts, config: &Config, after: Duration) -> String {
     let mut lines = vec![format!(
         "\n  Souk is open: {} nodes after {:.1} s\n",
         config.nodes.len(),
@@ -238,6 +258,14 @@ fn banner(ready: &Ready<'_>, config: &Config, after: Duration) -> String {
             "  {:<4} pid {:<8} shop {:<24} operator {}",
             node.name, ready.pids[index], ready.shop[index], ready.operator[index]
         ));
+    }
+    lines.push(String::new());
+    for (who, account) in [
+        ("Admin", &accounts.admin),
+        ("Shopper", &accounts.shopper),
+        ("Another shopper", &accounts.second_shopper),
+    ] {
+        lines.push(format!("  {who:<16} {:<24} password {}", account.email, account.password));
     }
     let last = config.nodes.len() - 1;
     lines.push(format!(
@@ -271,17 +299,20 @@ mod tests {
             data: "/tmp/souk".into(),
             config: "/tmp/souk/cluster.toml".into(),
             pids: vec![7],
-            admin: Some(Account {
+            admin: Account {
                 email: "admin@souk.example",
                 password: "p",
-            }),
-            shopper: None,
+            },
+            shopper: Account {
+                email: "shopper@souk.example",
+                password: "q",
+            },
             operator_token: "t",
         })
         .unwrap();
         assert_eq!(
             line,
-            r#"{"ready":true,"shop":["http://127.0.0.1:8080"],"operator":["http://127.0.0.1:9080"],"data":"/tmp/souk","config":"/tmp/souk/cluster.toml","pids":[7],"admin":{"email":"admin@souk.example","password":"p"},"shopper":null,"operator_token":"t"}"#
+            r#"{"ready":true,"shop":["http://127.0.0.1:8080"],"operator":["http://127.0.0.1:9080"],"data":"/tmp/souk","config":"/tmp/souk/cluster.toml","pids":[7],"admin":{"email":"admin@souk.example","password":"p"},"shopper":{"email":"shopper@souk.example","password":"q"},"operator_token":"t"}"#
         );
     }
 }

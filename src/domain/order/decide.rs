@@ -7,7 +7,7 @@ use super::{
     PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT, TIMELINE_LIMIT, TimelineEntry,
 };
 use crate::domain::checkout::StepRecord;
-use crate::domain::{Event, PaymentId, Timestamp};
+use crate::domain::{EmailAddress, Event, PaymentId, Timestamp};
 
 /// What a command comes to on a copy of the order: the events of the change, or `None` where there is nothing to do.
 type Outcome = Result<Option<Vec<Event>>, OrderRefusal>;
@@ -34,6 +34,8 @@ pub(super) fn outcome(
         OrderCommand::Finish { captured, steps } => order.finish(*captured, steps, at)?,
         OrderCommand::EndFailed { voided, steps } => order.end_failed(*voided, steps, at)?,
         OrderCommand::Cancel { reason } => order.cancel(reason, at)?,
+        OrderCommand::Claim { buyer } => order.claim(buyer, at)?,
+        OrderCommand::Erase => order.erase(at)?,
         OrderCommand::EndCancelled { refunded, steps } => order.end_cancelled(*refunded, steps, at)?,
     };
     Ok(events.map(|events| (with(state, placed.fingerprint.clone(), order), events)))
@@ -91,6 +93,33 @@ impl OrderView {
                 Ok(Some(Vec::new()))
             }
         }
+    }
+
+    fn claim(&mut self, buyer: &str, at: Timestamp) -> Outcome {
+        if self.buyer == buyer {
+            return Ok(None);
+        }
+        // A guest is known by a cart, an account by its own identifier.
+        if self.buyer != self.cart.as_str() {
+            return Err(OrderRefusal::NotAGuests);
+        }
+        buyer.clone_into(&mut self.buyer);
+        self.note(at, "claimed", "");
+        Ok(Some(vec![self.event("order.claimed")]))
+    }
+
+    fn erase(&mut self, at: Timestamp) -> Outcome {
+        if !self.finished {
+            return Err(OrderRefusal::UnderWay);
+        }
+        let (email, address) = (EmailAddress::erased(), self.address.erased());
+        if self.email == email && self.address == address {
+            return Ok(None);
+        }
+        (self.email, self.address) = (email, address);
+        self.payment.token.clear();
+        self.note(at, "erased", "");
+        Ok(Some(vec![self.event("order.erased")]))
     }
 
     /// Whether the way forward is still open for a pending order.

@@ -206,6 +206,13 @@ pub enum OrderCommand {
         /// Why, for the timeline.
         reason: String,
     },
+    /// Hands a guest's order to the account of the address that it was placed with.
+    Claim {
+        /// The account.
+        buyer: String,
+    },
+    /// Takes out what identifies its buyer; the books keep the rest.
+    Erase,
     /// Notes that a cancelled order gave everything back.
     EndCancelled {
         /// Whether money went back (else what was held was voided).
@@ -245,6 +252,12 @@ pub enum OrderRefusal {
     /// It is being called off.
     #[error("the order is being cancelled")]
     Cancelling,
+    /// It is not a guest's, or another account's by now.
+    #[error("the order is somebody else's")]
+    NotAGuests,
+    /// Its checkout, or the undoing of it, goes on.
+    #[error("the order is still under way")]
+    UnderWay,
     /// It has been shipped or has ended.
     #[error("it is too late for that")]
     TooLate,

@@ -1,6 +1,7 @@
 //! Sessions in SQLite. Who wins a race for a token is decided by the first statement of a transaction; the others follow
 //! from what stands there after it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use super::sql::{
-    ADD_KEY, END, END_FAMILY, FAMILY, FIRST_TOKEN, FORGET, HIT, ISSUE, KEY, KEYS, LIST, OPEN, REDEEM,
+    ADD_KEY, COUNTS, END, END_FAMILY, FAMILY, FIRST_TOKEN, FORGET, HIT, ISSUE, KEY, KEYS, LIST, OPEN, REDEEM,
     REMOVE_KEYS, REVOKE, REVOKE_FAMILY, REVOKED, ROTATED, SPEND, SUCCEED, SWEEP_EXPIRED, SWEEP_REVOKED, USE,
 };
-use super::{LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash};
+use super::{Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash};
 use crate::domain::identifiers::InvalidIdentifier;
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::stores::StoreError;
@@ -190,16 +191,38 @@ impl SessionStore for SqliteSessions {
         })
     }
 
-    async fn hit(&self, key: &str, now: Timestamp, window: Duration) -> Result<u64, StoreError> {
+    async fn hit(&self, key: &str, now: Timestamp, window: Duration, amount: u64) -> Result<u64, StoreError> {
         let length = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).max(1);
         let starts_at = now.as_millis().saturating_sub(now.as_millis().rem_euclid(length));
         let statement = Statement::new(HIT)
             .bind(key)
             .bind(starts_at)
-            .bind(starts_at.saturating_add(length));
+            .bind(starts_at.saturating_add(length))
+            .bind(amount);
         let rows = self.database.transact_one(statement).await?;
         let count = self.database.decode(rows, |row| row.integer("count"))?.pop();
         count.ok_or_else(|| self.database.corrupt("a hit was not counted"))
+    }
+
+    async fn counts(&self, counts: &[Count], now: Timestamp) -> Result<Vec<u64>, StoreError> {
+        let keys: Vec<&str> = counts.iter().map(|count| count.key.as_str()).collect();
+        let keys = serde_json::to_string(&keys).map_err(|error| StoreError::Refused {
+            store: self.database.name(),
+            cause: Box::new(error),
+        })?;
+        let rows = self
+            .database
+            .read(Statement::new(COUNTS).bind(keys).bind(now.as_millis()))
+            .await?;
+        let found: HashMap<String, u64> = self
+            .database
+            .decode(rows, |row| Ok((row.text("key")?, row.integer("count")?)))?
+            .into_iter()
+            .collect();
+        Ok(counts
+            .iter()
+            .map(|count| found.get(&count.key).copied().unwrap_or_default())
+            .collect())
     }
 
     async fn forget(&self, key: &str) -> Result<(), StoreError> {

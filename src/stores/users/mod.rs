@@ -157,6 +157,13 @@ pub trait UserStore: Send + Sync + 'static {
     /// changes nothing, so that it may be repeated and overtaken. Nor does it where there is no such account: a late
     /// event must not bring back the history of somebody who was erased.
     async fn put_purchase(&self, purchase: &Purchase) -> Result<(), StoreError>;
+    /// Notes that a guest placed an order; `guest` stands for the address that it was placed with, and does not tell it. May
+    /// be repeated.
+    async fn put_guest_order(&self, guest: &str, order: &OrderId, placed_at: Timestamp) -> Result<(), StoreError>;
+    /// The orders that a guest placed, oldest first, at most `limit`.
+    async fn guest_orders(&self, guest: &str, limit: usize) -> Result<Vec<OrderId>, StoreError>;
+    /// Forgets that a guest placed an order: it is an account's by now.
+    async fn forget_guest_order(&self, order: &OrderId) -> Result<(), StoreError>;
     /// Purchases, newest first (of the same age, by identifier, highest first), at most `limit`; those below
     /// (`placed_at`, `order_id`) where that is given.
     async fn purchases(

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 
 use super::sql::{
+    FORGET_GUEST_ORDER, GUEST_ORDERS, PUT_GUEST_ORDER,
     ADD_ADDRESS, ADDRESSES, BY_EMAIL, BY_ID, CREATE, DELETE_ADDRESS, ERASE, EXISTS, FIRST_PREFERENCES, KEY,
     LOOK_ADDRESS, MAKE_DEFAULT, NEXT_PREFERENCES, PASS_DEFAULT_ON, PREFERENCES, PURCHASES, PURCHASES_BEFORE,
     PUT_PURCHASE, REPLACE_ADDRESS, UPDATE, WHOSE,
@@ -291,6 +292,30 @@ impl UserStore for SqliteUsers {
             .bind(purchase.placed_at.as_millis())
             .bind(purchase.version)
             .bind(self.json(purchase)?);
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn put_guest_order(&self, guest: &str, order: &OrderId, placed_at: Timestamp) -> Result<(), StoreError> {
+        let statement = Statement::new(PUT_GUEST_ORDER)
+            .bind(order.as_str())
+            .bind(guest)
+            .bind(placed_at.as_millis());
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn guest_orders(&self, guest: &str, limit: usize) -> Result<Vec<OrderId>, StoreError> {
+        let rows = self
+            .database
+            .read(Statement::new(GUEST_ORDERS).bind(guest).bind(limit))
+            .await?;
+        self.database.decode(rows, |row| {
+            let id = row.text("order_id")?;
+            OrderId::parse(&id).map_err(|error| self.database.corrupt(error.to_string()))
+        })
+    }
+
+    async fn forget_guest_order(&self, order: &OrderId) -> Result<(), StoreError> {
+        let statement = Statement::new(FORGET_GUEST_ORDER).bind(order.as_str());
         self.database.transact_one(statement).await.map(|_| ())
     }
 

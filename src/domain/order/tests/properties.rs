@@ -28,6 +28,10 @@ fn commands() -> impl Strategy<Value = OrderCommand> {
         any::<bool>().prop_map(finish),
         any::<bool>().prop_map(end_failed),
         Just(cancel()),
+        Just(OrderCommand::Claim {
+            buyer: "usr_1".into()
+        }),
+        Just(OrderCommand::Erase),
         any::<bool>().prop_map(end_cancelled),
     ]
 }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use super::{KEEP, NOW, SECOND, token, user};
 use crate::domain::Timestamp;
-use crate::stores::sessions::{Purpose, SessionStore, SigningKeyRow};
+use crate::stores::sessions::{Count, Purpose, SessionStore, SigningKeyRow};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ pub(super) async fn suite(store: &Arc<dyn SessionStore>) {
 
 async fn hits_are_counted_in_fixed_windows(store: &dyn SessionStore) {
     let start = Timestamp::from_millis(60_000 * 1_000);
-    let hit = async |key, now| store.hit(key, now, MINUTE).await.unwrap();
+    let hit = async |key, now| store.hit(key, now, MINUTE, 1).await.unwrap();
     assert_eq!(hit("a", start).await, 1);
     assert_eq!(hit("a", start.plus(SECOND)).await, 2);
     assert_eq!(hit("b", start).await, 1);
@@ -32,6 +32,15 @@ async fn hits_are_counted_in_fixed_windows(store: &dyn SessionStore) {
     // A clock that lags behind opens no new window.
     assert_eq!(hit("a", start).await, 2);
     assert_eq!(hit("a", start.plus(MINUTE)).await, 3);
+    let count = |key: &str| Count {
+        key: key.to_owned(),
+        window: MINUTE,
+    };
+    let asked = [count("b"), count("never hit"), count("a")];
+    assert_eq!(store.counts(&asked, start.plus(MINUTE)).await.unwrap(), [0, 0, 3]);
+    assert_eq!(store.counts(&asked[..1], start).await.unwrap(), [1]);
+    assert_eq!(store.hit("many", start, MINUTE, 7).await.unwrap(), 7);
+    assert_eq!(store.hit("many", start, MINUTE, 5).await.unwrap(), 12);
     store.forget("a").await.unwrap();
     store.forget("never hit").await.unwrap();
     assert_eq!(hit("a", start.plus(MINUTE)).await, 1);
@@ -39,7 +48,7 @@ async fn hits_are_counted_in_fixed_windows(store: &dyn SessionStore) {
     // Before the epoch and without a length: no sensible question, and no panic.
     assert_eq!(
         store
-            .hit("odd", Timestamp::from_millis(-5), Duration::ZERO)
+            .hit("odd", Timestamp::from_millis(-5), Duration::ZERO, 1)
             .await
             .unwrap(),
         1
@@ -49,7 +58,7 @@ async fn hits_are_counted_in_fixed_windows(store: &dyn SessionStore) {
 async fn racing_hits_are_all_counted(store: &Arc<dyn SessionStore>) {
     let hits = join_all((0..50).map(|_| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.hit("raced", NOW, MINUTE).await.unwrap() })
+        tokio::spawn(async move { store.hit("raced", NOW, MINUTE, 1).await.unwrap() })
     }))
     .await;
     let mut counts: Vec<u64> = hits.into_iter().map(Result::unwrap).collect();
@@ -157,7 +166,7 @@ pub(super) async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
     let end = start.plus(MINUTE);
     for number in 0..3 {
         let name = format!("swept-{number}");
-        store.hit(&name, start, MINUTE).await.unwrap();
+        store.hit(&name, start, MINUTE, 1).await.unwrap();
         store
             .issue(Purpose::PasswordReset, &token(&name), &user(&name), end)
             .await
@@ -168,5 +177,5 @@ pub(super) async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
     assert_eq!(store.sweep(end, KEEP, 2).await.unwrap(), 2 + 2);
     assert_eq!(store.sweep(end, KEEP, 2).await.unwrap(), 1 + 1);
     assert_eq!(store.sweep(end, KEEP, 2).await.unwrap(), 0);
-    assert_eq!(store.hit("swept-0", start, MINUTE).await.unwrap(), 1);
+    assert_eq!(store.hit("swept-0", start, MINUTE, 1).await.unwrap(), 1);
 }

@@ -42,3 +42,12 @@ CREATE TABLE purchases (
 ) STRICT;
 
 CREATE INDEX purchases_user ON purchases (user_id, placed_at, order_id);
+
+-- Orders of guests, by a keyed hash of the address that they were placed with: whoever proves the address gets them.
+CREATE TABLE guest_orders (
+    order_id TEXT NOT NULL PRIMARY KEY,
+    guest TEXT NOT NULL,
+    placed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX guest_orders_guest ON guest_orders (guest, placed_at, order_id);
