@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::error::Problem;
+use super::gateway::RawTls;
 use super::store::RawStores;
-use super::{Limits, Log, Membership, Secret, Transport};
+use super::{Gateway, Limits, Log, Membership, Secret, Transport};
 use crate::cluster::view::Role;
 
 /// How the names of overriding variables begin.
@@ -29,6 +30,8 @@ pub(super) struct Raw {
     pub(super) limits: Limits,
     pub(super) membership: Membership,
     pub(super) transport: Transport,
+    pub(super) gateway: Gateway,
+    pub(super) tls: RawTls,
     pub(super) log: Log,
 }
 
@@ -61,7 +64,7 @@ pub(super) struct RawNode {
 }
 
 /// The sections of the file, with `nodes` among them.
-const SECTIONS: [&str; 8] = [
+const SECTIONS: [&str; 10] = [
     "cluster",
     "operator",
     "nodes",
@@ -69,6 +72,8 @@ const SECTIONS: [&str; 8] = [
     "limits",
     "membership",
     "transport",
+    "gateway",
+    "tls",
     "log",
 ];
 
@@ -100,6 +105,8 @@ pub(super) fn decode(
         limits: section(&mut root, "limits", of("limits"), problems),
         membership: section(&mut root, "membership", of("membership"), problems),
         transport: section(&mut root, "transport", of("transport"), problems),
+        gateway: section(&mut root, "gateway", of("gateway"), problems),
+        tls: section(&mut root, "tls", of("tls"), problems),
         log: section(&mut root, "log", of("log"), problems),
     };
     for unknown in root.keys() {

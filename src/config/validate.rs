@@ -40,6 +40,8 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
     raw.limits.check(problems);
     raw.membership.check(problems);
     raw.transport.check(problems);
+    raw.gateway.check(problems);
+    let tls = raw.tls.check(base, problems);
     log(&raw.log, problems);
     match (cluster, operator) {
         (Some(cluster), Some(operator)) if problems.is_empty() => Ok(Config {
@@ -51,6 +53,8 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
             limits: raw.limits,
             membership: raw.membership,
             transport: raw.transport,
+            gateway: raw.gateway,
+            tls,
             log: raw.log,
         }),
         _ => Err(()),

@@ -22,7 +22,8 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Cluster, ClusterKey, Config, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Transport,
+    Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Tls,
+    Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.
@@ -212,6 +213,8 @@ impl Home {
             limits: Limits::default(),
             membership: Membership::default(),
             transport: Transport::default(),
+            gateway: Gateway::default(),
+            tls: Tls::default(),
             log: Log::default(),
         })
     }
