@@ -18,7 +18,10 @@ use crate::stores::idempotency::IdempotencyStore;
 
 pub mod admission;
 pub mod caller;
+pub mod client_address;
+pub mod compression;
 pub mod conventions;
+pub mod cors;
 pub mod entity;
 pub mod etag;
 pub mod health;
@@ -28,15 +31,20 @@ pub mod keys;
 pub mod path;
 pub mod problem;
 pub mod query;
+pub mod security;
 pub mod server;
 pub mod settings;
 pub mod shelf;
+pub mod tls;
 
 mod cart;
 mod categories;
 mod checkout;
+mod connections;
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod gateway_tests;
 mod images;
 mod orders;
 mod products;

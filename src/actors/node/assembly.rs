@@ -31,11 +31,13 @@ use crate::cluster::membership::MembershipMessage;
 use crate::cluster::peers::PeersMessage;
 use crate::cluster::transport::NodeIdentity;
 use crate::cluster::view::{Member, MemberState};
-use crate::config::{Config, Node};
+use crate::config::{CertificateFiles, Config, Limits, Node};
 use crate::domain::{Aggregate, Timestamp};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::Admission;
+use crate::http::tls::{Certificate, ServerTls};
+use crate::operator::peers::OperatorClient;
 use crate::stores::Stores;
 
 /// A node's parts, before and while its actors run.
@@ -72,7 +74,9 @@ pub(super) struct Assembly {
     pub(super) shop_listener: TcpListener,
     pub(super) operator_listener: TcpListener,
     pub(super) metrics: metrics_exporter_prometheus::PrometheusHandle,
-    pub(super) client: reqwest::Client,
+    pub(super) shop_tls: Option<ListenerTls>,
+    pub(super) operator_tls: Option<ListenerTls>,
+    pub(super) client: OperatorClient,
 }
 
 /// Binds a listener that can be handed out again when its user is restarted.
@@ -83,6 +87,33 @@ fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeErro
         Ok(listener)
     };
     bind().map_err(|cause| NodeError::Bind { address, what, cause })
+}
+
+/// TLS of a listener, with the certificate that has to be kept up.
+#[derive(Clone)]
+pub(super) struct ListenerTls {
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) server: ServerTls,
+}
+
+fn listener_tls(
+    files: Option<&CertificateFiles>,
+    limits: &Limits,
+    what: &'static str,
+) -> Result<Option<ListenerTls>, NodeError> {
+    let load = |files| {
+        let certificate = Arc::new(Certificate::load(files)?);
+        let server = ServerTls::new(
+            Arc::clone(&certificate),
+            limits.tls_handshakes,
+            limits.tls_handshake_ms.duration(),
+        )?;
+        Ok(ListenerTls { certificate, server })
+    };
+    files
+        .map(load)
+        .transpose()
+        .map_err(|cause| NodeError::ListenerCertificate { what, cause })
 }
 
 fn member(node: &Node, incarnation: u64) -> Member {
@@ -107,7 +138,9 @@ impl Assembly {
             .ok_or_else(|| NodeError::Unknown(name.to_owned()))?
             .clone();
         let metrics = crate::operator::metrics::install()?;
-        let client = crate::operator::peers::client()?;
+        let client = OperatorClient::between_nodes(&config)?;
+        let shop_tls = listener_tls(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
+        let operator_tls = listener_tls(config.tls.operator.as_ref(), &config.limits, "operators")?;
         let cluster_listener = bind(node.cluster, "other nodes")?;
         let shop_listener = bind(node.shop, "shoppers")?;
         let operator_listener = bind(node.operator, "operators")?;
@@ -184,7 +217,7 @@ impl Assembly {
             courier,
             verified: config.membership.verified_ms.duration(),
         });
-        let http = settings::http(&config.limits);
+        let http = settings::http(&config);
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
             admission: Arc::new(Admission::new(http.concurrency)),
@@ -218,6 +251,8 @@ impl Assembly {
             shop_listener,
             operator_listener,
             metrics,
+            shop_tls,
+            operator_tls,
             client,
         })
     }

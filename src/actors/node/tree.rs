@@ -8,7 +8,7 @@ use futures::FutureExt;
 use ractor::{Actor, ActorRef, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, ListenerTls};
 use super::root::{Board, ChildSpec};
 use super::service::{Run, Service, ServiceArguments};
 use super::settings;
@@ -25,6 +25,7 @@ use crate::cluster::membership::{Membership, MembershipArguments, MembershipMess
 use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
 use crate::cluster::view::{Member, MemberState, Role};
 use crate::domain::{Aggregate, Timestamp};
+use crate::http::tls::LOOK_INTERVAL;
 use crate::http::{Conventions, Shop};
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 
@@ -71,15 +72,35 @@ impl Assembly {
             self.metrics_upkeep(),
             CancellationToken::new(),
         ));
+        for (name, tls) in [
+            ("certificate/operator", &self.operator_tls),
+            ("certificate/front", &self.shop_tls),
+        ] {
+            if let Some(tls) = tls {
+                children.push(self.service(
+                    name,
+                    "worker",
+                    certificate_upkeep(tls),
+                    CancellationToken::new(),
+                ));
+            }
+        }
         let operator = self.operator_router();
         children.push(self.listener(
             "operator",
             &self.operator_listener,
+            self.operator_tls.as_ref(),
             operator,
             CancellationToken::new(),
         ));
         let front = self.front_router();
-        children.push(self.listener("front", &self.shop_listener, front, self.front_ended.clone()));
+        children.push(self.listener(
+            "front",
+            &self.shop_listener,
+            self.shop_tls.as_ref(),
+            front,
+            self.front_ended.clone(),
+        ));
         children.push(self.membership_child());
         children
     }
@@ -246,7 +267,7 @@ impl Assembly {
             catalogue: Arc::clone(&self.stores.catalogue),
             orders: Arc::clone(&self.stores.orders),
             idempotency: Arc::clone(&self.stores.idempotency),
-            settings: settings::http(&self.config.limits),
+            settings: settings::http(&self.config),
             secret: self.key.derive("souk shop tokens 1"),
             clock: Arc::clone(&self.clock),
             health: Arc::new(move || probe.report()),
@@ -281,7 +302,7 @@ impl Assembly {
             metrics: self.metrics.clone(),
             drain: Arc::new(move || drain.cancel()),
             client: self.client.clone(),
-            conventions: Conventions::from(&settings::http(&self.config.limits)),
+            conventions: Conventions::from(&settings::http(&self.config)),
         })
     }
 
@@ -289,14 +310,15 @@ impl Assembly {
         &self,
         name: &'static str,
         listener: &TcpListener,
+        tls: Option<&ListenerTls>,
         router: Router,
         ended: CancellationToken,
     ) -> ChildSpec {
-        let server = settings::server(&self.config.limits);
+        let server = settings::server(&self.config, tls.map(|tls| tls.server.clone()));
         let for_good = self.shutdown.clone();
         let listener = listener.try_clone().map(Arc::new);
         let run: Run = Arc::new(move |shutdown| {
-            let (router, server, for_good) = (router.clone(), server, for_good.clone());
+            let (router, server, for_good) = (router.clone(), server.clone(), for_good.clone());
             let listener = match &listener {
                 Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
                 Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
@@ -320,6 +342,20 @@ impl Assembly {
             (Service, arguments.clone())
         })
     }
+}
+
+/// Takes up new certificates of a listener.
+fn certificate_upkeep(tls: &ListenerTls) -> Run {
+    let certificate = Arc::clone(&tls.certificate);
+    Arc::new(move |shutdown| {
+        let upkeep = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
+        async move {
+            // It never ends by itself; told to end, there is nothing to finish.
+            shutdown.run_until_cancelled(upkeep).await;
+            Ok(())
+        }
+        .boxed()
+    })
 }
 
 /// The children of the root as the operator's interface shows them.
