@@ -1,6 +1,6 @@
 //! Puts a node together: opens its stores, binds its addresses and makes its parts. What runs is in the tree.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::consequences::Consequences;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
+use super::listeners::{ListenerTls, bind};
 use super::root::Board;
 use super::{NodeError, settings};
 use crate::actors::Regions;
@@ -31,12 +32,11 @@ use crate::cluster::membership::MembershipMessage;
 use crate::cluster::peers::PeersMessage;
 use crate::cluster::transport::NodeIdentity;
 use crate::cluster::view::{Member, MemberState};
-use crate::config::{CertificateFiles, Config, Limits, Node};
+use crate::config::{Config, Node};
 use crate::domain::{Aggregate, Timestamp};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::Admission;
-use crate::http::tls::{Certificate, ServerTls};
 use crate::operator::peers::OperatorClient;
 use crate::stores::Stores;
 
@@ -79,43 +79,6 @@ pub(super) struct Assembly {
     pub(super) client: OperatorClient,
 }
 
-/// Binds a listener that can be handed out again when its user is restarted.
-fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    bind().map_err(|cause| NodeError::Bind { address, what, cause })
-}
-
-/// TLS of a listener, with the certificate that has to be kept up.
-#[derive(Clone)]
-pub(super) struct ListenerTls {
-    pub(super) certificate: Arc<Certificate>,
-    pub(super) server: ServerTls,
-}
-
-fn listener_tls(
-    files: Option<&CertificateFiles>,
-    limits: &Limits,
-    what: &'static str,
-) -> Result<Option<ListenerTls>, NodeError> {
-    let load = |files| {
-        let certificate = Arc::new(Certificate::load(files)?);
-        let server = ServerTls::new(
-            Arc::clone(&certificate),
-            limits.tls_handshakes,
-            limits.tls_handshake_ms.duration(),
-        )?;
-        Ok(ListenerTls { certificate, server })
-    };
-    files
-        .map(load)
-        .transpose()
-        .map_err(|cause| NodeError::ListenerCertificate { what, cause })
-}
-
 fn member(node: &Node, incarnation: u64) -> Member {
     Member {
         name: node.name.clone(),
@@ -139,8 +102,8 @@ impl Assembly {
             .clone();
         let metrics = crate::operator::metrics::install()?;
         let client = OperatorClient::between_nodes(&config)?;
-        let shop_tls = listener_tls(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
-        let operator_tls = listener_tls(config.tls.operator.as_ref(), &config.limits, "operators")?;
+        let shop_tls = ListenerTls::load(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
+        let operator_tls = ListenerTls::load(config.tls.operator.as_ref(), &config.limits, "operators")?;
         let cluster_listener = bind(node.cluster, "other nodes")?;
         let shop_listener = bind(node.shop, "shoppers")?;
         let operator_listener = bind(node.operator, "operators")?;

@@ -4,6 +4,7 @@ mod assembly;
 mod consequences;
 mod health;
 mod inbox;
+mod listeners;
 mod root;
 mod service;
 mod settings;

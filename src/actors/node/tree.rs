@@ -1,6 +1,5 @@
 //! The supervision tree of a node: how each of its actors is started, and how the tree looks to operators.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,7 +7,7 @@ use futures::FutureExt;
 use ractor::{Actor, ActorRef, Message};
 use tokio_util::sync::CancellationToken;
 
-use super::assembly::{Assembly, ListenerTls};
+use super::assembly::Assembly;
 use super::root::{Board, ChildSpec};
 use super::service::{Run, Service, ServiceArguments};
 use super::settings;
@@ -25,7 +24,6 @@ use crate::cluster::membership::{Membership, MembershipArguments, MembershipMess
 use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
 use crate::cluster::view::{Member, MemberState, Role};
 use crate::domain::{Aggregate, Timestamp};
-use crate::http::tls::LOOK_INTERVAL;
 use crate::http::{Conventions, Shop};
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 
@@ -72,19 +70,7 @@ impl Assembly {
             self.metrics_upkeep(),
             CancellationToken::new(),
         ));
-        for (name, tls) in [
-            ("certificate/operator", &self.operator_tls),
-            ("certificate/front", &self.shop_tls),
-        ] {
-            if let Some(tls) = tls {
-                children.push(self.service(
-                    name,
-                    "worker",
-                    certificate_upkeep(tls),
-                    CancellationToken::new(),
-                ));
-            }
-        }
+        children.extend(self.certificate_children());
         let operator = self.operator_router();
         children.push(self.listener(
             "operator",
@@ -306,33 +292,13 @@ impl Assembly {
         })
     }
 
-    fn listener(
+    pub(super) fn service(
         &self,
-        name: &'static str,
-        listener: &TcpListener,
-        tls: Option<&ListenerTls>,
-        router: Router,
+        name: &str,
+        kind: &'static str,
+        run: Run,
         ended: CancellationToken,
     ) -> ChildSpec {
-        let server = settings::server(&self.config, tls.map(|tls| tls.server.clone()));
-        let for_good = self.shutdown.clone();
-        let listener = listener.try_clone().map(Arc::new);
-        let run: Run = Arc::new(move |shutdown| {
-            let (router, server, for_good) = (router.clone(), server.clone(), for_good.clone());
-            let listener = match &listener {
-                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
-                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
-            };
-            async move {
-                crate::http::serve(listener?, router, server, shutdown, for_good).await;
-                Ok(())
-            }
-            .boxed()
-        });
-        self.service(name, "listener", run, ended)
-    }
-
-    fn service(&self, name: &str, kind: &'static str, run: Run, ended: CancellationToken) -> ChildSpec {
         let arguments = ServiceArguments {
             run,
             shutdown: self.shutdown.clone(),
@@ -342,20 +308,6 @@ impl Assembly {
             (Service, arguments.clone())
         })
     }
-}
-
-/// Takes up new certificates of a listener.
-fn certificate_upkeep(tls: &ListenerTls) -> Run {
-    let certificate = Arc::clone(&tls.certificate);
-    Arc::new(move |shutdown| {
-        let upkeep = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
-        async move {
-            // It never ends by itself; told to end, there is nothing to finish.
-            shutdown.run_until_cancelled(upkeep).await;
-            Ok(())
-        }
-        .boxed()
-    })
 }
 
 /// The children of the root as the operator's interface shows them.
