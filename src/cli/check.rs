@@ -7,6 +7,8 @@ use clap::Args;
 
 use super::{ConfigArgument, Failure, Outcome, explained, logging, output};
 use crate::config::Config;
+use crate::http::tls::Certificate;
+use crate::operator::peers::OperatorClient;
 use crate::stores::{self, StoreError, Stores};
 
 /// What `souk check` is told.
@@ -24,6 +26,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         output::line(&format!("weak   {warning}"))?;
     }
     let mut faults = certificates(&config);
+    faults.extend(listeners(&config));
     for fault in &faults {
         output::line(&format!("wrong  {fault}"))?;
     }
@@ -83,6 +86,26 @@ fn certificates(config: &Config) -> Vec<String> {
             "cluster.certificates: {} has no node's certificate and key; {remedy}",
             folder.display()
         ));
+    }
+    faults
+}
+
+/// What is wrong with the certificates of the listeners for clients.
+fn listeners(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (key, files) in [
+        ("tls.shop_certificate", &config.tls.shop),
+        ("tls.operator_certificate", &config.tls.operator),
+    ] {
+        if let Some(Err(error)) = files.as_ref().map(Certificate::load) {
+            let error = explained(&error).replace('\n', "");
+            faults.push(format!(
+                "{key}: {error}; put a certificate chain and its key there, both PEM"
+            ));
+        }
+    }
+    if let Err(error) = OperatorClient::between_nodes(config) {
+        faults.push(format!("tls.authority: {}", explained(&error).replace('\n', "")));
     }
     faults
 }

@@ -1,7 +1,7 @@
 //! `souk inspect`: what the operator's interface shows, as a table or as JSON.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{Failure, Outcome, output, table};
 use crate::config::{Config, Secret};
+use crate::operator::peers::http_client;
 
 /// Where the operator's interface is when nothing says so: the first node of the example configuration.
 const DEFAULT_OPERATOR: &str = "http://127.0.0.1:9080";
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Take addresses and token from this configuration: the first node that answers is asked.
     #[arg(long, global = true, value_name = "FILE", env = "SOUK_CONFIG")]
     config: Option<PathBuf>,
+    /// Who signed the certificates of operators' addresses (PEM); without it, whom --config says.
+    #[arg(long, global = true, value_name = "FILE", env = "SOUK_AUTHORITY")]
+    authority: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,8 +90,9 @@ enum Kind {
 }
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
-    // Who says both needs no configuration, and is not stopped by one that is wrong.
-    let needed = arguments.operator.is_none() || arguments.token.is_none();
+    // Who says all of it needs no configuration, and is not stopped by one that is wrong.
+    let unverified = |operator: &str| operator.starts_with("https:") && arguments.authority.is_none();
+    let needed = arguments.token.is_none() || arguments.operator.as_deref().is_none_or(unverified);
     let config = arguments
         .config
         .as_deref()
@@ -95,6 +100,18 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         .map(Config::load)
         .transpose()?;
     let operators = operators(arguments.operator.as_deref(), config.as_ref())?;
+    let authority = if operators.iter().any(|url| url.scheme() == "https") {
+        let authority = arguments
+            .authority
+            .or_else(|| config.as_ref().map(Config::operator_authority));
+        Some(authority.ok_or_else(|| {
+            Failure::Usage(
+                "nothing says whom to trust at an https address: give --authority or --config".into(),
+            )
+        })?)
+    } else {
+        None
+    };
     let token = arguments
         .token
         .map(Secret::new)
@@ -102,13 +119,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         .ok_or_else(|| {
             Failure::Usage("no operator token: give --token, --config or SOUK_OPERATOR_TOKEN".into())
         })?;
-    let client = Client::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(REPLY_LIMIT)
-        // The token is for the cluster alone.
-        .no_proxy()
-        .build()
-        .map_err(|error| Failure::failed("the HTTP client does not start", error))?;
+    let client = client(authority.as_deref())?;
     let reply = ask_any(&client, &operators, &arguments.what, &token).await?;
     if arguments.json {
         output::json(&reply)?;
@@ -121,13 +132,23 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+fn client(authority: Option<&Path>) -> Result<Client, Failure> {
+    http_client(authority, CONNECT_LIMIT, REPLY_LIMIT)
+        .map_err(|error| Failure::failed("no node can be asked", error))
+}
+
 /// The base URLs to try, in order.
 fn operators(given: Option<&str>, config: Option<&Config>) -> Result<Vec<Url>, Failure> {
     if let (None, Some(config)) = (given, config) {
+        let scheme = if config.tls.operator.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         return config
             .nodes
             .iter()
-            .map(|node| base(&format!("http://{}", dialled(node.operator))))
+            .map(|node| base(&format!("{scheme}://{}", dialled(node.operator))))
             .collect();
     }
     Ok(vec![base(given.unwrap_or(DEFAULT_OPERATOR))?])
@@ -135,7 +156,7 @@ fn operators(given: Option<&str>, config: Option<&Config>) -> Result<Vec<Url>, F
 
 fn base(text: &str) -> Result<Url, Failure> {
     match Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(Failure::Usage(format!(
             "{text:?} is no operator address; write it as {DEFAULT_OPERATOR}"
         ))),
@@ -281,7 +302,7 @@ mod tests {
             ]
         );
         assert_eq!(shown(operators(None, None).unwrap()), ["http://127.0.0.1:9080/"]);
-        for wrong in ["localhost:9080", "https://host", "unix:/run/souk"] {
+        for wrong in ["localhost:9080", "ftp://host", "unix:/run/souk"] {
             assert!(
                 matches!(operators(Some(wrong), None), Err(Failure::Usage(_))),
                 "{wrong}"
@@ -339,7 +360,7 @@ mod tests {
     async fn the_first_that_answers_is_asked() {
         let operators = [closed().await, operator().await];
         let token = Secret::new("right");
-        let reply = ask_any(&Client::new(), &operators, &What::Nodes, &token)
+        let reply = ask_any(&client(None).unwrap(), &operators, &What::Nodes, &token)
             .await
             .unwrap();
         assert_eq!(reply, json!({"items": [{"name": "n1"}]}));
@@ -348,7 +369,7 @@ mod tests {
     #[tokio::test]
     async fn what_goes_wrong_is_said_clearly() {
         let operators = [operator().await];
-        let client = Client::new();
+        let client = client(None).unwrap();
         let ask = async |what, token| {
             ask_any(&client, &operators, what, &Secret::new(token))
                 .await

@@ -139,6 +139,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // For libraries that look for one by themselves; here each use of TLS is told.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // The main thread drives the command itself: children that die with their parent die with the thread that started
     // them, and this one lives as long as the process.
     let result = tokio::runtime::Builder::new_multi_thread()

@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::error::Problem;
+use super::gateway::RawTls;
 use super::store::RawStores;
-use super::{Accounts, Limits, Log, Membership, Secret, Transport};
+use super::{Accounts, Gateway, Limits, Log, Membership, Secret, Transport};
 use crate::cluster::view::Role;
 
 /// How the names of overriding variables begin.
@@ -30,6 +31,8 @@ pub(super) struct Raw {
     pub(super) membership: Membership,
     pub(super) transport: Transport,
     pub(super) accounts: Accounts,
+    pub(super) gateway: Gateway,
+    pub(super) tls: RawTls,
     pub(super) log: Log,
 }
 
@@ -62,7 +65,7 @@ pub(super) struct RawNode {
 }
 
 /// The sections of the file, with `nodes` among them.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 11] = [
     "cluster",
     "operator",
     "nodes",
@@ -71,6 +74,8 @@ const SECTIONS: [&str; 9] = [
     "membership",
     "transport",
     "accounts",
+    "gateway",
+    "tls",
     "log",
 ];
 
@@ -103,6 +108,8 @@ pub(super) fn decode(
         membership: section(&mut root, "membership", of("membership"), problems),
         transport: section(&mut root, "transport", of("transport"), problems),
         accounts: section(&mut root, "accounts", of("accounts"), problems),
+        gateway: section(&mut root, "gateway", of("gateway"), problems),
+        tls: section(&mut root, "tls", of("tls"), problems),
         log: section(&mut root, "log", of("log"), problems),
     };
     for unknown in root.keys() {

@@ -8,6 +8,8 @@
 
 mod decode;
 mod error;
+mod gateway;
+mod network;
 mod secret;
 mod settings;
 mod store;
@@ -22,6 +24,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::{ConfigError, Problem, Warning};
+pub use gateway::{ANY_ORIGIN, CertificateFiles, Gateway, Tls};
+pub use network::{Network, NoNetwork};
 pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, Secret};
 pub use settings::{Accounts, Limits, Membership, Milliseconds, Seconds, Transport};
 pub use store::{Scheme, StoreUrl, StoreUrls};
@@ -51,6 +55,10 @@ pub struct Config {
     pub transport: Transport,
     /// `[accounts]`
     pub accounts: Accounts,
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[tls]`
+    pub tls: Tls,
     /// `[log]`
     pub log: Log,
 }
@@ -110,11 +118,15 @@ pub struct Log {
     pub filter: String,
 }
 
+/// Everything that is worth a line, but for one a request: at thousands of requests a second that is the most costly part
+/// of each.
+const DEFAULT_FILTER: &str = "info,souk::access=off";
+
 impl Default for Log {
     fn default() -> Self {
         Self {
             format: LogFormat::Text,
-            filter: "info".into(),
+            filter: DEFAULT_FILTER.into(),
         }
     }
 }
@@ -174,6 +186,14 @@ impl Config {
     /// The node with this name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// Who signed the certificates of the operator's listeners.
+    pub fn operator_authority(&self) -> PathBuf {
+        self.tls
+            .authority
+            .clone()
+            .unwrap_or_else(|| self.cluster.certificates.join("ca.pem"))
     }
 
     /// What works but should not be left so.

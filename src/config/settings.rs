@@ -158,6 +158,13 @@ section! {
         total_seconds: Seconds = Seconds(60), 1..=3_600;
         /// Most open connections of one listener; further ones wait to be accepted.
         connections: usize = 16_384, 16..=1_000_000;
+        /// Most open connections that one address (of IPv6: one /64 network) may have at one listener; further ones are
+        /// closed at once. Trusted proxies are exempt.
+        connections_per_address: usize = 4_096, 1..=1_000_000;
+        /// Longest time for a client's TLS handshake.
+        tls_handshake_ms: Milliseconds = Milliseconds(5_000), 100..=60_000;
+        /// Most TLS handshakes under way at once at one listener; further ones wait within their time.
+        tls_handshakes: usize = 1_024, 1..=100_000;
         /// Most commands under way in one node; further ones are refused as busy.
         in_flight_commands: usize = 4_096, 16..=1_000_000;
         /// Most commands under way for one entity; further ones are refused as busy. A SKU on sale needs room for all who

@@ -298,6 +298,8 @@ fn what_is_written_reads_as_the_same() {
     config.membership.verified_ms = Milliseconds(2_000);
     config.transport.idle_ms = Milliseconds(20_000);
     config.log.format = LogFormat::Json;
+    config.gateway.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    config.gateway.cors_origins = vec!["https://shop.example".into()];
     config.cluster.data = "/var/lib/souk".into();
     config.operator.token = Secret::new("quotes\"and\\backslashes'");
     let mut second = config.nodes[0].clone();
@@ -354,6 +356,7 @@ fn the_example_in_the_source_lists_every_setting_at_its_default() {
         ("limits", toml::Table::try_from(Limits::default())),
         ("membership", toml::Table::try_from(Membership::default())),
         ("transport", toml::Table::try_from(Transport::default())),
+        ("gateway", toml::Table::try_from(Gateway::default())),
         ("log", toml::Table::try_from(Log::default())),
     ] {
         for key in defaults.unwrap().keys() {
@@ -384,6 +387,83 @@ fn weak_settings_are_warned_of() {
         .collect();
     assert_eq!(warned, ["operator.token", "nodes[0].operator"]);
     assert_eq!(read(&minimal()).unwrap().warnings(), []);
+}
+
+#[test]
+fn listeners_that_strangers_reach_without_tls_are_warned_of() {
+    let warned = |shop: &str, operator: &str, tls: bool| {
+        let mut config = read(&minimal()).unwrap();
+        config.nodes[0].shop = shop.parse().unwrap();
+        config.nodes[0].operator = operator.parse().unwrap();
+        if tls {
+            let files = CertificateFiles {
+                certificate: "a.pem".into(),
+                key: "a.key".into(),
+            };
+            (config.tls.shop, config.tls.operator) = (Some(files.clone()), Some(files));
+        }
+        config
+            .warnings()
+            .into_iter()
+            .map(|warning| (warning.key, warning.message))
+            .collect::<Vec<_>>()
+    };
+    for private in [
+        "127.0.0.1:80",
+        "10.1.2.3:80",
+        "192.168.1.1:80",
+        "[::1]:80",
+        "[fd00::1]:80",
+    ] {
+        assert_eq!(warned(private, "127.0.0.1:90", false), [], "{private}");
+    }
+    for public in ["0.0.0.0:80", "[::]:80", "203.0.113.7:80", "[2001:db8::1]:80"] {
+        let found = warned(public, "127.0.0.1:90", false);
+        assert_eq!(found.len(), 1, "{public}: {found:?}");
+        assert_eq!(found[0].0, "nodes[0].shop");
+        assert_eq!(warned(public, "127.0.0.1:90", true), []);
+    }
+    for (operator, word) in [
+        ("0.0.0.0:90", "every interface"),
+        ("[::]:90", "every interface"),
+        ("10.1.2.3:90", "other machines"),
+    ] {
+        let found = warned("127.0.0.1:80", operator, false);
+        assert_eq!(found.len(), 1, "{operator}: {found:?}");
+        assert_eq!(found[0].0, "nodes[0].operator");
+        assert!(found[0].1.contains(word), "{found:?}");
+        assert_eq!(warned("127.0.0.1:80", operator, true), []);
+    }
+}
+
+#[test]
+fn tls_files_are_relative_to_the_configuration_and_written_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.toml");
+    for name in ["shop.pem", "shop.key", "authority.pem"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let text = format!(
+        "{}\n[tls]\nshop_certificate = \"shop.pem\"\nshop_key = \"shop.key\"\nauthority = \"authority.pem\"",
+        minimal()
+    );
+    let config = Config::parse(&text, &file, []).unwrap();
+    assert_eq!(
+        config.tls.shop.as_ref().unwrap().certificate,
+        folder.path().join("shop.pem")
+    );
+    assert_eq!(config.operator_authority(), folder.path().join("authority.pem"));
+    let written = config.to_toml().unwrap();
+    assert!(written.contains("shop_key = \"shop.key\""), "{written}");
+    assert_eq!(Config::parse(&written, &file, []).unwrap(), config);
+}
+
+#[test]
+fn a_proxy_that_is_no_network_is_refused() {
+    let text = format!("{}\n[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]", minimal());
+    let found = problems(read(&text));
+    assert_eq!(found[0].key, "gateway.trusted_proxies");
+    assert!(found[0].what.contains("10.0.0.0/99"), "{found:?}");
 }
 
 #[test]

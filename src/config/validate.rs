@@ -41,6 +41,8 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
     raw.membership.check(problems);
     raw.transport.check(problems);
     raw.accounts.check(problems);
+    raw.gateway.check(problems);
+    let tls = raw.tls.check(base, problems);
     log(&raw.log, problems);
     match (cluster, operator) {
         (Some(cluster), Some(operator)) if problems.is_empty() => Ok(Config {
@@ -53,6 +55,8 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
             membership: raw.membership,
             transport: raw.transport,
             accounts: raw.accounts,
+            gateway: raw.gateway,
+            tls,
             log: raw.log,
         }),
         _ => Err(()),

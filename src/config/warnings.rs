@@ -1,6 +1,7 @@
 //! What works, and should not be left so.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::Config;
@@ -17,6 +18,17 @@ const LONG_TOKEN: usize = 32;
 
 /// Permission bits of everybody but a file's owner.
 const OTHERS: u32 = 0o077;
+
+/// Whether no stranger reaches the address: it is of this machine, or of a private network (RFC 1918, RFC 4193) or link.
+/// A wildcard is also every public address that the machine has.
+fn is_at_home(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+    }
+}
 
 pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings = Vec::new();
@@ -50,11 +62,25 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
         );
     }
     for (index, node) in config.nodes.iter().enumerate() {
-        if !node.operator.ip().is_loopback() {
+        if config.tls.shop.is_none() && !is_at_home(node.shop.ip()) {
+            warn(
+                &format!("nodes[{index}].shop"),
+                format!(
+                    "({}) can be reached by strangers, and speaks plain HTTP; give it a certificate in [tls], or let a proxy with TLS reach it on a private address",
+                    node.shop
+                ),
+            );
+        }
+        if config.tls.operator.is_none() && !node.operator.ip().is_loopback() {
+            let by = if node.operator.ip().is_unspecified() {
+                "listens on every interface of its machine"
+            } else {
+                "can be reached from other machines"
+            };
             warn(
                 &format!("nodes[{index}].operator"),
                 format!(
-                    "({}) can be reached from other machines, and speaks plain HTTP; keep it to a trusted network",
+                    "({}) {by}, and speaks plain HTTP: the token can be read on the way; give it a certificate in [tls], or keep it to a trusted network",
                     node.operator
                 ),
             );

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::{Accounts, Config, ConfigError, Limits, Log, Membership, Transport};
+use super::{Accounts, CertificateFiles, Config, ConfigError, Gateway, Limits, Log, Membership, Transport};
 
 /// See [`Config::to_toml`].
 pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
@@ -27,6 +27,17 @@ pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
         None => operator.insert("token".into(), text(config.operator.token.expose())),
     };
 
+    let mut tls = Table::new();
+    for (listener, files) in [("shop", &config.tls.shop), ("operator", &config.tls.operator)] {
+        if let Some(CertificateFiles { certificate, key }) = files {
+            tls.insert(format!("{listener}_certificate"), relative(certificate));
+            tls.insert(format!("{listener}_key"), relative(key));
+        }
+    }
+    if let Some(authority) = &config.tls.authority {
+        tls.insert("authority".into(), relative(authority));
+    }
+
     let mut root = Table::new();
     root.insert("cluster".into(), Value::Table(cluster));
     root.insert("operator".into(), Value::Table(operator));
@@ -41,6 +52,8 @@ pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
         ("membership", changed(&config.membership, &Membership::default())?),
         ("transport", changed(&config.transport, &Transport::default())?),
         ("accounts", changed(&config.accounts, &Accounts::default())?),
+        ("gateway", changed(&config.gateway, &Gateway::default())?),
+        ("tls", tls),
         ("log", changed(&config.log, &Log::default())?),
     ] {
         if !section.is_empty() {

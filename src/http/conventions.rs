@@ -1,5 +1,5 @@
 //! What every reply has in common, errors included: a request id, a time limit, a span in the log, metrics, one shape of
-//! errors. The shop's listener and the operator's share it.
+//! errors, the headers that keep browsers safe. The shop's listener and the operator's share it.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -8,25 +8,31 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
-use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Body as _;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::health;
+use super::client_address::{ClientAddress, TrustedProxies};
+use super::compression::NeverCompressed;
 use super::problem::{self, Problem};
 use super::settings::HttpSettings;
+use super::{compression, cors, health, security};
 
 /// The header that names a request, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a client, in bytes.
 pub const REQUEST_ID_LIMIT: usize = 128;
+/// The target of the log's lines about requests, one each.
+pub const ACCESS: &str = "souk::access";
 /// W3C Trace Context.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What a handler knows of the request beyond its content.
 #[derive(Clone, Debug)]
@@ -50,12 +56,31 @@ impl<S: Sync> FromRequestParts<S> for Context {
 }
 
 /// What [`wrap`] enforces.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Conventions {
     /// A request is answered after this long, come what may.
     pub request_timeout: Duration,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
+    /// The proxies whose word on a client's address counts.
+    pub trusted_proxies: TrustedProxies,
+    /// The origins whose pages may call from a browser.
+    pub cors_origins: Vec<String>,
+    /// Whether large replies are compressed.
+    pub compression: bool,
+}
+
+impl Conventions {
+    /// Those of a listener for people who work here: no other origin's pages, and nothing compressed, since its replies
+    /// show much that is nobody else's business.
+    #[must_use]
+    pub fn internal(self) -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            compression: false,
+            ..self
+        }
+    }
 }
 
 impl From<&HttpSettings> for Conventions {
@@ -63,17 +88,31 @@ impl From<&HttpSettings> for Conventions {
         Self {
             request_timeout: settings.request_timeout,
             uri_limit: settings.uri_limit,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            cors_origins: settings.cors_origins.clone(),
+            compression: settings.compression,
         }
     }
 }
 
 /// Puts the conventions around a router whose routes are complete.
 pub fn wrap(router: Router, conventions: Conventions) -> Router {
-    router
+    let cors = cors::layer(&conventions.cors_origins);
+    let compressed = conventions.compression;
+    let conventions = Arc::new(conventions);
+    // From the inside out. Other origins' pages may read refusals as well; only what the envelope writes is compressed.
+    let router = router
         .fallback(async || Problem::new(problem::NOT_FOUND))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(conventions, envelope))
+        .layer(middleware::from_fn_with_state(Arc::clone(&conventions), limits))
+        .layer(option_layer(cors))
+        .layer(middleware::from_fn_with_state(conventions, envelope));
+    if compressed {
+        router.layer(compression::layer())
+    } else {
+        router
+    }
 }
 
 /// The `Allow` header is added by the router.
@@ -97,72 +136,108 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
     Problem::new(problem::INTERNAL).into_response()
 }
 
-async fn envelope(State(conventions): State<Conventions>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let request_id = request_id(request.headers());
-    let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let span = tracing::info_span!(
-        "request",
-        request_id = &*request_id,
-        method,
-        route,
-        trace_id = trace_id(request.headers()),
-        status = Empty,
-        duration_ms = Empty,
-    );
-    request.extensions_mut().insert(Context {
-        request_id: Arc::clone(&request_id),
-        deadline: started + conventions.request_timeout,
-    });
-
+/// How long an address may be, and a request may take.
+async fn limits(State(conventions): State<Arc<Conventions>>, request: Request, next: Next) -> Response {
     let uri_length = request
         .uri()
         .path_and_query()
         .map_or(0, |path| path.as_str().len());
-    let response = if uri_length > conventions.uri_limit {
-        Problem::new(problem::URI_TOO_LONG).into_response()
-    } else {
-        let answer = next.run(request).instrument(span.clone());
-        tokio::time::timeout(conventions.request_timeout, answer)
-            .await
-            .unwrap_or_else(|_| Problem::busy(problem::RETRY_AFTER).into_response())
-    };
+    if uri_length > conventions.uri_limit {
+        return Problem::new(problem::URI_TOO_LONG).into_response();
+    }
+    tokio::time::timeout(conventions.request_timeout, next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::busy(problem::RETRY_AFTER).into_response())
+}
 
+async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    let request_id = request_id(&parts.headers);
+    let route = parts.extensions.get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let seen = Seen {
+        method: method_name(&parts.method),
+        route,
+        client: conventions
+            .trusted_proxies
+            .mark(&mut parts.extensions, &parts.headers),
+        trace_id: trace_id(&parts.headers).map(str::to_owned),
+        started,
+    };
+    let span = tracing::info_span!(
+        "request",
+        request_id = &*request_id,
+        method = seen.method,
+        route,
+        trace_id = seen.trace_id.as_deref(),
+        status = Empty,
+        duration_ms = Empty,
+    );
+    parts.extensions.insert(Context {
+        request_id: Arc::clone(&request_id),
+        deadline: started + conventions.request_timeout,
+    });
+    let encrypted = security::is_encrypted(&parts.extensions);
+    let secret = compression::holds_secrets(parts.uri.path());
+
+    let request = Request::from_parts(parts, body);
+    let response = next.run(request).instrument(span.clone()).await;
     let mut response = problem::finish(response, &request_id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("private, no-cache"));
-    record(&span, route, method, response.status(), started.elapsed());
+    security::complete(headers, encrypted);
+    if secret {
+        response.extensions_mut().insert(NeverCompressed);
+    }
+    record(&span, &request_id, &seen, &response);
     response
 }
 
-fn record(span: &Span, route: &str, method: &'static str, status: StatusCode, took: Duration) {
+/// What is known of a request before it is answered.
+struct Seen<'a> {
+    method: &'static str,
+    route: &'a str,
+    client: Option<ClientAddress>,
+    trace_id: Option<String>,
+    started: Instant,
+}
+
+fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
+    let (status, took) = (response.status(), seen.started.elapsed());
+    let duration_ms = took.as_secs_f64() * 1e3;
     span.record("status", status.as_u16());
-    span.record("duration_ms", took.as_secs_f64() * 1e3);
+    span.record("duration_ms", duration_ms);
     span.in_scope(|| {
         // A node that is not ready says so at every probe: that is its answer, and no fault.
-        if status.is_server_error() && route != health::READY {
+        if status.is_server_error() && seen.route != health::READY {
             tracing::warn!("answered with an error");
         } else {
             tracing::debug!("answered");
         }
     });
+    // The route and never the path or the query: those hold identifiers, and what somebody searched for.
+    tracing::info!(
+        target: ACCESS,
+        parent: None,
+        request_id,
+        method = seen.method,
+        route = seen.route,
+        status = status.as_u16(),
+        duration_ms,
+        bytes = response.body().size_hint().exact(),
+        client = seen.client.map(|client| tracing::field::display(client.0)),
+        trace_id = seen.trace_id.as_deref(),
+    );
+    let (method, route) = (seen.method, seen.route.to_owned());
     metrics::counter!(
         "souk_http_requests_total",
-        "route" => route.to_owned(), "method" => method, "status" => status.as_str().to_owned()
+        "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned()
     )
     .increment(1);
-    metrics::histogram!("souk_http_request_seconds", "route" => route.to_owned(), "method" => method)
+    metrics::histogram!("souk_http_request_seconds", "route" => route, "method" => method)
         .record(took.as_secs_f64());
 }
 
@@ -215,124 +290,5 @@ fn trace_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use axum::routing::{get, post};
-    use tower::ServiceExt;
-
-    use super::*;
-
-    fn router() -> Router {
-        let router = Router::new()
-            .route("/fine", get(async || "fine"))
-            .route("/write", post(async || "written").delete(async || "gone"))
-            .route(
-                "/panic",
-                get(async || {
-                    if true {
-                        panic!("a secret of the shop");
-                    }
-                }),
-            )
-            .route("/never", get(std::future::pending::<()>));
-        wrap(
-            router,
-            Conventions {
-                request_timeout: Duration::from_millis(50),
-                uri_limit: 100,
-            },
-        )
-    }
-
-    async fn send(method: &str, path: &str, request_id: Option<&str>) -> (Response, serde_json::Value) {
-        let mut request = Request::builder().method(method).uri(path);
-        if let Some(id) = request_id {
-            request = request.header(REQUEST_ID, id);
-        }
-        let response = router()
-            .oneshot(request.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let value = serde_json::from_slice(&bytes).unwrap_or_default();
-        (Response::from_parts(parts, bytes.into()), value)
-    }
-
-    #[tokio::test]
-    async fn a_well_formed_request_id_is_kept_and_any_other_replaced() {
-        let (response, _) = send("GET", "/fine", Some("abc-1")).await;
-        assert_eq!(response.headers()[REQUEST_ID], "abc-1");
-        let long = "x".repeat(REQUEST_ID_LIMIT + 1);
-        for bad in [None, Some(""), Some("a b"), Some(long.as_str())] {
-            let (response, _) = send("GET", "/fine", bad).await;
-            assert_eq!(response.headers()[REQUEST_ID].len(), 32, "{bad:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn every_error_is_a_problem_that_names_its_request() {
-        let long = format!("/fine?{}", "x".repeat(100));
-        for (method, path, status, name) in [
-            ("GET", "/nowhere", 404, "not-found"),
-            ("PUT", "/write", 405, "method-not-allowed"),
-            ("GET", "/panic", 500, "internal"),
-            ("GET", "/never", 503, "busy"),
-            ("GET", long.as_str(), 414, "uri-too-long"),
-        ] {
-            let (response, body) = send(method, path, Some("r-9")).await;
-            assert_eq!(response.status().as_u16(), status, "{path}");
-            assert_eq!(body["type"], format!("{}{name}", problem::TYPE_BASE));
-            assert_eq!(body["instance"], "r-9");
-            assert_eq!(response.headers()[REQUEST_ID], "r-9");
-            assert_eq!(response.headers()[header::CONTENT_TYPE], problem::MEDIA_TYPE);
-            assert!(!body.to_string().contains("secret"));
-        }
-    }
-
-    #[tokio::test]
-    async fn the_other_methods_are_named() {
-        let (response, _) = send("PUT", "/write", None).await;
-        assert_eq!(response.headers()[header::ALLOW], "POST,DELETE");
-        let (response, _) = send("OPTIONS", "/write", None).await;
-        assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        assert_eq!(response.headers()[header::ALLOW], "POST,DELETE");
-    }
-
-    #[tokio::test]
-    async fn head_has_the_head_of_get_and_no_body() {
-        for (path, status) in [("/fine", 200), ("/nowhere", 404)] {
-            let (response, body) = send("HEAD", path, None).await;
-            assert_eq!(response.status().as_u16(), status);
-            assert_eq!(body, serde_json::Value::Null);
-            assert_ne!(response.headers()[header::CONTENT_LENGTH], "0");
-        }
-    }
-
-    #[test]
-    fn only_a_well_formed_traceparent_counts() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let read = |value: &str| {
-            let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_str(value).unwrap())]);
-            trace_id(&headers).map(str::to_owned)
-        };
-        assert_eq!(
-            read(&format!("00-{trace}-00f067aa0ba902b7-01")).as_deref(),
-            Some(trace)
-        );
-        assert_eq!(
-            read(&format!("01-{trace}-00f067aa0ba902b7-01-more")).as_deref(),
-            Some(trace)
-        );
-        for bad in [
-            "",
-            "00-1-2-3",
-            &format!("ff-{trace}-00f067aa0ba902b7-01"),
-            &format!("00-{trace}-0000000000000000-01"),
-            &format!("00-{trace}-00f067aa0ba902b7-01-more"),
-            &format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-}
+#[path = "conventions_tests.rs"]
+mod tests;

@@ -4,14 +4,14 @@
 //! died between the effect and the reply) is that the commands which a request sends carry an id derived from its key.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::admission::Permit;
 use super::caller::Caller;
+use super::client_address::ClientAddress;
 use super::conventions::{Context, visible_ascii};
 use super::keys;
 use super::problem::{self, Problem};
@@ -119,7 +120,7 @@ async fn under_key(
     let caller = parts.extensions.get::<Caller>().cloned();
     let body = json::read(body, &front).await?;
     let fingerprint = keys::digest(&[&body]);
-    let scope = scope(caller.as_ref(), peer(&parts), &parts, &key);
+    let scope = scope(caller.as_ref(), client_address(&parts), &parts, &key);
     parts.extensions.insert(Identity {
         command: keys::command_id(&scope, &fingerprint),
         key: Some(key),
@@ -153,8 +154,8 @@ async fn under_key(
 
 /// What a key belongs to. An anonymous caller's is bound to where the request comes from, so that a stranger who guesses
 /// a weak key is not handed somebody else's reply (and cart token).
-fn scope(caller: Option<&Caller>, peer: Option<IpAddr>, parts: &Parts, key: &str) -> String {
-    let (kind, who) = match (caller, peer) {
+fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &str) -> String {
+    let (kind, who) = match (caller, client) {
         (Some(caller), _) => ("caller", caller.buyer().to_owned()),
         (None, Some(address)) => ("address", address.to_string()),
         (None, None) => ("unknown", String::new()),
@@ -168,9 +169,8 @@ fn scope(caller: Option<&Caller>, peer: Option<IpAddr>, parts: &Parts, key: &str
     ])
 }
 
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    let ConnectInfo(address) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(address.ip().to_canonical())
+fn client_address(parts: &Parts) -> Option<IpAddr> {
+    ClientAddress::of(&parts.extensions).map(|ClientAddress(address)| address)
 }
 
 /// One request under a key.

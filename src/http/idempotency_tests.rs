@@ -197,3 +197,23 @@ async fn a_request_that_takes_long_renews_its_lease() {
     finish.send(()).unwrap();
     assert_eq!(text(running.await.unwrap().unwrap()).await, "done");
 }
+
+#[test]
+fn a_stranger_s_key_belongs_to_the_client_s_address_and_not_to_its_proxy_s() {
+    let scope_of = |client: Option<&str>| {
+        let mut request = Request::post("/v1/carts").body(()).unwrap();
+        // Both come through the same proxy.
+        let peer: std::net::SocketAddr = "127.0.0.1:99".parse().unwrap();
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        if let Some(client) = client {
+            request
+                .extensions_mut()
+                .insert(ClientAddress(client.parse().unwrap()));
+        }
+        let parts = request.into_parts().0;
+        scope(None, client_address(&parts), &parts, "key")
+    };
+    assert_eq!(scope_of(Some("203.0.113.1")), scope_of(Some("203.0.113.1")));
+    assert_ne!(scope_of(Some("203.0.113.1")), scope_of(Some("203.0.113.2")));
+    assert_ne!(scope_of(Some("203.0.113.1")), scope_of(None));
+}

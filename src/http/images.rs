@@ -8,6 +8,7 @@ use super::SharedFront;
 use super::etag::{IfNoneMatch, etag};
 use super::path::Segment;
 use super::problem::{self, Problem};
+use super::security::RESOURCE_POLICY;
 use crate::demo::picture;
 use crate::domain::ProductId;
 
@@ -20,14 +21,16 @@ pub(super) async fn show(
     Segment(file): Segment,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    const HEADERS: [(HeaderName, &str); 3] = [
+    const HEADERS: [(HeaderName, &str); 4] = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CACHE_CONTROL, CACHE_CONTROL),
         // Opened as a page of its own, a picture runs nothing and loads nothing.
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'",
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ),
+        // A shop's pages may stand on another origin than its pictures.
+        (RESOURCE_POLICY, "cross-origin"),
     ];
     let not_found = || Problem::new(problem::NOT_FOUND);
     let id = file

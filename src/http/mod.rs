@@ -19,7 +19,9 @@ use crate::stores::idempotency::IdempotencyStore;
 pub mod admission;
 pub mod caller;
 pub mod client_address;
+pub mod compression;
 pub mod conventions;
+pub mod cors;
 pub mod entity;
 pub mod etag;
 pub mod health;
@@ -31,17 +33,22 @@ pub mod policy;
 pub mod problem;
 pub mod query;
 pub mod routes;
+pub mod security;
 pub mod server;
 pub mod settings;
 pub mod shelf;
+pub mod tls;
 
 mod auth;
 mod cart;
 mod categories;
 mod checkout;
 mod erasure;
+mod connections;
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod gateway_tests;
 mod images;
 mod inventory;
 mod jwks;

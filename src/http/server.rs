@@ -13,14 +13,18 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::connections::{Connections, Place};
+use super::security::Encrypted;
 use super::settings::ServerSettings;
+use super::tls::ServerTls;
 
 /// Pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LEAST_HEAD: usize = 8192;
 
 /// Serves `router` (HTTP/1.1, kept alive) until `shutdown`; then accepts no more, lets the requests in flight finish
-/// within the grace, with `Connection: close`, and returns.
+/// within the grace, with `Connection: close`, and returns. With `settings.tls` everything is TLS.
 ///
 /// Whoever restarts a server keeps a handle of its socket, so that dropping the listener alone would leave the system
 /// completing connections that nobody answers. Where `for_good` is cancelled by then, the socket itself stops listening:
@@ -40,41 +44,42 @@ pub async fn serve(
     shutdown: CancellationToken,
     for_good: CancellationToken,
 ) {
-    let builder = builder(&settings);
     let places = Arc::new(Semaphore::new(
         settings.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
-    let connections = GracefulShutdown::new();
-    let service = |peer: SocketAddr| {
-        let router = router.clone();
-        service_fn(move |request: hyper::Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let answer = router.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-        })
-    };
+    let per_address = Connections::new(settings.connections_per_address, settings.trusted_proxies.clone());
+    let grace = settings.grace;
+    let server = Arc::new(Server {
+        builder: builder(&settings),
+        router,
+        tls: settings.tls,
+        shutdown: shutdown.clone(),
+    });
+    let watched = GracefulShutdown::new();
+    let tasks = TaskTracker::new();
     loop {
         let next = shutdown.run_until_cancelled(accept(&listener, &places));
         let Some((stream, peer, permit)) = next.await else {
             break;
         };
-        let connection = connections.watch(builder.serve_connection(TokioIo::new(stream), service(peer)));
-        tokio::spawn(async move {
-            ended(connection.await);
-            drop(permit);
-        });
+        let Some(place) = per_address.enter(peer.ip()) else {
+            // Closed at once: whoever holds as many open gets no more of this listener's memory and places.
+            continue;
+        };
+        let (server, watcher) = (Arc::clone(&server), watched.watcher());
+        let held = Held {
+            _permit: permit,
+            _place: Some(place),
+        };
+        tasks.spawn(async move { server.converse(stream, peer, watcher, held).await });
     }
-    // They stand already as far as their clients know, and get one answer each. A watched connection would be closed
-    // before anything was read of it. They are few: the cap does not matter any more.
-    let last = TaskTracker::new();
+    // They stand already as far as their clients know, and get one answer each. They are few: the caps do not matter any
+    // more.
     match waiting_connections(listener, &for_good) {
         Ok(waiting) => {
-            let mut builder = builder;
-            builder.keep_alive(false);
             for (stream, peer) in waiting {
-                let connection = builder.serve_connection(TokioIo::new(stream), service(peer));
-                last.spawn(async move { ended(connection.await) });
+                let (server, watcher) = (Arc::clone(&server), watched.watcher());
+                tasks.spawn(async move { server.converse(stream, peer, watcher, Held::default()).await });
             }
         }
         Err(error) => tracing::warn!(
@@ -82,11 +87,75 @@ pub async fn serve(
             "the listener could not be closed in order"
         ),
     }
-    last.close();
-    let left = connections.count() + last.len();
-    let finished = async { tokio::join!(connections.shutdown(), last.wait()) };
-    if tokio::time::timeout(settings.grace, finished).await.is_err() {
+    tasks.close();
+    let left = tasks.len();
+    let finished = async { tokio::join!(watched.shutdown(), tasks.wait()) };
+    if tokio::time::timeout(grace, finished).await.is_err() {
         tracing::warn!(left, "connections were cut when the grace was over");
+    }
+}
+
+/// What a connection takes up, for as long as it is open.
+#[derive(Default)]
+struct Held {
+    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
+}
+
+/// What all connections of a listener share.
+struct Server {
+    builder: http1::Builder,
+    router: Router,
+    tls: Option<ServerTls>,
+    /// Told by then, a connection that has not begun yet gets one answer.
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// One connection, from its handshake to its end.
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, _held: Held) {
+        let Some(tls) = &self.tls else {
+            return self.answer(stream, peer, false, watcher).await;
+        };
+        match tls.accept(stream).await {
+            Ok(stream) => self.answer(stream, peer, true, watcher).await,
+            Err(error) => {
+                metrics::counter!("souk_http_handshakes_failed_total").increment(1);
+                tracing::debug!(error = &error as &dyn std::error::Error, "no TLS with a client");
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        encrypted: bool,
+        watcher: Watcher,
+    ) {
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            if encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
+            let answer = self.router.clone().oneshot(request);
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        });
+        let stream = TokioIo::new(stream);
+        if self.shutdown.is_cancelled() {
+            // A watched connection would be closed before anything was read of it.
+            drop(watcher);
+            let mut builder = self.builder.clone();
+            builder.keep_alive(false);
+            ended(builder.serve_connection(stream, service).await);
+        } else {
+            ended(
+                watcher
+                    .watch(self.builder.serve_connection(stream, service))
+                    .await,
+            );
+        }
     }
 }
 
@@ -170,160 +239,5 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::{mpsc, oneshot};
-    use tokio::task::JoinHandle;
-
-    use super::*;
-
-    struct Server {
-        address: SocketAddr,
-        shutdown: CancellationToken,
-        task: JoinHandle<()>,
-    }
-
-    async fn start(router: Router, settings: ServerSettings) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(
-            listener,
-            router,
-            settings,
-            shutdown.clone(),
-            shutdown.clone(),
-        ));
-        Server {
-            address,
-            shutdown,
-            task,
-        }
-    }
-
-    async fn send(address: SocketAddr, request: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        stream
-    }
-
-    async fn read_all(mut stream: TcpStream) -> String {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text
-    }
-
-    #[tokio::test]
-    async fn a_request_in_flight_is_answered_when_the_listener_shuts_down() {
-        let (entered, mut started) = mpsc::channel(1);
-        let (finish, finished) = oneshot::channel::<()>();
-        let finished = Arc::new(tokio::sync::Mutex::new(Some(finished)));
-        let router = Router::new().route(
-            "/",
-            get(move || async move {
-                entered.send(()).await.unwrap();
-                finished.lock().await.take().unwrap().await.unwrap();
-                "late"
-            }),
-        );
-        let server = start(router, ServerSettings::default()).await;
-        let stream = send(server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        started.recv().await.unwrap();
-        server.shutdown.cancel();
-        // The listener is gone when a new connection is refused.
-        while TcpStream::connect(server.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-        finish.send(()).unwrap();
-        let reply = read_all(stream).await;
-        assert!(
-            reply.starts_with("HTTP/1.1 200") && reply.ends_with("late"),
-            "{reply}"
-        );
-        assert!(reply.to_lowercase().contains("connection: close"), "{reply}");
-        server.task.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_others_hold_refuses_clients_once_its_server_has_ended_for_good() {
-        for for_good in [false, true] {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.set_nonblocking(true).unwrap();
-            let address = listener.local_addr().unwrap();
-            let held = listener.try_clone().unwrap();
-            let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
-            shutdown.cancel();
-            if for_good {
-                ended.cancel();
-            }
-            // It stands before the server looks, and is answered even though the server is told to end.
-            let early = send(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            let router = Router::new().route("/", get(async || "fine"));
-            serve(
-                TcpListener::from_std(listener).unwrap(),
-                router,
-                ServerSettings::default(),
-                shutdown,
-                ended,
-            )
-            .await;
-            assert!(read_all(early).await.ends_with("fine"));
-            assert_eq!(TcpStream::connect(address).await.is_err(), for_good);
-            drop(held);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_that_never_ends_its_head_is_cut_off() {
-        let settings = ServerSettings {
-            header_timeout: Duration::from_millis(30),
-            ..ServerSettings::default()
-        };
-        let server = start(Router::new(), settings).await;
-        let stream = send(server.address, "GET / HTTP/1.1\r\nHost:").await;
-        assert_eq!(read_all(stream).await, "");
-        server.shutdown.cancel();
-        server.task.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_head_above_the_limits_is_refused() {
-        let settings = ServerSettings {
-            headers: 4,
-            ..ServerSettings::default()
-        };
-        let server = start(Router::new(), settings).await;
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(5));
-        let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(settings.head_limit));
-        for request in [many, long] {
-            let reply = read_all(send(server.address, &request).await).await;
-            assert!(reply.starts_with("HTTP/1.1 431"), "{reply}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_connection_above_the_cap_is_served_when_another_goes() {
-        let settings = ServerSettings {
-            connections: 1,
-            ..ServerSettings::default()
-        };
-        let server = start(Router::new().route("/", get(async || "fine")), settings).await;
-        let request = "GET / HTTP/1.1\r\nHost: a\r\n";
-        let mut first = send(server.address, &format!("{request}\r\n")).await;
-        let mut buffer = [0; 12];
-        first.read_exact(&mut buffer).await.unwrap();
-        assert_eq!(&buffer, b"HTTP/1.1 200");
-
-        let second = send(server.address, &format!("{request}Connection: close\r\n\r\n")).await;
-        let mut second = tokio::spawn(read_all(second));
-        // Not before the first goes: its reply was there long before this time is over.
-        assert!(
-            tokio::time::timeout(Duration::from_millis(50), &mut second)
-                .await
-                .is_err()
-        );
-        drop(first);
-        assert!(second.await.unwrap().ends_with("fine"));
-    }
-}
+#[path = "server_tests.rs"]
+mod tests;

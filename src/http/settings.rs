@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::client_address::TrustedProxies;
+use super::tls::ServerTls;
+
 /// Limits and time-outs of what stands behind the listener: middleware and handlers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -25,6 +28,12 @@ pub struct HttpSettings {
     pub idempotency: IdempotencySettings,
     /// How much of the catalogue is kept at hand, and how long.
     pub shelf: ShelfSettings,
+    /// The proxies whose word on a client's address counts.
+    pub trusted_proxies: TrustedProxies,
+    /// The origins whose pages may call from a browser: none, some, or `"*"`.
+    pub cors_origins: Vec<String>,
+    /// Whether large replies are compressed.
+    pub compression: bool,
 }
 
 impl Default for HttpSettings {
@@ -40,6 +49,9 @@ impl Default for HttpSettings {
             concurrency: 4096,
             idempotency: IdempotencySettings::default(),
             shelf: ShelfSettings::default(),
+            trusted_proxies: TrustedProxies::default(),
+            cors_origins: Vec::new(),
+            compression: true,
         }
     }
 }
@@ -89,12 +101,18 @@ impl Default for ShelfSettings {
 }
 
 /// Limits and time-outs of a listener's connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// How long the head of a request may take to arrive; a kept-alive connection that is idle for so long is closed.
     pub header_timeout: Duration,
     /// Most connections at once; beyond, they wait to be accepted.
     pub connections: usize,
+    /// Most connections of one address at once; beyond, they are closed.
+    pub connections_per_address: usize,
+    /// The proxies that this does not hold for: all clients come through them.
+    pub trusted_proxies: TrustedProxies,
+    /// How the listener speaks TLS; `None` for plain HTTP.
+    pub tls: Option<ServerTls>,
     /// Most headers of a request.
     pub headers: usize,
     /// Longest head of a request, in bytes.
@@ -108,6 +126,9 @@ impl Default for ServerSettings {
         Self {
             header_timeout: Duration::from_secs(30),
             connections: 16_384,
+            connections_per_address: 4_096,
+            trusted_proxies: TrustedProxies::default(),
+            tls: None,
             headers: 64,
             head_limit: 32 * 1024,
             grace: Duration::from_secs(30),

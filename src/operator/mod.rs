@@ -79,8 +79,8 @@ pub struct OperatorState {
     pub metrics: PrometheusHandle,
     /// Has this node drain and end. Called again, it does nothing more.
     pub drain: Arc<dyn Fn() + Send + Sync>,
-    /// Asks other nodes; see [`peers::client`].
-    pub client: reqwest::Client,
+    /// Asks other nodes.
+    pub client: peers::OperatorClient,
     /// Limits of a request.
     pub conventions: Conventions,
 }
@@ -92,7 +92,7 @@ type Shared = Arc<OperatorState>;
 ///
 /// All of them ask for the operator token but `/livez` and `/readyz`.
 pub fn router(state: OperatorState) -> Router {
-    let conventions = state.conventions;
+    let conventions = state.conventions.clone().internal();
     let health = health::router(Arc::clone(&state.health), Arc::clone(&state.admission));
     let state = Arc::new(state);
     let routes = Router::new()

@@ -1,5 +1,7 @@
 //! Other nodes' operator interfaces: asked with the same token, all at once, within a short time.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -9,8 +11,10 @@ use futures::future::join_all;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
+use crate::cluster::certificates::{self, CertificateError};
 use crate::cluster::membership::{MembershipDescription, MembershipMessage};
 use crate::cluster::view::Member;
+use crate::config::Config;
 use crate::http::conventions::{Context, REQUEST_ID};
 
 /// The header of a question between nodes; `1`: answer for yourself alone.
@@ -54,18 +58,69 @@ pub enum PeerError {
     Unreadable(#[source] reqwest::Error),
 }
 
-/// The client for [`OperatorState::client`](super::OperatorState::client). It follows no redirects and uses no proxy:
-/// the token is for the cluster alone.
+/// Why a client of operators' interfaces does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Whom to trust can't be told: the file of `tls.authority`, or `ca.pem` of `cluster.certificates` in its place.
+    #[error("the authority of the operators' certificates can't be read; name its PEM file as tls.authority")]
+    Authority(#[from] CertificateError),
+    /// The system gives it no resources.
+    #[error("the HTTP client does not start")]
+    Http(#[from] reqwest::Error),
+}
+
+/// A client of operators' interfaces. It follows no redirects and uses no proxy: the token is for the cluster alone.
+#[derive(Clone, Debug)]
+pub struct OperatorClient {
+    http: reqwest::Client,
+    scheme: &'static str,
+}
+
+impl OperatorClient {
+    /// For the nodes of this configuration, whose certificates it verifies where they have some. A connection gets
+    /// `connect` at most, an answer `answer` as a whole.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn new(config: &Config, connect: Duration, answer: Duration) -> Result<Self, ClientError> {
+        let authority = config.tls.operator.is_some().then(|| config.operator_authority());
+        Ok(Self {
+            http: http_client(authority.as_deref(), connect, answer)?,
+            scheme: if authority.is_some() { "https" } else { "http" },
+        })
+    }
+
+    /// For other nodes, as nodes ask each other.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn between_nodes(config: &Config) -> Result<Self, ClientError> {
+        Self::new(config, CONNECT_LIMIT, ANSWER_LIMIT)
+    }
+
+    /// A request to the interface at `address`; `path` is encoded already.
+    pub fn request(&self, method: Method, address: SocketAddr, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}://{address}{path}", self.scheme))
+    }
+}
+
+/// An HTTP client that trusts the authorities of this file, and speaks plain HTTP alone without one.
 ///
 /// # Errors
-/// Where the system gives it no resources.
-pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
-        .connect_timeout(CONNECT_LIMIT)
-        .timeout(ANSWER_LIMIT)
+/// [`ClientError`].
+pub fn http_client(
+    authority: Option<&Path>,
+    connect: Duration,
+    answer: Duration,
+) -> Result<reqwest::Client, ClientError> {
+    Ok(reqwest::Client::builder()
+        .use_preconfigured_tls(certificates::http_client(authority)?)
+        .connect_timeout(connect)
+        .timeout(answer)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .build()
+        .build()?)
 }
 
 /// What the membership of this node says of itself; `None` where it does not answer in time.
@@ -115,7 +170,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
 ) -> Result<T, PeerError> {
     let reply = state
         .client
-        .request(method, format!("http://{}{path}", member.operator_address))
+        .request(method, member.operator_address, path)
         .bearer_auth(state.token.expose())
         .header(LOCAL, "1")
         .header(REQUEST_ID, &*context.request_id)

@@ -147,6 +147,8 @@ pub struct Client {
 impl Client {
     /// A client without a cart of the node at `base`, as in `http://127.0.0.1:8080`.
     pub fn new(base: &str) -> Self {
+        // Whoever was first has installed the same one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(REPLY_LIMIT)

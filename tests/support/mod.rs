@@ -1,6 +1,6 @@
 //! What the black-box tests share: a cluster of processes of the built binary, clients of it, and waiting.
 //!
-//! Used by the test targets `shop` and `cluster`, each as `#[path = "../support/mod.rs"] mod support;`.
+//! Used by several test targets, each as `#[path = "../support/mod.rs"] mod support;`.
 
 // Each target uses a part of this module only.
 #![allow(dead_code)]

@@ -1,6 +1,6 @@
 //! Puts a node together: opens its stores, binds its addresses and makes its parts. What runs is in the tree.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -11,6 +11,7 @@ use super::accounts::AccountParts;
 use super::consequences::Consequences;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
+use super::listeners::{ListenerTls, bind};
 use super::root::Board;
 use super::{NodeError, settings};
 use crate::actors::Regions;
@@ -37,6 +38,7 @@ use crate::domain::{Aggregate, Timestamp};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::Admission;
+use crate::operator::peers::OperatorClient;
 use crate::stores::Stores;
 
 /// A node's parts, before and while its actors run.
@@ -74,17 +76,9 @@ pub(super) struct Assembly {
     pub(super) shop_listener: TcpListener,
     pub(super) operator_listener: TcpListener,
     pub(super) metrics: metrics_exporter_prometheus::PrometheusHandle,
-    pub(super) client: reqwest::Client,
-}
-
-/// Binds a listener that can be handed out again when its user is restarted.
-fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    };
-    bind().map_err(|cause| NodeError::Bind { address, what, cause })
+    pub(super) shop_tls: Option<ListenerTls>,
+    pub(super) operator_tls: Option<ListenerTls>,
+    pub(super) client: OperatorClient,
 }
 
 fn member(node: &Node, incarnation: u64) -> Member {
@@ -109,7 +103,9 @@ impl Assembly {
             .ok_or_else(|| NodeError::Unknown(name.to_owned()))?
             .clone();
         let metrics = crate::operator::metrics::install()?;
-        let client = crate::operator::peers::client()?;
+        let client = OperatorClient::between_nodes(&config)?;
+        let shop_tls = ListenerTls::load(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
+        let operator_tls = ListenerTls::load(config.tls.operator.as_ref(), &config.limits, "operators")?;
         let cluster_listener = bind(node.cluster, "other nodes")?;
         let shop_listener = bind(node.shop, "shoppers")?;
         let operator_listener = bind(node.operator, "operators")?;
@@ -187,7 +183,7 @@ impl Assembly {
             courier,
             verified: config.membership.verified_ms.duration(),
         });
-        let http = settings::http(&config.limits);
+        let http = settings::http(&config);
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
             admission: Arc::new(Admission::new(http.concurrency)),
@@ -222,6 +218,8 @@ impl Assembly {
             shop_listener,
             operator_listener,
             metrics,
+            shop_tls,
+            operator_tls,
             client,
         })
     }

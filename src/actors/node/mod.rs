@@ -5,6 +5,7 @@ mod assembly;
 mod consequences;
 mod health;
 mod inbox;
+mod listeners;
 mod root;
 mod service;
 mod settings;
@@ -72,7 +73,18 @@ pub enum NodeError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// The client that asks other nodes does not start.
     #[error("the client that asks other nodes does not start")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] crate::operator::peers::ClientError),
+    /// A listener's certificate can't be used.
+    #[error(
+        "the certificate for {what} can't be used; put a certificate chain and its key (PEM) where [tls] says"
+    )]
+    ListenerCertificate {
+        /// Whom the listener is for.
+        what: &'static str,
+        /// What is wrong with it.
+        #[source]
+        cause: CertificateError,
+    },
     /// The supervision tree does not start.
     #[error("the node's actors do not start")]
     Spawn(#[from] ractor::SpawnErr),

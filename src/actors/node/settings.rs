@@ -7,7 +7,9 @@ use crate::actors::region::RegionLimits;
 use crate::cluster::membership::MembershipSettings;
 use crate::cluster::transport::{StreamLimits, TransportSettings};
 use crate::config::{Config, Limits};
+use crate::http::client_address::TrustedProxies;
 use crate::http::settings::{IdempotencySettings, ShelfSettings};
+use crate::http::tls::ServerTls;
 use crate::http::{HttpSettings, ServerSettings};
 
 /// What a caller is told who is refused because too much waits.
@@ -60,7 +62,8 @@ pub(super) fn transport(config: &Config) -> TransportSettings {
     }
 }
 
-pub(super) fn http(limits: &Limits) -> HttpSettings {
+pub(super) fn http(config: &Config) -> HttpSettings {
+    let limits = &config.limits;
     let checkout_wait = limits.checkout_wait_ms.duration();
     HttpSettings {
         request_timeout: limits.total_seconds.duration(),
@@ -81,13 +84,20 @@ pub(super) fn http(limits: &Limits) -> HttpSettings {
             badges_for: limits.badge_cache_ms.duration(),
             capacity: u64::try_from(limits.cached_products).unwrap_or(u64::MAX),
         },
+        trusted_proxies: TrustedProxies::new(&config.gateway.trusted_proxies),
+        cors_origins: config.gateway.cors_origins.clone(),
+        compression: config.gateway.compression,
     }
 }
 
-pub(super) fn server(limits: &Limits) -> ServerSettings {
+pub(super) fn server(config: &Config, tls: Option<ServerTls>) -> ServerSettings {
+    let limits = &config.limits;
     ServerSettings {
         header_timeout: limits.header_seconds.duration(),
         connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
+        trusted_proxies: TrustedProxies::new(&config.gateway.trusted_proxies),
+        tls,
         headers: limits.header_lines,
         grace: limits.drain_seconds.duration(),
         ..ServerSettings::default()

@@ -1,6 +1,5 @@
 //! The supervision tree of a node: how each of its actors is started, and how the tree looks to operators.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use axum::Router;
@@ -78,15 +77,23 @@ impl Assembly {
         ] {
             children.push(self.service(name, "worker", run, CancellationToken::new()));
         }
+        children.extend(self.certificate_children());
         let operator = self.operator_router();
         children.push(self.listener(
             "operator",
             &self.operator_listener,
+            self.operator_tls.as_ref(),
             operator,
             CancellationToken::new(),
         ));
         let front = self.front_router();
-        children.push(self.listener("front", &self.shop_listener, front, self.front_ended.clone()));
+        children.push(self.listener(
+            "front",
+            &self.shop_listener,
+            self.shop_tls.as_ref(),
+            front,
+            self.front_ended.clone(),
+        ));
         children.push(self.membership_child());
         children
     }
@@ -262,7 +269,7 @@ impl Assembly {
             inventory: Arc::clone(&self.stores.inventory),
             accounts: Arc::clone(&self.accounts.service),
             idempotency: Arc::clone(&self.stores.idempotency),
-            settings: settings::http(&self.config.limits),
+            settings: settings::http(&self.config),
             secret: self.key.derive("souk shop tokens 1"),
             clock: Arc::clone(&self.clock),
             health: Arc::new(move || probe.report()),
@@ -297,36 +304,17 @@ impl Assembly {
             metrics: self.metrics.clone(),
             drain: Arc::new(move || drain.cancel()),
             client: self.client.clone(),
-            conventions: Conventions::from(&settings::http(&self.config.limits)),
+            conventions: Conventions::from(&settings::http(&self.config)),
         })
     }
 
-    fn listener(
+    pub(super) fn service(
         &self,
-        name: &'static str,
-        listener: &TcpListener,
-        router: Router,
+        name: &str,
+        kind: &'static str,
+        run: Run,
         ended: CancellationToken,
     ) -> ChildSpec {
-        let server = settings::server(&self.config.limits);
-        let for_good = self.shutdown.clone();
-        let listener = listener.try_clone().map(Arc::new);
-        let run: Run = Arc::new(move |shutdown| {
-            let (router, server, for_good) = (router.clone(), server, for_good.clone());
-            let listener = match &listener {
-                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
-                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
-            };
-            async move {
-                crate::http::serve(listener?, router, server, shutdown, for_good).await;
-                Ok(())
-            }
-            .boxed()
-        });
-        self.service(name, "listener", run, ended)
-    }
-
-    fn service(&self, name: &str, kind: &'static str, run: Run, ended: CancellationToken) -> ChildSpec {
         let arguments = ServiceArguments {
             run,
             shutdown: self.shutdown.clone(),

@@ -22,7 +22,8 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Accounts, Cluster, ClusterKey, Config, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Transport,
+    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Tls,
+    Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.
@@ -213,6 +214,8 @@ impl Home {
             membership: Membership::default(),
             transport: Transport::default(),
             accounts: Accounts::default(),
+            gateway: Gateway::default(),
+            tls: Tls::default(),
             log: Log::default(),
         })
     }

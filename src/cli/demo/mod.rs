@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::Client;
+use reqwest::Method;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +17,7 @@ use super::process::{self, Termination};
 use super::{Failure, Outcome, logging, output, seed};
 use crate::config::Config;
 use crate::demo::accounts::{DemoAccount, DemoAccounts};
+use crate::operator::peers::OperatorClient;
 use home::Home;
 use nodes::{NodeProcesses, StoreProcess};
 
@@ -136,17 +137,18 @@ async fn run(
             tokio::try_join!(accounts(config), ready(config, home), seeded(arguments, config, home))
         } => result?.0,
     };
-    let addresses = |of: fn(&crate::config::Node) -> SocketAddr| {
+    let addresses = |tls: bool, of: fn(&crate::config::Node) -> SocketAddr| {
+        let scheme = if tls { "https" } else { "http" };
         config
             .nodes
             .iter()
-            .map(|node| format!("http://{}", of(node)))
+            .map(|node| format!("{scheme}://{}", of(node)))
             .collect::<Vec<_>>()
     };
     let ready = Ready {
         ready: true,
-        shop: addresses(|node| node.shop),
-        operator: addresses(|node| node.operator),
+        shop: addresses(config.tls.shop.is_some(), |node| node.shop),
+        operator: addresses(config.tls.operator.is_some(), |node| node.operator),
         data: home.path().display().to_string(),
         config: home.config_file().display().to_string(),
         pids,
@@ -192,18 +194,15 @@ async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
 
 /// Waits until every node says that it is ready.
 async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
-    let client = Client::builder()
-        .timeout(READY_REPLY_LIMIT)
-        .no_proxy()
-        .build()
-        .map_err(|error| Failure::failed("the HTTP client does not start", error))?;
+    let client = OperatorClient::new(config, READY_REPLY_LIMIT, READY_REPLY_LIMIT)
+        .map_err(|error| Failure::failed("no node can be asked whether it is ready", error))?;
     let late = futures::future::join_all(config.nodes.iter().map(|node| {
         let client = &client;
         async move {
-            let url = format!("http://{}/readyz", node.shop);
+            // The operators' address, and not the shop's: its authority is known where both have TLS.
             let answer = async {
                 while !client
-                    .get(&url)
+                    .request(Method::GET, node.operator, "/readyz")
                     .send()
                     .await
                     .is_ok_and(|reply| reply.status().is_success())

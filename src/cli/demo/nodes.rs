@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use futures::future::select_all;
-use reqwest::Client;
+use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -15,6 +15,7 @@ use super::home::Home;
 use crate::cli::Failure;
 use crate::cli::process::{DEMO_CHILD, Termination};
 use crate::config::{Config, Node};
+use crate::operator::peers::{ClientError, OperatorClient};
 
 /// What a node gets on top of its own time for draining before it is killed.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
@@ -143,7 +144,10 @@ impl NodeProcesses {
             }
         }
         for node in returned {
-            if answers(&client(), node).await {
+            let Ok(client) = client(config) else {
+                continue;
+            };
+            if answers(&client, node).await {
                 eprintln!("node {} was not started by this demo and still runs", node.name);
             }
         }
@@ -152,13 +156,15 @@ impl NodeProcesses {
 
 /// Asks a node that somebody else started in this cluster to drain, and waits until it is gone.
 async fn drain_remotely(config: &Config, node: &Node) {
-    let client = client();
+    let Ok(client) = client(config) else {
+        return;
+    };
     if !answers(&client, node).await {
         return;
     }
-    let url = format!("http://{}/v1/nodes/{}/drain", node.operator, node.name);
+    let path = format!("/v1/nodes/{}/drain", node.name);
     let asked = client
-        .post(url)
+        .request(Method::POST, node.operator, &path)
         .bearer_auth(config.operator.token.expose())
         .send()
         .await;
@@ -169,18 +175,13 @@ async fn drain_remotely(config: &Config, node: &Node) {
     }
 }
 
-async fn answers(client: &Client, node: &Node) -> bool {
-    let url = format!("http://{}/livez", node.operator);
-    client.get(url).send().await.is_ok()
+async fn answers(client: &OperatorClient, node: &Node) -> bool {
+    let asked = client.request(Method::GET, node.operator, "/livez");
+    asked.send().await.is_ok()
 }
 
-fn client() -> Client {
-    // The builder fails only where TLS can't be set up, and there is none here: then the defaults do.
-    Client::builder()
-        .timeout(GONE_REPLY_LIMIT)
-        .no_proxy()
-        .build()
-        .unwrap_or_default()
+fn client(config: &Config) -> Result<OperatorClient, ClientError> {
+    OperatorClient::new(config, GONE_REPLY_LIMIT, GONE_REPLY_LIMIT)
 }
 
 /// The process that writes the embedded stores.

@@ -182,7 +182,20 @@ pub fn refusing_server() -> Result<ServerConfig, CertificateError> {
         .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new())))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// The configuration of an HTTP client that trusts the authorities of a file, and nobody without one.
+///
+/// # Errors
+/// [`CertificateError`] where the file can't be read or holds no certificate.
+pub fn http_client(authority: Option<&Path>) -> Result<ClientConfig, CertificateError> {
+    let trusted = authority.map_or_else(|| Ok(RootCertStore::empty()), roots)?;
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth())
+}
+
+/// The one implementation of cryptography: rustls is told of it everywhere, and looks for none by itself.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -208,7 +221,7 @@ fn read(path: &Path) -> Result<String, CertificateError> {
     fs::read_to_string(path).map_err(|source| file_error("read", path, source))
 }
 
-fn file_error(action: &'static str, path: &Path, source: io::Error) -> CertificateError {
+pub(crate) fn file_error(action: &'static str, path: &Path, source: io::Error) -> CertificateError {
     CertificateError::File {
         action,
         path: path.to_owned(),
@@ -216,7 +229,7 @@ fn file_error(action: &'static str, path: &Path, source: io::Error) -> Certifica
     }
 }
 
-fn pem_error(path: &Path, source: rustls::pki_types::pem::Error) -> CertificateError {
+pub(crate) fn pem_error(path: &Path, source: rustls::pki_types::pem::Error) -> CertificateError {
     CertificateError::Pem {
         path: path.to_owned(),
         source,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -26,11 +27,11 @@ use crate::actors::region::{Ask, Region};
 use crate::actors::routing::Routing;
 use crate::cluster::placement::shard_of;
 use crate::cluster::view::View;
-use crate::config::Secret;
+use crate::config::{Config, Secret};
 use crate::domain::fixtures::at;
 use crate::domain::{Aggregate, Kind};
 use crate::http::conventions::REQUEST_ID;
-use crate::http::{Admission, Conventions, HealthReport};
+use crate::http::{Admission, Conventions, HealthReport, HttpSettings};
 use crate::operator::peers::LOCAL;
 use crate::operator::{OperatorState, SupervisionTree, peers, router};
 use crate::stores::Stores;
@@ -104,6 +105,7 @@ impl Node {
         let (traces, drains): (Arc<DashMap<_, _>>, Arc<AtomicUsize>) = Default::default();
         let recorder = PrometheusBuilder::new().build_recorder();
         let counted = Arc::clone(&drains);
+        let config = Config::load(Path::new("cluster.toml")).unwrap();
         let state = OperatorState {
             me: member(HERE),
             started_at: at(0),
@@ -129,11 +131,11 @@ impl Node {
             drain: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
-            client: peers::client().unwrap(),
-            conventions: Conventions {
+            client: peers::OperatorClient::between_nodes(&config).unwrap(),
+            conventions: Conventions::from(&HttpSettings {
                 request_timeout: Duration::from_secs(20),
-                uri_limit: 8_192,
-            },
+                ..HttpSettings::default()
+            }),
         };
         Self {
             router: router(state),

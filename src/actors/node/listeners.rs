@@ -1,0 +1,111 @@
+//! The HTTP listeners of a node: their sockets, their certificates, and what serves them.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::Router;
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::assembly::Assembly;
+use super::root::ChildSpec;
+use super::service::Run;
+use super::{NodeError, settings};
+use crate::config::{CertificateFiles, Limits};
+use crate::http::tls::{Certificate, LOOK_INTERVAL, ServerTls};
+
+/// Binds a listener that can be handed out again when its user is restarted.
+pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|cause| NodeError::Bind { address, what, cause })
+}
+
+/// TLS of a listener, with the certificate that has to be kept up.
+#[derive(Clone)]
+pub(super) struct ListenerTls {
+    certificate: Arc<Certificate>,
+    server: ServerTls,
+}
+
+impl ListenerTls {
+    /// That of the listener with these files; `None` where it has none. `what`: whom the listener is for.
+    pub(super) fn load(
+        files: Option<&CertificateFiles>,
+        limits: &Limits,
+        what: &'static str,
+    ) -> Result<Option<Self>, NodeError> {
+        let load = |files| {
+            let certificate = Arc::new(Certificate::load(files)?);
+            let server = ServerTls::new(
+                Arc::clone(&certificate),
+                limits.tls_handshakes,
+                limits.tls_handshake_ms.duration(),
+            )?;
+            Ok(Self { certificate, server })
+        };
+        files
+            .map(load)
+            .transpose()
+            .map_err(|cause| NodeError::ListenerCertificate { what, cause })
+    }
+
+    /// Takes up new certificates.
+    fn upkeep(&self) -> Run {
+        let certificate = Arc::clone(&self.certificate);
+        Arc::new(move |shutdown| {
+            let upkeep = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
+            async move {
+                // It never ends by itself; told to end, there is nothing to finish.
+                shutdown.run_until_cancelled(upkeep).await;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+}
+
+impl Assembly {
+    /// What keeps the certificates of the listeners up that have some.
+    pub(super) fn certificate_children(&self) -> Vec<ChildSpec> {
+        let tls = [
+            ("certificate/operator", &self.operator_tls),
+            ("certificate/front", &self.shop_tls),
+        ];
+        tls.into_iter()
+            .filter_map(|(name, tls)| {
+                let run = tls.as_ref()?.upkeep();
+                Some(self.service(name, "worker", run, CancellationToken::new()))
+            })
+            .collect()
+    }
+
+    pub(super) fn listener(
+        &self,
+        name: &'static str,
+        listener: &TcpListener,
+        tls: Option<&ListenerTls>,
+        router: Router,
+        ended: CancellationToken,
+    ) -> ChildSpec {
+        let server = settings::server(&self.config, tls.map(|tls| tls.server.clone()));
+        let for_good = self.shutdown.clone();
+        let listener = listener.try_clone().map(Arc::new);
+        let run: Run = Arc::new(move |shutdown| {
+            let (router, server, for_good) = (router.clone(), server.clone(), for_good.clone());
+            let listener = match &listener {
+                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
+                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+            };
+            async move {
+                crate::http::serve(listener?, router, server, shutdown, for_good).await;
+                Ok(())
+            }
+            .boxed()
+        });
+        self.service(name, "listener", run, ended)
+    }
+}

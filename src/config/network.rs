@@ -1,0 +1,96 @@
+//! A network of IP addresses, as settings name it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// A network in CIDR notation (`10.0.0.0/8`), or one address.
+///
+/// An IPv4 address within IPv6 (`::ffff:10.0.0.1`) is the IPv4 address that it stands for, here and in
+/// [`Network::contains`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
+
+/// The text is no network.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no network; write it as \"10.0.0.0/8\", \"fd00::/8\" or a single address")]
+pub struct NoNetwork(String);
+
+impl Network {
+    /// Whether the address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => Some(IpNet::from(address.to_canonical())),
+            Err(_) => text.parse::<IpNet>().ok(),
+        };
+        network
+            .map(|network| Self(network.trunc()))
+            .ok_or_else(|| NoNetwork(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = NoNetwork;
+
+    fn try_from(text: String) -> Result<Self, NoNetwork> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_and_single_addresses_read_and_write_as_the_same() {
+        for (text, shown) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::1", "::1/128"),
+            ("fd00::1/8", "fd00::/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ] {
+            let network: Network = text.parse().unwrap();
+            assert_eq!(network.to_string(), shown);
+            assert_eq!(shown.parse::<Network>().unwrap(), network);
+        }
+        for wrong in ["", "10.0.0.0/33", "localhost", "10.0.0", "10.0.0.1:80"] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_its_ipv6_form_lies_in_the_same_network() {
+        let network: Network = "10.0.0.0/8".parse().unwrap();
+        for inside in ["10.9.8.7", "::ffff:10.9.8.7"] {
+            assert!(network.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.1", "::ffff:11.0.0.1", "::1"] {
+            assert!(!network.contains(outside.parse().unwrap()), "{outside}");
+        }
+    }
+}

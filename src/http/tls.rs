@@ -1,0 +1,232 @@
+//! TLS for clients: the certificates of a listener, read again while it runs, and handshakes within their limits.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::cluster::certificates::{CertificateError, file_error, pem_error, provider};
+use crate::config::CertificateFiles;
+
+/// How often the files are looked at.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The one application protocol that is spoken.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// A digest of both files' content: a change is seen however the file system keeps time.
+type Fingerprint = [u8; 32];
+
+/// The certificate of a listener: the one of its files, or the last one there that could be used.
+pub struct Certificate {
+    files: CertificateFiles,
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    /// Of the files when they were last looked at, be they good or bad.
+    seen: Option<Fingerprint>,
+    key: Arc<CertifiedKey>,
+}
+
+/// What a look at the files found.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// New files, which new connections get from now on.
+    Replaced,
+    /// New files that can't be used; the old ones stay. Said once of each.
+    Broken(CertificateError),
+}
+
+impl Certificate {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`CertificateError`] where they can't be read or don't fit together.
+    pub fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let content = Content::read(files)?;
+        let key = Arc::new(content.certified(files)?);
+        Ok(Self {
+            files: files.clone(),
+            current: ArcSwap::from_pointee(Current {
+                seen: Some(content.fingerprint()),
+                key,
+            }),
+        })
+    }
+
+    /// Looks at the files, and takes up new ones. Reads from the disk: not for the threads of a runtime.
+    pub fn look(&self) -> Look {
+        let current = self.current.load_full();
+        let (seen, key) = match Content::read(&self.files) {
+            Ok(content) => {
+                let fingerprint = content.fingerprint();
+                if current.seen == Some(fingerprint) {
+                    return Look::Same;
+                }
+                (Some(fingerprint), content.certified(&self.files))
+            }
+            // Files that are away are one state, however often it is met.
+            Err(_) if current.seen.is_none() => return Look::Same,
+            Err(error) => (None, Err(error)),
+        };
+        let (key, found) = match key {
+            Ok(key) => (Arc::new(key), Look::Replaced),
+            Err(error) => (Arc::clone(&current.key), Look::Broken(error)),
+        };
+        self.current.store(Arc::new(Current { seen, key }));
+        found
+    }
+
+    /// Looks at the files again and again.
+    pub async fn keep_up(self: Arc<Self>, interval: Duration) {
+        loop {
+            tokio::time::sleep(interval).await;
+            let certificate = Arc::clone(&self);
+            let look = tokio::task::spawn_blocking(move || certificate.look());
+            let file = self.files.certificate.display();
+            match look.await {
+                Ok(Look::Same) => {}
+                Ok(Look::Replaced) => tracing::info!(%file, "a new certificate is in use"),
+                Ok(Look::Broken(error)) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    %file,
+                    key = %self.files.key.display(),
+                    "the new certificate can't be used, the old one stays; put a certificate chain and its key there, both PEM"
+                ),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a look at the certificates failed; they are looked at again"
+                ),
+            }
+        }
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().key))
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificate")
+            .field(&self.files.certificate)
+            .finish()
+    }
+}
+
+/// What both files hold. It has a private key in it, and so no `Debug`.
+struct Content {
+    chain: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Content {
+    fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let read = |path| std::fs::read(path).map_err(|error| file_error("read", path, error));
+        Ok(Self {
+            chain: read(&files.certificate)?,
+            key: read(&files.key)?,
+        })
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let mut digest = Sha256::new();
+        // The length first, so that bytes can't move from one file to the other unseen.
+        digest.update(self.chain.len().to_le_bytes());
+        digest.update(&self.chain);
+        digest.update(&self.key);
+        digest.finalize().into()
+    }
+
+    fn certified(&self, files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
+        let chain = CertificateDer::pem_slice_iter(&self.chain)
+            .collect::<Result<_, _>>()
+            .map_err(|error| pem_error(&files.certificate, error))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|error| pem_error(&files.key, error))?;
+        Ok(CertifiedKey::from_der(chain, key, &provider())?)
+    }
+}
+
+/// TLS of one listener.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    handshakes: Arc<Semaphore>,
+    limit: Duration,
+}
+
+/// Why a connection never came to speak HTTP.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// It took too long: the client was slow, or too many were at it.
+    #[error("the handshake was not done in time")]
+    TooSlow,
+    /// The client hung up, or speaks no TLS that this listener does.
+    #[error("the handshake failed")]
+    Failed(#[source] io::Error),
+}
+
+impl ServerTls {
+    /// TLS 1.2 and 1.3 with this certificate; at most `handshakes` at once, each within `limit`.
+    ///
+    /// # Errors
+    /// [`CertificateError::Tls`] where the provider lacks a protocol version, which this one does not.
+    pub fn new(
+        certificate: Arc<Certificate>,
+        handshakes: usize,
+        limit: Duration,
+    ) -> Result<Self, CertificateError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(certificate);
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        Ok(Self {
+            config: Arc::new(config),
+            handshakes: Arc::new(Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS))),
+            limit,
+        })
+    }
+
+    /// The handshake of a connection that a client has opened.
+    ///
+    /// # Errors
+    /// [`HandshakeError`].
+    pub async fn accept<S>(&self, stream: S) -> Result<TlsStream<S>, HandshakeError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let handshake = async {
+            // Who has not even said hello takes no place from those who have.
+            let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            // Nobody closes the semaphore; were it closed, handshakes would go uncounted rather than undone.
+            let _place = self.handshakes.acquire().await.ok();
+            begun.into_stream(Arc::clone(&self.config)).await
+        };
+        match tokio::time::timeout(self.limit, handshake).await {
+            Ok(done) => done.map_err(HandshakeError::Failed),
+            Err(_) => Err(HandshakeError::TooSlow),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
