@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::{ConfigError, Problem, Warning};
-pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, Secret};
+pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, SealingSecret, Secret};
 pub use settings::{Limits, Membership, Milliseconds, Seconds, Transport};
 pub use store::{Scheme, StoreUrl, StoreUrls};
 pub use warnings::EXAMPLE_KEY;
@@ -39,6 +39,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// `[operator]`
     pub operator: Operator,
+    /// `[sealing]`
+    pub sealing: Sealing,
     /// `[[nodes]]`, in the order of the file; at least one.
     pub nodes: Vec<Node>,
     /// `[stores]`
@@ -79,6 +81,25 @@ pub struct Operator {
     /// The file that holds the token, where it does not stand in the configuration itself.
     #[serde(serialize_with = "shown_option")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `[sealing]`: the keys that personal data is sealed under at rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sealing {
+    /// The first seals, all of them open. Empty: one that is derived from the cluster's key does both.
+    pub keys: Vec<SealingKey>,
+}
+
+/// One of `sealing.keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SealingKey {
+    /// Its name, which stands in everything that it seals.
+    pub id: String,
+    /// The key (`key` or `key_file`); `None` for the one that is derived from the cluster's.
+    pub key: Option<SealingSecret>,
+    /// The file that holds the key, where it does not stand in the configuration itself.
+    #[serde(serialize_with = "shown_option")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// One of `[[nodes]]`.
