@@ -11,6 +11,7 @@
 mod cipher;
 mod keyring;
 pub mod layout;
+pub mod rotation;
 mod text;
 
 pub use cipher::KEY_BYTES;
