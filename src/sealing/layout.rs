@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::keyring::{Keyring, Place, SealingError};
 use super::text::SealedText;
@@ -127,11 +126,12 @@ impl Layout {
     /// # Errors
     /// [`RowError`]
     pub fn seal(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
-        self.change(row, content, |place, value| match value {
-            Part::Field(value) if is_empty(value) => Ok(None),
-            Part::Field(value) => keyring.seal_json(value, place).map(Some),
-            Part::Whole(bytes) => keyring.seal(bytes, place).map(Some),
-        })
+        self.change(
+            row,
+            content,
+            |place, value| present(value).map(|value| keyring.seal_json(value, place).map(field)),
+            |place, bytes| Some(keyring.seal(bytes, place).map(whole)),
+        )
     }
 
     /// The content with everything opened; `None` where nothing is sealed.
@@ -139,33 +139,15 @@ impl Layout {
     /// # Errors
     /// [`RowError`]
     pub fn open(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
-        let mut opened = None;
-        match self.extent {
-            Extent::Whole => {
-                if let Some(sealed) = sealed_text(content) {
-                    let plain = keyring.open(sealed, self.place(row, WHOLE));
-                    opened = Some(plain.map_err(|cause| blame(WHOLE, cause))?.to_vec());
-                }
-            }
-            Extent::Fields(paths) => {
-                if !occurs(content) {
-                    return Ok(None);
-                }
-                let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
-                let mut changed = false;
-                each(&mut body, paths, |field, value| {
-                    if let Some(sealed) = sealed_field(value) {
-                        *value = keyring.open_json(sealed, self.place(row, field))?;
-                        changed = true;
-                    }
-                    Ok(())
-                })?;
-                if changed {
-                    opened = Some(serde_json::to_vec(&body).map_err(RowError::NoJson)?);
-                }
-            }
+        if matches!(self.extent, Extent::Fields(_)) && !occurs(content) {
+            return Ok(None);
         }
-        Ok(opened)
+        self.change(
+            row,
+            content,
+            |place, value| sealed_field(value).map(|sealed| keyring.open_json(sealed, place)),
+            |place, bytes| sealed_text(bytes).map(|sealed| Ok(keyring.open(sealed, place)?.to_vec())),
+        )
     }
 
     /// The content with everything under the first key; `None` where it is so already.
@@ -173,27 +155,22 @@ impl Layout {
     /// # Errors
     /// [`RowError`]
     pub fn reseal(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
-        self.change(row, content, |place, value| {
-            let (sealed, plain) = match value {
-                Part::Field(value) => match sealed_field(value) {
-                    Some(sealed) => (Some(sealed), Zeroizing::default()),
-                    None if is_empty(value) => return Ok(None),
-                    None => (
-                        None,
-                        Zeroizing::new(serde_json::to_vec(value).map_err(SealingError::Encode)?),
-                    ),
-                },
-                Part::Whole(bytes) => match sealed_text(bytes) {
-                    Some(sealed) => (Some(sealed), Zeroizing::default()),
-                    None => (None, Zeroizing::new(bytes.to_vec())),
-                },
-            };
-            match sealed {
-                Some(sealed) if keyring.is_current(sealed) => Ok(None),
-                Some(sealed) => keyring.seal(&*keyring.open(sealed, place)?, place).map(Some),
-                None => keyring.seal(&plain, place).map(Some),
-            }
-        })
+        let again = |sealed: &str, place: Place<'_>| {
+            let is_current = keyring.is_current(sealed);
+            (!is_current).then(|| keyring.seal(&keyring.open(sealed, place)?, place))
+        };
+        self.change(
+            row,
+            content,
+            |place, value| match sealed_field(value) {
+                Some(sealed) => again(sealed, place).map(|text| text.map(field)),
+                None => present(value).map(|value| keyring.seal_json(value, place).map(field)),
+            },
+            |place, bytes| match sealed_text(bytes) {
+                Some(sealed) => again(sealed, place).map(|text| text.map(whole)),
+                None => Some(keyring.seal(bytes, place).map(whole)),
+            },
+        )
     }
 
     /// What the values of a row are sealed under; opens none of them.
@@ -207,7 +184,7 @@ impl Layout {
             Extent::Fields(paths) => {
                 let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
                 each(&mut body, paths, |_, value| {
-                    if !is_empty(value) {
+                    if let Some(value) = present(value) {
                         survey.note(sealed_field(value).unwrap_or_default());
                     }
                     Ok(())
@@ -225,44 +202,43 @@ impl Layout {
         }
     }
 
-    /// The content with what `seal` makes of each value in the place of it; `None` where it makes nothing of any.
+    /// The content with what `of_field` makes of each of its fields, or `of_all` of the whole; `None` where they make
+    /// nothing of it.
     fn change(
         &self,
         row: &str,
         content: &[u8],
-        seal: impl Fn(Place<'_>, Part<'_>) -> Result<Option<SealedText>, SealingError>,
+        of_field: impl Fn(Place<'_>, &Value) -> Option<Result<Value, SealingError>>,
+        of_all: impl Fn(Place<'_>, &[u8]) -> Option<Result<Vec<u8>, SealingError>>,
     ) -> Result<Option<Vec<u8>>, RowError> {
-        match self.extent {
-            Extent::Whole => {
-                let sealed = seal(self.place(row, WHOLE), Part::Whole(content));
-                let sealed = sealed.map_err(|cause| blame(WHOLE, cause))?;
-                Ok(sealed.map(|text| text.into_string().into_bytes()))
+        let Extent::Fields(paths) = self.extent else {
+            let all = of_all(self.place(row, WHOLE), content).transpose();
+            return all.map_err(|cause| blame(WHOLE, cause));
+        };
+        let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
+        let mut changed = false;
+        each(&mut body, paths, |pointer, value| {
+            if let Some(made) = of_field(self.place(row, pointer), value) {
+                *value = made?;
+                changed = true;
             }
-            Extent::Fields(paths) => {
-                let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
-                let mut changed = false;
-                each(&mut body, paths, |field, value| {
-                    if let Some(sealed) = seal(self.place(row, field), Part::Field(value))? {
-                        *value = Value::String(sealed.into_string());
-                        changed = true;
-                    }
-                    Ok(())
-                })?;
-                if !changed {
-                    return Ok(None);
-                }
-                serde_json::to_vec(&body).map(Some).map_err(RowError::NoJson)
-            }
+            Ok(())
+        })?;
+        if !changed {
+            return Ok(None);
         }
+        serde_json::to_vec(&body).map(Some).map_err(RowError::NoJson)
     }
 }
 
-/// What is sealed at once.
-enum Part<'a> {
-    /// A value of a JSON body.
-    Field(&'a Value),
-    /// A content.
-    Whole(&'a [u8]),
+/// A sealed value in the place of a field.
+fn field(text: SealedText) -> Value {
+    Value::String(text.into_string())
+}
+
+/// A sealed value in the place of a content.
+fn whole(text: SealedText) -> Vec<u8> {
+    text.into_string().into_bytes()
 }
 
 fn blame(field: &str, cause: SealingError) -> RowError {
@@ -272,12 +248,12 @@ fn blame(field: &str, cause: SealingError) -> RowError {
     }
 }
 
-/// Whether there is nothing to hide.
-fn is_empty(value: &Value) -> bool {
+/// A value, where there is something to hide.
+fn present(value: &Value) -> Option<&Value> {
     match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        _ => false,
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        _ => Some(value),
     }
 }
 
