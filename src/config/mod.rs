@@ -8,6 +8,7 @@
 
 mod decode;
 mod error;
+mod sealing;
 mod secret;
 mod settings;
 mod store;

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
-use super::decode::{Raw, RawCluster, RawNode, RawOperator, RawSealing, RawSealingKey};
+use super::decode::{Raw, RawCluster, RawNode, RawOperator};
 use super::error::Problem;
-use super::{Cluster, ClusterKey, Config, Log, Node, Operator, Sealing, SealingKey, SealingSecret, Secret};
+use super::sealing::sealing;
+use super::{Cluster, ClusterKey, Config, Log, Node, Operator, Secret};
 use crate::cluster::view::Role;
-use crate::sealing::DERIVED_KEY;
 
 /// Longest name of a cluster or node in bytes: it stands in certificates and in the names of files.
 const NAME_BYTES: usize = 32;
@@ -26,7 +26,8 @@ const TOKEN_LIMIT: usize = 512;
 const NODE_LIMIT: usize = crate::cluster::placement::SHARDS as usize;
 
 /// How one makes a cluster key.
-const MAKE_KEY: &str = "write the base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it";
+pub(super) const MAKE_KEY: &str =
+    "write the base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it";
 
 /// How one makes an operator token.
 const MAKE_TOKEN: &str = "write at least 16 random characters, as `openssl rand -hex 24` prints them";
@@ -114,94 +115,8 @@ fn operator(raw: RawOperator, base: &Path, problems: &mut Vec<Problem>) -> Optio
     None
 }
 
-/// Most keys of a keyring: a rotation needs two.
-const SEALING_KEY_LIMIT: usize = 16;
-
-fn sealing(raw: RawSealing, base: &Path, problems: &mut Vec<Problem>) -> Sealing {
-    let Some(entries) = raw.keys else {
-        return Sealing::default();
-    };
-    if !(1..=SEALING_KEY_LIMIT).contains(&entries.len()) {
-        problems.push(Problem::new(
-            "sealing.keys",
-            format!("has {} entries", entries.len()),
-            format!(
-                "list 1 to {SEALING_KEY_LIMIT} keys, or leave it out for one that is derived from cluster.key"
-            ),
-        ));
-    }
-    let mut keys: Vec<SealingKey> = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let place = |key: &str| format!("sealing.keys[{index}].{key}");
-        let Some(key) = sealing_key(entry, &place, base, problems) else {
-            continue;
-        };
-        if keys.iter().any(|earlier| earlier.id == key.id) {
-            problems.push(Problem::new(
-                place("id"),
-                format!("({}) is the id of an earlier key too", key.id),
-                "give each key an id of its own, and never use one again",
-            ));
-        }
-        if let Some(earlier) = keys
-            .iter()
-            .find(|earlier| earlier.key.is_some() && earlier.key == key.key)
-        {
-            problems.push(Problem::new(
-                place("key"),
-                format!("is the same key as that of {}", earlier.id),
-                MAKE_KEY,
-            ));
-        }
-        keys.push(key);
-    }
-    Sealing { keys }
-}
-
-fn sealing_key(
-    raw: RawSealingKey,
-    place: &dyn Fn(&str) -> String,
-    base: &Path,
-    problems: &mut Vec<Problem>,
-) -> Option<SealingKey> {
-    let Some(id) = raw.id else {
-        problems.push(Problem::new(
-            place("id"),
-            "is missing",
-            "name the key, as in id = \"k1\"",
-        ));
-        return None;
-    };
-    check_name(&place("id"), &id, problems);
-    let key_file = raw.key_file.map(|name| base.join(name));
-    if id == DERIVED_KEY {
-        if raw.key.is_some() || key_file.is_some() {
-            problems.push(Problem::new(
-                place("id"),
-                format!("is {DERIVED_KEY:?}, the name of the key that is derived from cluster.key"),
-                "give the key another id, or leave key and key_file out",
-            ));
-        }
-        return Some(SealingKey {
-            id,
-            key: None,
-            key_file: None,
-        });
-    }
-    let (said, secret) = secret(&place("key"), raw.key, key_file.as_deref(), MAKE_KEY, problems)?;
-    let key = SealingSecret::from_base64(secret.expose());
-    if key.is_none() {
-        problems.push(Problem::new(said, "is not the base64 of 32 bytes", MAKE_KEY));
-    }
-    Some(SealingKey {
-        id,
-        key: Some(key?),
-        key_file,
-    })
-}
-
 /// A secret from the file itself or from the file that it names; with the key that gave it.
-fn secret(
+pub(super) fn secret(
     key: &str,
     inline: Option<Secret>,
     file: Option<&Path>,
@@ -243,7 +158,7 @@ fn secret(
     }
 }
 
-fn check_name(place: &str, name: &str, problems: &mut Vec<Problem>) {
+pub(super) fn check_name(place: &str, name: &str, problems: &mut Vec<Problem>) {
     let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let ends = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
     let bytes = name.as_bytes();
