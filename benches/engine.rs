@@ -1,5 +1,5 @@
 //! The hot paths in process: asking a live entity against a bare ractor call, durable reservations of one hot SKU
-//! against ten thousand, deciding, and the codec.
+//! against ten thousand, deciding, the codec, and sealing.
 //!
 //! `cargo bench --bench engine`
 
@@ -16,6 +16,8 @@ use souk::actors::region::Region;
 use souk::cluster::wire;
 use souk::domain::stock::{Stock, StockCommand, StockReply};
 use souk::domain::{Aggregate, Cart, CartCommand, OrderId, ProductId, Sku, Timestamp};
+use souk::sealing::layout::layout;
+use souk::sealing::{KEY_BYTES, Key, Keyring};
 use support::{Rig, ask};
 use tokio::runtime::Runtime;
 
@@ -160,5 +162,25 @@ fn deciding(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, local_ask, hot_sku, deciding);
+/// What sealing adds to a row of the payments store, to a kept reply, and to a row that lies open.
+fn sealing(criterion: &mut Criterion) {
+    let key = Key::new("bench", &[1; KEY_BYTES]).expect("a key");
+    let keyring = Keyring::new(key, Vec::new());
+    let payment = br#"{"id":"pay_1","instruction":{"gateway":"sandbox","token":"tok_ok"},"reference":"sbx_0123456789abcdef"}"#;
+    for (store, content) in [("payments", payment.to_vec()), ("idempotency", vec![b' '; 2_048])] {
+        let layout = layout(store).expect("a store that is sealed");
+        let sealed = layout
+            .seal(&keyring, "row", &content)
+            .expect("sealed")
+            .expect("something");
+        criterion.bench_function(&format!("seal a row of {store}"), |bencher| {
+            bencher.iter(|| layout.seal(&keyring, "row", black_box(&content)));
+        });
+        criterion.bench_function(&format!("open a row of {store}"), |bencher| {
+            bencher.iter(|| layout.open(&keyring, "row", black_box(&sealed)));
+        });
+    }
+}
+
+criterion_group!(benches, local_ask, hot_sku, deciding, sealing);
 criterion_main!(benches);

@@ -16,4 +16,5 @@ pub mod fail;
 pub mod gateways;
 pub mod http;
 pub mod operator;
+pub mod sealing;
 pub mod stores;

@@ -16,6 +16,7 @@ use souk::actors::routing::Routing;
 use souk::cluster::view::{Member, MemberState, Role, View};
 use souk::domain::stock::Stock;
 use souk::domain::{Aggregate, Cart};
+use souk::sealing::{KEY_BYTES, Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::embedded::{Engine, Writer};
@@ -59,7 +60,9 @@ impl Rig {
 async fn open(folder: &Path) -> Stores {
     let engine = Engine::open(folder).expect("an engine");
     let writer = Writer::in_process(engine);
-    souk::stores::open::open_embedded(&writer, folder)
+    let key = Key::new("bench", &[1; KEY_BYTES]).expect("a key");
+    let keyring = Arc::new(Keyring::new(key, Vec::new()));
+    souk::stores::open::open_embedded(&writer, folder, &keyring)
         .await
         .expect("open stores")
 }

@@ -313,12 +313,19 @@ impl PersistenceState {
         }
         self.loading = true;
         let count = self.wanted.len().min(self.handle.batch_rows);
-        let wanted: Vec<_> = self.wanted.drain(..count).collect();
+        let mut wanted: Vec<_> = self.wanted.drain(..count).collect();
         let done = Done(myself.clone(), || PersistenceMessage::LoadsDone);
         let store = Arc::clone(&self.handle.store);
         tokio::spawn(async move {
             let ids: Vec<String> = wanted.iter().map(|(id, _)| id.clone()).collect();
-            let found = store.load_many(&ids).await;
+            let mut found = store.load_many(&ids).await;
+            if ids.len() > 1 && matches!(&found, Err(error) if !error.is_transient()) {
+                // One row that can't be read must not keep the others from those who wait for them.
+                for (id, receipt) in wanted.drain(..) {
+                    receipt.give(load_one(&*store, &id).await);
+                }
+                found = Ok(Vec::new());
+            }
             drop(done);
             match found {
                 Ok(documents) => {
@@ -339,6 +346,13 @@ impl PersistenceState {
             }
         });
     }
+}
+
+async fn load_one(store: &dyn DocumentStore, id: &str) -> Loaded {
+    store.load(id).await.map_err(|error| {
+        log_failure(store, "load", &error);
+        LoadFailed
+    })
 }
 
 fn log_failure(store: &dyn DocumentStore, what: &'static str, error: &StoreError) {

@@ -7,6 +7,7 @@ pub mod certs;
 pub mod check;
 pub mod demo;
 pub mod inspect;
+pub mod keys;
 mod logging;
 pub mod node;
 mod output;
@@ -53,6 +54,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Make a development CA and the nodes' certificates.
     Certs(certs::Arguments),
+    /// Show what personal data is sealed under, or seal all of it anew under the first key.
+    Keys(keys::Arguments),
     /// The writer of the embedded stores; whoever needs it starts it.
     #[command(hide = true)]
     Store(store::Arguments),
@@ -167,6 +170,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Audit(arguments) => audit::command(arguments).await,
         Command::Inspect(arguments) => inspect::command(arguments).await,
         Command::Certs(arguments) => certs::command(&arguments),
+        Command::Keys(arguments) => keys::command(arguments).await,
         Command::Store(arguments) => store::command(arguments).await,
     }
 }
@@ -218,6 +222,8 @@ mod tests {
             "souk inspect stores",
             "souk inspect config --config cluster.toml",
             "souk certs --out certs",
+            "souk keys status --config cluster.toml",
+            "souk keys rotate --config cluster.toml --json",
             "souk store --data here",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -232,6 +238,7 @@ mod tests {
             "souk demo --nodes 0",
             "souk node",
             "souk inspect",
+            "souk keys",
             "souk inspect actor cart",
             "souk inspect actor shelf 1",
             "souk certs",

@@ -20,11 +20,15 @@ const SEPARATOR: &str = "__";
 /// Keys whose values must not appear in an error.
 const SECRET_KEYS: [&str; 2] = ["key", "token"];
 
+/// The list of keys of `[sealing]`.
+const SEALING_KEYS: &str = "keys";
+
 /// What the file says, each key of the right type, nothing checked yet.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) cluster: RawCluster,
     pub(super) operator: RawOperator,
+    pub(super) sealing: RawSealing,
     pub(super) nodes: Vec<RawNode>,
     pub(super) stores: RawStores,
     pub(super) limits: Limits,
@@ -55,6 +59,20 @@ pub(super) struct RawOperator {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct RawSealing {
+    pub(super) keys: Option<Vec<RawSealingKey>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawSealingKey {
+    pub(super) id: Option<String>,
+    pub(super) key: Option<Secret>,
+    pub(super) key_file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct RawNode {
     pub(super) name: Option<String>,
     pub(super) shop: Option<String>,
@@ -65,9 +83,10 @@ pub(super) struct RawNode {
 }
 
 /// The sections of the file, with `nodes` among them.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "cluster",
     "operator",
+    "sealing",
     "nodes",
     "stores",
     "limits",
@@ -102,6 +121,7 @@ pub(super) fn decode(
     let raw = Raw {
         cluster: section(&mut root, "cluster", of("cluster"), problems),
         operator: section(&mut root, "operator", of("operator"), problems),
+        sealing: section(&mut root, "sealing", of("sealing"), problems),
         nodes: nodes(&mut root, of("nodes"), problems),
         stores: section(&mut root, "stores", of("stores"), problems),
         limits: section(&mut root, "limits", of("limits"), problems),
@@ -294,6 +314,14 @@ fn fits<T: DeserializeOwned>(key: &str, value: &Value) -> Result<(), String> {
 }
 
 fn misfit(place: &str, key: &str, message: &str) -> Problem {
+    if key == SEALING_KEYS {
+        // What serde says would quote a key that is written in the wrong place.
+        return Problem::new(
+            place,
+            "is no list of keys, each with an id and with a key or a key_file",
+            "write it as in keys = [{ id = \"k1\", key_file = \"k1.key\" }]",
+        );
+    }
     if let Some((_, known)) = message
         .strip_prefix("unknown field")
         .and_then(|rest| rest.split_once("expected "))

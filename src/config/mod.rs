@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod gateway;
 mod network;
+mod sealing;
 mod secret;
 mod settings;
 mod store;
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use error::{ConfigError, Problem, Warning};
 pub use gateway::{ANY_ORIGIN, CertificateFiles, Gateway, Tls};
 pub use network::{Network, NoNetwork};
-pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, Secret};
+pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, SealingSecret, Secret};
 pub use settings::{Accounts, Limits, Membership, Milliseconds, Seconds, Transport};
 pub use store::{Scheme, StoreUrl, StoreUrls};
 pub use warnings::EXAMPLE_KEY;
@@ -43,6 +44,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// `[operator]`
     pub operator: Operator,
+    /// `[sealing]`
+    pub sealing: Sealing,
     /// `[[nodes]]`, in the order of the file; at least one.
     pub nodes: Vec<Node>,
     /// `[stores]`
@@ -89,6 +92,25 @@ pub struct Operator {
     /// The file that holds the token, where it does not stand in the configuration itself.
     #[serde(serialize_with = "shown_option")]
     pub token_file: Option<PathBuf>,
+}
+
+/// `[sealing]`: the keys that personal data is sealed under at rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sealing {
+    /// The first seals, all of them open. Empty: one that is derived from the cluster's key does both.
+    pub keys: Vec<SealingKey>,
+}
+
+/// One of `sealing.keys`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SealingKey {
+    /// Its name, which stands in everything that it seals.
+    pub id: String,
+    /// The key (`key` or `key_file`); `None` for the one that is derived from the cluster's.
+    pub key: Option<SealingSecret>,
+    /// The file that holds the key, where it does not stand in the configuration itself.
+    #[serde(serialize_with = "shown_option")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// One of `[[nodes]]`.

@@ -6,6 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::sealing::KEY_BYTES;
 
 /// What stands in the place of a secret wherever one would be shown.
 pub const REDACTED: &str = "[redacted]";
@@ -93,6 +96,58 @@ impl ClusterKey {
     }
 }
 
+/// A key that rows are sealed under, as it is configured. Wiped when it goes.
+#[derive(Clone)]
+pub struct SealingSecret(Zeroizing<[u8; KEY_BYTES]>);
+
+impl SealingSecret {
+    /// A new one from the system's source of randomness.
+    pub fn random() -> Self {
+        Self(Zeroizing::new(rand::random()))
+    }
+
+    /// From base64 with padding (RFC 4648, section 4). `None` for anything but [`KEY_BYTES`] bytes.
+    pub fn from_base64(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if bytes.len() != key.len() {
+            return None;
+        }
+        key.copy_from_slice(&bytes);
+        Some(Self(key))
+    }
+
+    /// As it stands in a configuration file: a secret.
+    pub fn to_base64(&self) -> String {
+        STANDARD.encode(*self.0)
+    }
+
+    /// The bytes themselves: for the keyring.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+}
+
+impl PartialEq for SealingSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl Eq for SealingSecret {}
+
+impl fmt::Debug for SealingSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl Serialize for SealingSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
 impl PartialEq for ClusterKey {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
@@ -125,6 +180,9 @@ mod tests {
         let key = ClusterKey::from_bytes([7; 32]);
         assert_eq!(format!("{key:?}"), REDACTED);
         assert_eq!(serde_json::to_value(&key).unwrap(), REDACTED);
+        let key = SealingSecret::random();
+        assert_eq!(format!("{key:?}"), REDACTED);
+        assert_eq!(serde_json::to_value(&key).unwrap(), REDACTED);
     }
 
     #[test]
@@ -141,5 +199,8 @@ mod tests {
         assert_eq!(ClusterKey::from_base64(&key.to_base64()), Some(key));
         assert_eq!(ClusterKey::from_base64(&STANDARD.encode([1; 31])), None);
         assert_eq!(ClusterKey::from_base64("not base64!"), None);
+        let key = SealingSecret::random();
+        assert_eq!(SealingSecret::from_base64(&key.to_base64()), Some(key));
+        assert_eq!(SealingSecret::from_base64(&STANDARD.encode([1; 33])), None);
     }
 }

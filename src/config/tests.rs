@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::*;
 
+mod sealing;
+
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+const SEALING_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 fn minimal() -> String {
@@ -14,6 +17,8 @@ fn minimal() -> String {
         key = "{KEY}"
         [operator]
         token = "{TOKEN}"
+        [sealing]
+        keys = [{{ id = "k1", key = "{SEALING_KEY}" }}]
         [[nodes]]
         name = "n1"
         shop = "127.0.0.1:8080"
@@ -338,7 +343,7 @@ fn the_example_in_the_source_works_and_is_warned_of() {
     assert_eq!(config.nodes.len(), 3);
     assert_eq!(config.nodes[2].shop.port(), 8_082);
     let warned: Vec<_> = config.warnings().into_iter().map(|warning| warning.key).collect();
-    assert_eq!(warned, ["cluster.key", "operator.token"]);
+    assert_eq!(warned, ["cluster.key", "operator.token", "sealing.keys"]);
 }
 
 #[test]
@@ -481,6 +486,6 @@ fn a_secret_that_others_may_read_is_warned_of() {
             .map(|warning| warning.key)
             .collect::<Vec<_>>()
     };
-    assert_eq!(keys(0o644), ["cluster.key", "operator.token"]);
+    assert_eq!(keys(0o644), ["cluster.key", "operator.token", "sealing.keys[0]"]);
     assert!(keys(0o600).is_empty());
 }

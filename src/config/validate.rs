@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::decode::{Raw, RawCluster, RawNode, RawOperator};
 use super::error::Problem;
+use super::sealing::sealing;
 use super::{Cluster, ClusterKey, Config, Log, Node, Operator, Secret};
 use crate::cluster::view::Role;
 
@@ -25,7 +26,8 @@ const TOKEN_LIMIT: usize = 512;
 const NODE_LIMIT: usize = crate::cluster::placement::SHARDS as usize;
 
 /// How one makes a cluster key.
-const MAKE_KEY: &str = "write the base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it";
+pub(super) const MAKE_KEY: &str =
+    "write the base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it";
 
 /// How one makes an operator token.
 const MAKE_TOKEN: &str = "write at least 16 random characters, as `openssl rand -hex 24` prints them";
@@ -35,6 +37,7 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
     let base = file.parent().unwrap_or_else(|| Path::new("."));
     let cluster = cluster(raw.cluster, base, problems);
     let operator = operator(raw.operator, base, problems);
+    let sealing = sealing(raw.sealing, base, problems);
     let nodes = nodes(raw.nodes, problems);
     let stores = raw.stores.check(problems);
     raw.limits.check(problems);
@@ -49,6 +52,7 @@ pub(super) fn validate(raw: Raw, file: &Path, problems: &mut Vec<Problem>) -> Re
             file: file.to_owned(),
             cluster,
             operator,
+            sealing,
             nodes,
             stores,
             limits: raw.limits,
@@ -118,7 +122,7 @@ fn operator(raw: RawOperator, base: &Path, problems: &mut Vec<Problem>) -> Optio
 }
 
 /// A secret from the file itself or from the file that it names; with the key that gave it.
-fn secret(
+pub(super) fn secret(
     key: &str,
     inline: Option<Secret>,
     file: Option<&Path>,
@@ -160,7 +164,7 @@ fn secret(
     }
 }
 
-fn check_name(place: &str, name: &str, problems: &mut Vec<Problem>) {
+pub(super) fn check_name(place: &str, name: &str, problems: &mut Vec<Problem>) {
     let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let ends = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b'-');
     let bytes = name.as_bytes();

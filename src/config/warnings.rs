@@ -61,6 +61,14 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
             ),
         );
     }
+    if config.sealing.keys.first().is_none_or(|key| key.key.is_none()) {
+        warn(
+            "sealing.keys",
+            "is not given: personal data is sealed under a key that is derived from cluster.key, so that one file opens all, \
+             and cluster.key can't be changed; write keys = [{ id = \"k1\", key_file = \"k1.key\" }]"
+                .into(),
+        );
+    }
     for (index, node) in config.nodes.iter().enumerate() {
         if config.tls.shop.is_none() && !is_at_home(node.shop.ip()) {
             warn(
@@ -93,15 +101,21 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
                 .into(),
         );
     }
-    for (key, file) in [
-        ("cluster.key", config.cluster.key_file.as_ref()),
-        ("operator.token", config.operator.token_file.as_ref()),
-    ] {
+    let mut secrets = vec![
+        ("cluster.key".to_owned(), config.cluster.key_file.as_ref()),
+        ("operator.token".to_owned(), config.operator.token_file.as_ref()),
+    ];
+    for (index, key) in config.sealing.keys.iter().enumerate() {
+        if key.key.is_some() {
+            secrets.push((format!("sealing.keys[{index}]"), key.key_file.as_ref()));
+        }
+    }
+    for (key, file) in secrets {
         let file = file.unwrap_or(&config.file);
         // The example has nothing to hide, and is warned of already.
         if !holds_example && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS != 0) {
             warn(
-                key,
+                &key,
                 format!(
                     "may be read by other users of this machine: `chmod 600 {0}`, or keep it in a file of its own",
                     file.display()

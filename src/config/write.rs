@@ -37,10 +37,29 @@ pub(super) fn to_toml(config: &Config) -> Result<String, ConfigError> {
     if let Some(authority) = &config.tls.authority {
         tls.insert("authority".into(), relative(authority));
     }
+    let keys: Vec<Value> = config
+        .sealing
+        .keys
+        .iter()
+        .map(|entry| {
+            let mut key = Table::new();
+            key.insert("id".into(), text(&entry.id));
+            match (&entry.key_file, &entry.key) {
+                (Some(file), _) => key.insert("key_file".into(), relative(file)),
+                (None, Some(secret)) => key.insert("key".into(), text(secret.to_base64())),
+                (None, None) => None,
+            };
+            Value::Table(key)
+        })
+        .collect();
 
     let mut root = Table::new();
     root.insert("cluster".into(), Value::Table(cluster));
     root.insert("operator".into(), Value::Table(operator));
+    if !keys.is_empty() {
+        let sealing = Table::from_iter([("keys".to_owned(), Value::Array(keys))]);
+        root.insert("sealing".into(), Value::Table(sealing));
+    }
     root.insert("nodes".into(), Value::try_from(&config.nodes)?);
     let mut stores = Table::new();
     for (name, url) in config.stores.all() {

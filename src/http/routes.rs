@@ -111,7 +111,7 @@ pub fn table() -> Vec<Route> {
         route!(GET "/v1/orders", Shopper => orders::list),
         route!(GET "/v1/orders/{id}", Shopper => orders::show),
         route!(POST "/v1/orders/{id}/cancel", Shopper => orders::cancel).honours_keys(),
-        route!(POST "/v1/auth/register", Public => auth::register),
+        route!(POST "/v1/auth/register", Public => auth::register).honours_keys(),
         route!(POST "/v1/auth/login", Public => auth::login),
         route!(POST "/v1/auth/refresh", Public => auth::refresh),
         route!(POST "/v1/auth/logout", Account => auth::logout),

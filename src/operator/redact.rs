@@ -57,6 +57,26 @@ fn redact(value: &mut Value) {
     }
 }
 
+/// The values, absent ones left out, of all fields that are hidden: what must not lie open in a store either.
+#[cfg(test)]
+pub(crate) fn hidden(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(hidden).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, field)| !field.is_null())
+            .flat_map(|(name, field)| {
+                if is_hidden(name) {
+                    vec![field]
+                } else {
+                    hidden(field)
+                }
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
 fn is_hidden(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     HIDDEN.iter().any(|hidden| {

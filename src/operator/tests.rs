@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::cluster::view::{Member, MemberState, Role};
+use crate::sealing::{KEY_BYTES, Key, Keyring};
 use crate::stores::Stores;
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::memory::MemoryDocuments;
@@ -36,7 +37,10 @@ pub(super) fn member(name: &str) -> Member {
 pub(super) async fn embedded_stores() -> (Stores, TempDir) {
     let directory = TempDir::new().unwrap();
     let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
-    (open_embedded(&writer, directory.path()).await.unwrap(), directory)
+    let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
+    let keyring = Arc::new(Keyring::new(key, Vec::new()));
+    let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
+    (stores, directory)
 }
 
 /// The same with documents in memory, which answer without ever letting another task in between.

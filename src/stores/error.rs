@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 
+use crate::sealing::layout::RowError;
+
 /// What a store may answer instead of a result. The cause is kept for the log; none of it is shown to clients.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -39,6 +41,17 @@ pub enum StoreError {
         store: &'static str,
         /// The row, and what is wrong with it.
         what: String,
+    },
+    /// What a row keeps sealed can't be opened or sealed: a key is missing, or the row was tampered with.
+    #[error("{row} of the {store} store can't be sealed or opened")]
+    Sealing {
+        /// Which store.
+        store: &'static str,
+        /// Which row.
+        row: String,
+        /// Which field, and why.
+        #[source]
+        cause: RowError,
     },
 }
 

@@ -1,5 +1,6 @@
 //! Stores: one port (trait) a store, one file an adapter, one contract suite a port.
 
+pub mod at_rest;
 pub mod catalogue;
 pub mod documents;
 pub mod embedded;

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::StoreError;
+use super::at_rest::RowsAtRest;
 use super::catalogue::Catalogue;
 use super::catalogue::sqlite::SqliteCatalogue;
 use super::documents::DocumentStore;
+use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
 use super::embedded::Writer;
 use super::embedded::client::store_process;
 use super::idempotency::IdempotencyStore;
+use super::idempotency::sealed::SealedReplies;
 use super::idempotency::sqlite::SqliteIdempotency;
 use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
@@ -19,6 +22,7 @@ use super::users::sqlite::SqliteUsers;
 use super::views::Views;
 use super::views::sqlite::SqliteViews;
 use crate::config::Config;
+use crate::sealing::{Keyring, layout};
 
 /// Every store. Cheap to clone.
 #[derive(Clone)]
@@ -64,18 +68,55 @@ impl Stores {
 pub async fn open(config: &Config) -> Result<Stores, StoreError> {
     let directory = &config.cluster.data;
     let writer = Writer::connect(directory, store_process(directory)).await?;
-    open_embedded(&writer, directory).await
+    open_embedded(&writer, directory, &keyring(config)?).await
 }
 
-/// Opens every store in the files of `directory`.
+/// The keyring of a configuration.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] where the system's cryptography fails.
+pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
+    Keyring::of(config).map_err(|error| StoreError::Unavailable {
+        store: "sealed",
+        cause: error.into(),
+    })
+}
+
+/// Opens what holds sealed values, as it lies there: for the rotation of keys.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open_embedded(writer: &Writer, directory: &Path) -> Result<Stores, StoreError> {
-    let documents = async |name: &'static str| -> Result<Arc<dyn DocumentStore>, StoreError> {
-        let store: Arc<dyn DocumentStore> = Arc::new(SqliteDocuments::open(writer, directory, name).await?);
+pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
+    let directory = &config.cluster.data;
+    let writer = Writer::connect(directory, store_process(directory)).await?;
+    let documents = async |name: &'static str| -> Result<Arc<dyn RowsAtRest>, StoreError> {
+        let store: Arc<dyn RowsAtRest> = Arc::new(SqliteDocuments::open(&writer, directory, name).await?);
         Ok(store)
     };
+    let mut stores = Vec::new();
+    for layout in layout::all() {
+        stores.push(match layout.store() {
+            "idempotency" => Arc::new(SqliteIdempotency::open(&writer, directory).await?),
+            name => documents(name).await?,
+        });
+    }
+    Ok(stores)
+}
+
+/// Opens every store in the files of `directory`; what must be sealed is, under `keyring`.
+///
+/// # Errors
+/// [`StoreError`] of the first store that does not open.
+pub async fn open_embedded(
+    writer: &Writer,
+    directory: &Path,
+    keyring: &Arc<Keyring>,
+) -> Result<Stores, StoreError> {
+    let documents = async |name: &'static str| -> Result<Arc<dyn DocumentStore>, StoreError> {
+        let store: Arc<dyn DocumentStore> = Arc::new(SqliteDocuments::open(writer, directory, name).await?);
+        Ok(SealedDocuments::before(store, keyring))
+    };
+    let replies = SqliteIdempotency::open(writer, directory).await?;
     Ok(Stores {
         carts: documents("carts").await?,
         orders: documents("orders").await?,
@@ -85,7 +126,7 @@ pub async fn open_embedded(writer: &Writer, directory: &Path) -> Result<Stores, 
         catalogue: Arc::new(SqliteCatalogue::open(writer, directory).await?),
         users: Arc::new(SqliteUsers::open(writer, directory).await?),
         sessions: Arc::new(SqliteSessions::open(writer, directory).await?),
-        idempotency: Arc::new(SqliteIdempotency::open(writer, directory).await?),
+        idempotency: SealedReplies::before(Arc::new(replies), keyring),
         views: Arc::new(SqliteViews::open(writer, directory).await?),
     })
 }

@@ -9,6 +9,7 @@
 #[cfg(feature = "failpoints")]
 mod crashes;
 mod harness;
+mod keys;
 mod kill_node;
 mod load;
 #[cfg(feature = "failpoints")]

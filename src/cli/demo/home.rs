@@ -22,8 +22,8 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Secret, StoreUrls, Tls,
-    Transport,
+    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing, SealingKey,
+    SealingSecret, Secret, StoreUrls, Tls, Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.
@@ -207,6 +207,13 @@ impl Home {
             operator: Operator {
                 token: Secret::new(token()),
                 token_file: None,
+            },
+            sealing: Sealing {
+                keys: vec![SealingKey {
+                    id: "k1".into(),
+                    key: Some(SealingSecret::random()),
+                    key_file: None,
+                }],
             },
             nodes,
             stores: StoreUrls::default(),

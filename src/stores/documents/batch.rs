@@ -43,6 +43,17 @@ impl<'a> Line<'a> {
     }
 }
 
+/// A body that takes the place of another one.
+#[derive(Serialize)]
+pub(super) struct Exchange<'a> {
+    #[serde(rename = "i")]
+    pub(super) id: &'a str,
+    #[serde(rename = "b")]
+    pub(super) before: &'a str,
+    #[serde(rename = "n")]
+    pub(super) now: &'a str,
+}
+
 /// An event as a batch carries it.
 #[derive(Serialize)]
 pub(super) struct Emitted<'a> {

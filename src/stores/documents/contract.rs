@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, OutboxEvent, WriteOutcome};
 use crate::domain::{Event, Timestamp};
 use crate::stores::StoreError;
+use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use WriteOutcome::{Applied, Conflict};
 
 /// Runs everything against `store`, which must be empty.
@@ -23,6 +24,58 @@ pub async fn suite(store: Arc<dyn DocumentStore>) {
     an_outbox_delivers_buries_and_replays(&*store).await;
     an_unknown_outcome_can_be_asked_for(&*store).await;
     of_racing_writers_one_wins_each_version(store).await;
+}
+
+/// Runs what concerns bodies as they lie in the store, after [`suite`].
+pub async fn reseals<S: DocumentStore + RowsAtRest>(store: &S) {
+    let before = document("rest-b", 1);
+    for id in ["rest-c", "rest-a", "rest-b"] {
+        put(store, document(id, 1)).await;
+    }
+    let rows = store.rows_at_rest(Some("rest-"), 2).await.unwrap();
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["rest-a", "rest-b"]);
+    assert_eq!(rows[1].content, before.body.as_bytes());
+    let last = store.rows_at_rest(Some("rest-b"), 1).await.unwrap();
+    assert_eq!(last[0].id, "rest-c");
+
+    // A write in between wins; the row is not touched.
+    let write = DocumentWrite {
+        document: document("rest-a", 2),
+        expected: 1,
+        events: vec![(2, Event::new("changed", json!({})))],
+    };
+    assert_eq!(store.write("between", &[write]).await.unwrap(), [Applied]);
+    let mut rows = rows;
+    rows.push(RowAtRest {
+        id: "rest-missing".to_owned(),
+        content: b"{}".to_vec(),
+    });
+    let resealed: Vec<_> = rows
+        .into_iter()
+        .map(|row| Resealed {
+            row,
+            content: br#"{"resealed":"\u00fc \\ \""}"#.to_vec(),
+        })
+        .collect();
+    assert_eq!(store.reseal(&resealed).await.unwrap(), [false, true, false]);
+    assert_eq!(store.load("rest-a").await.unwrap(), Some(document("rest-a", 2)));
+    assert_eq!(store.load("rest-missing").await.unwrap(), None);
+    // Version, mark and all else stay: whoever holds the entity writes on without noticing.
+    let body = r#"{"resealed":"\u00fc \\ \""}"#.to_owned();
+    assert_eq!(
+        store.load("rest-b").await.unwrap(),
+        Some(Document { body, ..before })
+    );
+    let ids = ["rest-a".to_owned(), "rest-b".to_owned()];
+    assert_eq!(store.applied("put", &ids).await.unwrap(), [false, true]);
+    assert_eq!(
+        store.write("next", &[self::write("rest-b", 1)]).await.unwrap(),
+        [Applied]
+    );
+    // What was read before that is old by now.
+    assert_eq!(store.reseal(&resealed[1..2]).await.unwrap(), [false]);
+    assert!(store.reseal(&[]).await.unwrap().is_empty());
 }
 
 fn document(id: &str, version: u64) -> Document {

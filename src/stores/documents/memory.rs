@@ -10,6 +10,7 @@ use super::{
 };
 use crate::domain::Timestamp;
 use crate::stores::StoreError;
+use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 
 /// What shall befall a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,6 +341,37 @@ impl DocumentStore for MemoryDocuments {
         Ok(self.events(limit, |entry| {
             entry.event.entity == id && entry.event.version > after_version
         }))
+    }
+}
+
+#[async_trait]
+impl RowsAtRest for MemoryDocuments {
+    fn store(&self) -> &'static str {
+        self.name
+    }
+
+    async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
+        let rows = self.scan(after, limit).await?.into_iter();
+        Ok(rows
+            .map(|document| RowAtRest {
+                id: document.id,
+                content: document.body.into_bytes(),
+            })
+            .collect())
+    }
+
+    async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
+        let mut contents = self.contents();
+        Ok(rows
+            .iter()
+            .map(|resealed| match contents.documents.get_mut(&resealed.row.id) {
+                Some((document, _)) if document.body.as_bytes() == resealed.row.content => {
+                    document.body = String::from_utf8(resealed.content.clone()).expect("bodies are text");
+                    true
+                }
+                _ => false,
+            })
+            .collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod batch;
 pub mod contract;
 #[cfg(test)]
 pub mod memory;
+pub mod sealed;
 mod sql;
 pub mod sqlite;
 

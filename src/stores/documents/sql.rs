@@ -26,6 +26,12 @@ pub(super) const EMIT: &str = "INSERT INTO outbox (entity, shard, version, ordin
      ORDER BY e.key \
      ON CONFLICT (entity, version, ordinal) DO NOTHING";
 
+/// Compare-and-set of bodies alone. What is not returned has another body by now.
+pub(super) const RESEAL: &str = "UPDATE documents SET body = j.value->>'$.n' \
+     FROM json_each(?1) AS j \
+     WHERE documents.id = j.value->>'$.i' AND documents.body = j.value->>'$.b' \
+     RETURNING documents.id";
+
 pub(super) const VERSION: &str = "SELECT version FROM documents WHERE id = ?1";
 pub(super) const APPLIED: &str =
     "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?1)) AND mark = ?2";
@@ -51,6 +57,7 @@ pub(super) const LOAD_MANY: &str = select!(documents "WHERE id IN (SELECT value 
 pub(super) const BY_OWNER: &str = select!(documents "WHERE owner = ?1 ORDER BY id DESC LIMIT ?2");
 pub(super) const BY_OWNER_BEFORE: &str =
     select!(documents "WHERE owner = ?1 AND id < ?3 ORDER BY id DESC LIMIT ?2");
+pub(super) const AT_REST: &str = "SELECT id, body FROM documents WHERE id > ?1 ORDER BY id LIMIT ?2";
 pub(super) const SCAN: &str = select!(documents "WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 // The partial indexes are named, because the planner may prefer to walk the whole ledger in the order of its key.

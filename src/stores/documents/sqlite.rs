@@ -9,16 +9,17 @@ use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 
-use super::batch::{Emitted, Line, parts};
+use super::batch::{Emitted, Exchange, Line, parts};
 use super::sql::{
-    APPLIED, BY_OWNER, BY_OWNER_BEFORE, DEAD_LETTERS, DELIVERED, DEPTH, DUE, EMIT, FAILED, INSERT, LEDGER,
-    LOAD, LOAD_MANY, PENDING, REPLAY, SCAN, UNDELIVERED, UPDATE, VERSION,
+    APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DEAD_LETTERS, DELIVERED, DEPTH, DUE, EMIT, FAILED, INSERT,
+    LEDGER, LOAD, LOAD_MANY, PENDING, REPLAY, RESEAL, SCAN, UNDELIVERED, UPDATE, VERSION,
 };
 use super::{
     BATCH_LIMIT, DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, WriteOutcome,
 };
 use crate::domain::{Event, Timestamp};
 use crate::stores::StoreError;
+use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Rows, Statement, Writer};
 
@@ -299,6 +300,51 @@ impl DocumentStore for SqliteDocuments {
     }
 }
 
+#[async_trait]
+impl RowsAtRest for SqliteDocuments {
+    fn store(&self) -> &'static str {
+        self.database.name()
+    }
+
+    async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
+        let statement = Statement::new(AT_REST)
+            .bind(after.unwrap_or_default())
+            .bind(limit);
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| {
+            Ok(RowAtRest {
+                id: row.text("id")?,
+                content: row.text("body")?.into_bytes(),
+            })
+        })
+    }
+
+    async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|error| self.refused(error));
+        let exchanges = rows
+            .iter()
+            .map(|resealed| {
+                Ok(Exchange {
+                    id: &resealed.row.id,
+                    before: text(&resealed.row.content)?,
+                    now: text(&resealed.content)?,
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let statement = Statement::new(RESEAL).bind(self.json(&exchanges)?);
+        let replaced = self.database.transact_one(statement).await?;
+        let replaced: HashSet<String> = self
+            .database
+            .decode(replaced, |row| row.text("id"))?
+            .into_iter()
+            .collect();
+        Ok(rows
+            .iter()
+            .map(|resealed| replaced.contains(&resealed.row.id))
+            .collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -318,7 +364,9 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(store.name(), name);
-            contract::suite(Arc::new(store)).await;
+            let store = Arc::new(store);
+            contract::suite(Arc::clone(&store) as Arc<dyn DocumentStore>).await;
+            contract::reseals(&*store).await;
         }
     }
 
@@ -347,6 +395,8 @@ mod tests {
             EMIT,
             DELIVERED,
             REPLAY,
+            RESEAL,
+            AT_REST,
         ] {
             let plan = store
                 .database

@@ -7,6 +7,7 @@ use futures::future::join_all;
 
 use super::{Claim, IdempotencyStore, KeptReply};
 use crate::domain::Timestamp;
+use crate::stores::at_rest::{Resealed, RowsAtRest};
 
 const LEASE: Duration = Duration::from_secs(30);
 const KEEP: Duration = Duration::from_secs(24 * 3_600);
@@ -21,6 +22,44 @@ pub async fn suite(store: Arc<dyn IdempotencyStore>) {
     a_holder_renews_its_lease(&*store).await;
     old_keys_do_not_count_and_are_swept(&*store).await;
     of_many_claims_at_once_one_wins(store).await;
+}
+
+/// Runs what concerns bodies as they lie in the store, after [`suite`].
+pub async fn reseals<S: IdempotencyStore + RowsAtRest>(store: &S) {
+    for key in ["~rest-c", "~rest-a", "~rest-b"] {
+        assert_eq!(claim(store, key, "body", "one", NOW).await, Claim::Ours);
+    }
+    // What has no reply yet has no body.
+    assert!(store.rows_at_rest(Some("~rest-"), 9).await.unwrap().is_empty());
+    store.answer("~rest-a", "one", &reply(200)).await.unwrap();
+    store.answer("~rest-c", "one", &reply(200)).await.unwrap();
+    let rows = store.rows_at_rest(Some("~rest-"), 9).await.unwrap();
+    let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["~rest-a", "~rest-c"]);
+    assert_eq!(rows[0].content, reply(200).body);
+    assert_eq!(store.rows_at_rest(Some("~rest-"), 1).await.unwrap(), rows[..1]);
+    let mut resealed: Vec<_> = rows
+        .into_iter()
+        .map(|row| Resealed {
+            row,
+            content: b"\0sealed".to_vec(),
+        })
+        .collect();
+    resealed[1].row.content.push(b'!');
+    assert_eq!(store.reseal(&resealed).await.unwrap(), [true, false]);
+    assert_eq!(store.reseal(&resealed).await.unwrap(), [false, false]);
+    let body = |claim| match claim {
+        Claim::Answered(reply) => reply.body,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        body(claim(store, "~rest-a", "body", "two", NOW).await),
+        b"\0sealed"
+    );
+    assert_eq!(
+        body(claim(store, "~rest-c", "body", "two", NOW).await),
+        reply(200).body
+    );
 }
 
 async fn claim(store: &dyn IdempotencyStore, key: &str, body: &str, holder: &str, now: Timestamp) -> Claim {

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub mod contract;
+pub mod sealed;
 pub mod sqlite;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ use sqlx::migrate::Migrator;
 use super::{Claim, IdempotencyStore, KeptReply};
 use crate::domain::Timestamp;
 use crate::stores::StoreError;
+use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Statement, Writer};
 
@@ -31,6 +32,9 @@ const LOOK: &str = "SELECT fingerprint, status, headers, body FROM idempotency W
 const ANSWER: &str = "UPDATE idempotency SET status = ?3, headers = ?4, body = ?5 \
      WHERE key = ?1 AND holder = ?2 AND status IS NULL";
 const RELEASE: &str = "DELETE FROM idempotency WHERE key = ?1 AND holder = ?2 AND status IS NULL";
+const AT_REST: &str =
+    "SELECT key, body FROM idempotency WHERE key > ?1 AND status IS NOT NULL ORDER BY key LIMIT ?2";
+const RESEAL: &str = "UPDATE idempotency SET body = ?3 WHERE key = ?1 AND body = ?2 RETURNING key";
 const SWEEP: &str = "DELETE FROM idempotency WHERE key IN \
      (SELECT key FROM idempotency WHERE claimed_at < ?1 ORDER BY claimed_at LIMIT ?2) RETURNING 1";
 
@@ -139,6 +143,41 @@ impl IdempotencyStore for SqliteIdempotency {
     }
 }
 
+#[async_trait]
+impl RowsAtRest for SqliteIdempotency {
+    fn store(&self) -> &'static str {
+        self.database.name()
+    }
+
+    async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
+        // No key is empty, so that every key lies above the empty one.
+        let statement = Statement::new(AT_REST)
+            .bind(after.unwrap_or_default())
+            .bind(limit);
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| {
+            Ok(RowAtRest {
+                id: row.text("key")?,
+                content: row.optional_blob("body")?.unwrap_or_default(),
+            })
+        })
+    }
+
+    async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
+        let statements = rows
+            .iter()
+            .map(|Resealed { row, content }| {
+                Statement::new(RESEAL)
+                    .bind(row.id.as_str())
+                    .bind(row.content.clone())
+                    .bind(content.clone())
+            })
+            .collect();
+        let replaced = self.database.transact(statements).await?;
+        Ok(replaced.into_iter().map(|rows| !rows.is_empty()).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -146,14 +185,34 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::sealing::{KEY_BYTES, Key, Keyring};
     use crate::stores::embedded::Engine;
     use crate::stores::idempotency::contract;
+    use crate::stores::idempotency::sealed::SealedReplies;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept() {
         let directory = TempDir::new().unwrap();
         let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
         let store = SqliteIdempotency::open(&writer, directory.path()).await.unwrap();
-        contract::suite(Arc::new(store)).await;
+        let store = Arc::new(store);
+        contract::suite(Arc::clone(&store) as Arc<dyn IdempotencyStore>).await;
+        contract::reseals(&*store).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_contract_is_kept_behind_the_seal_and_nothing_lies_open() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let store = Arc::new(SqliteIdempotency::open(&writer, directory.path()).await.unwrap());
+        let keyring = Keyring::new(Key::new("k1", &[1; KEY_BYTES]).unwrap(), Vec::new());
+        let sealed = SealedReplies::before(
+            Arc::clone(&store) as Arc<dyn IdempotencyStore>,
+            &Arc::new(keyring),
+        );
+        contract::suite(sealed).await;
+        let rows = store.rows_at_rest(None, 100).await.unwrap();
+        assert!(!rows.is_empty());
+        assert!(rows.iter().all(|row| row.content.starts_with(b"sealed:v1:k1:")));
     }
 }

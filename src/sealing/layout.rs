@@ -1,0 +1,327 @@
+//! What is sealed in which store: the one table, and how a row is sealed and opened by it.
+//!
+//! Carts, inventory, catalogue and views hold nothing that tells of a person or pays, and are not listed. Nor do the events
+//! of any store, which others read. A test takes a sample of everything personal through the stores and looks for it in
+//! what lies there (`stores/documents/sealed_tests.rs`).
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::keyring::{Keyring, Place, SealingError};
+use super::text::SealedText;
+
+/// A part of a path that stands for every element of a list, or every field of an object.
+const EACH: &str = "*";
+/// The field of what is sealed as a whole.
+const WHOLE: &str = "body";
+
+/// What is sealed of a row's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// The content is JSON, and these fields of it are sealed: JSON pointers, in which `*` stands for each.
+    Fields(&'static [&'static str]),
+    /// All of it.
+    Whole,
+}
+
+/// How one store is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    store: &'static str,
+    extent: Extent,
+}
+
+/// The table.
+static LAYOUTS: [Layout; 4] = [
+    Layout {
+        store: "orders",
+        extent: Extent::Fields(&[
+            "/state/placed/order/email",
+            "/state/placed/order/address",
+            "/state/placed/order/payment/token",
+            // The words of whoever called it off are among them.
+            "/state/placed/order/timeline/*/detail",
+            // A hash of what was submitted, by which a guess of it could be checked.
+            "/state/placed/fingerprint",
+        ]),
+    },
+    Layout {
+        store: "payments",
+        extent: Extent::Fields(&["/instruction/token", "/reference"]),
+    },
+    Layout {
+        store: "sandbox",
+        // The provider keeps no token, but a hash of what it was asked for with it.
+        extent: Extent::Fields(&["/key", "/request/fingerprint"]),
+    },
+    Layout {
+        // Replies to whatever was asked for under a key, whole orders and cart tokens among them.
+        store: "idempotency",
+        extent: Extent::Whole,
+    },
+];
+
+/// Every store that holds something that must be sealed.
+pub fn all() -> &'static [Layout] {
+    &LAYOUTS
+}
+
+/// How this store is sealed; `None` where it holds nothing that must be.
+pub fn layout(store: &str) -> Option<&'static Layout> {
+    LAYOUTS.iter().find(|layout| layout.store == store)
+}
+
+/// Why a row can't be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// The content is no JSON. The cause says where, and quotes nothing.
+    #[error("it is no JSON")]
+    NoJson(#[source] serde_json::Error),
+    /// One of its fields.
+    #[error("its field {field}")]
+    Field {
+        /// Which.
+        field: String,
+        /// Why.
+        #[source]
+        cause: SealingError,
+    },
+}
+
+/// What the values of a row are sealed under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The ids of the keys; an empty id for a value of a version that is not known here.
+    pub keys: BTreeSet<String>,
+    /// Whether one of them lies open.
+    pub plain: bool,
+}
+
+impl Survey {
+    /// Whether all is under this key.
+    pub fn is_all_under(&self, key: &str) -> bool {
+        !self.plain && self.keys.iter().all(|id| id == key)
+    }
+
+    fn note(&mut self, text: &str) {
+        if SealedText::recognise(text) {
+            self.keys
+                .insert(SealedText::key_of(text).unwrap_or_default().to_owned());
+        } else {
+            self.plain = true;
+        }
+    }
+}
+
+impl Layout {
+    /// The store.
+    pub fn store(&self) -> &'static str {
+        self.store
+    }
+
+    /// The content with everything sealed that has to be; `None` where there is nothing. All that comes in counts as
+    /// plain, also what looks sealed: it is what somebody wrote into a form.
+    ///
+    /// # Errors
+    /// [`RowError`]
+    pub fn seal(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
+        self.change(
+            row,
+            content,
+            |place, value| present(value).map(|value| keyring.seal_json(value, place).map(field)),
+            |place, bytes| Some(keyring.seal(bytes, place).map(whole)),
+        )
+    }
+
+    /// The content with everything opened; `None` where nothing is sealed.
+    ///
+    /// # Errors
+    /// [`RowError`]
+    pub fn open(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
+        if matches!(self.extent, Extent::Fields(_)) && !occurs(content) {
+            return Ok(None);
+        }
+        self.change(
+            row,
+            content,
+            |place, value| sealed_field(value).map(|sealed| keyring.open_json(sealed, place)),
+            |place, bytes| sealed_text(bytes).map(|sealed| Ok(keyring.open(sealed, place)?.to_vec())),
+        )
+    }
+
+    /// The content with everything under the first key; `None` where it is so already.
+    ///
+    /// # Errors
+    /// [`RowError`]
+    pub fn reseal(&self, keyring: &Keyring, row: &str, content: &[u8]) -> Result<Option<Vec<u8>>, RowError> {
+        let again = |sealed: &str, place: Place<'_>| {
+            let is_current = keyring.is_current(sealed);
+            (!is_current).then(|| keyring.seal(&keyring.open(sealed, place)?, place))
+        };
+        self.change(
+            row,
+            content,
+            |place, value| match sealed_field(value) {
+                Some(sealed) => again(sealed, place).map(|text| text.map(field)),
+                None => present(value).map(|value| keyring.seal_json(value, place).map(field)),
+            },
+            |place, bytes| match sealed_text(bytes) {
+                Some(sealed) => again(sealed, place).map(|text| text.map(whole)),
+                None => Some(keyring.seal(bytes, place).map(whole)),
+            },
+        )
+    }
+
+    /// What the values of a row are sealed under; opens none of them.
+    ///
+    /// # Errors
+    /// [`RowError::NoJson`]
+    pub fn survey(&self, content: &[u8]) -> Result<Survey, RowError> {
+        let mut survey = Survey::default();
+        match self.extent {
+            Extent::Whole => survey.note(sealed_text(content).unwrap_or_default()),
+            Extent::Fields(paths) => {
+                let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
+                each(&mut body, paths, |_, value| {
+                    if let Some(value) = present(value) {
+                        survey.note(sealed_field(value).unwrap_or_default());
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(survey)
+    }
+
+    fn place<'a>(&self, row: &'a str, field: &'a str) -> Place<'a> {
+        Place {
+            store: self.store,
+            row,
+            field,
+        }
+    }
+
+    /// The content with what `of_field` makes of each of its fields, or `of_all` of the whole; `None` where they make
+    /// nothing of it.
+    fn change(
+        &self,
+        row: &str,
+        content: &[u8],
+        of_field: impl Fn(Place<'_>, &Value) -> Option<Result<Value, SealingError>>,
+        of_all: impl Fn(Place<'_>, &[u8]) -> Option<Result<Vec<u8>, SealingError>>,
+    ) -> Result<Option<Vec<u8>>, RowError> {
+        let Extent::Fields(paths) = self.extent else {
+            let all = of_all(self.place(row, WHOLE), content).transpose();
+            return all.map_err(|cause| blame(WHOLE, cause));
+        };
+        let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
+        let mut changed = false;
+        each(&mut body, paths, |pointer, value| {
+            if let Some(made) = of_field(self.place(row, pointer), value) {
+                *value = made?;
+                changed = true;
+            }
+            Ok(())
+        })?;
+        if !changed {
+            return Ok(None);
+        }
+        serde_json::to_vec(&body).map(Some).map_err(RowError::NoJson)
+    }
+}
+
+/// A sealed value in the place of a field.
+fn field(text: SealedText) -> Value {
+    Value::String(text.into_string())
+}
+
+/// A sealed value in the place of a content.
+fn whole(text: SealedText) -> Vec<u8> {
+    text.into_string().into_bytes()
+}
+
+fn blame(field: &str, cause: SealingError) -> RowError {
+    RowError::Field {
+        field: field.to_owned(),
+        cause,
+    }
+}
+
+/// A value, where there is something to hide.
+fn present(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        _ => Some(value),
+    }
+}
+
+fn sealed_field(value: &Value) -> Option<&str> {
+    value.as_str().filter(|text| SealedText::recognise(text))
+}
+
+fn sealed_text(content: &[u8]) -> Option<&str> {
+    std::str::from_utf8(content)
+        .ok()
+        .filter(|text| SealedText::recognise(text))
+}
+
+/// Whether a JSON text may hold a sealed value.
+fn occurs(content: &[u8]) -> bool {
+    std::str::from_utf8(content).is_ok_and(SealedText::may_occur_in)
+}
+
+/// Hands every value at one of the paths to `visit`, with its own pointer. What is not there is passed over.
+fn each(
+    body: &mut Value,
+    paths: &[&str],
+    mut visit: impl FnMut(&str, &mut Value) -> Result<(), SealingError>,
+) -> Result<(), RowError> {
+    let mut pointer = String::with_capacity(64);
+    for path in paths {
+        pointer.clear();
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        descend(body, rest, &mut pointer, &mut visit).map_err(|cause| blame(&pointer, cause))?;
+    }
+    Ok(())
+}
+
+/// On `Err`, `pointer` is that of the value which failed.
+fn descend(
+    value: &mut Value,
+    path: &str,
+    pointer: &mut String,
+    visit: &mut impl FnMut(&str, &mut Value) -> Result<(), SealingError>,
+) -> Result<(), SealingError> {
+    let (part, rest) = match path.split_once('/') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (path, None),
+    };
+    let mut enter = |name: &str, value: &mut Value| -> Result<(), SealingError> {
+        let length = pointer.len();
+        pointer.push('/');
+        pointer.push_str(name);
+        match rest {
+            Some(rest) => descend(value, rest, pointer, visit)?,
+            None => visit(pointer, value)?,
+        }
+        pointer.truncate(length);
+        Ok(())
+    };
+    match value {
+        Value::Object(fields) if part == EACH => {
+            fields.iter_mut().try_for_each(|(name, value)| enter(name, value))
+        }
+        Value::Array(items) if part == EACH => items
+            .iter_mut()
+            .enumerate()
+            .try_for_each(|(index, value)| enter(&index.to_string(), value)),
+        Value::Object(fields) => fields.get_mut(part).map_or(Ok(()), |value| enter(part, value)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "layout_tests.rs"]
+mod tests;

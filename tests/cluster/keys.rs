@@ -1,0 +1,247 @@
+//! The keys that personal data is sealed under are changed while shoppers go on, in the order that operators are told; and
+//! what identifies a person or pays is searched for in every file of the data folder.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use toml::Table;
+
+use crate::harness::{Cluster, souk};
+use crate::load::{Load, Target};
+use crate::shop;
+
+/// What must not lie open anywhere: of the orders here, and of those of the load.
+const MARKERS: [&str; 12] = [
+    "Marker Name",
+    "1 Marker Lane",
+    "Markerville",
+    "MK-62701",
+    "+1 217 555 0177",
+    "marker@private.example",
+    "tok_marker",
+    "it is for Marker",
+    "1 Main Street",
+    "ada@shoppers.example",
+    "tok_ok",
+    "tok_reply_lost",
+];
+
+/// The stores that hold what is sealed, with the column.
+const SEALED: [(&str, &str, &str); 4] = [
+    ("orders", "documents", "body"),
+    ("payments", "documents", "body"),
+    ("sandbox", "documents", "body"),
+    ("idempotency", "idempotency", "CAST(body AS TEXT)"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_rotated_under_load_and_nothing_lies_open() {
+    let mut cluster = Cluster::demo(3, 60).await;
+    let load = Load::start(&cluster).await;
+    orders_with_markers(&cluster, "before").await;
+    load.progress(200).await;
+    let old = keys(&cluster).remove(0);
+    let new = Table::from_iter([
+        ("id".to_owned(), "k2".into()),
+        (
+            "key".to_owned(),
+            "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=".into(),
+        ),
+    ]);
+    assert_eq!(old["id"].as_str(), Some("k1"));
+
+    // Every node learns the new key before any seals under it.
+    set_keys(&cluster, &[&old, &new]);
+    rolling_restart(&mut cluster, &load).await;
+    set_keys(&cluster, &[&new, &old]);
+    rolling_restart(&mut cluster, &load).await;
+    orders_with_markers(&cluster, "between").await;
+    assert!(
+        rows_under(&cluster, "k1").await > 0,
+        "nothing is left to be rotated"
+    );
+    let answered = load.answered();
+    let rotated = report(&run(&cluster, &["keys", "rotate", "--json"]).await);
+    assert!(
+        rotated["resealed"].as_u64() > Some(0) && rotated["left"] == 0,
+        "{rotated:#}"
+    );
+    assert!(load.answered() > answered, "the load stood still");
+    load.progress(200).await;
+    // What shoppers wrote meanwhile is under the new key too.
+    assert_eq!(rows_under(&cluster, "k1").await, 0);
+    assert!(rows_under(&cluster, "k2").await > 0);
+    load.verify(&cluster).await;
+
+    // The old key is not needed any more: neither by the auditor nor by anybody.
+    set_keys(&cluster, &[&new]);
+    cluster.audit().await;
+    let status = report(&run(&cluster, &["keys", "status", "--json"]).await);
+    for store in status["stores"].as_array().unwrap() {
+        let rows = &store["rows"];
+        assert!(rows.as_u64() > Some(0), "{status:#}");
+        assert_eq!(
+            (&store["left"], &store["unsealed"]),
+            (&json!(0), &json!(0)),
+            "{status:#}"
+        );
+        assert_eq!(store["under"], json!({ "k2": rows }), "{status:#}");
+    }
+    let again = report(&run(&cluster, &["keys", "rotate", "--json"]).await);
+    assert_eq!(again["resealed"], 0, "{again:#}");
+    // Write-ahead logs and the nodes' logs lie in the folder too.
+    nothing_lies_open(cluster.config.parent().unwrap());
+    // An operator who lacks the key is told which.
+    set_keys(&cluster, &[&old]);
+    let refused = run(&cluster, &["keys", "rotate"]).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("\"k2\"") && said.contains("k1, cluster"), "{said}");
+    set_keys(&cluster, &[&new]);
+    cluster.end().await;
+}
+
+/// One order that is paid, one that is declined with a token of its own, and one that is called off in words.
+async fn orders_with_markers(cluster: &Cluster, when: &str) {
+    let shop_address = &cluster.nodes[0].shop;
+    let client = &cluster.client;
+    // One that the load does not buy, which knows what it sold.
+    let sku = shop::plentiful(client, shop_address, 60).await.pop().unwrap();
+    for (payment, status) in [("tok_ok", 201), ("tok_marker", 402)] {
+        let cart = shop::cart_of(&shop::send(shop::new_cart(client, shop_address)).await.unwrap());
+        let added = shop::send(shop::add(client, shop_address, &cart, &sku, &shop::key())).await;
+        assert_eq!(added.unwrap().status, 200);
+        let request = client
+            .post(format!("{shop_address}/v1/orders"))
+            .header("cart-token", &cart.token)
+            .header("idempotency-key", format!("{when}-{payment}"))
+            .json(&json!({
+                "address": {
+                    "name": "Marker Name", "line1": "1 Marker Lane", "city": "Markerville", "postcode": "MK-62701",
+                    "country": "US", "phone": "+1 217 555 0177",
+                },
+                "shipping_option": "standard",
+                "payment": {"gateway": "sandbox", "token": payment},
+                "email": "marker@private.example",
+            }));
+        let kept = request.try_clone().unwrap();
+        let placed = shop::send(request).await.unwrap();
+        assert!(placed.status == status || placed.status == 202, "{placed:?}");
+        if placed.status != 201 {
+            continue;
+        }
+        assert_eq!(placed.body["address"]["name"], "Marker Name");
+        // The kept reply comes back as it was given.
+        assert_eq!(shop::send(kept).await.unwrap().body, placed.body);
+        let id = placed.body["id"].as_str().unwrap();
+        let cancelled = client
+            .post(format!("{shop_address}/v1/orders/{id}/cancel"))
+            .header("cart-token", &cart.token)
+            .json(&json!({"reason": "it is for Marker"}));
+        assert_eq!(shop::send(cancelled).await.unwrap().status, 200);
+    }
+}
+
+async fn rolling_restart(cluster: &mut Cluster, load: &Load) {
+    for node in 0..cluster.nodes.len() {
+        load.treat(node, Target::Restarting);
+        cluster.signal(node, Signal::TERM);
+        cluster.gone(node).await;
+        cluster.start(node, &[]).await;
+        load.treat(node, Target::Fine);
+        load.progress(50).await;
+        assert!(load.violations().is_empty(), "{:#?}", load.violations());
+    }
+}
+
+fn configuration(cluster: &Cluster) -> Table {
+    fs::read_to_string(&cluster.config).unwrap().parse().unwrap()
+}
+
+fn keys(cluster: &Cluster) -> Vec<Table> {
+    configuration(cluster)["sealing"]["keys"]
+        .clone()
+        .try_into()
+        .unwrap()
+}
+
+fn set_keys(cluster: &Cluster, keys: &[&Table]) {
+    let mut configuration = configuration(cluster);
+    let keys: Vec<Table> = keys.iter().map(|key| (*key).clone()).collect();
+    configuration.insert(
+        "sealing".into(),
+        Table::from_iter([("keys".to_owned(), keys.into())]).into(),
+    );
+    fs::write(&cluster.config, configuration.to_string()).unwrap();
+}
+
+async fn run(cluster: &Cluster, arguments: &[&str]) -> Output {
+    souk()
+        .args(arguments)
+        .arg("--config")
+        .arg(&cluster.config)
+        .output()
+        .await
+        .unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Rows of all stores that hold something under this key, read from the files themselves.
+async fn rows_under(cluster: &Cluster, key: &str) -> i64 {
+    let stores = cluster.config.parent().unwrap().join("stores");
+    let mut rows = 0;
+    for (store, table, column) in SEALED {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(stores.join(format!("{store}.db")))
+            .read_only(true)
+            .connect()
+            .await
+            .unwrap();
+        let sql = format!("SELECT count(*) FROM {table} WHERE {column} LIKE ?1");
+        let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(format!("%sealed:v1:{key}:%"))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        rows += count;
+    }
+    rows
+}
+
+fn nothing_lies_open(folder: &Path) {
+    let mut searched = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            nothing_lies_open(&entry.path());
+        } else if kind.is_file() {
+            let bytes = fs::read(entry.path()).unwrap();
+            searched += bytes.len();
+            // What is no text does not matter: the markers are ASCII.
+            let text = String::from_utf8_lossy(&bytes);
+            for marker in MARKERS {
+                assert!(
+                    !text.contains(marker),
+                    "{marker:?} lies open in {}",
+                    entry.path().display()
+                );
+            }
+        }
+    }
+    assert!(searched > 0, "{} is empty", folder.display());
+}
