@@ -75,7 +75,9 @@ impl PurchaseProjector {
             Err(_) => match email_key(&order.email) {
                 Ok(key) => {
                     let guest = self.guests.name(&key);
-                    self.users.put_guest_order(&guest, &order.id, order.created_at).await
+                    self.users
+                        .put_guest_order(&guest, &order.id, order.created_at)
+                        .await
                 }
                 Err(_) => Ok(()),
             },

@@ -46,7 +46,11 @@ impl RevocationSource for Kept {
     async fn revoked_since(&self, sequence: i64, limit: usize) -> Result<RevocationPage, StoreError> {
         let revoked = self.0.revoked_since(sequence, limit).await?;
         Ok(RevocationPage {
-            sessions: revoked.sessions.iter().map(|session| session.as_str().to_owned()).collect(),
+            sessions: revoked
+                .sessions
+                .iter()
+                .map(|session| session.as_str().to_owned())
+                .collect(),
             sequence: revoked.sequence,
         })
     }

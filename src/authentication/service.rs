@@ -158,7 +158,9 @@ pub enum AccountError {
 impl From<PasswordError> for AccountError {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy | PasswordError::TooLate => Self::Busy { retry_after: RETRY_AFTER },
+            PasswordError::Busy | PasswordError::TooLate => Self::Busy {
+                retry_after: RETRY_AFTER,
+            },
             // No account has such a password.
             PasswordError::TooLong => Self::BadCredentials,
             other => Self::Password(other),
@@ -202,8 +204,16 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], and what stores and passwords may say.
-    pub async fn register(&self, registration: Registration, device: &Device) -> Result<SignedIn, AccountError> {
-        let Registration { email, name, password } = registration;
+    pub async fn register(
+        &self,
+        registration: Registration,
+        device: &Device,
+    ) -> Result<SignedIn, AccountError> {
+        let Registration {
+            email,
+            name,
+            password,
+        } = registration;
         password::check(&password, &email, &name)?;
         // Hashed first: whoever asks for a taken address shall not be answered sooner.
         let credential = Credential::new(self.passwords.hash(&password).await?);
@@ -232,7 +242,12 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::BadCredentials`] in the same time whether or not there is the account;
     /// [`AccountError::Throttled`], [`AccountError::Busy`].
-    pub async fn login(&self, email: &EmailKey, password: &str, device: &Device) -> Result<SignedIn, AccountError> {
+    pub async fn login(
+        &self,
+        email: &EmailKey,
+        password: &str,
+        device: &Device,
+    ) -> Result<SignedIn, AccountError> {
         let attempt = Attempt::new(email, device.address);
         let now = (self.clock)();
         let found = self.users.by_email(email).await?;
@@ -244,7 +259,11 @@ impl Accounts {
             return Err(AccountError::Throttled { retry_after });
         }
         let matches = match &found {
-            Some(record) => self.passwords.verify(password, record.credential.expose()).await?,
+            Some(record) => {
+                self.passwords
+                    .verify(password, record.credential.expose())
+                    .await?
+            }
             None => {
                 self.passwords.verify_nobody(password).await?;
                 false
@@ -263,7 +282,12 @@ impl Accounts {
 
     /// Whether a live session of the account was begun from the same address: strangers' failed attempts must not keep
     /// its owner out.
-    async fn is_known_device(&self, user: &UserId, device: &Device, now: Timestamp) -> Result<bool, AccountError> {
+    async fn is_known_device(
+        &self,
+        user: &UserId,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<bool, AccountError> {
         let address = device.address.to_string();
         let sessions = self.sessions.list(user, now).await?;
         Ok(sessions.iter().any(|session| session.address == address))
@@ -273,12 +297,20 @@ impl Accounts {
     async fn rehash(&self, record: &UserRecord, password: &str) {
         let outcome = async {
             let credential = Credential::new(self.passwords.hash(password).await?);
-            let account = Account { version: record.account.version + 1, ..record.account.clone() };
-            self.users.update(&account, Some(&credential), record.account.version).await?;
+            let account = Account {
+                version: record.account.version + 1,
+                ..record.account.clone()
+            };
+            self.users
+                .update(&account, Some(&credential), record.account.version)
+                .await?;
             Ok::<_, AccountError>(())
         };
         if let Err(error) = outcome.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a password could not be hashed anew");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a password could not be hashed anew"
+            );
         }
     }
 
@@ -298,7 +330,13 @@ impl Accounts {
         self.pair(account, &session.id, token, now)
     }
 
-    fn pair(&self, account: Account, session: &SessionId, refresh_token: String, now: Timestamp) -> Result<SignedIn, AccountError> {
+    fn pair(
+        &self,
+        account: Account,
+        session: &SessionId,
+        refresh_token: String,
+        now: Timestamp,
+    ) -> Result<SignedIn, AccountError> {
         let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
         let grant = Grant {
             user: account.id.as_str(),
@@ -322,7 +360,11 @@ impl Accounts {
         let old = token_hash(token).ok_or(AccountError::BadToken)?;
         let now = (self.clock)();
         let (fresh, new) = opaque_token();
-        let session = match self.sessions.rotate(&old, &new, now, now.plus(self.settings.session)).await? {
+        let session = match self
+            .sessions
+            .rotate(&old, &new, now, now.plus(self.settings.session))
+            .await?
+        {
             Rotation::Rotated(session) => session,
             Rotation::Reused(session) => {
                 metrics::counter!("souk_refresh_tokens_reused_total").increment(1);
@@ -332,7 +374,11 @@ impl Accounts {
             }
             Rotation::Unknown => return Err(AccountError::BadToken),
         };
-        let record = self.users.by_id(&session.user).await?.ok_or(AccountError::BadToken)?;
+        let record = self
+            .users
+            .by_id(&session.user)
+            .await?
+            .ok_or(AccountError::BadToken)?;
         self.pair(record.account, &session.id, fresh, now)
     }
 
@@ -374,8 +420,11 @@ impl Accounts {
         };
         let (token, hash) = opaque_token();
         let expires_at = now.plus(self.settings.reset);
-        self.sessions.issue(Purpose::PasswordReset, &hash, &record.account.id, expires_at).await?;
-        self.post(Letter::password_reset(&record.account.email, &token)).await;
+        self.sessions
+            .issue(Purpose::PasswordReset, &hash, &record.account.id, expires_at)
+            .await?;
+        self.post(Letter::password_reset(&record.account.email, &token))
+            .await;
         Ok(())
     }
 
@@ -395,7 +444,9 @@ impl Accounts {
             .await?
             .ok_or(AccountError::BadToken)?;
         // Whoever reads the letters at that address has proven it.
-        let account = self.change(&user, Some(&credential), |account| account.email_verified = true).await?;
+        let account = self
+            .change(&user, Some(&credential), |account| account.email_verified = true)
+            .await?;
         self.sessions.revoke_all(&user, None, now).await?;
         tracing::info!(target: "souk::audit", %user, "a password was replaced");
         Ok(account)
@@ -412,7 +463,8 @@ impl Accounts {
             .redeem(Purpose::EmailVerification, &hash, (self.clock)())
             .await?
             .ok_or(AccountError::BadToken)?;
-        self.change(&user, None, |account| account.email_verified = true).await
+        self.change(&user, None, |account| account.email_verified = true)
+            .await
     }
 
     /// The orders that were placed by a guest with the account's address, which it has proven.
@@ -421,9 +473,10 @@ impl Accounts {
     /// [`AccountError::Store`]
     pub async fn guest_orders(&self, account: &Account) -> Result<Vec<OrderId>, AccountError> {
         match email_key(&account.email) {
-            Ok(key) if account.email_verified => {
-                Ok(self.users.guest_orders(&self.guests.name(&key), GUEST_ORDERS).await?)
-            }
+            Ok(key) if account.email_verified => Ok(self
+                .users
+                .guest_orders(&self.guests.name(&key), GUEST_ORDERS)
+                .await?),
             _ => Ok(Vec::new()),
         }
     }
@@ -495,7 +548,10 @@ impl Accounts {
     async fn send_verification(&self, account: &Account) {
         let (token, hash) = opaque_token();
         let expires_at = (self.clock)().plus(self.settings.verification);
-        let issued = self.sessions.issue(Purpose::EmailVerification, &hash, &account.id, expires_at).await;
+        let issued = self
+            .sessions
+            .issue(Purpose::EmailVerification, &hash, &account.id, expires_at)
+            .await;
         match issued {
             Ok(()) => self.post(Letter::verification(&account.email, &token)).await,
             // The account stands all the same.
@@ -509,7 +565,10 @@ impl Accounts {
     async fn post(&self, letter: Letter) {
         if let Err(error) = self.mailer.send(&letter).await {
             metrics::counter!("souk_letters_failed_total").increment(1);
-            tracing::warn!(error = &error as &dyn std::error::Error, "a letter could not be sent");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a letter could not be sent"
+            );
         }
     }
 }
@@ -525,6 +584,7 @@ fn opaque_token() -> (String, TokenHash) {
 
 /// The hash of a token that a client sent; `None` for what can't be one.
 fn token_hash(token: &str) -> Option<TokenHash> {
-    let plausible = !token.is_empty() && token.len() <= TOKEN_LIMIT && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let plausible =
+        !token.is_empty() && token.len() <= TOKEN_LIMIT && token.bytes().all(|byte| byte.is_ascii_graphic());
     plausible.then(|| TokenHash(Sha256::digest(token.as_bytes()).into()))
 }

@@ -109,7 +109,9 @@ impl Throttle {
         counts
             .iter()
             .zip(found)
-            .filter(|((count, limit), found)| found >= limit && !(is_known && count.key.starts_with(&attempt.account)))
+            .filter(|((count, limit), found)| {
+                found >= limit && !(is_known && count.key.starts_with(&attempt.account))
+            })
             .map(|((count, _), _)| remaining(count.window, now))
             .max()
     }
@@ -117,7 +119,9 @@ impl Throttle {
     /// The attempt has failed.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
         let counts = attempt.counts();
-        let hits = counts.iter().map(|(count, _)| self.store.hit(&count.key, now, count.window, 1));
+        let hits = counts
+            .iter()
+            .map(|(count, _)| self.store.hit(&count.key, now, count.window, 1));
         for hit in join_all(hits).await {
             if let Err(error) = hit {
                 away(&error);

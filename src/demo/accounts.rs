@@ -65,7 +65,12 @@ pub async fn make(stores: &Stores, settings: PasswordSettings) -> Result<DemoAcc
     let passwords = Passwords::start(settings)?;
     let make = async |email, name, roles: &[Role]| make_one(stores, &passwords, email, name, roles).await;
     Ok(DemoAccounts {
-        admin: make("admin@souk.example", "Amina Keeper", &[Role::Customer, Role::Merchant, Role::Admin]).await?,
+        admin: make(
+            "admin@souk.example",
+            "Amina Keeper",
+            &[Role::Customer, Role::Merchant, Role::Admin],
+        )
+        .await?,
         shopper: make("shopper@souk.example", "Sam Shopper", &[Role::Customer]).await?,
         second_shopper: make("second@souk.example", "Sara Shopper", &[Role::Customer]).await?,
     })
@@ -106,7 +111,10 @@ async fn make_one(
                     created_at: (clock::system())(),
                     version: 1,
                 };
-                let record = UserRecord { account, credential: credential.clone() };
+                let record = UserRecord {
+                    account,
+                    credential: credential.clone(),
+                };
                 stores.users.create(&record).await? == crate::stores::users::Creation::Created
             }
         };

@@ -23,7 +23,9 @@ pub struct Letter {
 
 impl fmt::Debug for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("Letter")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +94,10 @@ impl MailFolder {
 }
 
 fn write(folder: &Path, message: &str) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     // Sorted by time, and never the same twice.
     let name = uuid::Uuid::now_v7().simple().to_string();
     let unfinished = folder.join(format!(".{name}"));

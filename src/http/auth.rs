@@ -134,7 +134,10 @@ pub(super) async fn register(
         name: body.name,
         password: body.password.0,
     };
-    signed_in(StatusCode::CREATED, &front.accounts.register(registration, &device).await?)
+    signed_in(
+        StatusCode::CREATED,
+        &front.accounts.register(registration, &device).await?,
+    )
 }
 
 /// `POST /v1/auth/login`.
@@ -148,11 +151,17 @@ pub(super) async fn login(
         .ok()
         .and_then(|email| account::email_key(&email).ok())
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
-    signed_in(StatusCode::OK, &front.accounts.login(&key, &body.password.0, &device).await?)
+    signed_in(
+        StatusCode::OK,
+        &front.accounts.login(&key, &body.password.0, &device).await?,
+    )
 }
 
 /// `POST /v1/auth/refresh`.
-pub(super) async fn refresh(State(front): State<SharedFront>, Json(body): Json<Refresh>) -> Result<Response, Problem> {
+pub(super) async fn refresh(
+    State(front): State<SharedFront>,
+    Json(body): Json<Refresh>,
+) -> Result<Response, Problem> {
     match front.accounts.refresh(&body.refresh_token).await {
         Ok(tokens) => signed_in(StatusCode::OK, &tokens),
         Err(AccountError::BadToken) => Err(Problem::new(problem::BAD_REFRESH_TOKEN)),
@@ -161,14 +170,27 @@ pub(super) async fn refresh(State(front): State<SharedFront>, Json(body): Json<R
 }
 
 /// `POST /v1/auth/logout`: the session of the caller's token is over.
-pub(super) async fn logout(State(front): State<SharedFront>, Signed(principal): Signed) -> Result<StatusCode, Problem> {
-    front.accounts.end_session(&principal.user, &principal.session).await?;
+pub(super) async fn logout(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+) -> Result<StatusCode, Problem> {
+    front
+        .accounts
+        .end_session(&principal.user, &principal.session)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /v1/auth/sessions`: the caller's own devices.
-pub(super) async fn sessions(State(front): State<SharedFront>, Signed(principal): Signed) -> Result<Response, Problem> {
-    let sessions = front.accounts.sessions.list(&principal.user, (front.clock)()).await?;
+pub(super) async fn sessions(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+) -> Result<Response, Problem> {
+    let sessions = front
+        .accounts
+        .sessions
+        .list(&principal.user, (front.clock)())
+        .await?;
     let items = sessions
         .iter()
         .map(|session| SessionBody {
@@ -181,7 +203,13 @@ pub(super) async fn sessions(State(front): State<SharedFront>, Signed(principal)
             current: session.id == principal.session,
         })
         .collect();
-    json::reply(StatusCode::OK, &Sessions { items, next_cursor: None })
+    json::reply(
+        StatusCode::OK,
+        &Sessions {
+            items,
+            next_cursor: None,
+        },
+    )
 }
 
 /// `DELETE /v1/auth/sessions/{id}`.
@@ -201,13 +229,20 @@ pub(super) async fn end_session(
 
 /// `POST /v1/auth/password/forgot`: 202, whether or not there is such an account; the work goes on behind the reply, so
 /// that its time tells nothing either.
-pub(super) async fn forgot_password(State(front): State<SharedFront>, Json(body): Json<Forgot>) -> Result<StatusCode, Problem> {
-    let email = EmailAddress::parse(&body.email).map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
+pub(super) async fn forgot_password(
+    State(front): State<SharedFront>,
+    Json(body): Json<Forgot>,
+) -> Result<StatusCode, Problem> {
+    let email = EmailAddress::parse(&body.email)
+        .map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
     if let Ok(key) = account::email_key(&email) {
         let shop = front.clone();
         front.background.spawn(async move {
             if let Err(error) = shop.accounts.forgot_password(&key).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no letter could be sent for a forgotten password");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no letter could be sent for a forgotten password"
+                );
             }
         });
     }
@@ -218,7 +253,8 @@ pub(super) async fn forgot_password(State(front): State<SharedFront>, Json(body)
 pub(super) async fn reset_password(
     State(front): State<SharedFront>,
     context: Context,
-    Json(body): Json<Reset>) -> Result<StatusCode, Problem> {
+    Json(body): Json<Reset>,
+) -> Result<StatusCode, Problem> {
     match front.accounts.reset_password(&body.token, &body.password.0).await {
         Ok(account) => {
             claim_orders(&front, &context, &account).await;
@@ -233,7 +269,8 @@ pub(super) async fn reset_password(
 pub(super) async fn verify_email(
     State(front): State<SharedFront>,
     context: Context,
-    Json(body): Json<Verify>) -> Result<StatusCode, Problem> {
+    Json(body): Json<Verify>,
+) -> Result<StatusCode, Problem> {
     match front.accounts.verify_email(&body.token).await {
         Ok(account) => {
             claim_orders(&front, &context, &account).await;
@@ -250,7 +287,10 @@ async fn claim_orders(front: &Front, context: &Context, account: &Account) {
     let orders = match front.accounts.guest_orders(account).await {
         Ok(orders) => orders,
         Err(error) => {
-            return tracing::warn!(error = &error as &dyn std::error::Error, "a guest's orders can't be read");
+            return tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a guest's orders can't be read"
+            );
         }
     };
     for order in orders {
@@ -295,9 +335,10 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
         },
     )?;
     // Tokens are nobody else's (RFC 6749, section 5.1).
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
     Ok(response.into_response())
 }
 
@@ -308,13 +349,18 @@ impl From<AccountError> for Problem {
             AccountError::WeakPassword(refusal) => Self::field("password", refusal.to_string()),
             AccountError::BadCredentials => Self::new(problem::BAD_CREDENTIALS),
             AccountError::BadToken | AccountError::Gone => Self::new(problem::BAD_TOKEN),
-            AccountError::Throttled { retry_after } => Self::new(problem::TOO_MANY_REQUESTS).retry_after(retry_after),
+            AccountError::Throttled { retry_after } => {
+                Self::new(problem::TOO_MANY_REQUESTS).retry_after(retry_after)
+            }
             AccountError::Busy { retry_after } => Self::busy(retry_after),
             AccountError::VersionConflict { current } => Self::version_conflict(current),
             AccountError::Contended => Self::busy(problem::RETRY_AFTER),
             AccountError::Store(error) => error.into(),
             error @ (AccountError::Password(_) | AccountError::Token(_)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "an account's command failed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an account's command failed"
+                );
                 Self::new(problem::INTERNAL)
             }
         }

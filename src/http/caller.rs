@@ -191,9 +191,8 @@ mod tests {
     fn a_bad_cart_token_is_refused_rather_than_ignored() {
         let keys = Keys::derive(&[3; SECRET_LENGTH]);
         let (token, cart) = keys.mint_cart();
-        let guest = |pairs: &[(HeaderName, &str)]| {
-            guest(&keys, &headers(pairs)).map_err(|problem| problem.kind())
-        };
+        let guest =
+            |pairs: &[(HeaderName, &str)]| guest(&keys, &headers(pairs)).map_err(|problem| problem.kind());
         assert_eq!(guest(&[]), Ok(None));
         assert_eq!(guest(&[(CART_TOKEN, &token)]), Ok(Some(cart)));
         assert_eq!(guest(&[(CART_TOKEN, "made-up")]), Err(problem::BAD_CART_TOKEN));
@@ -206,7 +205,10 @@ mod tests {
     #[test]
     fn one_bearer_token_is_taken_and_nothing_else() {
         let bearer = |values: &[&str]| {
-            let pairs: Vec<_> = values.iter().map(|value| (header::AUTHORIZATION, *value)).collect();
+            let pairs: Vec<_> = values
+                .iter()
+                .map(|value| (header::AUTHORIZATION, *value))
+                .collect();
             bearer(&headers(&pairs))
                 .map(|token| token.map(str::to_owned))
                 .map_err(|problem| problem.kind())
@@ -214,7 +216,12 @@ mod tests {
         assert_eq!(bearer(&[]), Ok(None));
         assert_eq!(bearer(&["Bearer abc"]), Ok(Some("abc".to_owned())));
         assert_eq!(bearer(&["bearer  abc"]), Ok(Some("abc".to_owned())));
-        for bad in [&["Basic abc"][..], &["Bearer"], &["abc"], &["Bearer a", "Bearer b"]] {
+        for bad in [
+            &["Basic abc"][..],
+            &["Bearer"],
+            &["abc"],
+            &["Bearer a", "Bearer b"],
+        ] {
             assert_eq!(bearer(bad), Err(problem::BAD_TOKEN), "{bad:?}");
         }
     }

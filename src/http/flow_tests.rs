@@ -133,6 +133,8 @@ async fn shop(
         regions,
         catalogue: Arc::new(Fixture::new(products).with_badge("A-1", 4)),
         orders: store,
+        inventory: Arc::new(MemoryDocuments::with_clock("inventory", || NOW)),
+        accounts: super::test_support::accounts().await,
         idempotency,
         settings: HttpSettings {
             // No worker drives the checkouts of these tests.
@@ -482,7 +484,7 @@ async fn above_the_limit_requests_are_refused_and_probes_answered() {
     let admission = Arc::new(Admission::new(0));
     let router = wrap(
         Router::new()
-            .route("/v1/cart", get(async || StatusCode::OK))
+            .route("/v1/cart", axum::routing::get(async || StatusCode::OK))
             .layer(middleware::from_fn_with_state(
                 Arc::clone(&admission),
                 admission::admit,

@@ -158,7 +158,10 @@ pub(super) async fn movements(
 
 fn text(field: &'static str, value: &str, limit: usize, errors: &mut Vec<FieldError>) {
     if value.trim().is_empty() || value.len() > limit {
-        errors.push(FieldError::new(field, format!("must hold from 1 to {limit} bytes")));
+        errors.push(FieldError::new(
+            field,
+            format!("must hold from 1 to {limit} bytes"),
+        ));
     } else if value.chars().any(char::is_control) {
         errors.push(FieldError::new(field, "holds characters that can't be printed"));
     }
@@ -206,8 +209,9 @@ async fn change(
 
 fn refused(refusal: StockRefusal) -> Problem {
     match refusal {
-        StockRefusal::OutOfRange => Problem::new(problem::VALIDATION)
-            .detail("the figure leads outside of what a stock can hold, or the reference stands for another quantity"),
+        StockRefusal::OutOfRange => Problem::new(problem::VALIDATION).detail(
+            "the figure leads outside of what a stock can hold, or the reference stands for another quantity",
+        ),
         other => Problem::new(problem::STOCK_CONFLICT).detail(other.to_string()),
     }
 }

@@ -1,8 +1,8 @@
 //! `/.well-known/jwks.json`: the keys by which anybody can check an access token (RFC 7517).
 
 use axum::extract::State;
-use axum::http::header::{self, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
 use axum::response::Response;
 
 use super::problem::Problem;

@@ -43,8 +43,8 @@ mod auth;
 mod cart;
 mod categories;
 mod checkout;
-mod erasure;
 mod connections;
+mod erasure;
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]

@@ -10,7 +10,9 @@ use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::policy::{self, Policy};
-use super::{SharedFront, auth, cart, categories, checkout, idempotency, images, inventory, jwks, me, orders, products};
+use super::{
+    SharedFront, auth, cart, categories, checkout, idempotency, images, inventory, jwks, me, orders, products,
+};
 
 /// What an `Idempotency-Key` means for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +84,10 @@ impl Route {
                 self.handler.route_layer(once)
             }
         };
-        handler.route_layer(middleware::from_fn_with_state((front, self.policy), policy::enforce))
+        handler.route_layer(middleware::from_fn_with_state(
+            (front, self.policy),
+            policy::enforce,
+        ))
     }
 }
 
@@ -156,7 +161,10 @@ mod tests {
     #[test]
     fn no_route_stands_there_twice() {
         let routes = table();
-        let names: BTreeSet<_> = routes.iter().map(|route| (route.method.as_str(), route.path)).collect();
+        let names: BTreeSet<_> = routes
+            .iter()
+            .map(|route| (route.method.as_str(), route.path))
+            .collect();
         assert_eq!(names.len(), routes.len());
     }
 

@@ -1,20 +1,34 @@
 //! A small catalogue in memory, and things to put into requests.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::authentication::guests::Guests;
+use crate::authentication::kept::Kept;
+use crate::authentication::service::{AccountSettings, Accounts};
+use crate::authentication::throttle::Throttle;
+use crate::authentication::{
+    Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
+    TokenSettings, Verifier,
+};
+use crate::cluster::key::ClusterKey;
 use crate::domain::catalogue::{Category, Product, Variant};
 use crate::domain::{
     Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
     OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
 };
+use crate::gateways::mail::MailFolder;
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
+use crate::stores::embedded::{Engine, Writer};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
+use crate::stores::sessions::SessionStore;
+use crate::stores::sessions::sqlite::SqliteSessions;
+use crate::stores::users::sqlite::SqliteUsers;
 
 /// 2026-11-22T10:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
@@ -199,6 +213,50 @@ impl IdempotencyStore for MemoryIdempotency {
     async fn sweep(&self, _: Timestamp, _: usize) -> Result<u64, StoreError> {
         Ok(0)
     }
+}
+
+/// Accounts over stores in a folder that outlives the test's end only as long as the system's folder for temporary files.
+pub async fn accounts() -> Arc<Accounts> {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+    let users = SqliteUsers::open(&writer, folder.path()).await.unwrap();
+    let sessions: Arc<dyn SessionStore> =
+        Arc::new(SqliteSessions::open(&writer, folder.path()).await.unwrap());
+    let kept = Arc::new(Kept(Arc::clone(&sessions)));
+    let cluster = ClusterKey::new([9; 32].to_vec()).unwrap();
+    let tokens = TokenSettings {
+        issuer: "souk/test".to_owned(),
+        audience: "souk".to_owned(),
+        lifetime: Duration::from_secs(900),
+    };
+    let longest_life = tokens.longest_life();
+    let keys = SigningKeys::open(
+        Arc::clone(&kept) as Arc<_>,
+        &cluster,
+        SigningKeySettings::for_tokens(longest_life),
+        NOW,
+    )
+    .await
+    .unwrap();
+    let following = RevocationSettings {
+        interval: Duration::from_secs(1),
+        longest_life,
+    };
+    let revocations = Revocations::open(kept, following, NOW).await.unwrap();
+    Arc::new(Accounts {
+        users: Arc::new(users),
+        passwords: Passwords::start(PasswordSettings::default()).unwrap(),
+        issuer: Issuer::new(keys.ring(), keys.rules(), tokens.clone()),
+        verifier: Verifier::new(keys.ring(), revocations.sessions(), &tokens),
+        ring: keys.ring(),
+        revocations,
+        throttle: Throttle::new(Arc::clone(&sessions)),
+        sessions,
+        guests: Guests::new(&cluster),
+        mailer: Arc::new(MailFolder::new(folder.keep().join("mail"))),
+        settings: AccountSettings::default(),
+        clock: Arc::new(|| NOW),
+    })
 }
 
 pub fn sku(text: &str) -> Sku {

@@ -22,8 +22,8 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing, SealingKey,
-    SealingSecret, Secret, StoreUrls, Tls, Transport,
+    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing,
+    SealingKey, SealingSecret, Secret, StoreUrls, Tls, Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.

@@ -264,7 +264,10 @@ fn banner(ready: &Ready<'_>, accounts: &DemoAccounts, config: &Config, after: Du
         ("Shopper", &accounts.shopper),
         ("Another shopper", &accounts.second_shopper),
     ] {
-        lines.push(format!("  {who:<16} {:<24} password {}", account.email, account.password));
+        lines.push(format!(
+            "  {who:<16} {:<24} password {}",
+            account.email, account.password
+        ));
     }
     let last = config.nodes.len() - 1;
     lines.push(format!(

@@ -111,10 +111,19 @@ fn checked(address: Address) -> Result<Address, Problem> {
 }
 
 /// `GET /v1/me/addresses`: all of them, oldest first; there are at most [`ADDRESS_LIMIT`].
-pub(in super::super) async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
+pub(in super::super) async fn list(
+    State(front): State<SharedFront>,
+    signed: Signed,
+) -> Result<Response, Problem> {
     let addresses = front.accounts.users.addresses(&signed.0.user).await?;
     let items = addresses.iter().map(Body::new).collect();
-    json::reply(StatusCode::OK, &List { items, next_cursor: None })
+    json::reply(
+        StatusCode::OK,
+        &List {
+            items,
+            next_cursor: None,
+        },
+    )
 }
 
 /// `POST /v1/me/addresses`.
@@ -143,7 +152,12 @@ pub(in super::super) async fn add(
         version: 1,
     };
     let user = &signed.0.user;
-    match front.accounts.users.put_address(user, &saved, None, ADDRESS_LIMIT).await? {
+    match front
+        .accounts
+        .users
+        .put_address(user, &saved, None, ADDRESS_LIMIT)
+        .await?
+    {
         // A conflict is this very request, made before.
         AddressChange::Applied | AddressChange::Conflict => {}
         AddressChange::Full => {
@@ -166,7 +180,10 @@ pub(in super::super) async fn change(
 ) -> Result<Response, Problem> {
     let user = &signed.0.user;
     if body.default == Some(false) {
-        return Err(Problem::field("default", "passes on: make another address the default one"));
+        return Err(Problem::field(
+            "default",
+            "passes on: make another address the default one",
+        ));
     }
     for _ in 0..CHANGE_ATTEMPTS {
         let mut saved = own(&front, user, &id).await?;
@@ -178,8 +195,15 @@ pub(in super::super) async fn change(
         saved.address = checked(saved.address)?;
         saved.default |= body.default.unwrap_or(false);
         saved.version = expected + 1;
-        match front.accounts.users.put_address(user, &saved, Some(expected), ADDRESS_LIMIT).await? {
-            AddressChange::Applied => return json::versioned(StatusCode::OK, saved.version, &Body::new(&saved)),
+        match front
+            .accounts
+            .users
+            .put_address(user, &saved, Some(expected), ADDRESS_LIMIT)
+            .await?
+        {
+            AddressChange::Applied => {
+                return json::versioned(StatusCode::OK, saved.version, &Body::new(&saved));
+            }
             AddressChange::Conflict => {}
             AddressChange::Missing | AddressChange::Full => return Err(Problem::new(problem::NOT_FOUND)),
         }

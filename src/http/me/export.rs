@@ -29,8 +29,10 @@ pub(in super::super) async fn show(
         .addresses(&principal.user)
         .await?
         .iter()
-        .map(|saved| json!({"id": saved.id.as_str(), "address": saved.address, "default": saved.default,
-            "created_at": saved.created_at.to_rfc3339()}))
+        .map(|saved| {
+            json!({"id": saved.id.as_str(), "address": saved.address, "default": saved.default,
+            "created_at": saved.created_at.to_rfc3339()})
+        })
         .collect();
     let (preferences, _) = users.preferences(&principal.user).await?.unwrap_or_default();
     let bought = users.purchases(&principal.user, None, LIMIT).await?;
@@ -40,9 +42,11 @@ pub(in super::super) async fn show(
         .list(&principal.user, (front.clock)())
         .await?
         .iter()
-        .map(|session| json!({"id": session.id.as_str(), "created_at": session.created_at.to_rfc3339(),
+        .map(|session| {
+            json!({"id": session.id.as_str(), "created_at": session.created_at.to_rfc3339(),
             "last_used_at": session.last_used_at.to_rfc3339(), "user_agent": session.user_agent,
-            "address": session.address}))
+            "address": session.address})
+        })
         .collect();
     let lines = cart::get(&front, &context, &principal.cart).await?.view.lines;
     let body = json!({
@@ -56,6 +60,8 @@ pub(in super::super) async fn show(
     });
     let mut response = json::reply(StatusCode::OK, &body)?;
     let attachment = HeaderValue::from_static("attachment; filename=\"export.json\"");
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_DISPOSITION, attachment);
     Ok(response)
 }

@@ -18,7 +18,12 @@ pub(in super::super) async fn show(
     signed: Signed,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let (preferences, version) = front.accounts.users.preferences(&signed.0.user).await?.unwrap_or_default();
+    let (preferences, version) = front
+        .accounts
+        .users
+        .preferences(&signed.0.user)
+        .await?
+        .unwrap_or_default();
     match condition.not_modified(version) {
         Some(response) => Ok(response),
         None => json::versioned(StatusCode::OK, version, &preferences),
@@ -35,12 +40,22 @@ pub(in super::super) async fn replace(
     const ATTEMPTS: u32 = 5;
     let user = &signed.0.user;
     for _ in 0..ATTEMPTS {
-        let standing = front.accounts.users.preferences(user).await?.map(|(_, version)| version);
+        let standing = front
+            .accounts
+            .users
+            .preferences(user)
+            .await?
+            .map(|(_, version)| version);
         let version = standing.unwrap_or_default();
         if !condition.allows(version) {
             return Err(Problem::version_conflict(version));
         }
-        match front.accounts.users.put_preferences(user, &preferences, standing).await? {
+        match front
+            .accounts
+            .users
+            .put_preferences(user, &preferences, standing)
+            .await?
+        {
             Change::Applied => return json::versioned(StatusCode::OK, version + 1, &preferences),
             Change::Conflict => {}
             Change::Missing => return Err(Problem::new(problem::BAD_TOKEN)),

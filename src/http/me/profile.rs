@@ -52,7 +52,9 @@ pub(in super::super) struct Change {
 }
 
 /// Tells `null` from what was left out.
-pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub(super) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -76,7 +78,9 @@ pub(in super::super) async fn change(
     condition: IfMatch,
     Json(body): Json<Change>,
 ) -> Result<Response, Problem> {
-    let phone = body.phone.map(|phone| phone.filter(|phone| !phone.trim().is_empty()));
+    let phone = body
+        .phone
+        .map(|phone| phone.filter(|phone| !phone.trim().is_empty()));
     let mut errors = Vec::new();
     if let Some(Err(error)) = body.name.as_deref().map(account::check_name) {
         errors.push(FieldError::new(error.field, error.message));
@@ -90,14 +94,19 @@ pub(in super::super) async fn change(
     }
     let account = front
         .accounts
-        .change_if(&signed.0.user, |version| condition.allows(version), None, |account| {
-            if let Some(name) = &body.name {
-                account.name.clone_from(name);
-            }
-            if let Some(phone) = &phone {
-                account.phone.clone_from(phone);
-            }
-        })
+        .change_if(
+            &signed.0.user,
+            |version| condition.allows(version),
+            None,
+            |account| {
+                if let Some(name) = &body.name {
+                    account.name.clone_from(name);
+                }
+                if let Some(phone) = &phone {
+                    account.phone.clone_from(phone);
+                }
+            },
+        )
         .await?;
     json::versioned(StatusCode::OK, account.version, &UserBody::new(&account))
 }

@@ -12,7 +12,9 @@ use super::sql::{
     ADD_KEY, COUNTS, END, END_FAMILY, FAMILY, FIRST_TOKEN, FORGET, HIT, ISSUE, KEY, KEYS, LIST, OPEN, REDEEM,
     REMOVE_KEYS, REVOKE, REVOKE_FAMILY, REVOKED, ROTATED, SPEND, SUCCEED, SWEEP_EXPIRED, SWEEP_REVOKED, USE,
 };
-use super::{Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash};
+use super::{
+    Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash,
+};
 use crate::domain::identifiers::InvalidIdentifier;
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::stores::StoreError;

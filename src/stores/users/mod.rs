@@ -159,7 +159,12 @@ pub trait UserStore: Send + Sync + 'static {
     async fn put_purchase(&self, purchase: &Purchase) -> Result<(), StoreError>;
     /// Notes that a guest placed an order; `guest` stands for the address that it was placed with, and does not tell it. May
     /// be repeated.
-    async fn put_guest_order(&self, guest: &str, order: &OrderId, placed_at: Timestamp) -> Result<(), StoreError>;
+    async fn put_guest_order(
+        &self,
+        guest: &str,
+        order: &OrderId,
+        placed_at: Timestamp,
+    ) -> Result<(), StoreError>;
     /// The orders that a guest placed, oldest first, at most `limit`.
     async fn guest_orders(&self, guest: &str, limit: usize) -> Result<Vec<OrderId>, StoreError>;
     /// Forgets that a guest placed an order: it is an account's by now.

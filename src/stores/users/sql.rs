@@ -46,8 +46,7 @@ pub(super) const PUT_PURCHASE: &str = "INSERT INTO purchases (order_id, user_id,
      ON CONFLICT (order_id) DO UPDATE SET \
          placed_at = excluded.placed_at, version = excluded.version, body = excluded.body \
      WHERE excluded.version > purchases.version AND excluded.user_id = purchases.user_id";
-pub(super) const PUT_GUEST_ORDER: &str =
-    "INSERT INTO guest_orders (order_id, guest, placed_at) VALUES (?1, ?2, ?3) ON CONFLICT (order_id) DO NOTHING";
+pub(super) const PUT_GUEST_ORDER: &str = "INSERT INTO guest_orders (order_id, guest, placed_at) VALUES (?1, ?2, ?3) ON CONFLICT (order_id) DO NOTHING";
 pub(super) const GUEST_ORDERS: &str =
     "SELECT order_id FROM guest_orders WHERE guest = ?1 ORDER BY placed_at, order_id LIMIT ?2";
 pub(super) const FORGET_GUEST_ORDER: &str = "DELETE FROM guest_orders WHERE order_id = ?1";

@@ -10,10 +10,9 @@ use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 
 use super::sql::{
-    FORGET_GUEST_ORDER, GUEST_ORDERS, PUT_GUEST_ORDER,
-    ADD_ADDRESS, ADDRESSES, BY_EMAIL, BY_ID, CREATE, DELETE_ADDRESS, ERASE, EXISTS, FIRST_PREFERENCES, KEY,
-    LOOK_ADDRESS, MAKE_DEFAULT, NEXT_PREFERENCES, PASS_DEFAULT_ON, PREFERENCES, PURCHASES, PURCHASES_BEFORE,
-    PUT_PURCHASE, REPLACE_ADDRESS, UPDATE, WHOSE,
+    ADD_ADDRESS, ADDRESSES, BY_EMAIL, BY_ID, CREATE, DELETE_ADDRESS, ERASE, EXISTS, FIRST_PREFERENCES,
+    FORGET_GUEST_ORDER, GUEST_ORDERS, KEY, LOOK_ADDRESS, MAKE_DEFAULT, NEXT_PREFERENCES, PASS_DEFAULT_ON,
+    PREFERENCES, PURCHASES, PURCHASES_BEFORE, PUT_GUEST_ORDER, PUT_PURCHASE, REPLACE_ADDRESS, UPDATE, WHOSE,
 };
 use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
 use crate::domain::account::email_key;
@@ -295,7 +294,12 @@ impl UserStore for SqliteUsers {
         self.database.transact_one(statement).await.map(|_| ())
     }
 
-    async fn put_guest_order(&self, guest: &str, order: &OrderId, placed_at: Timestamp) -> Result<(), StoreError> {
+    async fn put_guest_order(
+        &self,
+        guest: &str,
+        order: &OrderId,
+        placed_at: Timestamp,
+    ) -> Result<(), StoreError> {
         let statement = Statement::new(PUT_GUEST_ORDER)
             .bind(order.as_str())
             .bind(guest)
