@@ -29,6 +29,8 @@ impl Courier for Nowhere {
     fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), CourierError> {
         Err(CourierError::NoLink)
     }
+
+    fn break_off(&self, _node: &str) {}
 }
 
 /// The regions that are measured, over real stores in a folder.

@@ -258,12 +258,21 @@ mod tests {
             panic!("{sent:?}");
         };
         let outcome: Outcome<Cart> = wire::decode(body).unwrap();
-        assert!(matches!(outcome, Outcome::Failed(Failure::Undecodable)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Failed(Failure::Undecodable)),
+            "{outcome:?}"
+        );
         assert!(courier.broken_off.lock().unwrap().is_empty());
     }
 
     #[test]
     fn without_a_link_there_is_nothing_to_end() {
-        assert!(reply_refused_with(CourierError::NoLink).broken_off.lock().unwrap().is_empty());
+        assert!(
+            reply_refused_with(CourierError::NoLink)
+                .broken_off
+                .lock()
+                .unwrap()
+                .is_empty()
+        );
     }
 }
