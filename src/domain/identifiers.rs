@@ -1,6 +1,8 @@
-//! Identifiers: opaque strings with a prefix for what they name.
+//! Identifiers: opaque strings with a prefix for what they name. They are shared, not copied: a cart's state is cloned with
+//! every command, and most of it are identifiers.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +30,7 @@ macro_rules! identifier {
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The prefix that all identifiers of this type carry (may be empty).
@@ -48,7 +50,7 @@ macro_rules! identifier {
 
             /// Prefixes a suffix that is known to be well-formed (hexadecimal, a UUID).
             pub fn from_suffix(suffix: impl fmt::Display) -> Self {
-                Self(format!("{}{suffix}", $prefix).into_boxed_str())
+                Self(format!("{}{suffix}", $prefix).into())
             }
 
             /// The whole identifier, prefix included.

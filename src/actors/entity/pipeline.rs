@@ -1,6 +1,7 @@
 //! The bookkeeping of an entity: what is durable, what is decided but not yet durable, and who waits for which.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::ActorRef;
@@ -45,7 +46,7 @@ struct Waiter<A: Aggregate> {
 /// The write in flight.
 struct Flight<A: Aggregate> {
     held: Vec<Held<A>>,
-    record: Record<A>,
+    record: Arc<Record<A>>,
     version: u64,
 }
 
@@ -61,9 +62,9 @@ enum Phase<A: Aggregate> {
 
 pub(super) struct Pipeline<A: Aggregate> {
     phase: Phase<A>,
-    durable: Option<Record<A>>,
+    durable: Option<Arc<Record<A>>>,
     durable_version: u64,
-    tentative: Option<Record<A>>,
+    tentative: Option<Arc<Record<A>>>,
     tentative_version: u64,
     events: Vec<(u64, Event)>,
     gathered: Vec<Held<A>>,
@@ -171,7 +172,7 @@ impl<A: Aggregate> Pipeline<A> {
         };
         match decoded {
             Ok((record, version)) => {
-                self.tentative = Some(record);
+                self.tentative = Some(Arc::new(record));
                 self.durable_version = version;
                 self.tentative_version = version;
                 self.settle_waiters();
@@ -205,7 +206,9 @@ impl<A: Aggregate> Pipeline<A> {
         at: Timestamp,
     ) -> Result<Decided<A>, DecisionPanicked> {
         let version = self.tentative_version;
-        let record = self.tentative.get_or_insert_with(|| Record::initial(id));
+        let record = self
+            .tentative
+            .get_or_insert_with(|| Arc::new(Record::initial(id)));
         if let Some(reply) = ask.command_id.as_ref().and_then(|command| record.recall(command)) {
             return Ok(Decided {
                 outcome: Outcome::Reply(Answer {
@@ -233,13 +236,14 @@ impl<A: Aggregate> Pipeline<A> {
         let changed = decision.change.is_some();
         if let Some(change) = decision.change {
             if self.durable.is_none() {
-                self.durable = Some(record.clone());
+                self.durable = Some(Arc::clone(record));
             }
             self.tentative_version += 1;
-            record.state = change.state;
-            if let Some(command) = &ask.command_id {
-                record.remember(command.clone(), decision.reply.clone());
-            }
+            let answered = ask
+                .command_id
+                .clone()
+                .map(|command| (command, decision.reply.clone()));
+            Record::advance(record, change.state, answered);
             let version = self.tentative_version;
             self.events
                 .extend(change.events.into_iter().map(|event| (version, event)));
@@ -304,7 +308,7 @@ impl<A: Aggregate> Pipeline<A> {
         let Some(record) = &self.tentative else {
             return Ok(None);
         };
-        let body = serde_json::to_string(record)?;
+        let body = serde_json::to_string(&**record)?;
         let write = DocumentWrite {
             document: Document {
                 id: id.to_owned(),
@@ -319,7 +323,7 @@ impl<A: Aggregate> Pipeline<A> {
         };
         self.flight = Some(Box::new(Flight {
             held: std::mem::take(&mut self.gathered),
-            record: record.clone(),
+            record: Arc::clone(record),
             version: self.tentative_version,
         }));
         Ok(Some(write))

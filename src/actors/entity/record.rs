@@ -1,6 +1,7 @@
 //! What one row holds: the state and the replies to the latest commands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,22 @@ impl<A: Aggregate> Record<A> {
             .rev()
             .find(|(id, _)| id == command)
             .map(|(_, reply)| reply)
+    }
+
+    /// The next state, with the command that led to it. Whoever holds the record as it was keeps it so; where nobody does,
+    /// nothing is copied.
+    pub fn advance(record: &mut Arc<Self>, state: A, answered: Option<(CommandId, A::Reply)>) {
+        if let Some(record) = Arc::get_mut(record) {
+            record.state = state;
+        } else {
+            *record = Arc::new(Self {
+                state,
+                answered: record.answered.clone(),
+            });
+        }
+        if let (Some((command, reply)), Some(record)) = (answered, Arc::get_mut(record)) {
+            record.remember(command, reply);
+        }
     }
 
     /// Remembers the reply to a command, and forgets the oldest beyond the limit.
