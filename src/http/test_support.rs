@@ -21,7 +21,7 @@ use crate::domain::{
     Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
     OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
 };
-use crate::gateways::mail::MailFolder;
+use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
 use crate::stores::embedded::{Engine, Writer};
@@ -215,7 +215,20 @@ impl IdempotencyStore for MemoryIdempotency {
     }
 }
 
-/// Accounts over stores in a folder that outlives the test's end only as long as the system's folder for temporary files.
+/// Letters in a folder that goes with them.
+struct Letters {
+    folder: MailFolder,
+    _kept: tempfile::TempDir,
+}
+
+#[async_trait]
+impl Mailer for Letters {
+    async fn send(&self, letter: &Letter) -> Result<(), MailError> {
+        self.folder.send(letter).await
+    }
+}
+
+/// Accounts over stores in a folder that goes with them.
 pub async fn accounts() -> Arc<Accounts> {
     let folder = tempfile::tempdir().unwrap();
     let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
@@ -253,7 +266,10 @@ pub async fn accounts() -> Arc<Accounts> {
         throttle: Throttle::new(Arc::clone(&sessions)),
         sessions,
         guests: Guests::new(&cluster),
-        mailer: Arc::new(MailFolder::new(folder.keep().join("mail"))),
+        mailer: Arc::new(Letters {
+            folder: MailFolder::new(folder.path().join("mail")),
+            _kept: folder,
+        }),
         settings: AccountSettings::default(),
         clock: Arc::new(|| NOW),
     })
