@@ -12,7 +12,8 @@ mod logging;
 pub mod node;
 mod output;
 pub mod process;
-pub mod seed;
+pub mod rebuild;
+mod seed;
 pub mod store;
 mod table;
 
@@ -56,6 +57,8 @@ enum Command {
     Certs(certs::Arguments),
     /// Show what personal data is sealed under, or seal all of it anew under the first key.
     Keys(keys::Arguments),
+    /// Make a projection anew from what it is a projection of.
+    Rebuild(rebuild::Arguments),
     /// The writer of the embedded stores; whoever needs it starts it.
     #[command(hide = true)]
     Store(store::Arguments),
@@ -171,6 +174,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Inspect(arguments) => inspect::command(arguments).await,
         Command::Certs(arguments) => certs::command(&arguments),
         Command::Keys(arguments) => keys::command(arguments).await,
+        Command::Rebuild(arguments) => rebuild::command(arguments).await,
         Command::Store(arguments) => store::command(arguments).await,
     }
 }

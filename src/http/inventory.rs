@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
+use super::caller::Signed;
 use super::conventions::Context;
 use super::entity::{self, Answer};
 use super::etag::{IfMatch, IfNoneMatch};
@@ -74,6 +75,7 @@ pub(super) async fn show(
 pub(super) async fn receive(
     State(front): State<SharedFront>,
     context: Context,
+    Signed(principal): Signed,
     identity: Identity,
     Segment(sku): Segment,
     condition: IfMatch,
@@ -88,13 +90,17 @@ pub(super) async fn receive(
         reference: body.reference,
         quantity: body.quantity.0,
     };
-    change(&front, &context, &identity, &condition, &sku, command, errors).await
+    let quantity = i64::from(body.quantity.0);
+    let response = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    tracing::info!(target: "souk::audit", user = %principal.user, sku, quantity, "stock was received");
+    Ok(response)
 }
 
 /// `POST /v1/admin/inventory/{sku}/adjustments`: a count or a loss. Never below what is reserved.
 pub(super) async fn adjust(
     State(front): State<SharedFront>,
     context: Context,
+    Signed(principal): Signed,
     identity: Identity,
     Segment(sku): Segment,
     condition: IfMatch,
@@ -111,7 +117,9 @@ pub(super) async fn adjust(
         // Of the request: under an idempotency key, its repetition counts once.
         reference: identity.command.as_str().to_owned(),
     };
-    change(&front, &context, &identity, &condition, &sku, command, errors).await
+    let response = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    tracing::info!(target: "souk::audit", user = %principal.user, sku, delta = body.delta, "stock was adjusted");
+    Ok(response)
 }
 
 /// `GET /v1/admin/inventory/{sku}/movements`: the ledger, oldest first.
