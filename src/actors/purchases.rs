@@ -131,3 +131,141 @@ impl Consumer for PurchaseProjector {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::cluster::key::ClusterKey;
+    use crate::cluster::placement::shard_of;
+    use crate::domain::fixtures::{at, order_id, payment_id, placement, run};
+    use crate::domain::{Account, Aggregate, OrderCommand, Role};
+    use crate::stores::documents::memory::MemoryDocuments;
+    use crate::stores::documents::{DocumentWrite, WriteOutcome};
+    use crate::stores::users::{Credential, UserRecord};
+
+    struct Rig {
+        projector: PurchaseProjector,
+        user: UserId,
+        _folder: tempfile::TempDir,
+    }
+
+    async fn rig() -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let users = crate::stores::users::testing::store(folder.path()).await;
+        let user = UserId::from_suffix("1");
+        let account = Account {
+            id: user.clone(),
+            email: placement(1, &[1]).email,
+            name: "Ada Example".to_owned(),
+            phone: None,
+            roles: BTreeSet::from([Role::Customer]),
+            email_verified: true,
+            created_at: at(0),
+            version: 1,
+        };
+        let credential = Credential::new("none");
+        users.create(&UserRecord { account, credential }).await.unwrap();
+        let projector = PurchaseProjector {
+            orders: Arc::new(MemoryDocuments::new("orders")),
+            users,
+            guests: Guests::new(&ClusterKey::new([7; 32]).unwrap()),
+            clock: Arc::new(|| at(9)),
+        };
+        Rig {
+            projector,
+            user,
+            _folder: folder,
+        }
+    }
+
+    impl Rig {
+        /// Puts an order into the store at `version`, after these commands.
+        async fn put(&self, index: usize, buyer: Option<&str>, commands: &[OrderCommand], version: u64) {
+            let mut placement = placement(index, &[1, 2]);
+            if let Some(buyer) = buyer {
+                placement.buyer = buyer.to_owned();
+            }
+            let id = placement.id.as_str().to_owned();
+            let mut record = Record::<Order>::initial(&id);
+            run(
+                &mut record.state,
+                &OrderCommand::Place(Box::new(placement)),
+                at(1),
+            );
+            for command in commands {
+                run(&mut record.state, command, at(2));
+            }
+            let document = Document {
+                shard: shard_of(&id),
+                version,
+                due_at: None,
+                owner: record.state.owner().map(str::to_owned),
+                body: serde_json::to_string(&record).unwrap(),
+                id,
+            };
+            let write = DocumentWrite {
+                document,
+                expected: version - 1,
+                events: Vec::new(),
+            };
+            let outcomes = self.projector.orders.write("mark", &[write]).await.unwrap();
+            assert_eq!(outcomes, [WriteOutcome::Applied]);
+        }
+
+        async fn bought(&self) -> Vec<(String, u64)> {
+            let purchases = self
+                .projector
+                .users
+                .purchases(&self.user, None, 10)
+                .await
+                .unwrap();
+            purchases
+                .into_iter()
+                .map(|purchase| (purchase.order_id.as_str().to_owned(), purchase.version))
+                .collect()
+        }
+    }
+
+    fn confirm(index: usize) -> OrderCommand {
+        OrderCommand::Confirm {
+            payment: payment_id(index),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_history_shows_what_was_confirmed_and_follows_its_orders() {
+        let rig = rig().await;
+        let user = rig.user.as_str().to_owned();
+        rig.put(1, Some(&user), &[], 1).await;
+        rig.put(2, Some(&user), &[confirm(2)], 1).await;
+        assert_eq!(rig.projector.rebuild().await.unwrap(), 2);
+        let second = order_id(2).as_str().to_owned();
+        assert_eq!(rig.bought().await, [(second.clone(), 1)]);
+
+        rig.put(2, Some(&user), &[confirm(2)], 2).await;
+        assert_eq!(rig.projector.rebuild().await.unwrap(), 2);
+        assert_eq!(rig.bought().await, [(second, 2)]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_guests_order_waits_until_it_is_an_accounts() {
+        let rig = rig().await;
+        rig.put(3, None, &[confirm(3)], 1).await;
+        rig.projector.rebuild().await.unwrap();
+        let key = email_key(&placement(3, &[1]).email).unwrap();
+        let guest = rig.projector.guests.name(&key);
+        let waiting = async || rig.projector.users.guest_orders(&guest, 10).await.unwrap();
+        assert_eq!(waiting().await, [order_id(3)]);
+        assert!(rig.bought().await.is_empty());
+
+        let claim = OrderCommand::Claim {
+            buyer: rig.user.as_str().to_owned(),
+        };
+        rig.put(3, None, &[confirm(3), claim], 2).await;
+        rig.projector.rebuild().await.unwrap();
+        assert!(waiting().await.is_empty());
+        assert_eq!(rig.bought().await, [(order_id(3).as_str().to_owned(), 2)]);
+    }
+}

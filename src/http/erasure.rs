@@ -5,7 +5,7 @@ use super::caller::Principal;
 use super::conventions::Context;
 use super::entity;
 use super::problem::Problem;
-use crate::domain::{CartCommand, OrderCommand, OrderId};
+use crate::domain::{CartCommand, OrderCommand, OrderId, OrderReply};
 
 /// Orders that are stripped in one go.
 const PAGE: usize = 100;
@@ -40,7 +40,10 @@ async fn strip(front: &Front, context: &Context, id: &str) -> Result<(), Problem
     // A row's key is the identifier of its order.
     if let Ok(id) = OrderId::parse(id) {
         let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Erase);
-        front.regions.orders.ask(id.as_str(), ask).await?;
+        if let OrderReply::Refused(refusal) = front.regions.orders.ask(id.as_str(), ask).await?.reply {
+            // Its checkout is under way: the account stays until it has ended.
+            return Err(refusal.into());
+        }
     }
     Ok(())
 }

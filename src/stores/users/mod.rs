@@ -8,6 +8,23 @@
 pub mod contract;
 mod sql;
 pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A store for the tests of what stands above it.
+
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::UserStore;
+    use super::sqlite::SqliteUsers;
+    use crate::stores::embedded::{Engine, Writer};
+
+    /// A store in `folder`.
+    pub(crate) async fn store(folder: &Path) -> Arc<dyn UserStore> {
+        let writer = Writer::in_process(Engine::open(folder).unwrap());
+        Arc::new(SqliteUsers::open(&writer, folder).await.unwrap())
+    }
+}
 
 use std::fmt;
 

@@ -351,3 +351,46 @@ fn states_are_named_as_clients_know_them() {
         F::Returned,
     ]);
 }
+
+#[test]
+fn a_guests_order_is_handed_over_once_and_to_one_account() {
+    let claim = |buyer: &str| OrderCommand::Claim { buyer: buyer.into() };
+    let mut order = after(&[place(), confirm(), claim("usr_1")]);
+    assert_eq!(order.owner(), Some("usr_1"));
+    assert_eq!(run(&mut order, &claim("usr_1"), at(3)), (OrderReply::Done, None));
+    assert_eq!(
+        run(&mut order, &claim("usr_2"), at(3)),
+        refused(OrderRefusal::NotAGuests)
+    );
+    // Its checkout goes on under its new owner.
+    assert_eq!(run(&mut order, &finish(true), at(4)).0, OrderReply::Done);
+}
+
+#[test]
+fn what_identifies_is_taken_out_of_an_order_that_is_done() {
+    let mut order = after(&[place(), confirm()]);
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(2)),
+        refused(OrderRefusal::UnderWay)
+    );
+    run(&mut order, &finish(true), at(3));
+    let before = order.placed().unwrap().clone();
+    assert_eq!(run(&mut order, &OrderCommand::Erase, at(4)).0, OrderReply::Done);
+    let after = order.placed().unwrap();
+    let shown = serde_json::to_string(after).unwrap();
+    for personal in [
+        before.email.as_str(),
+        before.address.name.as_str(),
+        before.address.line1.as_str(),
+        before.payment.token.as_str(),
+    ] {
+        assert!(!shown.contains(personal), "{personal} is still there");
+    }
+    // What the books need stays.
+    assert_eq!(after.address.country, before.address.country);
+    assert_eq!((after.total, &after.lines), (before.total, &before.lines));
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(5)),
+        (OrderReply::Done, None)
+    );
+}
