@@ -251,10 +251,10 @@ impl Accounts {
         let attempt = Attempt::new(email, device.address);
         let now = (self.clock)();
         let found = self.users.by_email(email).await?;
-        let is_known = match &found {
-            Some(record) => self.is_known_device(&record.account.id, device, now).await?,
-            None => false,
-        };
+        // Asked for nobody too: an account that does not exist shall not be answered sooner.
+        let nobody = UserId::from_suffix("nobody");
+        let user = found.as_ref().map_or(&nobody, |record| &record.account.id);
+        let is_known = self.is_known_device(user, device, now).await?;
         if let Some(retry_after) = self.throttle.blocks(&attempt, is_known, now).await {
             return Err(AccountError::Throttled { retry_after });
         }
