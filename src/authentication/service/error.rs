@@ -1,0 +1,74 @@
+//! Why an account's command did not succeed.
+
+use std::time::Duration;
+
+use crate::authentication::passwords::PasswordError;
+use crate::authentication::tokens::IssueError;
+use crate::domain::account::password::PasswordRefusal;
+use crate::stores::StoreError;
+
+/// When to try again where too many passwords wait to be checked.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Why an account's command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// Another account has the address.
+    #[error("the e-mail address has an account already")]
+    EmailTaken,
+    /// The password is too weak.
+    #[error(transparent)]
+    WeakPassword(#[from] PasswordRefusal),
+    /// No account has this address and password.
+    #[error("no account has this e-mail address and password")]
+    BadCredentials,
+    /// The token is unknown, spent, or too old.
+    #[error("the token is not valid")]
+    BadToken,
+    /// Too many attempts have failed.
+    #[error("too many attempts have failed")]
+    Throttled {
+        /// When the next one is looked at.
+        retry_after: Duration,
+    },
+    /// Too many wait for their passwords to be checked.
+    #[error("too many passwords wait to be checked")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The account stands at another version than the caller expected.
+    #[error("the account stands at version {current}")]
+    VersionConflict {
+        /// Where it stands.
+        current: u64,
+    },
+    /// Somebody else changed the account in the same moment, again and again.
+    #[error("the account keeps changing")]
+    Contended,
+    /// The account is gone.
+    #[error("the account is gone")]
+    Gone,
+    /// A password could not be hashed or compared: a defect.
+    #[error("a password could not be processed")]
+    Password(#[source] PasswordError),
+    /// No token could be made: a defect, or no signing key has been loaded yet.
+    #[error("no access token could be made")]
+    Token(#[source] IssueError),
+    /// A store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<PasswordError> for AccountError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy | PasswordError::TooLate => Self::Busy {
+                retry_after: RETRY_AFTER,
+            },
+            // No account has such a password.
+            PasswordError::TooLong => Self::BadCredentials,
+            other => Self::Password(other),
+        }
+    }
+}

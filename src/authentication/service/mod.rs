@@ -1,0 +1,270 @@
+//! What the shop's handlers call: accounts are made and proven, sessions begin, go on and end.
+//!
+//! Refusals are the same, and take the same time, whether or not there is such an account: nobody learns here who is a
+//! customer.
+
+mod change;
+mod error;
+mod opaque;
+mod recovery;
+mod types;
+
+use std::sync::Arc;
+
+pub use error::AccountError;
+pub use types::{AccountSettings, Device, Identity, Registration, SignedIn};
+
+use super::guests::Guests;
+use super::passwords::Passwords;
+use super::revocations::Revocations;
+use super::ring::SharedRing;
+use super::throttle::{Attempt, Throttle};
+use super::tokens::{Grant, Issuer, TokenError, Verifier};
+use crate::domain::account::password;
+use crate::domain::account::{Account, EmailKey, Role};
+use crate::domain::{SessionId, Timestamp, UserId};
+use crate::gateways::mail::Mailer;
+use crate::stores::sessions::{Rotation, Session, SessionStore};
+use crate::stores::users::{Creation, Credential, UserRecord, UserStore};
+use opaque::{opaque_token, token_hash};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The service.
+pub struct Accounts {
+    /// The users store.
+    pub users: Arc<dyn UserStore>,
+    /// The sessions store.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Where passwords are hashed.
+    pub passwords: Passwords,
+    /// Makes access tokens.
+    pub issuer: Issuer,
+    /// Checks them.
+    pub verifier: Verifier,
+    /// The public halves of the keys that sign them.
+    pub ring: SharedRing,
+    /// The sessions that have ended.
+    pub revocations: Revocations,
+    /// Counts failed attempts.
+    pub throttle: Throttle,
+    /// Names guests, whose orders wait for their accounts.
+    pub guests: Guests,
+    /// Carries letters.
+    pub mailer: Arc<dyn Mailer>,
+    /// How long things last.
+    pub settings: AccountSettings,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Accounts {
+    /// Makes an account with its first session, and sends the letter that proves its address.
+    ///
+    /// # Errors
+    /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], and what stores and passwords may say.
+    pub async fn register(
+        &self,
+        registration: Registration,
+        device: &Device,
+    ) -> Result<SignedIn, AccountError> {
+        let Registration {
+            email,
+            name,
+            password,
+        } = registration;
+        password::check(&password, &email, &name)?;
+        // Hashed first: whoever asks for a taken address shall not be answered sooner.
+        let credential = Credential::new(self.passwords.hash(&password).await?);
+        let now = (self.clock)();
+        let account = Account {
+            id: UserId::from_suffix(uuid::Uuid::now_v7().simple()),
+            email,
+            name,
+            phone: None,
+            roles: [Role::Customer].into(),
+            email_verified: false,
+            created_at: now,
+            version: 1,
+        };
+        let record = UserRecord { account, credential };
+        match self.users.create(&record).await? {
+            Creation::EmailTaken => return Err(AccountError::EmailTaken),
+            Creation::Created => {}
+        }
+        self.send_verification(&record.account).await;
+        self.sign_in(record.account, device).await
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// [`AccountError::BadCredentials`] in the same time whether or not there is the account;
+    /// [`AccountError::Throttled`], [`AccountError::Busy`].
+    pub async fn login(
+        &self,
+        email: &EmailKey,
+        password: &str,
+        device: &Device,
+    ) -> Result<SignedIn, AccountError> {
+        let attempt = Attempt::new(email, device.address);
+        let now = (self.clock)();
+        let found = self.users.by_email(email).await?;
+        // Asked for nobody too: an account that does not exist shall not be answered sooner.
+        let nobody = UserId::from_suffix("nobody");
+        let user = found.as_ref().map_or(&nobody, |record| &record.account.id);
+        let is_known = self.is_known_device(user, device, now).await?;
+        if let Some(retry_after) = self.throttle.blocks(&attempt, is_known, now).await {
+            return Err(AccountError::Throttled { retry_after });
+        }
+        let matches = match &found {
+            Some(record) => {
+                self.passwords
+                    .verify(password, record.credential.expose())
+                    .await?
+            }
+            None => {
+                self.passwords.verify_nobody(password).await?;
+                false
+            }
+        };
+        let (Some(record), true) = (found, matches) else {
+            self.throttle.failed(&attempt, now).await;
+            return Err(AccountError::BadCredentials);
+        };
+        self.throttle.succeeded(&attempt).await;
+        if self.passwords.needs_rehash(record.credential.expose()) {
+            self.rehash(&record, password).await;
+        }
+        self.sign_in(record.account, device).await
+    }
+
+    /// Whether a live session of the account was begun from the same address: strangers' failed attempts must not keep
+    /// its owner out.
+    async fn is_known_device(
+        &self,
+        user: &UserId,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<bool, AccountError> {
+        let address = device.address.to_string();
+        let sessions = self.sessions.list(user, now).await?;
+        Ok(sessions.iter().any(|session| session.address == address))
+    }
+
+    /// Keeps the password under today's parameters. Where that fails now, the next login does it.
+    async fn rehash(&self, record: &UserRecord, password: &str) {
+        let outcome = async {
+            let credential = Credential::new(self.passwords.hash(password).await?);
+            let account = Account {
+                version: record.account.version + 1,
+                ..record.account.clone()
+            };
+            self.users
+                .update(&account, Some(&credential), record.account.version)
+                .await?;
+            Ok::<_, AccountError>(())
+        };
+        if let Err(error) = outcome.await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a password could not be hashed anew"
+            );
+        }
+    }
+
+    async fn sign_in(&self, account: Account, device: &Device) -> Result<SignedIn, AccountError> {
+        let now = (self.clock)();
+        let session = Session {
+            id: SessionId::from_suffix(uuid::Uuid::now_v7().simple()),
+            user: account.id.clone(),
+            created_at: now,
+            last_used_at: now,
+            expires_at: now.plus(self.settings.session),
+            user_agent: device.user_agent.clone(),
+            address: device.address.to_string(),
+        };
+        let (token, hash) = opaque_token();
+        self.sessions.open(&session, &hash).await?;
+        self.pair(account, &session.id, token, now)
+    }
+
+    fn pair(
+        &self,
+        account: Account,
+        session: &SessionId,
+        refresh_token: String,
+        now: Timestamp,
+    ) -> Result<SignedIn, AccountError> {
+        let roles: Vec<&str> = account.roles.iter().map(|role| role.as_str()).collect();
+        let grant = Grant {
+            user: account.id.as_str(),
+            session: session.as_str(),
+            roles: &roles,
+        };
+        let issued = self.issuer.issue(grant, now).map_err(AccountError::Token)?;
+        Ok(SignedIn {
+            account,
+            access_token: issued.token,
+            expires_in: issued.lifetime.as_secs(),
+            refresh_token,
+        })
+    }
+
+    /// Exchanges a refresh token for a new pair. A spent one ends its session: one of the two who hold it is a thief.
+    ///
+    /// # Errors
+    /// [`AccountError::BadToken`]
+    pub async fn refresh(&self, token: &str) -> Result<SignedIn, AccountError> {
+        let old = token_hash(token).ok_or(AccountError::BadToken)?;
+        let now = (self.clock)();
+        let (fresh, new) = opaque_token();
+        let session = match self
+            .sessions
+            .rotate(&old, &new, now, now.plus(self.settings.session))
+            .await?
+        {
+            Rotation::Rotated(session) => session,
+            Rotation::Reused(session) => {
+                metrics::counter!("souk_refresh_tokens_reused_total").increment(1);
+                tracing::warn!(target: "souk::audit", user = %session.user, session = %session.id,
+                    "a refresh token was used twice: its session is over");
+                return Err(AccountError::BadToken);
+            }
+            Rotation::Unknown => return Err(AccountError::BadToken),
+        };
+        let record = self
+            .users
+            .by_id(&session.user)
+            .await?
+            .ok_or(AccountError::BadToken)?;
+        self.pair(record.account, &session.id, fresh, now)
+    }
+
+    /// Who an access token says calls.
+    ///
+    /// # Errors
+    /// [`TokenError`] for whatever is wrong with it, a session that has ended included.
+    pub fn identify(&self, token: &str) -> Result<Identity, TokenError> {
+        let claims = self.verifier.verify(token, (self.clock)())?;
+        let malformed = |_| TokenError::Malformed;
+        Ok(Identity {
+            user: UserId::parse(&claims.sub).map_err(malformed)?,
+            session: SessionId::parse(&claims.sid).map_err(malformed)?,
+            // A role that this version does not know allows nothing.
+            roles: claims.roles.iter().filter_map(|role| Role::parse(role)).collect(),
+        })
+    }
+
+    /// Ends a session of the account. False where there is none that lives.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`]
+    pub async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, AccountError> {
+        let ended = self.sessions.revoke(user, session, (self.clock)()).await?;
+        // This node need not wait for its next look; the others learn of it there.
+        self.revocations.note(session.as_str(), (self.clock)());
+        Ok(ended)
+    }
+}

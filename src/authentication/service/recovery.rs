@@ -1,0 +1,114 @@
+//! Letters with codes: a forgotten password is replaced, an e-mail address is proven.
+
+use super::opaque::{opaque_token, token_hash};
+use super::{AccountError, Accounts};
+use crate::domain::OrderId;
+use crate::domain::account::{Account, EmailKey, email_key, password};
+use crate::gateways::mail::Letter;
+use crate::stores::sessions::Purpose;
+use crate::stores::users::Credential;
+
+/// Orders of a guest that are handed over at once.
+const GUEST_ORDERS: usize = 1_000;
+
+impl Accounts {
+    /// Sends the letter with which a forgotten password can be replaced; nothing where there is no such account, and
+    /// nobody is told which.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`]
+    pub async fn forgot_password(&self, email: &EmailKey) -> Result<(), AccountError> {
+        let now = (self.clock)();
+        let Some(record) = self.users.by_email(email).await? else {
+            return Ok(());
+        };
+        let (token, hash) = opaque_token();
+        let expires_at = now.plus(self.settings.reset);
+        self.sessions
+            .issue(Purpose::PasswordReset, &hash, &record.account.id, expires_at)
+            .await?;
+        self.post(Letter::password_reset(&record.account.email, &token))
+            .await;
+        Ok(())
+    }
+
+    /// Replaces a forgotten password, and ends every session of the account.
+    ///
+    /// # Errors
+    /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
+    pub async fn reset_password(&self, token: &str, password: &str) -> Result<Account, AccountError> {
+        password::check_strength(password)?;
+        let hash = token_hash(token).ok_or(AccountError::BadToken)?;
+        // Before the token is spent: a full queue must not cost the shopper their letter.
+        let credential = Credential::new(self.passwords.hash(password).await?);
+        let now = (self.clock)();
+        let user = self
+            .sessions
+            .redeem(Purpose::PasswordReset, &hash, now)
+            .await?
+            .ok_or(AccountError::BadToken)?;
+        // Whoever reads the letters at that address has proven it.
+        let account = self
+            .change(&user, Some(&credential), |account| account.email_verified = true)
+            .await?;
+        self.sessions.revoke_all(&user, None, now).await?;
+        tracing::info!(target: "souk::audit", %user, "a password was replaced");
+        Ok(account)
+    }
+
+    /// Proves an e-mail address.
+    ///
+    /// # Errors
+    /// [`AccountError::BadToken`]
+    pub async fn verify_email(&self, token: &str) -> Result<Account, AccountError> {
+        let hash = token_hash(token).ok_or(AccountError::BadToken)?;
+        let user = self
+            .sessions
+            .redeem(Purpose::EmailVerification, &hash, (self.clock)())
+            .await?
+            .ok_or(AccountError::BadToken)?;
+        self.change(&user, None, |account| account.email_verified = true)
+            .await
+    }
+
+    /// The orders that were placed by a guest with the account's address, which it has proven.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`]
+    pub async fn guest_orders(&self, account: &Account) -> Result<Vec<OrderId>, AccountError> {
+        match email_key(&account.email) {
+            Ok(key) if account.email_verified => Ok(self
+                .users
+                .guest_orders(&self.guests.name(&key), GUEST_ORDERS)
+                .await?),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) async fn send_verification(&self, account: &Account) {
+        let (token, hash) = opaque_token();
+        let expires_at = (self.clock)().plus(self.settings.verification);
+        let issued = self
+            .sessions
+            .issue(Purpose::EmailVerification, &hash, &account.id, expires_at)
+            .await;
+        match issued {
+            Ok(()) => self.post(Letter::verification(&account.email, &token)).await,
+            // The account stands all the same.
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no letter could be sent to prove an e-mail address"
+            ),
+        }
+    }
+
+    async fn post(&self, letter: Letter) {
+        if let Err(error) = self.mailer.send(&letter).await {
+            metrics::counter!("souk_letters_failed_total").increment(1);
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a letter could not be sent"
+            );
+        }
+    }
+}
