@@ -145,6 +145,12 @@ impl MemoryIdempotency {
     pub fn forget(&self) {
         self.entries.lock().unwrap().clear();
     }
+
+    /// What the bodies of its requests are kept as.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let entries = self.entries.lock().unwrap();
+        entries.values().map(|entry| entry.fingerprint.clone()).collect()
+    }
 }
 
 #[async_trait]
