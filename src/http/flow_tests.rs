@@ -386,6 +386,22 @@ async fn an_order_is_quoted_placed_confirmed_and_shown_to_its_buyer_only() {
 }
 
 #[tokio::test]
+async fn a_body_is_kept_as_what_only_the_shop_can_make_of_it() {
+    let memory = Arc::new(Memory::default());
+    let mut client = Client::new().await;
+    (client.router, client.orders, client.background) =
+        shop(Arc::clone(&memory) as Arc<dyn IdempotencyStore>, store()).await;
+    client.add("A-1", 1).await;
+    let body = submission();
+    assert_eq!(client.place("k", body.clone()).await.status, 202);
+    let keys = keys::Keys::derive(&[9; keys::SECRET_LENGTH]);
+    assert_eq!(
+        memory.fingerprints(),
+        [keys.fingerprint(body.to_string().as_bytes())]
+    );
+}
+
+#[tokio::test]
 async fn an_outcome_survives_the_loss_of_the_kept_reply() {
     let memory = Arc::new(Memory::default());
     let mut client = Client::new().await;

@@ -1,4 +1,5 @@
-//! What the shop signs: cart tokens and cursors; and the identifiers that it derives instead of storing them.
+//! What the shop signs: cart tokens, cursors and the fingerprints of requests; and the identifiers that it derives instead
+//! of storing them.
 //!
 //! Each purpose has its own key, derived from the shop's secret, so that nothing signed for one passes for another.
 //! HMAC-SHA-256 throughout (RFC 2104).
@@ -67,6 +68,7 @@ pub struct Keys {
     account_cart: Key,
     cursor: Key,
     order_id: Key,
+    fingerprint: Key,
 }
 
 impl fmt::Debug for Keys {
@@ -85,6 +87,7 @@ impl Keys {
             account_cart: root.derive("souk/account-cart/1"),
             cursor: root.derive("souk/cursor/1"),
             order_id: root.derive("souk/order-id/1"),
+            fingerprint: root.derive("souk/fingerprint/1"),
         }
     }
 
@@ -126,6 +129,12 @@ impl Keys {
         OrderId::from_suffix(Hexadecimal(&signature[..IDENTIFIER_BYTES]))
     }
 
+    /// What the body of a request is recognised by, in hexadecimal. It is kept where the body is not, and without the
+    /// shop's secret no guess of a body (an address, a password) can be checked against it.
+    pub fn fingerprint(&self, body: &[u8]) -> String {
+        Hexadecimal(&self.fingerprint.sign(&[body])).to_string()
+    }
+
     /// A cursor: `position` in the list that `list` describes, signed.
     pub fn seal_cursor(&self, list: &str, position: &str) -> String {
         let mut bytes = self.cursor.tag(&[list.as_bytes(), position.as_bytes()]).to_vec();
@@ -155,7 +164,8 @@ pub fn digest(parts: &[&[u8]]) -> String {
 }
 
 /// The command that a request under an idempotency key becomes: the same one whichever node runs it, and however often.
-/// Another body under the same key is another command, so that no entity answers it with what it said to the first.
+/// Another body under the same key is another command, so that no entity answers it with what it said to the first. Since
+/// the fingerprint takes the shop's secret, the command tells nothing of either.
 pub fn command_id(scope: &str, fingerprint: &str) -> CommandId {
     let mut digits = digest(&[scope.as_bytes(), fingerprint.as_bytes()]);
     digits.truncate(2 * IDENTIFIER_BYTES);
@@ -212,6 +222,23 @@ mod tests {
         assert_ne!(keys().order_id("a", "bc"), keys().order_id("ab", "c"));
         assert_ne!(digest(&[b"a", b"bc"]), digest(&[b"ab", b"c"]));
         assert_eq!(digest(&[]).len(), 64);
+    }
+
+    #[test]
+    fn a_body_has_the_same_fingerprint_on_every_node_and_can_not_be_guessed_from_it() {
+        let (body, other) = (b"{\"pin\":1}", b"{\"pin\":2}");
+        let fingerprint = keys().fingerprint(body);
+        assert_eq!(keys().fingerprint(body), fingerprint);
+        assert_ne!(keys().fingerprint(other), fingerprint);
+        // Whoever tries all bodies has to have the secret, whatever else of the shop they have.
+        assert_ne!(Keys::derive(&[8; SECRET_LENGTH]).fingerprint(body), fingerprint);
+        assert_ne!(digest(&[body]), fingerprint);
+        assert_ne!(Hexadecimal(&Sha256::digest(body)).to_string(), fingerprint);
+        assert_ne!(
+            Hexadecimal(&Key::new(&[7; SECRET_LENGTH]).sign(&[body])).to_string(),
+            fingerprint
+        );
+        assert_eq!(fingerprint.len(), 64);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::domain::{
     OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
 };
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
+use crate::sealing::{KEY_BYTES, Key, Keyring};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
 use crate::stores::embedded::{Engine, Writer};
@@ -145,6 +146,12 @@ impl MemoryIdempotency {
     pub fn forget(&self) {
         self.entries.lock().unwrap().clear();
     }
+
+    /// What the bodies of its requests are kept as.
+    pub fn fingerprints(&self) -> Vec<String> {
+        let entries = self.entries.lock().unwrap();
+        entries.values().map(|entry| entry.fingerprint.clone()).collect()
+    }
 }
 
 #[async_trait]
@@ -232,7 +239,9 @@ impl Mailer for Letters {
 pub async fn accounts() -> Arc<Accounts> {
     let folder = tempfile::tempdir().unwrap();
     let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
-    let users = SqliteUsers::open(&writer, folder.path()).await.unwrap();
+    let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
+    let keyring = Arc::new(Keyring::new(key, Vec::new()));
+    let users = SqliteUsers::open(&writer, folder.path(), &keyring).await.unwrap();
     let sessions: Arc<dyn SessionStore> =
         Arc::new(SqliteSessions::open(&writer, folder.path()).await.unwrap());
     let kept = Arc::new(Kept(Arc::clone(&sessions)));

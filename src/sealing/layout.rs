@@ -1,8 +1,8 @@
 //! What is sealed in which store: the one table, and how a row is sealed and opened by it.
 //!
 //! Carts, inventory, catalogue and views hold nothing that tells of a person or pays, and are not listed. Nor do the events
-//! of any store, which others read. A test takes a sample of everything personal through the stores and looks for it in
-//! what lies there (`stores/documents/sealed_tests.rs`).
+//! of any store, which others read, and the purchases of the users store: titles and prices. A test takes a sample of
+//! everything personal through the stores and looks for it in what lies there (`stores/documents/sealed_tests.rs`).
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,13 @@ use super::text::SealedText;
 
 /// A part of a path that stands for every element of a list, or every field of an object.
 const EACH: &str = "*";
-/// The field of what is sealed as a whole.
-const WHOLE: &str = "body";
-
 /// What is sealed of a row's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
     /// The content is JSON, and these fields of it are sealed: JSON pointers, in which `*` stands for each.
     Fields(&'static [&'static str]),
-    /// All of it.
-    Whole,
+    /// All of it, under the name of the column that it stands in.
+    Whole(&'static str),
 }
 
 /// How one store is sealed.
@@ -32,8 +29,20 @@ pub struct Layout {
     extent: Extent,
 }
 
+/// The phone numbers of accounts, in the users store.
+pub const PHONES: Layout = Layout {
+    store: "users",
+    extent: Extent::Whole("phone"),
+};
+
+/// The addresses that accounts keep, in the users store as well, in a table of their own.
+pub const ADDRESSES: Layout = Layout {
+    store: "addresses",
+    extent: Extent::Whole("body"),
+};
+
 /// The table.
-static LAYOUTS: [Layout; 4] = [
+static LAYOUTS: [Layout; 6] = [
     Layout {
         store: "orders",
         extent: Extent::Fields(&[
@@ -42,7 +51,7 @@ static LAYOUTS: [Layout; 4] = [
             "/state/placed/order/payment/token",
             // The words of whoever called it off are among them.
             "/state/placed/order/timeline/*/detail",
-            // A hash of what was submitted, by which a guess of it could be checked.
+            // A hash of what was submitted: whoever has the shop's secret could check a guess of it.
             "/state/placed/fingerprint",
         ]),
     },
@@ -58,8 +67,10 @@ static LAYOUTS: [Layout; 4] = [
     Layout {
         // Replies to whatever was asked for under a key, whole orders and cart tokens among them.
         store: "idempotency",
-        extent: Extent::Whole,
+        extent: Extent::Whole("body"),
     },
+    PHONES,
+    ADDRESSES,
 ];
 
 /// Every store that holds something that must be sealed.
@@ -115,7 +126,7 @@ impl Survey {
 }
 
 impl Layout {
-    /// The store.
+    /// The store, or its part.
     pub fn store(&self) -> &'static str {
         self.store
     }
@@ -180,7 +191,7 @@ impl Layout {
     pub fn survey(&self, content: &[u8]) -> Result<Survey, RowError> {
         let mut survey = Survey::default();
         match self.extent {
-            Extent::Whole => survey.note(sealed_text(content).unwrap_or_default()),
+            Extent::Whole(_) => survey.note(sealed_text(content).unwrap_or_default()),
             Extent::Fields(paths) => {
                 let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
                 each(&mut body, paths, |_, value| {
@@ -211,9 +222,12 @@ impl Layout {
         of_field: impl Fn(Place<'_>, &Value) -> Option<Result<Value, SealingError>>,
         of_all: impl Fn(Place<'_>, &[u8]) -> Option<Result<Vec<u8>, SealingError>>,
     ) -> Result<Option<Vec<u8>>, RowError> {
-        let Extent::Fields(paths) = self.extent else {
-            let all = of_all(self.place(row, WHOLE), content).transpose();
-            return all.map_err(|cause| blame(WHOLE, cause));
+        let paths = match self.extent {
+            Extent::Fields(paths) => paths,
+            Extent::Whole(column) => {
+                let all = of_all(self.place(row, column), content).transpose();
+                return all.map_err(|cause| blame(column, cause));
+            }
         };
         let mut body: Value = serde_json::from_slice(content).map_err(RowError::NoJson)?;
         let mut changed = false;

@@ -50,8 +50,8 @@ proptest! {
     }
 
     #[test]
-    fn any_content_is_sealed_as_a_whole(plain: Vec<u8>) {
-        let layout = layout("idempotency").unwrap();
+    fn any_content_is_sealed_as_a_whole(plain: Vec<u8>, store in prop::sample::select(&["idempotency", "users", "addresses"])) {
+        let layout = layout(store).unwrap();
         let sealed = layout.seal(&ring(&["k1"]), "key", &plain).unwrap().unwrap();
         prop_assert_eq!(layout.open(&ring(&["k1"]), "key", &sealed).unwrap(), Some(plain));
         prop_assert!(layout.open(&ring(&["k1"]), "yek", &sealed).is_err());
@@ -80,6 +80,18 @@ fn what_is_not_in_the_table_stays_as_it_is() {
         payments().seal(&ring(&["k1"]), "x", b"{\"spaced\" : 1}").unwrap(),
         None
     );
+}
+
+#[test]
+fn what_is_sealed_as_a_whole_opens_in_its_own_column_only() {
+    let ring = ring(&["k1"]);
+    let sealed = PHONES.seal(&ring, "usr_1", b"+1 217 555 0177").unwrap().unwrap();
+    let error = ADDRESSES.open(&ring, "usr_1", &sealed).unwrap_err();
+    assert!(
+        matches!(&error, RowError::Field { field, cause: SealingError::DoesNotOpen { .. } } if field == "body"),
+        "{error:?}"
+    );
+    assert!(PHONES.open(&ring, "usr_2", &sealed).is_err());
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! - [`layout`](mod@layout) is the one table of what is sealed in which store. The wrappers
 //!   [`SealedDocuments`](crate::stores::documents::sealed::SealedDocuments) and
 //!   [`SealedReplies`](crate::stores::idempotency::sealed::SealedReplies) go by it, between the adapters and everybody else:
-//!   an adapter never sees a plain value, and nobody else a sealed one.
+//!   an adapter never sees a plain value, and nobody else a sealed one. Adapters of the users store, whose port is typed,
+//!   seal and open by [`UserSeals`](crate::stores::users::seals::UserSeals).
 //! - [`rotation`] puts everything under the first key while the shop runs.
 
 mod cipher;

@@ -18,6 +18,7 @@ use super::idempotency::sqlite::SqliteIdempotency;
 use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
 use super::users::UserStore;
+use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
 use super::views::Views;
 use super::views::sqlite::SqliteViews;
@@ -89,16 +90,15 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
 pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
     let directory = &config.cluster.data;
     let writer = Writer::connect(directory, store_process(directory)).await?;
-    let documents = async |name: &'static str| -> Result<Arc<dyn RowsAtRest>, StoreError> {
-        let store: Arc<dyn RowsAtRest> = Arc::new(SqliteDocuments::open(&writer, directory, name).await?);
-        Ok(store)
-    };
     let mut stores = Vec::new();
     for layout in layout::all() {
-        stores.push(match layout.store() {
+        let store: Arc<dyn RowsAtRest> = match layout.store() {
             "idempotency" => Arc::new(SqliteIdempotency::open(&writer, directory).await?),
-            name => documents(name).await?,
-        });
+            "users" => Arc::new(PhonesAtRest::open(&writer, directory).await?),
+            "addresses" => Arc::new(AddressesAtRest::open(&writer, directory).await?),
+            name => Arc::new(SqliteDocuments::open(&writer, directory, name).await?),
+        };
+        stores.push(store);
     }
     Ok(stores)
 }
@@ -124,7 +124,7 @@ pub async fn open_embedded(
         payments: documents("payments").await?,
         sandbox: documents("sandbox").await?,
         catalogue: Arc::new(SqliteCatalogue::open(writer, directory).await?),
-        users: Arc::new(SqliteUsers::open(writer, directory).await?),
+        users: Arc::new(SqliteUsers::open(writer, directory, keyring).await?),
         sessions: Arc::new(SqliteSessions::open(writer, directory).await?),
         idempotency: SealedReplies::before(Arc::new(replies), keyring),
         views: Arc::new(SqliteViews::open(writer, directory).await?),

@@ -15,8 +15,8 @@ use crate::harness::{Cluster, souk};
 use crate::load::{Load, Target};
 use crate::shop;
 
-/// What must not lie open anywhere: of the orders here, and of those of the load.
-const MARKERS: [&str; 12] = [
+/// What must not lie open anywhere: of the orders and the account here, and of the orders of the load.
+const MARKERS: [&str; 17] = [
     "Marker Name",
     "1 Marker Lane",
     "Markerville",
@@ -25,6 +25,11 @@ const MARKERS: [&str; 12] = [
     "marker@private.example",
     "tok_marker",
     "it is for Marker",
+    "+1 217 555 0188",
+    "+1 217 555 0199",
+    "Keeper of Markers",
+    "2 Keeper Lane",
+    "KP-62702",
     "1 Main Street",
     "ada@shoppers.example",
     "tok_ok",
@@ -32,11 +37,13 @@ const MARKERS: [&str; 12] = [
 ];
 
 /// The stores that hold what is sealed, with the column.
-const SEALED: [(&str, &str, &str); 4] = [
+const SEALED: [(&str, &str, &str); 6] = [
     ("orders", "documents", "body"),
     ("payments", "documents", "body"),
     ("sandbox", "documents", "body"),
     ("idempotency", "idempotency", "CAST(body AS TEXT)"),
+    ("users", "users", "phone"),
+    ("users", "addresses", "body"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +51,9 @@ async fn keys_are_rotated_under_load_and_nothing_lies_open() {
     let mut cluster = Cluster::demo(3, 60).await;
     let load = Load::start(&cluster).await;
     orders_with_markers(&cluster, "before").await;
+    let account = Account::with_markers(&cluster).await;
+    let as_written = account.read(&cluster).await;
+    assert!(markers_of(&as_written) >= 5, "{as_written}");
     load.progress(200).await;
     let old = keys(&cluster).remove(0);
     let new = Table::from_iter([
@@ -77,6 +87,7 @@ async fn keys_are_rotated_under_load_and_nothing_lies_open() {
     assert_eq!(rows_under(&cluster, "k1").await, 0);
     assert!(rows_under(&cluster, "k2").await > 0);
     load.verify(&cluster).await;
+    assert_eq!(account.read(&cluster).await, as_written);
 
     // The old key is not needed any more: neither by the auditor nor by anybody.
     set_keys(&cluster, &[&new]);
@@ -145,6 +156,65 @@ async fn orders_with_markers(cluster: &Cluster, when: &str) {
             .json(&json!({"reason": "it is for Marker"}));
         assert_eq!(shop::send(cancelled).await.unwrap().status, 200);
     }
+}
+
+/// Somebody who has an account, with a phone number and an address.
+struct Account {
+    email: &'static str,
+    password: &'static str,
+}
+
+impl Account {
+    async fn with_markers(cluster: &Cluster) -> Self {
+        let (shop, client) = (&cluster.nodes[0].shop, &cluster.client);
+        let account = Self {
+            email: "keeper@shoppers.example",
+            password: "a keeper keeps 77 keys",
+        };
+        let registered = client.post(format!("{shop}/v1/auth/register")).json(&json!({
+            "email": account.email, "password": account.password, "name": "Kim Keeper",
+        }));
+        let registered = shop::send(registered).await.unwrap();
+        assert_eq!(registered.status, 201, "{registered:?}");
+        let token = registered.body["access_token"].as_str().unwrap();
+        let phone = client
+            .patch(format!("{shop}/v1/me"))
+            .json(&json!({"phone": "+1 217 555 0188"}));
+        let address = client.post(format!("{shop}/v1/me/addresses")).json(&json!({
+            "name": "Keeper of Markers", "line1": "2 Keeper Lane", "city": "Markerville", "postcode": "KP-62702",
+            "country": "US", "phone": "+1 217 555 0199",
+        }));
+        for (request, status) in [(phone, 200), (address, 201)] {
+            let reply = shop::send(request.bearer_auth(token)).await.unwrap();
+            assert_eq!(reply.status, status, "{reply:?}");
+        }
+        account
+    }
+
+    /// What its owner sees of it. They sign in for that, since an access token does not live as long as this scenario may.
+    async fn read(&self, cluster: &Cluster) -> Value {
+        let (shop, client) = (&cluster.nodes[1].shop, &cluster.client);
+        let login = client
+            .post(format!("{shop}/v1/auth/login"))
+            .json(&json!({"email": self.email, "password": self.password}));
+        let login = shop::send(login).await.unwrap();
+        assert_eq!(login.status, 200, "{login:?}");
+        let mut seen = json!({});
+        for path in ["me", "me/addresses"] {
+            let request = client
+                .get(format!("{shop}/v1/{path}"))
+                .bearer_auth(login.body["access_token"].as_str().unwrap());
+            let reply = shop::send(request).await.unwrap();
+            assert_eq!(reply.status, 200, "{reply:?}");
+            seen[path] = reply.body;
+        }
+        seen
+    }
+}
+
+fn markers_of(seen: &Value) -> usize {
+    let text = seen.to_string();
+    MARKERS.iter().filter(|marker| text.contains(*marker)).count()
 }
 
 async fn rolling_restart(cluster: &mut Cluster, load: &Load) {

@@ -1,6 +1,7 @@
 //! What every adapter of the users port must show.
 
 mod addresses;
+pub mod at_rest;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

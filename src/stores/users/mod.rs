@@ -3,9 +3,13 @@
 //!
 //! A write whose answer was lost ([`StoreError::OutcomeUnknown`]) may be repeated where its method says so; else what
 //! stands there must be read before.
+//!
+//! Phone numbers and addresses lie in it sealed ([`seals`]); e-mail address and name don't: an account is found by the one.
 
+pub mod at_rest;
 #[cfg(test)]
 pub mod contract;
+pub mod seals;
 mod sql;
 pub mod sqlite;
 #[cfg(test)]

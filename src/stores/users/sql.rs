@@ -34,6 +34,14 @@ pub(super) const PASS_DEFAULT_ON: &str = "UPDATE users SET default_address = \
          (SELECT id FROM addresses WHERE user_id = ?1 ORDER BY created_at, id LIMIT 1) \
      WHERE id = ?1 AND default_address = ?2";
 
+pub(super) const PHONES_AT_REST: &str =
+    "SELECT id, phone FROM users WHERE id > ?1 AND phone IS NOT NULL ORDER BY id LIMIT ?2";
+pub(super) const RESEAL_PHONE: &str = "UPDATE users SET phone = ?3 WHERE id = ?1 AND phone = ?2 RETURNING id";
+pub(super) const ADDRESSES_AT_REST: &str = "SELECT user_id, id, body FROM addresses \
+     WHERE (user_id, id) > (?1, ?2) ORDER BY user_id, id LIMIT ?3";
+pub(super) const RESEAL_ADDRESS: &str = "UPDATE addresses SET body = ?4 \
+     WHERE user_id = ?1 AND id = ?2 AND body = ?3 RETURNING id";
+
 pub(super) const PREFERENCES: &str = "SELECT body, version FROM preferences WHERE user_id = ?1";
 pub(super) const FIRST_PREFERENCES: &str = "INSERT INTO preferences (user_id, body, version) \
      SELECT ?1, ?2, 1 WHERE EXISTS (SELECT 1 FROM users WHERE id = ?1) \

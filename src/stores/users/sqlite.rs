@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::migrate::Migrator;
 
+use super::seals::UserSeals;
 use super::sql::{
     ADD_ADDRESS, ADDRESSES, BY_EMAIL, BY_ID, CREATE, DELETE_ADDRESS, ERASE, EXISTS, FIRST_PREFERENCES,
     FORGET_GUEST_ORDER, GUEST_ORDERS, KEY, LOOK_ADDRESS, MAKE_DEFAULT, NEXT_PREFERENCES, PASS_DEFAULT_ON,
@@ -19,6 +21,7 @@ use crate::domain::account::email_key;
 use crate::domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
 };
+use crate::sealing::Keyring;
 use crate::stores::StoreError;
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Rows, Statement, Writer};
@@ -29,16 +32,18 @@ pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");
 /// The users store in SQLite.
 pub struct SqliteUsers {
     database: Database,
+    seals: UserSeals,
 }
 
 impl SqliteUsers {
-    /// Opens the database `users` of `directory`.
+    /// Opens the database `users` of `directory`; what must be sealed in it is, under `keyring`.
     ///
     /// # Errors
     /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
+    pub async fn open(writer: &Writer, directory: &Path, keyring: &Arc<Keyring>) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::open(writer, directory, "users").await?,
+            seals: UserSeals::new(keyring),
         })
     }
 
@@ -77,15 +82,16 @@ impl SqliteUsers {
     }
 
     fn record(&self, row: &mut Columns) -> Result<UserRecord, StoreError> {
+        let id = self.identifier("id", UserId::parse(&row.text("id")?))?;
         let account = Account {
-            id: self.identifier("id", UserId::parse(&row.text("id")?))?,
             email: self.identifier("email", EmailAddress::parse(&row.text("email")?))?,
             name: row.text("name")?,
-            phone: row.optional_text("phone")?,
+            phone: self.seals.open_phone(&id, row.optional_text("phone")?)?,
             roles: self.parsed::<BTreeSet<Role>>("roles", &row.text("roles")?)?,
             email_verified: row.integer::<i64>("email_verified")? != 0,
             created_at: Timestamp::from_millis(row.integer("created_at")?),
             version: row.integer("version")?,
+            id,
         };
         Ok(UserRecord {
             account,
@@ -126,7 +132,7 @@ impl UserStore for SqliteUsers {
             .bind(key.as_str())
             .bind(account.email.as_str())
             .bind(account.name.as_str())
-            .bind(account.phone.as_deref())
+            .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
             .bind(self.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(account.created_at.as_millis())
@@ -165,7 +171,7 @@ impl UserStore for SqliteUsers {
             .bind(key.as_str())
             .bind(account.email.as_str())
             .bind(account.name.as_str())
-            .bind(account.phone.as_deref())
+            .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
             .bind(self.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(credential.map(Credential::expose));
@@ -191,9 +197,10 @@ impl UserStore for SqliteUsers {
         let statement = Statement::new(ADDRESSES).bind(user.as_str());
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| {
+            let id = self.identifier("id", AddressId::parse(&row.text("id")?))?;
             Ok(SavedAddress {
-                id: self.identifier("id", AddressId::parse(&row.text("id")?))?,
-                address: self.parsed("body", &row.text("body")?)?,
+                address: self.seals.open_address(user, &id, row.text("body")?)?,
+                id,
                 default: row.integer::<i64>("default")? != 0,
                 created_at: Timestamp::from_millis(row.integer("created_at")?),
                 version: row.integer("version")?,
@@ -215,7 +222,7 @@ impl UserStore for SqliteUsers {
             ADD_ADDRESS
         };
         let named = |sql| Statement::new(sql).bind(user.as_str()).bind(address.id.as_str());
-        let put = named(sql).bind(self.json(&address.address)?);
+        let put = named(sql).bind(self.seals.seal_address(user, &address.id, &address.address)?);
         let put = match expected {
             Some(expected) => put.bind(expected),
             None => put.bind(address.created_at.as_millis()).bind(limit),
@@ -343,51 +350,5 @@ impl UserStore for SqliteUsers {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::stores::embedded::Engine;
-    use crate::stores::users::contract;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_contract_is_kept() {
-        let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
-        let store = SqliteUsers::open(&writer, directory.path()).await.unwrap();
-        contract::suite(Arc::new(store)).await;
-    }
-
-    /// No query may walk all accounts.
-    #[tokio::test]
-    async fn every_query_goes_by_an_index() {
-        let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
-        let store = SqliteUsers::open(&writer, directory.path()).await.unwrap();
-        for sql in [
-            WHOSE,
-            BY_ID,
-            BY_EMAIL,
-            UPDATE,
-            ERASE,
-            ADDRESSES,
-            ADD_ADDRESS,
-            MAKE_DEFAULT,
-            PASS_DEFAULT_ON,
-            PURCHASES,
-            PURCHASES_BEFORE,
-        ] {
-            let explain = Statement::new(format!("EXPLAIN QUERY PLAN {sql}"));
-            let plan = format!("{:?}", store.database.read(explain).await.unwrap());
-            for table in ["users", "addresses", "purchases", "a", "u"] {
-                assert!(!plan.contains(&format!("SCAN {table}\"")), "{sql}: {plan}");
-            }
-            assert!(
-                !plan.contains("TEMP B-TREE") || sql.contains("addresses"),
-                "{sql}: {plan}"
-            );
-        }
-    }
-}
+#[path = "sqlite_tests.rs"]
+mod tests;
