@@ -22,14 +22,12 @@ use crate::domain::{
     OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
 };
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
-use crate::sealing::{KEY_BYTES, Key, Keyring};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
 use crate::stores::embedded::{Engine, Writer};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::sessions::SessionStore;
 use crate::stores::sessions::sqlite::SqliteSessions;
-use crate::stores::users::sqlite::SqliteUsers;
 
 /// 2026-11-22T10:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
@@ -239,9 +237,7 @@ impl Mailer for Letters {
 pub async fn accounts() -> Arc<Accounts> {
     let folder = tempfile::tempdir().unwrap();
     let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
-    let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
-    let keyring = Arc::new(Keyring::new(key, Vec::new()));
-    let users = SqliteUsers::open(&writer, folder.path(), &keyring).await.unwrap();
+    let users = crate::stores::users::testing::open(&writer, folder.path()).await;
     let sessions: Arc<dyn SessionStore> =
         Arc::new(SqliteSessions::open(&writer, folder.path()).await.unwrap());
     let kept = Arc::new(Kept(Arc::clone(&sessions)));
@@ -266,7 +262,7 @@ pub async fn accounts() -> Arc<Accounts> {
     };
     let revocations = Revocations::open(kept, following, NOW).await.unwrap();
     Arc::new(Accounts {
-        users: Arc::new(users),
+        users,
         passwords: Passwords::start(PasswordSettings::default()).unwrap(),
         issuer: Issuer::new(keys.ring(), keys.rules(), tokens.clone()),
         verifier: Verifier::new(keys.ring(), revocations.sessions(), &tokens),
