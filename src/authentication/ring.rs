@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::sealing::Seed;
 use crate::domain::Timestamp;
@@ -174,13 +175,15 @@ impl Ring {
 }
 
 /// A JWK set.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PublicKeySet)]
 pub struct PublicKeys<'a> {
     keys: Vec<PublicKey<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct PublicKey<'a> {
+/// A key of a JWK set.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PublicKey<'a> {
     kty: &'static str,
     crv: &'static str,
     r#use: &'static str,

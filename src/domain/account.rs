@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::address::{self, FieldError};
 use super::{EmailAddress, Timestamp, UserId};
@@ -14,7 +15,7 @@ pub mod password;
 pub const NAME_LIMIT: usize = address::TEXT_LIMIT;
 
 /// What an account may do. Roles add up: none includes another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Buys.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::country;
 
@@ -14,24 +15,33 @@ pub const POSTCODE_LIMIT: usize = 16;
 pub const PHONE_LIMIT: usize = 32;
 
 /// Where a parcel goes. Debug output, which ends in logs, shows the country alone.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(description = "Where a parcel goes.")]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     /// Who receives it.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     pub name: String,
     /// Street and number, usually.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
     pub line1: String,
     /// Floor, company, whatever else.
+    #[schema(max_length = 100, example = "Floor 2")]
     pub line2: Option<String>,
     /// The town.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
     pub city: String,
     /// State, province, county.
+    #[schema(max_length = 100, example = "IL")]
     pub region: Option<String>,
     /// The postcode as the country writes it.
+    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
     pub postcode: String,
     /// ISO 3166-1 alpha-2, in capital letters.
+    #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     pub country: String,
     /// For the carrier.
+    #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     pub phone: Option<String>,
 }
 

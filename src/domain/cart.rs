@@ -1,6 +1,7 @@
 //! The cart: what a shopper means to buy. Prices are not its business; they come from the catalogue at checkout.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::recent::Recent;
 use super::{Aggregate, CartId, Currency, Decision, Kind, OrderId, ProductId, Sku, Timestamp};
@@ -16,13 +17,13 @@ pub const LINE_LIMIT: usize = 100;
 const REMEMBERED: usize = 16;
 
 /// One line: so many of a SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CartLine {
     /// What is counted.
     pub sku: Sku,
     /// The product it belongs to, so that a page can be shown without a look-up by SKU.
     pub product_id: ProductId,
-    /// How many: 1 to [`QUANTITY_LIMIT`].
+    /// How many: at least 1.
     pub quantity: u32,
 }
 

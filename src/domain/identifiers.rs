@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 /// Longest identifier accepted anywhere, in bytes.
 pub const IDENTIFIER_LIMIT: usize = 64;
@@ -23,6 +24,15 @@ fn well_formed(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// How an identifier is described to clients.
+fn schema(prefix: &str) -> RefOr<Schema> {
+    let rest = IDENTIFIER_LIMIT - prefix.len();
+    let object = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(format!("^{prefix}[A-Za-z0-9_.-]{{1,{rest}}}$")));
+    RefOr::T(Schema::Object(object.build()))
 }
 
 macro_rules! identifier {
@@ -58,6 +68,14 @@ macro_rules! identifier {
                 &self.0
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                schema($prefix)
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! What somebody wants to be told about, and how.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,14 +68,14 @@ impl Channel {
 }
 
 /// The channels of one topic. One that is left out is off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Channels {
-    /// [`Channel::Email`]
+    /// A letter to the account's e-mail address.
     pub email: bool,
-    /// [`Channel::Sms`]
+    /// A text message to the account's phone.
     pub sms: bool,
-    /// [`Channel::InApp`]
+    /// In the shop itself.
     pub in_app: bool,
 }
 
@@ -105,18 +106,18 @@ impl Channels {
 
 /// Which topics go through which channels. A topic that is left out has its default: so preferences that were written
 /// down before there was that topic still mean something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
-    /// [`Topic::Orders`]
+    /// An order's way, from its confirmation to a refund.
     pub orders: Channels,
-    /// [`Topic::Shipping`]
+    /// A parcel's way.
     pub shipping: Channels,
-    /// [`Topic::PriceDrops`]
+    /// Something that is watched has become cheaper.
     pub price_drops: Channels,
-    /// [`Topic::BackInStock`]
+    /// Something that is watched can be bought again.
     pub back_in_stock: Channels,
-    /// [`Topic::Marketing`]
+    /// Whatever the shop would like to sell.
     pub marketing: Channels,
 }
 

@@ -1,11 +1,12 @@
 //! A purchase: an order as its buyer's history shows it. A projection of the order, made from its events.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Money, OrderId, OrderStatus, ProductId, Sku, Timestamp, UserId};
 
 /// One line of a purchase, as it was sold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PurchasedItem {
     /// What was sold.
     pub sku: Sku,

@@ -1,6 +1,7 @@
 //! What a basket comes to: subtotal, tax, shipping and total, in integers from end to end.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::money::MoneyError;
 use super::{Currency, Money};
@@ -119,7 +120,7 @@ pub struct QuoteLine {
 }
 
 /// One way to have a basket shipped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShippingOption {
     /// What an order names it by.
     pub id: String,

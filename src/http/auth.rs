@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::caller::Signed;
@@ -28,70 +29,103 @@ const USER_AGENT_LIMIT: usize = 200;
 #[serde(transparent)]
 struct Password(Zeroizing<String>);
 
-#[derive(Deserialize)]
+/// A new account.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Register {
+    #[schema(max_length = 254, format = Email, example = "ada@example.org")]
     email: String,
+    /// Not one of the common ones.
+    #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
+    /// Printable, and not blank.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: String,
 }
 
-#[derive(Deserialize)]
+/// Who signs in.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Login {
+    #[schema(example = "ada@example.org")]
     email: String,
+    #[schema(value_type = String, format = Password, example = "a long sentence of mine")]
     password: Password,
 }
 
-#[derive(Deserialize)]
+/// The token of a session.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Refresh {
     refresh_token: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// Whose password is forgotten.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Forgot {
+    #[schema(max_length = 254, format = Email, example = "ada@example.org")]
     email: String,
 }
 
-#[derive(Deserialize)]
+/// A new password.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
+    /// From the letter.
     token: String,
+    #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
 }
 
-#[derive(Deserialize)]
+/// A proof that an e-mail address is the account's own.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Verify {
+    /// From the letter.
     token: String,
 }
 
-#[derive(Serialize)]
-struct Tokens<'a> {
+/// An account with the tokens of a session.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedIn)]
+pub(super) struct Tokens<'a> {
     user: UserBody<'a>,
     access_token: &'a str,
+    /// `Bearer`
+    #[schema(pattern = "^Bearer$")]
     token_type: &'static str,
+    /// Seconds that the access token lives.
     expires_in: u64,
+    /// Good for one `POST /v1/auth/refresh`.
     refresh_token: &'a str,
 }
 
-#[derive(Serialize)]
-struct SessionBody<'a> {
+/// A device on which somebody is signed in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionBody<'a> {
+    #[schema(value_type = SessionId)]
     id: &'a str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     last_used_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
     user_agent: &'a str,
+    /// Where it signed in from.
     address: &'a str,
     /// Whether the caller's own token is of it.
     current: bool,
 }
 
-#[derive(Serialize)]
-struct Sessions<'a> {
+/// The caller's sessions, all on one page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionList)]
+pub(super) struct Sessions<'a> {
     items: Vec<SessionBody<'a>>,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

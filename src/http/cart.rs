@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::conventions::Context;
@@ -21,52 +22,71 @@ use crate::domain::cart::QUANTITY_LIMIT;
 use crate::domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
 /// A cart as clients see it.
-#[derive(Debug, Serialize)]
-struct CartBody<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Cart)]
+pub(super) struct CartBody<'a> {
     id: &'a CartId,
+    /// Also the entity tag.
     version: u64,
     currency: Currency,
     items: Vec<CartItem<'a>>,
+    /// Of the lines that have a price.
     subtotal: Money,
+    /// All quantities together.
     item_count: u64,
 }
 
 /// A line. What is not sold any more has neither title nor price, and none is available.
-#[derive(Debug, Serialize)]
-struct CartItem<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CartItem<'a> {
     sku: &'a Sku,
     product_id: &'a ProductId,
+    #[schema(required)]
     title: Option<&'a str>,
     options: &'a BTreeMap<String, String>,
     quantity: u32,
+    #[schema(required)]
     unit_price: Option<Money>,
+    #[schema(required)]
     line_total: Option<Money>,
+    /// How many can be had, as far as this node knows.
     available: u32,
 }
 
 /// A guest's new cart with the token that opens it.
-#[derive(Debug, Serialize)]
-struct NewCart<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewCart<'a> {
+    /// Goes into the header `Cart-Token`.
     cart_token: &'a str,
     cart: CartBody<'a>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What goes into a cart.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddItem {
+    #[schema(value_type = Sku)]
     sku: String,
+    /// Added to what is there.
+    #[schema(value_type = u32, minimum = 1, maximum = 999)]
     quantity: Quantity,
 }
 
-#[derive(Debug, Deserialize)]
+/// How many of a line there shall be.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetItem {
+    /// 0 removes the line.
+    #[schema(value_type = u32, maximum = 999)]
     quantity: Quantity,
 }
 
-#[derive(Debug, Deserialize)]
+/// A guest's cart that joins the caller's.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = MergeCart)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Merge {
+    /// What `POST /v1/carts` gave.
     cart_token: String,
 }
 

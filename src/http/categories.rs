@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::{SharedFront, json};
@@ -14,15 +15,21 @@ use crate::domain::catalogue::Category;
 /// Most levels that are shown; a deeper tree is cut there.
 const DEPTH_LIMIT: usize = 16;
 
-#[derive(Debug, Serialize)]
-struct Tree<'a> {
+/// All categories.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CategoryTree)]
+pub(super) struct Tree<'a> {
     items: Vec<Node<'a>>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Node<'a> {
+/// A category with those below it.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Category)]
+pub(super) struct Node<'a> {
+    /// What products name it by.
     slug: &'a str,
     name: &'a str,
+    #[schema(no_recursion)]
     children: Vec<Node<'a>>,
 }
 

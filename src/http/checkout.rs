@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::conventions::Context;
@@ -12,19 +13,25 @@ use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront, cart, json};
 use crate::domain::catalogue::Product;
 use crate::domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
-use crate::domain::{Address, CartView, Currency, Money, OrderLine, Sku};
+use crate::domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
 
-#[derive(Debug, Deserialize)]
+/// Where it shall go: one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = QuoteRequest)]
 #[serde(deny_unknown_fields)]
 pub(super) struct QuoteBody {
     address: Option<Address>,
+    /// One of the caller's saved addresses.
+    #[schema(value_type = Option<AddressId>)]
     address_id: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct Quote {
+/// What the cart would cost.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Quote {
     subtotal: Money,
     tax: Money,
+    /// None where nothing is shipped to.
     shipping_options: Vec<ShippingOption>,
     weight_grams: u64,
 }

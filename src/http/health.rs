@@ -9,13 +9,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::admission::Admission;
 use super::json;
 use super::problem::Problem;
 
 /// How a node, or one thing that it needs, is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// All well.
@@ -30,9 +31,11 @@ pub enum Health {
 
 /// Where a node says whether it is ready.
 pub const READY: &str = "/readyz";
+/// Where a node says that its process answers.
+pub const LIVE: &str = "/livez";
 
 /// What `/readyz` says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HealthReport {
     /// On the whole.
     pub status: Health,
@@ -62,7 +65,7 @@ struct Probe {
 /// The two routes; they answer however busy the node is.
 pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
     Router::new()
-        .route("/livez", get(live))
+        .route(LIVE, get(live))
         .route(READY, get(ready))
         .with_state(Probe { health, admission })
 }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::caller::Signed;
 use super::conventions::Context;
@@ -19,40 +20,62 @@ use crate::domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRef
 use crate::domain::{Sku, Stock};
 
 /// The stock of a SKU as merchants see it.
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = StockLevel)]
+pub(super) struct Body<'a> {
+    #[schema(value_type = Sku)]
     sku: &'a str,
     received: u64,
     adjusted: i64,
     sold: u64,
+    /// Received and adjusted, less what was sold.
     on_hand: u64,
     reserved: u64,
+    /// On hand, less what is reserved.
     available: u64,
     /// None is set as yet.
+    #[schema(required)]
     reorder_point: Option<u64>,
+    /// Also the entity tag.
     version: u64,
 }
 
 /// One line of the ledger.
-#[derive(Serialize)]
-struct Movement<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = StockMovement)]
+pub(super) struct Movement<'a> {
     version: u64,
+    #[schema(format = DateTime)]
     at: String,
     event: &'a str,
     detail: &'a serde_json::Value,
 }
 
-#[derive(Deserialize)]
+/// Goods that came in.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Receipt {
+    #[schema(value_type = u32, minimum = 1, maximum = 1_000_000_000)]
     quantity: Quantity,
+    /// Names the delivery: the same one counts once. Printable, and not blank; in UTF-8 at most 255 bytes.
+    #[schema(min_length = 1, max_length = 255, pattern = r"\S", example = "delivery 4711")]
     reference: String,
 }
 
-#[derive(Deserialize)]
+/// A count or a loss.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Adjustment {
+    /// Not 0.
+    #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000, example = -2)]
     delta: i64,
+    /// Printable, and not blank; in UTF-8 at most 500 bytes.
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"\S",
+        example = "broken in the warehouse"
+    )]
     reason: String,
 }
 

@@ -24,7 +24,7 @@ pub struct Json<T>(pub T);
 pub struct OptionalJson<T>(pub T);
 
 /// A body that has no fields yet.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
 

@@ -53,6 +53,7 @@ mod images;
 mod inventory;
 mod jwks;
 mod me;
+mod openapi;
 mod orders;
 mod products;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, response};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::entity::AskError;
 use crate::domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
@@ -127,6 +128,16 @@ impl Kind {
         self.name
     }
 
+    /// The problem's `type`.
+    pub fn uri(&self) -> String {
+        format!("{TYPE_BASE}{}", self.name)
+    }
+
+    /// What it means, for people.
+    pub const fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         self.status
@@ -150,11 +161,13 @@ impl Kind {
 }
 
 /// A field that is to blame, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The path of the field in the body, as in `address.country`; the parameter's name; or a SKU.
+    #[schema(value_type = String)]
     pub field: Cow<'static, str>,
     /// What is wrong with it, for people.
+    #[schema(value_type = String)]
     pub message: Cow<'static, str>,
 }
 
@@ -166,6 +179,28 @@ impl FieldError {
             message: message.into(),
         }
     }
+}
+
+/// An error as it is written (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct Rendered<'a> {
+    /// Names the kind of problem.
+    #[schema(format = "uri")]
+    r#type: String,
+    /// What the kind means.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What is the matter this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    detail: Option<&'a str>,
+    /// The request's id, as in `X-Request-Id`.
+    instance: &'a str,
+    /// What is to blame, where something is.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
 }
 
 /// An error as a client sees it. Boxed, so that the results which carry it stay small.
@@ -252,20 +287,9 @@ impl Problem {
     }
 
     fn body(&self, instance: &str) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: String,
-            title: &'a str,
-            status: u16,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            detail: Option<&'a str>,
-            instance: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-        }
         let details = &self.0;
-        serde_json::to_vec(&Body {
-            r#type: format!("{TYPE_BASE}{}", details.kind.name),
+        serde_json::to_vec(&Rendered {
+            r#type: details.kind.uri(),
             title: details.kind.title,
             status: details.kind.status.as_u16(),
             detail: details.detail.as_deref(),

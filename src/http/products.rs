@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::etag::IfNoneMatch;
 use super::path::Segment;
@@ -18,10 +19,10 @@ use crate::domain::{Money, ProductId, Sku};
 use crate::stores::catalogue::{ProductQuery, Sort};
 
 /// Longest search text, in bytes.
-const QUERY_LIMIT: usize = 200;
+pub(super) const QUERY_LIMIT: usize = 200;
 
 /// The orders of a list, by their names.
-const SORTS: [(&str, Sort); 4] = [
+pub(super) const SORTS: [(&str, Sort); 4] = [
     ("relevance", Sort::Relevance),
     ("price", Sort::Price),
     ("-price", Sort::PriceDescending),
@@ -29,47 +30,64 @@ const SORTS: [(&str, Sort); 4] = [
 ];
 
 /// A product as clients see it.
-#[derive(Debug, Serialize)]
-struct ProductBody<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Product)]
+pub(super) struct ProductBody<'a> {
     id: &'a ProductId,
     title: &'a str,
     description: &'a str,
+    /// The slug of its category.
     category: &'a str,
     brand: &'a str,
     attributes: &'a BTreeMap<String, String>,
+    /// Where its pictures stand.
     images: &'a [String],
+    /// The lowest of its SKUs'.
+    #[schema(required)]
     price: Option<Money>,
     skus: Vec<SkuBody<'a>>,
     rating: Rating,
+    /// Also the entity tag.
     version: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct SkuBody<'a> {
+/// One of the forms in which a product is sold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProductSku)]
+pub(super) struct SkuBody<'a> {
     sku: &'a Sku,
     options: &'a BTreeMap<String, String>,
     price: Money,
     weight_grams: u32,
+    /// How many can be had, as far as this node knows.
     available: u32,
 }
 
 /// What reviewers say: nothing as yet.
-#[derive(Debug, Default, Serialize)]
-struct Rating {
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Rating {
+    #[schema(required)]
     average: Option<f64>,
     count: u64,
 }
 
 /// Counts by value: none are computed as yet.
-#[derive(Debug, Serialize)]
-struct Facets {}
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Facets {}
 
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
+/// A page of products.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProductList)]
+pub(super) struct Listed<'a> {
     items: Vec<ProductBody<'a>>,
+    /// On all pages.
     total: u64,
     facets: Facets,
+    /// What was probably meant, where nothing was found.
+    #[schema(required)]
     suggestion: Option<&'a str>,
+    /// Where the next page starts; null on the last.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 

@@ -9,6 +9,7 @@ use axum::http::Method;
 use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
+use super::openapi::{self, Operation, operations};
 use super::policy::{self, Policy};
 use super::{
     SharedFront, auth, cart, categories, checkout, idempotency, images, inventory, jwks, me, orders, products,
@@ -35,11 +36,19 @@ pub struct Route {
     pub policy: Policy,
     /// What a repetition means.
     pub repetition: Repetition,
+    /// What the published document says of it beyond that.
+    pub(super) describe: fn() -> Operation,
     handler: MethodRouter<SharedFront>,
 }
 
 impl Route {
-    fn new<H, T>(method: Method, path: &'static str, policy: Policy, handler: H) -> Self
+    fn new<H, T>(
+        method: Method,
+        path: &'static str,
+        policy: Policy,
+        handler: H,
+        describe: fn() -> Operation,
+    ) -> Self
     where
         H: Handler<T, SharedFront>,
         T: 'static,
@@ -57,6 +66,7 @@ impl Route {
             path,
             policy,
             repetition: Repetition::Plain,
+            describe,
         }
     }
 
@@ -91,9 +101,16 @@ impl Route {
     }
 }
 
+/// A route with its handler, and the description that is named as the handler.
 macro_rules! route {
-    ($method:ident $path:literal, $policy:ident => $handler:expr) => {
-        Route::new(Method::$method, $path, Policy::$policy, $handler)
+    ($method:ident $path:literal, $policy:ident => $($handler:ident)::+) => {
+        Route::new(
+            Method::$method,
+            $path,
+            Policy::$policy,
+            $($handler)::+,
+            operations::$($handler)::+,
+        )
     };
 }
 
@@ -126,6 +143,9 @@ pub fn table() -> Vec<Route> {
         route!(POST "/v1/auth/password/reset", Public => auth::reset_password),
         route!(POST "/v1/auth/email/verify", Public => auth::verify_email),
         route!(GET "/.well-known/jwks.json", Public => jwks::show),
+        route!(GET "/openapi.json", Public => openapi::show),
+        route!(GET "/docs", Public => openapi::page::show),
+        route!(GET "/docs/{file}", Public => openapi::page::file),
         route!(GET "/v1/me", Account => me::profile::show),
         route!(PATCH "/v1/me", Account => me::profile::change),
         route!(DELETE "/v1/me", Account => me::profile::erase),

@@ -1,6 +1,7 @@
 //! The tables along which an order's three states move (invariant 6).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A state that moves along a table.
 pub trait Lifecycle: Copy + PartialEq + Sized + 'static {
@@ -17,7 +18,7 @@ pub trait Lifecycle: Copy + PartialEq + Sized + 'static {
 }
 
 /// Where an order stands as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// Placed; stock and money are being secured.
@@ -33,7 +34,7 @@ pub enum OrderStatus {
 }
 
 /// What has become of the money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
     /// Nothing is known to be held.
@@ -53,7 +54,7 @@ pub enum PaymentStatus {
 }
 
 /// What has become of the goods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FulfilmentStatus {
     /// Nobody has touched them.

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::caller::Signed;
 use super::super::etag::IfMatch;
@@ -21,61 +22,117 @@ pub const ADDRESS_LIMIT: usize = 50;
 /// How often a change that met a concurrent one is tried again.
 const CHANGE_ATTEMPTS: u32 = 5;
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An address of the caller's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SavedAddress)]
+pub(in super::super) struct Body<'a> {
+    #[schema(value_type = AddressId)]
     id: &'a str,
-    #[serde(flatten)]
-    address: &'a Address,
+    name: &'a str,
+    line1: &'a str,
+    #[schema(required)]
+    line2: Option<&'a str>,
+    city: &'a str,
+    #[schema(required)]
+    region: Option<&'a str>,
+    postcode: &'a str,
+    country: &'a str,
+    #[schema(required)]
+    phone: Option<&'a str>,
+    /// Whether it is the one that a shop offers first.
     default: bool,
+    /// Also the entity tag.
     version: u64,
 }
 
 impl<'a> Body<'a> {
     fn new(saved: &'a SavedAddress) -> Self {
+        let Address {
+            name,
+            line1,
+            line2,
+            city,
+            region,
+            postcode,
+            country,
+            phone,
+        } = &saved.address;
         Self {
             id: saved.id.as_str(),
-            address: &saved.address,
+            name,
+            line1,
+            line2: line2.as_deref(),
+            city,
+            region: region.as_deref(),
+            postcode,
+            country,
+            phone: phone.as_deref(),
             default: saved.default,
             version: saved.version,
         }
     }
 }
 
-#[derive(Serialize)]
-struct List<'a> {
+/// The caller's addresses, all on one page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AddressList)]
+pub(in super::super) struct List<'a> {
     items: Vec<Body<'a>>,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A new address.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AddAddress)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Add {
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: String,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
     line1: String,
+    #[schema(max_length = 100, example = "Floor 2")]
     line2: Option<String>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
     city: String,
+    #[schema(max_length = 100, example = "IL")]
     region: Option<String>,
+    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
     postcode: String,
+    #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     country: String,
+    #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<String>,
+    /// The first one is, whatever this says.
     #[serde(default)]
     default: bool,
 }
 
-#[derive(Deserialize)]
+/// What is left out stays; `null` takes an optional line away.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeAddress)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Change {
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: Option<String>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
     line1: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100, example = "Floor 2")]
     line2: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
     city: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100, example = "IL")]
     region: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
     postcode: Option<String>,
+    #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     country: Option<String>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<Option<String>>,
+    /// `true` makes it the default one; that passes on by choosing another.
     default: Option<bool>,
 }
 

@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::super::caller::Signed;
 use super::super::conventions::Context;
@@ -12,9 +14,72 @@ use super::super::problem::Problem;
 use super::super::{SharedFront, auth, cart, json, orders};
 use super::profile::UserBody;
 use super::purchases;
+use crate::domain::{Address, AddressId, CartLine, Preferences, SessionId};
+use crate::stores::sessions::Session;
+use crate::stores::users::SavedAddress;
 
 /// Purchases, and orders, in an export at most. Whoever has more finds the rest in the lists.
 const LIMIT: usize = 1_000;
+
+/// Everything that the shop keeps about somebody.
+#[derive(Serialize, ToSchema)]
+pub(in super::super) struct Export<'a> {
+    user: UserBody<'a>,
+    addresses: Vec<ExportedAddress<'a>>,
+    notification_preferences: Preferences,
+    sessions: Vec<ExportedSession<'a>>,
+    cart: Vec<CartLine>,
+    #[schema(value_type = Vec<orders::OrderBody<'static>>)]
+    orders: Vec<Value>,
+    purchases: Vec<purchases::Body<'a>>,
+}
+
+/// A saved address.
+#[derive(Serialize, ToSchema)]
+struct ExportedAddress<'a> {
+    #[schema(value_type = AddressId)]
+    id: &'a str,
+    address: &'a Address,
+    default: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// A device on which the account is signed in.
+#[derive(Serialize, ToSchema)]
+struct ExportedSession<'a> {
+    #[schema(value_type = SessionId)]
+    id: &'a str,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    last_used_at: String,
+    user_agent: &'a str,
+    address: &'a str,
+}
+
+impl<'a> ExportedAddress<'a> {
+    fn new(saved: &'a SavedAddress) -> Self {
+        Self {
+            id: saved.id.as_str(),
+            address: &saved.address,
+            default: saved.default,
+            created_at: saved.created_at.to_rfc3339(),
+        }
+    }
+}
+
+impl<'a> ExportedSession<'a> {
+    fn new(session: &'a Session) -> Self {
+        Self {
+            id: session.id.as_str(),
+            created_at: session.created_at.to_rfc3339(),
+            last_used_at: session.last_used_at.to_rfc3339(),
+            user_agent: &session.user_agent,
+            address: &session.address,
+        }
+    }
+}
 
 /// `GET /v1/me/export`.
 pub(in super::super) async fn show(
@@ -25,39 +90,24 @@ pub(in super::super) async fn show(
     let principal = &signed.0;
     let account = auth::account(&front, &signed).await?;
     let users = &front.accounts.users;
-    let addresses: Vec<Value> = users
-        .addresses(&principal.user)
-        .await?
-        .iter()
-        .map(|saved| {
-            json!({"id": saved.id.as_str(), "address": saved.address, "default": saved.default,
-            "created_at": saved.created_at.to_rfc3339()})
-        })
-        .collect();
+    let addresses = users.addresses(&principal.user).await?;
     let (preferences, _) = users.preferences(&principal.user).await?.unwrap_or_default();
     let bought = users.purchases(&principal.user, None, LIMIT).await?;
-    let sessions: Vec<Value> = front
+    let sessions = front
         .accounts
         .sessions
         .list(&principal.user, (front.clock)())
-        .await?
-        .iter()
-        .map(|session| {
-            json!({"id": session.id.as_str(), "created_at": session.created_at.to_rfc3339(),
-            "last_used_at": session.last_used_at.to_rfc3339(), "user_agent": session.user_agent,
-            "address": session.address})
-        })
-        .collect();
+        .await?;
     let lines = cart::get(&front, &context, &principal.cart).await?.view.lines;
-    let body = json!({
-        "user": UserBody::new(&account),
-        "addresses": addresses,
-        "notification_preferences": preferences,
-        "sessions": sessions,
-        "cart": lines,
-        "orders": orders::everything(&front, principal.user.as_str(), LIMIT).await?,
-        "purchases": bought.iter().map(purchases::Body::new).collect::<Vec<_>>(),
-    });
+    let body = Export {
+        user: UserBody::new(&account),
+        addresses: addresses.iter().map(ExportedAddress::new).collect(),
+        notification_preferences: preferences,
+        sessions: sessions.iter().map(ExportedSession::new).collect(),
+        cart: lines,
+        orders: orders::everything(&front, principal.user.as_str(), LIMIT).await?,
+        purchases: bought.iter().map(purchases::Body::new).collect(),
+    };
     let mut response = json::reply(StatusCode::OK, &body)?;
     let attachment = HeaderValue::from_static("attachment; filename=\"export.json\"");
     response

@@ -4,24 +4,31 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use super::super::caller::Signed;
 use super::super::etag::{IfMatch, IfNoneMatch};
 use super::super::json::{self, Json};
 use super::super::problem::{FieldError, Problem};
 use super::super::{SharedFront, auth, erasure};
+use crate::domain::UserId;
 use crate::domain::account::{self, Account, Role};
 
 /// An account as its owner sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub struct UserBody<'a> {
+    #[schema(value_type = UserId)]
     id: &'a str,
     email: &'a str,
     name: &'a str,
+    #[schema(required)]
     phone: Option<&'a str>,
     roles: Vec<Role>,
     email_verified: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// Also the entity tag.
     version: u64,
 }
 
@@ -42,11 +49,15 @@ impl<'a> UserBody<'a> {
 }
 
 /// What an owner may change. Everything else of an account, its roles above all, is refused as an unknown field.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeUser)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Change {
+    /// Printable, and not blank.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: Option<String>,
     /// `null` takes it away.
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     #[serde(default, deserialize_with = "given")]
     phone: Option<Option<String>>,
 }

@@ -5,22 +5,28 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::SharedFront;
 use super::super::caller::Signed;
 use super::super::json;
 use super::super::problem::{self, Problem};
 use super::super::query::{Page, Parameters};
-use crate::domain::{Money, OrderId, Purchase, Timestamp};
+use crate::domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
 
-#[derive(Serialize)]
-pub(super) struct Body<'a> {
+/// An order in its buyer's history.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Purchase)]
+pub(in super::super) struct Body<'a> {
+    #[schema(value_type = OrderId)]
     order_id: &'a str,
     number: &'a str,
-    status: &'a crate::domain::OrderStatus,
+    status: &'a OrderStatus,
     total: Money,
-    items: &'a [crate::domain::PurchasedItem],
+    items: &'a [PurchasedItem],
+    #[schema(format = DateTime)]
     placed_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 

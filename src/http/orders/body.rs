@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::domain::{
     Address, FulfilmentStatus, Money, OrderId, OrderLine, OrderStatus, OrderView, PaymentStatus, ProductId,
@@ -10,9 +11,11 @@ use crate::domain::{
 };
 
 /// An order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Order)]
 pub struct OrderBody<'a> {
     id: &'a OrderId,
+    /// For people.
     number: &'a str,
     status: OrderStatus,
     payment_status: PaymentStatus,
@@ -25,13 +28,18 @@ pub struct OrderBody<'a> {
     refunded: Money,
     address: &'a Address,
     /// None is recorded as yet.
+    #[schema(value_type = Vec<Object>)]
     shipments: [(); 0],
     timeline: Vec<Entry<'a>>,
+    /// Also the entity tag.
     version: u64,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
-#[derive(Debug, Serialize)]
+/// A line of an order, as it was sold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderItem)]
 struct Item<'a> {
     sku: &'a Sku,
     product_id: &'a ProductId,
@@ -40,11 +48,15 @@ struct Item<'a> {
     quantity: u32,
     unit_price: Money,
     /// Fitted when the order was placed, as its subtotal did.
+    #[schema(required)]
     line_total: Option<Money>,
 }
 
-#[derive(Debug, Serialize)]
+/// Something that happened to an order.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TimelineEntry)]
 struct Entry<'a> {
+    #[schema(format = DateTime)]
     at: String,
     event: &'a str,
     detail: &'a str,

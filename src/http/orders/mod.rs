@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::conventions::Context;
@@ -24,12 +25,15 @@ mod body;
 mod outcome;
 mod place;
 
-use body::OrderBody;
-pub(super) use place::place;
+pub(super) use body::OrderBody;
+pub(super) use place::{PlaceBody, place};
 
-#[derive(Debug, Default, Deserialize)]
+/// Why an order is called off.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = CancelOrder)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cancel {
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 

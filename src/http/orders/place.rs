@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::super::caller::Caller;
 use super::super::checkout::{self, Basket};
@@ -17,8 +18,8 @@ use super::super::{Front, SharedFront};
 use super::outcome;
 use crate::domain::quote::{self, Totals};
 use crate::domain::{
-    Address, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply, OrderView, PaymentInstruction,
-    Placement, Timestamp,
+    Address, AddressId, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply, OrderView,
+    PaymentInstruction, Placement, Timestamp,
 };
 
 /// The payment gateways that an order may name.
@@ -28,21 +29,34 @@ const TOKEN_LIMIT: usize = 255;
 /// Characters at the end of an order's number that tell the orders of a day apart.
 const NUMBER_SUFFIX: usize = 6;
 
-#[derive(Debug, Deserialize)]
+/// The cart as an order: where it goes (`address` or `address_id`), how, and how it is paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PlaceOrder)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct PlaceBody {
     address: Option<Address>,
+    /// One of the caller's saved addresses.
+    #[schema(value_type = Option<AddressId>)]
     address_id: Option<String>,
+    /// The `id` of one that `POST /v1/checkout/quote` names.
     shipping_option: String,
     payment: PaymentBody,
+    /// Required of a guest; an account's own where it is left out.
+    #[schema(max_length = 254, format = Email)]
     email: Option<String>,
+    /// Refuses the order where it comes to something else.
     expected_total: Option<Money>,
 }
 
-#[derive(Deserialize)]
+/// How an order is paid.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PaymentInstruction)]
 #[serde(deny_unknown_fields)]
 struct PaymentBody {
+    #[schema(pattern = "^sandbox$", example = "sandbox")]
     gateway: String,
+    /// What the gateway gave the client for the means of payment.
+    #[schema(pattern = "^[!-~]{1,255}$", example = "tok_ok")]
     token: String,
 }
 

@@ -1,0 +1,137 @@
+//! Which problems a route can give: what follows from its policy, its body and the like, and how each is described.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::super::policy::Policy;
+use super::super::problem::{self, Kind};
+use super::super::routes::Repetition;
+use super::operation::{Condition, Operation};
+
+/// Around every route: a long address, too much load, a defect.
+const EVERYWHERE: [Kind; 5] = [
+    problem::URI_TOO_LONG,
+    problem::TOO_MANY_REQUESTS,
+    problem::INTERNAL,
+    problem::BUSY,
+    problem::UNAVAILABLE,
+];
+/// Where a body is read.
+const OF_READING: [Kind; 3] = [
+    problem::BAD_REQUEST,
+    problem::REQUEST_TIMEOUT,
+    problem::BODY_TOO_LARGE,
+];
+/// Where a body is understood.
+const OF_PARSING: [Kind; 3] = [
+    problem::MALFORMED_JSON,
+    problem::UNSUPPORTED_MEDIA_TYPE,
+    problem::VALIDATION,
+];
+/// Where an idempotency key counts.
+const OF_KEYS: [Kind; 3] = [
+    problem::BAD_IDEMPOTENCY_KEY,
+    problem::IDEMPOTENCY_KEY_REUSED,
+    problem::REQUEST_IN_PROGRESS,
+];
+/// Where it is looked at who calls.
+const OF_CALLERS: [Kind; 2] = [problem::BAD_TOKEN, problem::BAD_CART_TOKEN];
+
+/// Every problem that a route can give, by status.
+pub fn of(policy: Policy, repetition: Repetition, operation: &Operation) -> BTreeMap<u16, Vec<Kind>> {
+    let mut kinds = EVERYWHERE.to_vec();
+    if policy != Policy::Public {
+        kinds.extend(OF_CALLERS);
+    }
+    if !matches!(policy, Policy::Public | Policy::Optional) {
+        kinds.push(problem::UNAUTHORISED);
+    }
+    if matches!(policy, Policy::Merchant | Policy::Admin) {
+        kinds.push(problem::FORBIDDEN);
+    }
+    if repetition != Repetition::Plain {
+        kinds.extend(OF_READING.iter().chain(&OF_KEYS));
+    }
+    if repetition == Repetition::Required {
+        kinds.push(problem::IDEMPOTENCY_KEY_REQUIRED);
+    }
+    if operation.body.is_some() {
+        kinds.extend(OF_READING.iter().chain(&OF_PARSING));
+    }
+    if !operation.query.is_empty() {
+        kinds.extend([problem::BAD_REQUEST, problem::VALIDATION]);
+    }
+    if operation.variable.is_some() {
+        kinds.push(problem::NOT_FOUND);
+    }
+    if operation.condition == Condition::IfMatch {
+        kinds.push(problem::VERSION_CONFLICT);
+    }
+    kinds.extend(&operation.problems);
+
+    let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
+    for kind in kinds {
+        let of_status = by_status.entry(kind.status().as_u16()).or_default();
+        if !of_status.contains(&kind) {
+            of_status.push(kind);
+        }
+    }
+    by_status
+}
+
+/// The response for the problems that share a status.
+pub fn response(status: u16, kinds: &[Kind]) -> Value {
+    let description: Vec<_> = kinds
+        .iter()
+        .map(|kind| format!("`{}`: {}.", kind.name(), kind.title()))
+        .collect();
+    let types: Vec<_> = kinds.iter().map(Kind::uri).collect();
+    let examples: Map<_, _> = kinds
+        .iter()
+        .map(|kind| (kind.name().to_owned(), json!({"value": example(kind)})))
+        .collect();
+    json!({
+        "description": description.join("\n\n"),
+        "headers": headers(status, kinds),
+        "content": {problem::MEDIA_TYPE: {
+            "schema": {
+                "allOf": [{"$ref": "#/components/schemas/Problem"}],
+                "properties": {"type": {"enum": types}, "status": {"const": status}},
+            },
+            "examples": examples,
+        }},
+    })
+}
+
+fn headers(status: u16, kinds: &[Kind]) -> Value {
+    let mut names = vec!["X-Request-Id"];
+    if status == 401 {
+        names.push("WWW-Authenticate");
+    }
+    if matches!(status, 429 | 503) || kinds.contains(&problem::REQUEST_IN_PROGRESS) {
+        names.push("Retry-After");
+    }
+    if kinds.contains(&problem::ORDER_CANCELLED) || kinds.contains(&problem::PAYMENT_DECLINED) {
+        names.push("Location");
+    }
+    super::document::headers(&names)
+}
+
+fn example(kind: &Kind) -> Value {
+    let mut example = json!({
+        "type": kind.uri(),
+        "title": kind.title(),
+        "status": kind.status().as_u16(),
+        "instance": "01890a5d-ac96-774b-bcce-b302099a8057",
+    });
+    let blamed = match *kind {
+        problem::VALIDATION => Some(("quantity", "must lie between 1 and 999")),
+        problem::OUT_OF_STOCK => Some(("P-000001-1", "only 3 of it can be had")),
+        _ => None,
+    };
+    if let Some((field, message)) = blamed {
+        example["errors"] = json!([{"field": field, "message": message}]);
+    }
+    example
+}
