@@ -16,6 +16,7 @@ mod journey;
 mod login;
 mod merchant;
 mod orders;
+mod ownership;
 mod refresh;
 mod shared;
 mod tokens;
