@@ -142,6 +142,8 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     cart_token: Option<String>,
+    access_token: Option<String>,
+    address: Option<String>,
 }
 
 impl Client {
@@ -159,6 +161,8 @@ impl Client {
             http,
             base: base.to_owned(),
             cart_token: None,
+            access_token: None,
+            address: None,
         }
     }
 
@@ -174,6 +178,22 @@ impl Client {
     pub fn with_cart(&self, token: Option<&str>) -> Self {
         Self {
             cart_token: token.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with an access token, or with none.
+    pub fn with_token(&self, token: Option<&str>) -> Self {
+        Self {
+            access_token: token.map(str::to_owned),
+            ..self.clone()
+        }
+    }
+
+    /// The same client, as if it called from this address: nodes believe what a proxy on their own machine says.
+    pub fn from_address(&self, address: &str) -> Self {
+        Self {
+            address: Some(address.to_owned()),
             ..self.clone()
         }
     }
@@ -194,14 +214,25 @@ impl Client {
         self.cart_token.as_deref()
     }
 
-    /// A request with the cart's token in it.
+    /// The access token.
+    pub fn access_token(&self) -> Option<&str> {
+        self.access_token.as_deref()
+    }
+
+    /// A request with the client's tokens and its address in it.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.cart_token {
-            Some(token) => request.header("cart-token", token),
-            None => request,
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = &self.cart_token {
+            request = request.header("cart-token", token);
         }
+        if let Some(token) = &self.access_token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(address) = &self.address {
+            request = request.header("x-forwarded-for", address);
+        }
+        request
     }
 
     /// Sends a request.
@@ -260,6 +291,16 @@ impl Client {
         Reply::read(response)
             .await
             .unwrap_or_else(|error| panic!("the reply to {method} {path} broke off: {error:?}"))
+    }
+
+    /// `DELETE path`.
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, None, &[]).await
+    }
+
+    /// `PATCH path`.
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.send("PATCH", path, Some(body), &[]).await
     }
 
     /// `GET path`.

@@ -263,8 +263,11 @@ impl Accounts {
     /// [`AccountError::Store`]
     pub async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, AccountError> {
         let ended = self.sessions.revoke(user, session, (self.clock)()).await?;
-        // This node need not wait for its next look; the others learn of it there.
-        self.revocations.note(session.as_str(), (self.clock)());
+        if ended {
+            // This node need not wait for its next look; the others learn of it there. Only of what was the caller's to end:
+            // anybody may name a session.
+            self.revocations.note(session.as_str(), (self.clock)());
+        }
         Ok(ended)
     }
 }

@@ -1,0 +1,100 @@
+//! Access tokens made by hand, as a forger would; and, with the cluster's own signing key out of its store, such as
+//! nobody outside could make.
+
+use std::io;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use souk::authentication::Sealer;
+use souk::cluster::key::ClusterKey;
+use souk::config::Config;
+use souk::stores::embedded::Writer;
+use souk::stores::sessions::SessionStore as _;
+use souk::stores::sessions::sqlite::SqliteSessions;
+
+use crate::support::cluster::Cluster;
+
+fn part(token: &str, number: usize) -> Value {
+    let part = token.split('.').nth(number).expect("a token has three parts");
+    let bytes = URL_SAFE_NO_PAD.decode(part).expect("base64url");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// The header of a token.
+pub fn header(token: &str) -> Value {
+    part(token, 0)
+}
+
+/// What a token says.
+pub fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+fn message(header: &Value, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}", encode(header), encode(claims))
+}
+
+/// A token without a signature, of an algorithm that needs none.
+pub fn unsigned(algorithm: &str, token: &str, claims: &Value) -> String {
+    let mut header = header(token);
+    header["alg"] = json!(algorithm);
+    format!("{}.", message(&header, claims))
+}
+
+/// A token under the signature of another one.
+pub fn with_signature_of(token: &str, claims: &Value) -> String {
+    let signature = token.rsplit('.').next().expect("a token has a signature");
+    format!("{}.{signature}", message(&header(token), claims))
+}
+
+/// A token signed with HMAC under `secret`, which is something that everybody knows.
+pub fn by_hmac(token: &str, claims: &Value, secret: &[u8]) -> String {
+    let mut header = header(token);
+    header["alg"] = json!("HS256");
+    let message = message(&header, claims);
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+/// A token signed with this key, which the header says is the key `kid`.
+pub fn signed(pair: &Ed25519KeyPair, kid: &str, claims: &Value) -> String {
+    let message = message(&json!({"alg": "EdDSA", "typ": "JWT", "kid": kid}), claims);
+    let signature = pair.sign(message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A key that nobody knows.
+pub fn foreign_key() -> Ed25519KeyPair {
+    Ed25519KeyPair::generate().expect("a key can be made")
+}
+
+/// The seed of the cluster's signing key of that id: from its store, opened with the cluster's key. Who has both may sign
+/// whatever they like; it is here so that a token can be wrong in one thing alone.
+pub async fn own_key(cluster: &Cluster, kid: &str) -> Ed25519KeyPair {
+    let text = std::fs::read_to_string(cluster.config()).expect("the configuration can be read");
+    let config = Config::parse(&text, cluster.config(), []).expect("the configuration is right");
+    let nobody = Arc::new(|| Err(io::Error::other("the store process of the demo is gone")));
+    let writer = Writer::connect(&config.cluster.data, nobody)
+        .await
+        .expect("the store process answers");
+    let sessions = SqliteSessions::open(&writer, &config.cluster.data)
+        .await
+        .expect("the sessions store opens");
+    let rows = sessions.signing_keys().await.expect("the keys can be read");
+    let row = rows
+        .iter()
+        .find(|row| row.id == kid)
+        .unwrap_or_else(|| panic!("the store has no key {kid}"));
+    let key =
+        ClusterKey::new(config.cluster.key.expose().to_vec()).expect("the cluster's key is long enough");
+    let seed = Sealer::new(&key)
+        .expect("the key can be derived")
+        .open(kid, &row.material)
+        .expect("the cluster's key opens it");
+    Ed25519KeyPair::from_seed_unchecked(&*seed).expect("a seed")
+}

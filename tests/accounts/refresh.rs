@@ -1,0 +1,90 @@
+//! A refresh token that is used twice: whoever holds the other copy is a thief, and nobody can tell which of the two.
+
+use futures::future::join_all;
+use tokio::sync::Barrier;
+
+use crate::full;
+use crate::shared::{NODES, Person, REVOCATION_LIMIT, cluster, refresh, signed_out};
+use crate::support::client::Client;
+
+/// Copies of a token that are used at the same instant, at each node.
+const COPIES: usize = 2;
+
+#[tokio::test]
+async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_family_dies() {
+    let rounds = if full() { 200 } else { 25 };
+    let owner = Person::register(0).await;
+    let bystander = Person::register(1).await;
+    let control = owner.sign_in(1).await;
+    // A connection for each, and open already.
+    let callers: Vec<Client> = (0..COPIES * NODES)
+        .map(|number| Client::new(cluster().shop(number % NODES)).from_address(&crate::shared::address()))
+        .collect();
+    let mut dead = Vec::new();
+    let mut won = 0;
+    for round in 0..rounds {
+        let session = owner.sign_in(round % NODES).await;
+        join_all(callers.iter().map(|client| client.get("/livez"))).await;
+        let barrier = Barrier::new(callers.len());
+        let replies = join_all(callers.iter().map(|client| async {
+            barrier.wait().await;
+            refresh(client, &session.refresh_token).await
+        }))
+        .await;
+        let winners: Vec<_> = replies.iter().filter(|reply| reply.status == 200).collect();
+        assert!(winners.len() <= 1, "round {round}: {} won", winners.len());
+        for loser in replies.iter().filter(|reply| reply.status != 200) {
+            loser.clone().expect_problem(401, "bad-refresh-token");
+        }
+        for winner in &winners {
+            won += 1;
+            refresh(&owner.at((round + 1) % NODES), winner.str("/refresh_token"))
+                .await
+                .expect_problem(401, "bad-refresh-token");
+            dead.push(session.client.with_token(Some(winner.str("/access_token"))));
+        }
+        dead.push(session.client.clone());
+    }
+    assert!(won > 0, "somebody is the first");
+    println!("{won} of {rounds} rounds had a winner");
+    // The access tokens of all those families, the winners' included.
+    for client in &dead {
+        for node in 0..NODES {
+            signed_out(&client.at(cluster().shop(node)), REVOCATION_LIMIT).await;
+        }
+    }
+    for person in [&control, &bystander, &owner] {
+        for node in 0..NODES {
+            person.at(node).get("/v1/me").await.expect(200);
+        }
+        refresh(&person.client, &person.refresh_token).await.expect(200);
+    }
+    let sessions = owner.client.get("/v1/auth/sessions").await.expect(200);
+    assert_eq!(
+        sessions.items().len(),
+        2,
+        "of the dead none is listed: {sessions}"
+    );
+}
+
+#[tokio::test]
+async fn an_old_token_ends_its_family_however_late_it_comes() {
+    let person = Person::register(0).await;
+    let again = person.sign_in(0).await;
+    let mut tokens = vec![again.refresh_token.clone()];
+    for step in 0..4 {
+        let pair = refresh(&again.at(step % NODES), &tokens[step]).await.expect(200);
+        tokens.push(pair.str("/refresh_token").to_owned());
+    }
+    refresh(&again.at(1), &tokens[1])
+        .await
+        .expect_problem(401, "bad-refresh-token");
+    for token in &tokens {
+        refresh(&again.client, token)
+            .await
+            .expect_problem(401, "bad-refresh-token");
+    }
+    again.is_out().await;
+    person.client.get("/v1/me").await.expect(200);
+    refresh(&person.client, &person.refresh_token).await.expect(200);
+}

@@ -1,0 +1,320 @@
+//! The cluster that the tests share, and the people in them.
+
+use std::fs;
+use std::panic;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Reply};
+use crate::support::cluster::{Cluster, Options, is_notable};
+use crate::support::waiting::eventually;
+
+/// How many nodes the shared cluster has.
+pub const NODES: usize = 2;
+
+/// Longest time for what happens by itself: a letter, a projection.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Within this time a session that has ended is over on every node.
+pub const REVOCATION_LIMIT: Duration = Duration::from_secs(5);
+
+static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
+    let cluster = Cluster::start_for_process(Options {
+        nodes: u16::try_from(NODES).expect("few"),
+        products: 120,
+        environment: vec![("RUST_LOG", "info,souk=debug".to_owned())],
+        ..Options::default()
+    });
+    let default = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        default(info);
+        if let Some(cluster) = LazyLock::get(&CLUSTER) {
+            eprintln!("{}", cluster.logs(is_notable));
+        }
+    }));
+    cluster
+});
+
+/// The shared cluster.
+pub fn cluster() -> &'static Cluster {
+    &CLUSTER
+}
+
+/// What must not be found in any log: passwords, tokens, what identifies people.
+static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes something that no log may show.
+pub fn secret(text: &str) {
+    SECRETS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(text.to_owned());
+}
+
+/// All that was noted.
+pub fn secrets() -> Vec<String> {
+    SECRETS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// An address of a client that nobody else has: failures are counted by address.
+pub fn address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // The range for tests of networks (RFC 2544).
+    format!("198.18.{}.{}", number / 250, 1 + number % 250)
+}
+
+/// A client of a node at an address of its own.
+pub fn stranger(node: usize) -> Client {
+    cluster().client(node).from_address(&address())
+}
+
+/// Somebody with an account.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub email: String,
+    pub password: String,
+    pub name: String,
+    /// The account's identifier.
+    pub id: String,
+    /// Of the session that [`Person::client`] is in.
+    pub refresh_token: String,
+    /// With the session's access token, at the person's own address.
+    pub client: Client,
+}
+
+impl Person {
+    /// Opens an account at a node.
+    pub async fn register(node: usize) -> Self {
+        Self::register_with(&stranger(node), &fresh_email(), &fresh_password()).await
+    }
+
+    /// Opens an account with this address and password.
+    pub async fn register_with(client: &Client, email: &str, password: &str) -> Self {
+        let name = "Petra Example".to_owned();
+        let body = json!({"email": email, "password": password, "name": name});
+        let opened = unhurried(client, "/v1/auth/register", &body).await.expect(201);
+        secret(email);
+        secret(password);
+        note_tokens(&opened);
+        Self {
+            email: email.to_owned(),
+            password: password.to_owned(),
+            name,
+            id: opened.str("/user/id").to_owned(),
+            refresh_token: opened.str("/refresh_token").to_owned(),
+            client: client.with_token(Some(opened.str("/access_token"))),
+        }
+    }
+
+    /// A further session of the same account, at the same address.
+    pub async fn sign_in(&self, node: usize) -> Self {
+        let client = self.client.at(cluster().shop(node)).with_token(None);
+        let opened = login(&client, &self.email, &self.password).await.expect(200);
+        Self {
+            refresh_token: opened.str("/refresh_token").to_owned(),
+            client: client.with_token(Some(opened.str("/access_token"))),
+            ..self.clone()
+        }
+    }
+
+    /// The person at another node.
+    pub fn at(&self, node: usize) -> Client {
+        self.client.at(cluster().shop(node))
+    }
+
+    /// The session of the client.
+    pub fn session(&self) -> String {
+        let claims = crate::forge::claims(self.client.access_token().expect("a person has a token"));
+        claims["sid"]
+            .as_str()
+            .expect("a token names its session")
+            .to_owned()
+    }
+
+    /// Waits until the session is over on every node, which takes no longer than is promised.
+    pub async fn is_out(&self) {
+        for node in 0..cluster().len() {
+            signed_out(&self.at(node), REVOCATION_LIMIT).await;
+        }
+    }
+}
+
+/// Waits until a node refuses the client's token.
+pub async fn signed_out(client: &Client, limit: Duration) {
+    let what = format!("the session is over at {}", client.base());
+    eventually(&what, limit, async || {
+        let reply = client.get("/v1/me").await;
+        if reply.status == 401 { Ok(()) } else { Err(reply) }
+    })
+    .await;
+}
+
+/// An e-mail address that has no account yet.
+pub fn fresh_email() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    format!("petra{}@accounts.example", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A password that nobody else has.
+pub fn fresh_password() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    format!("Quartz-Otter-{}-Lantern", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// `POST` of what costs a password's hash: asked again while the queue of hashes is full.
+pub async fn unhurried(client: &Client, path: &str, body: &Value) -> Reply {
+    eventually(&format!("{path} is not busy"), LIMIT, async || {
+        let reply = client.post(path, body).await;
+        if reply.status == 503 {
+            Err(reply)
+        } else {
+            Ok(reply)
+        }
+    })
+    .await
+}
+
+/// `POST /v1/auth/login`.
+pub async fn login(client: &Client, email: &str, password: &str) -> Reply {
+    let body = json!({"email": email, "password": password});
+    let reply = unhurried(client, "/v1/auth/login", &body).await;
+    note_tokens(&reply);
+    reply
+}
+
+/// `POST /v1/auth/refresh`.
+pub async fn refresh(client: &Client, token: &str) -> Reply {
+    let body = json!({"refresh_token": token});
+    let reply = client.with_token(None).post("/v1/auth/refresh", &body).await;
+    note_tokens(&reply);
+    reply
+}
+
+fn note_tokens(reply: &Reply) {
+    for field in ["access_token", "refresh_token"] {
+        if let Some(token) = reply.body[field].as_str() {
+            secret(token);
+        }
+    }
+}
+
+/// Whoever runs the shop.
+pub async fn admin(node: usize) -> Client {
+    let admin = &cluster().ready().admin;
+    let text = |field: &str| admin[field].as_str().expect("the admin's account").to_owned();
+    let client = stranger(node);
+    let opened = login(&client, &text("email"), &text("password"))
+        .await
+        .expect(200);
+    client.with_token(Some(opened.str("/access_token")))
+}
+
+/// What a letter is about.
+#[derive(Clone, Copy)]
+pub enum About {
+    Verification,
+    Reset,
+}
+
+/// The code in the newest letter about this to the address, once it is another than `last`.
+pub async fn code(email: &str, about: About, last: Option<&str>) -> String {
+    let found = eventually(&format!("a letter to {email}"), LIMIT, async || {
+        match letters(email, about).pop() {
+            Some(code) if Some(&*code) != last => Ok(code),
+            Some(_) => Err("the last letter is the old one"),
+            None => Err("there is none"),
+        }
+    })
+    .await;
+    secret(&found);
+    found
+}
+
+/// The codes in all letters about this to the address, oldest first.
+pub fn letters(email: &str, about: About) -> Vec<String> {
+    let subject = match about {
+        About::Verification => "\r\nSubject: Please confirm your e-mail address\r\n",
+        About::Reset => "\r\nSubject: Your new password\r\n",
+    };
+    let mut files: Vec<_> = fs::read_dir(cluster().data().join("stores").join("mail"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
+        .collect();
+    // Their names begin with the time.
+    files.sort();
+    files
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .filter(|letter| letter.starts_with(&format!("To: <{email}>\r\n")) && letter.contains(subject))
+        .map(|letter| {
+            let code = letter
+                .lines()
+                .find(|line| line.len() == 43 && !line.contains(' '))
+                .unwrap_or_else(|| panic!("there is no code in: {letter}"));
+            code.to_owned()
+        })
+        .collect()
+}
+
+/// A SKU with plenty in stock, and the product that it is of; each call gives another.
+pub async fn stocked(client: &Client) -> (String, String) {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut plenty = Vec::new();
+    let mut path = "/v1/products?limit=100&sort=price".to_owned();
+    loop {
+        let page = client.get(&path).await.expect(200);
+        for product in page.items() {
+            let skus = product["skus"].as_array().into_iter().flatten();
+            // More than all tests together buy.
+            let enough = |sku: &&Value| sku["available"].as_u64().is_some_and(|available| available >= 30);
+            if let (Some(sku), Some(id)) = (skus.into_iter().find(enough), product["id"].as_str()) {
+                plenty.push((sku["sku"].as_str().unwrap_or_default().to_owned(), id.to_owned()));
+            }
+        }
+        match page.body["next_cursor"].as_str() {
+            Some(cursor) => path = format!("/v1/products?limit=100&sort=price&cursor={cursor}"),
+            None => break,
+        }
+    }
+    assert!(!plenty.is_empty(), "the catalogue has nothing in stock");
+    plenty.swap_remove(number % plenty.len())
+}
+
+/// A postal address whose every line can be recognised.
+pub fn postal(mark: &str) -> Value {
+    let line1 = format!("1 {mark} Lane");
+    secret(&line1);
+    json!({
+        "name": format!("{mark} Person"),
+        "line1": line1,
+        "line2": null,
+        "city": format!("{mark}ville"),
+        "region": "IL",
+        "postcode": "62701",
+        "country": "US",
+        "phone": null,
+    })
+}
+
+/// `POST /v1/me/addresses`; gives its id.
+pub async fn add_address(client: &Client, mark: &str) -> String {
+    let added = client.post("/v1/me/addresses", &postal(mark)).await.expect(201);
+    added.str("/id").to_owned()
+}
+
+/// The cart's SKU ordered with what an account knows: its address and its e-mail address.
+pub fn order_to(address_id: &str) -> Value {
+    json!({
+        "address_id": address_id,
+        "shipping_option": "standard",
+        "payment": {"gateway": "sandbox", "token": "tok_ok"},
+    })
+}
