@@ -21,6 +21,11 @@ pub struct Gateway {
     pub cors_origins: Vec<String>,
     /// Whether large replies are compressed for clients that accept it.
     pub compression: bool,
+    /// Requests that one account, or one guest's cart, may make in a minute, on all nodes together; 0 for any number.
+    pub requests_per_minute: u32,
+    /// Requests that may come from one address (of IPv6: one /64 network) in a minute, on all nodes together; 0 for any
+    /// number.
+    pub requests_per_minute_per_address: u32,
 }
 
 impl Default for Gateway {
@@ -29,6 +34,8 @@ impl Default for Gateway {
             trusted_proxies: loopback(),
             cors_origins: Vec::new(),
             compression: true,
+            requests_per_minute: 1_200,
+            requests_per_minute_per_address: 12_000,
         }
     }
 }

@@ -72,6 +72,13 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(address))
     }
 
+    /// Whether a request through `peer` is a proxy's own: nothing in it says that somebody else sent it.
+    pub fn speaks_for_itself(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        self.contains(peer.to_canonical())
+            && !headers.contains_key(X_FORWARDED_FOR)
+            && !headers.contains_key(header::FORWARDED)
+    }
+
     /// The address of whoever sent a request with these headers through `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();

@@ -9,6 +9,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use super::caller::CART_TOKEN;
 use super::conventions::{REQUEST_ID, TRACEPARENT};
 use super::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
+use super::rate_limit;
 use crate::config::ANY_ORIGIN;
 
 /// How long a browser may remember what it may do: as long as any of them does.
@@ -42,9 +43,9 @@ const READ: [HeaderName; 8] = [
     header::RETRY_AFTER,
     REQUEST_ID,
     REPLAYED,
-    HeaderName::from_static("ratelimit-limit"),
-    HeaderName::from_static("ratelimit-remaining"),
-    HeaderName::from_static("ratelimit-reset"),
+    rate_limit::LIMIT,
+    rate_limit::REMAINING,
+    rate_limit::RESET,
 ];
 
 /// The layer for these origins; `None` where there are none, and browsers keep other origins' pages out.

@@ -261,7 +261,7 @@ async fn handlers_learn_the_address_of_the_client_and_not_of_its_proxy() {
 
 /// What is logged, under a filter.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(pub(super) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -56,6 +56,7 @@ mod me;
 mod openapi;
 mod orders;
 mod products;
+mod rate_limit;
 #[cfg(test)]
 mod test_support;
 
@@ -106,6 +107,7 @@ pub struct Front {
     idempotency: Arc<dyn IdempotencyStore>,
     settings: HttpSettings,
     keys: keys::Keys,
+    rate_limits: rate_limit::RateLimiter,
     shelf: shelf::Shelf,
     clock: Clock,
     background: TaskTracker,
@@ -126,6 +128,12 @@ pub fn routes(shop: Shop) -> Router {
     let front = Arc::new(Front {
         shelf: shelf::Shelf::new(Arc::clone(&shop.catalogue), &shop.settings.shelf),
         keys: keys::Keys::derive(&shop.secret),
+        rate_limits: rate_limit::RateLimiter::new(
+            Arc::clone(&shop.accounts.sessions),
+            shop.settings.rate_limits,
+            shop.settings.trusted_proxies.clone(),
+            Arc::clone(&shop.clock),
+        ),
         regions: shop.regions,
         catalogue: shop.catalogue,
         orders: shop.orders,

@@ -1,4 +1,4 @@
-//! Who may call what: one middleware, before every handler and before an idempotency key is looked at.
+//! Who may call what, and how often: one middleware, before every handler and before an idempotency key is looked at.
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::SharedFront;
 use super::caller::{self, Caller};
 use super::problem::{self, Problem};
+use super::rate_limit::Allowance;
 use crate::domain::account::Role;
 
 /// Who may call a route.
@@ -62,19 +63,37 @@ impl Policy {
     }
 }
 
-/// Middleware: finds out who calls and whether they may, and tells the handler.
+/// Middleware: finds out who calls, whether they may and whether they do so too often, and tells the handler.
 pub(super) async fn enforce(
     State((front, policy)): State<(SharedFront, Policy)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match policy.admit(&front, request.headers()) {
-        Ok(caller) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(caller);
-            }
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
+    let limits = &front.rate_limits;
+    let client = limits.client(request.extensions(), request.headers());
+    // The address first: it holds for whoever sends tokens that are none, too, and they cost something to look at.
+    let of_address = match limits.by_address(client).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let caller = match policy.admit(&front, request.headers()) {
+        Ok(caller) => caller,
+        Err(problem) => return with_allowance(problem.into_response(), of_address),
+    };
+    let Some(caller) = caller else {
+        return with_allowance(next.run(request).await, of_address);
+    };
+    let of_caller = match limits.by_caller(&caller).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    with_allowance(next.run(request).await, Allowance::tighter(of_caller, of_address))
+}
+
+fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Response {
+    if let Some(allowance) = allowance {
+        allowance.write(response.headers_mut());
     }
+    response
 }

@@ -26,6 +26,8 @@ pub struct HttpSettings {
     pub concurrency: usize,
     /// How repeated requests are recognised.
     pub idempotency: IdempotencySettings,
+    /// How often callers may call.
+    pub rate_limits: RateLimitSettings,
     /// How much of the catalogue is kept at hand, and how long.
     pub shelf: ShelfSettings,
     /// The proxies whose word on a client's address counts.
@@ -48,6 +50,7 @@ impl Default for HttpSettings {
             uri_limit: 8 * 1024,
             concurrency: 4096,
             idempotency: IdempotencySettings::default(),
+            rate_limits: RateLimitSettings::default(),
             shelf: ShelfSettings::default(),
             trusted_proxies: TrustedProxies::default(),
             cors_origins: Vec::new(),
@@ -75,6 +78,24 @@ impl Default for IdempotencySettings {
             lease: Duration::from_secs(2),
             keep: Duration::from_secs(24 * 60 * 60),
             wait: Duration::from_secs(8),
+        }
+    }
+}
+
+/// How often callers may call, on all nodes together; 0 for as often as they like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimitSettings {
+    /// Requests a minute of one account, or of one guest's cart.
+    pub per_caller: u32,
+    /// Requests a minute of one address.
+    pub per_address: u32,
+}
+
+impl Default for RateLimitSettings {
+    fn default() -> Self {
+        Self {
+            per_caller: 1_200,
+            per_address: 12_000,
         }
     }
 }

@@ -22,4 +22,5 @@ mod operator;
 mod orders;
 mod payments;
 mod products;
+mod rate_limits;
 mod shared;

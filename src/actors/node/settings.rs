@@ -8,7 +8,7 @@ use crate::cluster::membership::MembershipSettings;
 use crate::cluster::transport::{StreamLimits, TransportSettings};
 use crate::config::{Config, Limits};
 use crate::http::client_address::TrustedProxies;
-use crate::http::settings::{IdempotencySettings, ShelfSettings};
+use crate::http::settings::{IdempotencySettings, RateLimitSettings, ShelfSettings};
 use crate::http::tls::ServerTls;
 use crate::http::{HttpSettings, ServerSettings};
 
@@ -78,6 +78,10 @@ pub(super) fn http(config: &Config) -> HttpSettings {
             lease: limits.idempotency_lease_seconds.duration(),
             keep: limits.idempotency_keep_seconds.duration(),
             wait: checkout_wait + IDEMPOTENCY_WAIT_MARGIN,
+        },
+        rate_limits: RateLimitSettings {
+            per_caller: config.gateway.requests_per_minute,
+            per_address: config.gateway.requests_per_minute_per_address,
         },
         shelf: ShelfSettings {
             products_for: limits.product_cache_ms.duration(),
