@@ -59,7 +59,7 @@ pub struct Identity {
     pub command: CommandId,
     /// The key, where there is one.
     pub key: Option<Arc<str>>,
-    /// Hash of the body.
+    /// Keyed hash of the body.
     pub fingerprint: Arc<str>,
 }
 
@@ -119,7 +119,7 @@ async fn under_key(
     let (mut parts, body) = request.into_parts();
     let caller = parts.extensions.get::<Caller>().cloned();
     let body = json::read(body, &front).await?;
-    let fingerprint = keys::digest(&[&body]);
+    let fingerprint = front.keys.fingerprint(&body);
     let scope = scope(caller.as_ref(), client_address(&parts), &parts, &key);
     parts.extensions.insert(Identity {
         command: keys::command_id(&scope, &fingerprint),
