@@ -15,8 +15,8 @@ use futures::future::join_all;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
-use crate::domain::Timestamp;
 use crate::domain::account::EmailKey;
+use crate::domain::{Timestamp, UserId};
 use crate::stores::sessions::{Count, SessionStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,6 +29,9 @@ const PAIR: [(Duration, u64); 3] = [(MINUTE, 5), (QUARTER, 15), (DAY, 50)];
 const ADDRESS: [(Duration, u64); 2] = [(MINUTE, 30), (QUARTER, 150)];
 /// The same for one account, from addresses where it is not signed in.
 const ACCOUNT: [(Duration, u64); 2] = [(QUARTER, 50), (DAY, 200)];
+
+/// Letters that one account is sent in an hour, whoever asks for them: an inbox is not flooded.
+const LETTERS: (Duration, u64) = (Duration::from_secs(3600), 5);
 
 /// One attempt to sign in. Accounts are named by a hash: the counters hold no addresses of people.
 pub struct Attempt {
@@ -116,6 +119,18 @@ impl Throttle {
             .max()
     }
 
+    /// Whether the account may be sent another letter, which this call counts.
+    pub async fn allows_letter(&self, user: &UserId, now: Timestamp) -> bool {
+        let (window, limit) = LETTERS;
+        match self.store.hit(&format!("letters:{user}"), now, window, 1).await {
+            Ok(count) => count <= limit,
+            Err(error) => {
+                away(&error);
+                true
+            }
+        }
+    }
+
     /// The attempt has failed.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
         let counts = attempt.counts();
@@ -153,4 +168,107 @@ fn away(error: &crate::stores::StoreError) {
         error = error as &dyn std::error::Error,
         "failed logins can't be counted just now"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::EmailAddress;
+    use crate::domain::account::email_key;
+    use crate::stores::embedded::{Engine, Writer};
+    use crate::stores::sessions::sqlite::SqliteSessions;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
+
+    async fn throttle() -> (Throttle, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+        let store = SqliteSessions::open(&writer, folder.path()).await.unwrap();
+        (Throttle::new(Arc::new(store)), folder)
+    }
+
+    fn attempt(email: &str, address: &str) -> Attempt {
+        let key = email_key(&EmailAddress::parse(email).unwrap()).unwrap();
+        Attempt::new(&key, address.parse().unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn failures_hold_back_longer_and_longer_and_a_success_clears_them() {
+        let (throttle, _folder) = throttle().await;
+        let ada = attempt("ada@example.org", "192.0.2.1");
+        for _ in 0..PAIR[0].1 {
+            assert_eq!(throttle.blocks(&ada, false, NOW).await, None);
+            throttle.failed(&ada, NOW).await;
+        }
+        let wait = throttle.blocks(&ada, false, NOW).await.unwrap();
+        assert!(wait <= MINUTE, "{wait:?}");
+        // The next minute has its own count, the quarter of an hour goes on counting.
+        let mut now = NOW;
+        for _ in PAIR[0].1..PAIR[1].1 {
+            now = now.plus(MINUTE / 5);
+            throttle.failed(&ada, now).await;
+        }
+        assert!(throttle.blocks(&ada, false, now).await.is_some());
+        // Another address, and another account from this one, are not held back by it.
+        assert_eq!(
+            throttle
+                .blocks(&attempt("ada@example.org", "192.0.2.2"), false, now)
+                .await,
+            None
+        );
+        assert_eq!(
+            throttle
+                .blocks(&attempt("bob@example.org", "192.0.2.1"), false, now)
+                .await,
+            None
+        );
+        throttle.succeeded(&ada).await;
+        assert_eq!(throttle.blocks(&ada, false, now).await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn strangers_do_not_lock_an_owner_out() {
+        let (throttle, _folder) = throttle().await;
+        for host in 0..ACCOUNT[0].1 {
+            throttle
+                .failed(&attempt("ada@example.org", &format!("198.51.100.{host}")), NOW)
+                .await;
+        }
+        let owner = attempt("ada@example.org", "192.0.2.1");
+        assert!(throttle.blocks(&owner, false, NOW).await.is_some());
+        assert_eq!(throttle.blocks(&owner, true, NOW).await, None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_network_of_a_provider_counts_as_one_address() {
+        let (throttle, _folder) = throttle().await;
+        for host in 0..ADDRESS[0].1 {
+            let attempt = attempt(&format!("u{host}@example.org"), &format!("2001:db8::{host:x}"));
+            throttle.failed(&attempt, NOW).await;
+        }
+        assert!(
+            throttle
+                .blocks(&attempt("ada@example.org", "2001:db8::ffff"), false, NOW)
+                .await
+                .is_some()
+        );
+        assert_eq!(
+            throttle
+                .blocks(&attempt("ada@example.org", "2001:db8:0:1::1"), false, NOW)
+                .await,
+            None
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_inbox_is_not_flooded() {
+        let (throttle, _folder) = throttle().await;
+        let user = UserId::from_suffix("1");
+        for _ in 0..LETTERS.1 {
+            assert!(throttle.allows_letter(&user, NOW).await);
+        }
+        assert!(!throttle.allows_letter(&user, NOW).await);
+        assert!(throttle.allows_letter(&UserId::from_suffix("2"), NOW).await);
+        assert!(throttle.allows_letter(&user, NOW.plus(LETTERS.0)).await);
+    }
 }

@@ -177,6 +177,7 @@ pub(super) async fn register(
 /// `POST /v1/auth/login`.
 pub(super) async fn login(
     State(front): State<SharedFront>,
+    context: Context,
     CallingDevice(device): CallingDevice,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
@@ -185,10 +186,13 @@ pub(super) async fn login(
         .ok()
         .and_then(|email| account::email_key(&email).ok())
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
-    signed_in(
-        StatusCode::OK,
-        &front.accounts.login(&key, &body.password.0, &device).await?,
-    )
+    let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
+    // What was ordered without signing in since the address was proven follows behind the reply.
+    let (shop, account) = (front.clone(), tokens.account.clone());
+    front
+        .background
+        .spawn(async move { claim_orders(&shop, &context, &account).await });
+    signed_in(StatusCode::OK, &tokens)
 }
 
 /// `POST /v1/auth/refresh`.

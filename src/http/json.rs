@@ -152,7 +152,22 @@ fn blame(path: &str, message: &str) -> (String, String) {
         }
     }
     let field = if path.is_empty() { "body" } else { path };
-    (field.to_owned(), message.to_owned())
+    (field.to_owned(), demand(message))
+}
+
+/// What a value must be. serde's own message shows the one that it refuses, and a password or a card's token in the wrong
+/// place is one all the same: replies are kept, and logged by others.
+fn demand(message: &str) -> String {
+    const WHOLE_NUMBERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
+    // The value may hold these words as well; what is expected is ours, and stands last.
+    match message.rsplit_once(", expected ") {
+        Some((_, expected)) if expected.starts_with("struct ") => "must be an object".to_owned(),
+        Some((_, expected)) if WHOLE_NUMBERS.contains(&expected) => {
+            format!("must be a whole number that fits {expected}")
+        }
+        Some((_, expected)) => format!("must be {expected}"),
+        None => message.to_owned(),
+    }
 }
 
 /// How many of something: a whole number of JSON that fits 32 bits. What range is allowed is for its user to say.
@@ -272,6 +287,41 @@ mod tests {
         ] {
             assert_eq!(refused(body), (422, field.to_owned()), "{body}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_refused_is_not_shown() {
+        for (body, message) in [
+            (r#"{"sku": 98765}"#, "must be a string"),
+            (r#"{"sku": {"hunter2": 98765}}"#, "must be a string"),
+            (
+                r#"{"sku": "a", "quantity": "hunter2, expected hunter2"}"#,
+                "must be a whole number that is not negative",
+            ),
+            (
+                r#"{"sku": "a", "quantity": -98765}"#,
+                "must be a whole number that is not negative",
+            ),
+            (
+                r#"{"sku": "a", "quantity": 1, "inner": "hunter2"}"#,
+                "must be an object",
+            ),
+            (r#""hunter2""#, "must be an object"),
+        ] {
+            let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
+            let errors = problem.field_errors();
+            assert_eq!(errors[0].message, message, "{body}");
+            let shown = format!("{problem:?}");
+            assert!(!shown.contains("hunter2") && !shown.contains("98765"), "{shown}");
+        }
+        assert_eq!(
+            demand("invalid value: integer `300`, expected u8"),
+            "must be a whole number that fits u8"
+        );
+        assert_eq!(
+            demand("unknown variant `hunter2`, expected `a` or `b`"),
+            "must be `a` or `b`"
+        );
     }
 
     #[test]

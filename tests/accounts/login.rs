@@ -33,7 +33,7 @@ async fn an_account_that_is_none_is_refused_as_one_with_another_password_and_in_
     let mut shapes = Vec::new();
     for number in 0..PAIRS {
         for (kind, email) in [person.email.clone(), fresh_email()].into_iter().enumerate() {
-            let client = client.from_address(&address());
+            let client = client.calling_from(&address());
             let started = Instant::now();
             let body = json!({"email": email, "password": format!("Wrong-Guess-{number}")});
             let reply = client.post("/v1/auth/login", &body).await;
@@ -103,7 +103,7 @@ async fn failures_for_one_account_from_one_address_are_counted_on_all_nodes() {
     let person = Person::register(0).await;
     let at = address();
     let fail = async |number: usize| {
-        let client = cluster().client(number % NODES).from_address(&at);
+        let client = cluster().client(number % NODES).calling_from(&at);
         login(&client, &person.email, "Wrong-Guess-Again").await
     };
     let mut looked_at = 0;
@@ -128,7 +128,7 @@ async fn failures_for_one_account_from_one_address_are_counted_on_all_nodes() {
         .await
         .expect(200);
     let other = Person::register_with(
-        &cluster().client(1).from_address(&at),
+        &cluster().client(1).calling_from(&at),
         &fresh_email(),
         &fresh_password(),
     )

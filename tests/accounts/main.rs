@@ -2,8 +2,8 @@
 //! HTTP; one file a class.
 //!
 //! The tests share one cluster, which is started when the first of them runs and ends with this process, and whose log is
-//! at its most talkative. Each has accounts and addresses
-//! of its own: see [`shared`].
+//! talkative, so that [`secrets`] looks for leaks where there is more to leak. Each has accounts and addresses of its own:
+//! see [`shared`].
 //!
 //! `SOUK_TEST_SCALE=full` runs more rounds of what is a race, and holds the storm to its strict figure: a release build by
 //! hand.
@@ -11,6 +11,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bodies;
+mod codes;
 mod forge;
 mod journey;
 mod login;
@@ -18,7 +20,10 @@ mod merchant;
 mod orders;
 mod ownership;
 mod refresh;
+mod secrets;
 mod shared;
+mod storm;
+mod strangers;
 mod tokens;
 
 /// Whether the tests run at full size.

@@ -287,7 +287,7 @@ async fn an_idempotency_key_is_its_callers_alone() {
         .await
     };
     let at = address();
-    let own = cluster().client(0).from_address(&at);
+    let own = cluster().client(0).calling_from(&at);
     let opened = keyed(&own).await.expect(201);
     let repeated = keyed(&own.at(cluster().shop(1))).await.expect(201);
     assert_eq!(

@@ -18,7 +18,7 @@ async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_f
     let control = owner.sign_in(1).await;
     // A connection for each, and open already.
     let callers: Vec<Client> = (0..COPIES * NODES)
-        .map(|number| Client::new(cluster().shop(number % NODES)).from_address(&crate::shared::address()))
+        .map(|number| Client::new(cluster().shop(number % NODES)).calling_from(&crate::shared::address()))
         .collect();
     let mut dead = Vec::new();
     let mut won = 0;

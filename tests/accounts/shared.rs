@@ -15,6 +15,12 @@ use crate::support::waiting::eventually;
 /// How many nodes the shared cluster has.
 pub const NODES: usize = 2;
 
+/// Longest time for the head of a request to arrive: the default.
+pub const HEAD_SECONDS: u64 = 10;
+
+/// Longest time for its body: shorter than the default, so that those who are too slow are soon cut off.
+pub const BODY_SECONDS: u64 = 10;
+
 /// Longest time for what happens by itself: a letter, a projection.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
@@ -25,8 +31,11 @@ static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::start_for_process(Options {
         nodes: u16::try_from(NODES).expect("few"),
         products: 120,
+        settings: vec![
+            ("limits.header_seconds", HEAD_SECONDS.to_string()),
+            ("limits.body_seconds", BODY_SECONDS.to_string()),
+        ],
         environment: vec![("RUST_LOG", "info,souk=debug".to_owned())],
-        ..Options::default()
     });
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -69,7 +78,7 @@ pub fn address() -> String {
 
 /// A client of a node at an address of its own.
 pub fn stranger(node: usize) -> Client {
-    cluster().client(node).from_address(&address())
+    cluster().client(node).calling_from(&address())
 }
 
 /// Somebody with an account.

@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// The same client, as if it called from this address: nodes believe what a proxy on their own machine says.
-    pub fn from_address(&self, address: &str) -> Self {
+    pub fn calling_from(&self, address: &str) -> Self {
         Self {
             address: Some(address.to_owned()),
             ..self.clone()

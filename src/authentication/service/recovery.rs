@@ -22,6 +22,10 @@ impl Accounts {
         let Some(record) = self.users.by_email(email).await? else {
             return Ok(());
         };
+        if !self.throttle.allows_letter(&record.account.id, now).await {
+            metrics::counter!("souk_letters_withheld_total").increment(1);
+            return Ok(());
+        }
         let (token, hash) = opaque_token();
         let expires_at = now.plus(self.settings.reset);
         self.sessions

@@ -1,0 +1,114 @@
+//! A storm of logins, each of which costs a processor for a good while, and what the shoppers notice of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::full;
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Options};
+
+/// Logins under way at once: more than the queue of passwords holds.
+const LOGINS: usize = 100;
+/// Shoppers who look at their carts meanwhile, one request after the other each.
+const SHOPPERS: usize = 2;
+/// How long each measurement takes.
+const MEASURED: Duration = Duration::from_secs(4);
+
+/// The 99th percentile of the time that a look at a cart takes.
+async fn p99(shoppers: &[Client]) -> Duration {
+    let until = Instant::now() + MEASURED;
+    let times = join_all(shoppers.iter().map(|client| async move {
+        let mut times = Vec::new();
+        while Instant::now() < until {
+            let started = Instant::now();
+            client.get_cart().await.expect(200);
+            times.push(started.elapsed());
+        }
+        times
+    }))
+    .await;
+    let mut times = times.concat();
+    times.sort_unstable();
+    assert!(times.len() > 100, "{} looks at a cart", times.len());
+    times[(times.len() * 99).div_ceil(100) - 1]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
+    // Alone in its cluster: it would keep the other tests' people from signing in.
+    let cluster = Cluster::start(Options {
+        nodes: 1,
+        products: 20,
+        ..Options::default()
+    });
+    let shop = cluster.shop(0);
+    let shopper = &cluster.ready().shopper;
+    let credentials = json!({"email": shopper["email"], "password": shopper["password"]});
+    let mut shoppers = Vec::new();
+    for _ in 0..SHOPPERS {
+        shoppers.push(Client::new(shop).guest().await);
+    }
+    let quiet = p99(&shoppers).await;
+
+    let over = Arc::new(AtomicBool::new(false));
+    let [signed_in, busy] = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
+    let crowd: Vec<_> = (0..LOGINS)
+        .map(|number| {
+            let client = Client::new(shop).calling_from(&format!("198.19.0.{}", number + 1));
+            let (over, signed_in, busy) = (Arc::clone(&over), Arc::clone(&signed_in), Arc::clone(&busy));
+            let credentials = credentials.clone();
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let reply = client.post("/v1/auth/login", &credentials).await;
+                    if reply.status == 200 {
+                        signed_in.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    let refused = reply.expect_problem(503, "busy");
+                    let wait: u64 = refused
+                        .header("retry-after")
+                        .and_then(|value| value.parse().ok())
+                        .unwrap_or_else(|| panic!("no Retry-After: {refused}"));
+                    assert!((1..=60).contains(&wait), "{refused}");
+                    busy.fetch_add(1, Ordering::Relaxed);
+                    // As a client does that was told to come later, but not quite as patiently.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+        })
+        .collect();
+    let stormy = p99(&shoppers).await;
+    over.store(true, Ordering::Relaxed);
+    for one in crowd {
+        one.await.expect("every login is answered as it should be");
+    }
+    let [signed_in, busy] = [signed_in, busy].map(|count| count.load(Ordering::Relaxed));
+    println!(
+        "GET /v1/cart, p99: {quiet:?} when it is quiet, {stormy:?} during {signed_in} logins and {busy} refusals ({:.1} times)",
+        stormy.as_secs_f64() / quiet.as_secs_f64()
+    );
+    assert!(signed_in > 0, "somebody gets in");
+    assert!(busy > 0, "what does not fit into the queue is refused");
+    // Tests run beside others, on machines that have other things to do.
+    let allowed = if full() {
+        quiet * 2
+    } else {
+        quiet * 20 + Duration::from_millis(500)
+    };
+    assert!(
+        stormy <= allowed,
+        "p99 of GET /v1/cart: {quiet:?} when it is quiet, {stormy:?} in the storm"
+    );
+    // And afterwards all is well at once.
+    Client::new(shop)
+        .calling_from("198.19.1.1")
+        .post("/v1/auth/login", &credentials)
+        .await
+        .expect(200);
+    let errors = cluster.errors_logged();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+}
