@@ -18,3 +18,4 @@ pub mod http;
 pub mod operator;
 pub mod sealing;
 pub mod stores;
+pub mod traces;

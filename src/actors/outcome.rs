@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::remote::ReturnPath;
 use crate::domain::{Aggregate, CommandId};
@@ -180,7 +181,8 @@ pub struct ReplyTo<A: Aggregate>(Option<Way<A>>);
 #[derive(Debug)]
 enum Way<A: Aggregate> {
     Here(oneshot::Sender<Outcome<A>>),
-    There(ReturnPath),
+    /// With the span that ends when the outcome is on its way.
+    There(ReturnPath, Span),
 }
 
 impl<A: Aggregate> ReplyTo<A> {
@@ -192,7 +194,16 @@ impl<A: Aggregate> ReplyTo<A> {
 
     /// To a caller on another node.
     pub fn there(path: ReturnPath) -> Self {
-        Self(Some(Way::There(path)))
+        Self(Some(Way::There(path, Span::none())))
+    }
+
+    /// The same, recorded as `span` until the outcome is given.
+    #[must_use]
+    pub fn within(mut self, span: Span) -> Self {
+        if let Some(Way::There(_, recorded)) = &mut self.0 {
+            *recorded = span;
+        }
+        self
     }
 
     /// Gives the outcome. A caller who has gone away is no error.
@@ -204,7 +215,7 @@ impl<A: Aggregate> ReplyTo<A> {
         match self.0.take() {
             // The receiver is dropped when its caller's deadline passed: nobody is left to be told.
             Some(Way::Here(sender)) => drop(sender.send(outcome)),
-            Some(Way::There(path)) => path.send(&outcome),
+            Some(Way::There(path, _span)) => path.send(&outcome),
             None => {}
         }
     }

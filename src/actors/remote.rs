@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::outcome::{Failure, Outcome};
 use crate::cluster::wire;
 use crate::domain::{Aggregate, CommandId, Kind};
+use crate::traces::TraceContext;
 
 /// Why an item could not be handed to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +84,8 @@ pub struct RemoteAsk<A: Aggregate> {
     pub request_id: String,
     /// Hold the answer back until settled.
     pub wait_until_settled: bool,
+    /// What it is a part of, where that is recorded.
+    pub trace: Option<TraceContext>,
 }
 
 /// Those who wait for a reply from another node.

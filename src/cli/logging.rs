@@ -1,4 +1,4 @@
-//! Logs on stderr.
+//! Logs on stderr, and traces where they are wanted.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -9,20 +9,38 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use super::Failure;
 use crate::config::{Log, LogFormat};
 
-/// Starts the log of a node. `RUST_LOG` overrides the filter.
-pub(super) fn start(log: &Log) -> Result<(), Failure> {
-    let filter = match env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
-            .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is no filter: {error}")))?,
-        _ => EnvFilter::try_new(&log.filter).map_err(|error| {
-            Failure::Usage(format!("log.filter ({:?}) is no filter: {error}", log.filter))
-        })?,
-    };
-    let colours = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+/// What has to live as long as the log: traces on their way, in a build that has them.
+#[cfg(feature = "otlp")]
+pub(super) type Kept = Option<crate::traces::otlp::Traces>;
+/// What has to live as long as the log: nothing in this build.
+#[cfg(not(feature = "otlp"))]
+pub(super) type Kept = ();
+
+/// Starts the log of the node `name`. `RUST_LOG` overrides the filter.
+pub(super) fn start(log: &Log, name: &str) -> Result<Kept, Failure> {
+    #[cfg(feature = "otlp")]
+    if let Some(collector) = &log.otlp {
+        return with_traces(log, collector, name).map(Some);
+    }
+    // Only traces tell whose they are.
+    let _ = name;
+    start_alone(log)?;
+    Ok(Kept::default())
+}
+
+/// Starts the log of a command that is not a node: what is wrong, and no more.
+pub(super) fn start_quiet() -> Result<(), Failure> {
+    start_alone(&Log {
+        filter: "warn".into(),
+        ..Log::default()
+    })
+}
+
+fn start_alone(log: &Log) -> Result<(), Failure> {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(log)?)
         .with_writer(io::stderr)
-        .with_ansi(colours)
+        .with_ansi(has_colours())
         .with_span_events(FmtSpan::NONE);
     match log.format {
         LogFormat::Text => builder.try_init(),
@@ -31,10 +49,41 @@ pub(super) fn start(log: &Log) -> Result<(), Failure> {
     .map_err(|error| Failure::failed("the log does not start", error))
 }
 
-/// Starts the log of a command that is not a node: what is wrong, and no more.
-pub(super) fn start_quiet() -> Result<(), Failure> {
-    start(&Log {
-        filter: "warn".into(),
-        ..Log::default()
-    })
+/// The same log beside traces. They have filters of their own: what is not logged may be a part of a trace all the same. That
+/// costs each line and span something, so that it is left out where there are no traces.
+#[cfg(feature = "otlp")]
+fn with_traces(log: &Log, collector: &str, name: &str) -> Result<crate::traces::otlp::Traces, Failure> {
+    use tracing_subscriber::Layer as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
+
+    let traces = crate::traces::otlp::Traces::start(collector, log.otlp_one_in, name)
+        .map_err(|error| Failure::failed("traces do not start", error))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(has_colours())
+        .with_span_events(FmtSpan::NONE);
+    let lines = match log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter(log)?))
+        .with(traces.layer())
+        .try_init()
+        .map_err(|error| Failure::failed("the log does not start", error))?;
+    Ok(traces)
+}
+
+fn filter(log: &Log) -> Result<EnvFilter, Failure> {
+    match env::var("RUST_LOG") {
+        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
+            .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is no filter: {error}"))),
+        _ => EnvFilter::try_new(&log.filter)
+            .map_err(|error| Failure::Usage(format!("log.filter ({:?}) is no filter: {error}", log.filter))),
+    }
+}
+
+fn has_colours() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -19,7 +19,8 @@ pub struct Arguments {
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = Arc::new(arguments.config.load()?);
-    logging::start(&config.log)?;
+    // What waits to be sent is sent when this goes.
+    let _traces = logging::start(&config.log, &arguments.name)?;
     run(config, &arguments.name).await
 }
 

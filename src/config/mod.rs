@@ -138,6 +138,10 @@ pub struct Log {
     pub format: LogFormat,
     /// Directives as in `RUST_LOG`, which overrides them.
     pub filter: String,
+    /// The address of a collector that takes traces by OTLP over HTTP; no traces without. Needs the feature `otlp`.
+    pub otlp: Option<String>,
+    /// Of requests that belong to no trace, one in so many is recorded; 0 for none.
+    pub otlp_one_in: u32,
 }
 
 /// Everything that is worth a line, but for one a request: at thousands of requests a second that is the most costly part
@@ -149,6 +153,8 @@ impl Default for Log {
         Self {
             format: LogFormat::Text,
             filter: DEFAULT_FILTER.into(),
+            otlp: None,
+            otlp_one_in: 1,
         }
     }
 }

@@ -171,8 +171,32 @@ fn each_error_names_file_key_and_remedy() {
     let text = format!("{}\n[log]\nfromat = \"json\"", minimal());
     assert_eq!(
         read(&text).unwrap_err().to_string(),
-        "/etc/souk/cluster.toml: log.fromat is no setting; remove it, or write one of format or filter"
+        "/etc/souk/cluster.toml: log.fromat is no setting; remove it, or write one of format, filter, otlp, otlp_one_in"
     );
+}
+
+#[test]
+fn traces_need_a_build_that_can_send_them_and_a_collector_that_can_be_reached() {
+    let with = |address: &str| read(&format!("{}\n[log]\notlp = \"{address}\"", minimal()));
+    let good = with("http://127.0.0.1:4318");
+    if cfg!(feature = "otlp") {
+        assert_eq!(good.unwrap().log.otlp.as_deref(), Some("http://127.0.0.1:4318"));
+    } else {
+        let found = problems(good);
+        assert_eq!(found[0].key, "log.otlp");
+        assert!(found[0].remedy.contains("feature otlp"), "{}", found[0]);
+    }
+    for bad in [
+        "127.0.0.1:4318",
+        "https://collector.example",
+        "http://",
+        "grpc://a:4317",
+    ] {
+        let found = problems(with(bad));
+        let last = found.last().unwrap();
+        assert_eq!(last.key, "log.otlp", "{bad}");
+        assert!(last.what.contains("no address"), "{bad}: {last}");
+    }
 }
 
 #[test]
@@ -362,6 +386,7 @@ fn the_example_in_the_source_lists_every_setting_at_its_default() {
         ("membership", toml::Table::try_from(Membership::default())),
         ("transport", toml::Table::try_from(Transport::default())),
         ("gateway", toml::Table::try_from(Gateway::default())),
+        // The collector of traces has no default, and stands there as a comment.
         ("log", toml::Table::try_from(Log::default())),
     ] {
         for key in defaults.unwrap().keys() {

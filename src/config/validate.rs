@@ -327,4 +327,21 @@ fn log(log: &Log, problems: &mut Vec<Problem>) {
             "write directives as in \"info,souk=debug\"",
         ));
     }
+    let Some(address) = &log.otlp else {
+        return;
+    };
+    if !cfg!(feature = "otlp") {
+        problems.push(Problem::new(
+            "log.otlp",
+            "is set, and this build can't send traces",
+            "build with the feature otlp (`cargo build --features otlp`), or remove it",
+        ));
+    }
+    if !reqwest::Url::parse(address).is_ok_and(|url| url.scheme() == "http" && url.has_host()) {
+        problems.push(Problem::new(
+            "log.otlp",
+            format!("({address:?}) is no address of a collector"),
+            "name one nearby that speaks plain HTTP, as in \"http://127.0.0.1:4318\"",
+        ));
+    }
 }

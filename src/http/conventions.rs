@@ -24,6 +24,7 @@ use super::compression::NeverCompressed;
 use super::problem::{self, Problem};
 use super::settings::HttpSettings;
 use super::{compression, cors, health, security};
+use crate::traces::{self, TraceParent};
 
 /// The header that names a request, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,9 +32,6 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const REQUEST_ID_LIMIT: usize = 128;
 /// The target of the log's lines about requests, one each.
 pub const ACCESS: &str = "souk::access";
-/// W3C Trace Context.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
 /// What a handler knows of the request beyond its content.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -154,6 +152,7 @@ async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request,
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
+    let parent = TraceParent::of(&parts.headers);
     let route = parts.extensions.get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
     let seen = Seen {
@@ -162,7 +161,7 @@ async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request,
         client: conventions
             .trusted_proxies
             .mark(&mut parts.extensions, &parts.headers),
-        trace_id: trace_id(&parts.headers).map(str::to_owned),
+        trace_id: parent.map(|parent| parent.trace_id.to_owned()),
         started,
     };
     let span = tracing::info_span!(
@@ -174,6 +173,9 @@ async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request,
         status = Empty,
         duration_ms = Empty,
     );
+    if let Some(parent) = &parent {
+        traces::adopt(&span, parent);
+    }
     parts.extensions.insert(Context {
         request_id: Arc::clone(&request_id),
         deadline: started + conventions.request_timeout,
@@ -271,22 +273,6 @@ pub fn visible_ascii(value: &HeaderValue, limit: usize) -> Option<&str> {
     let bytes = value.as_bytes();
     let well_formed = !bytes.is_empty() && bytes.len() <= limit && bytes.iter().all(u8::is_ascii_graphic);
     well_formed.then(|| value.to_str().ok()).flatten()
-}
-
-/// The trace id of a well-formed `traceparent` (W3C Trace Context, version 00 or later).
-fn trace_id(headers: &HeaderMap) -> Option<&str> {
-    let is_hexadecimal = |part: &str| {
-        part.bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
-    };
-    let mut parts = headers.get(TRACEPARENT)?.to_str().ok()?.split('-');
-    let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let well_formed = [(version, 2), (trace, 32), (parent, 16), (flags, 2)]
-        .iter()
-        .all(|(part, length)| part.len() == *length && is_hexadecimal(part));
-    let is_valid = version != "ff" && (version != "00" || parts.next().is_none());
-    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    (well_formed && is_valid && !is_zero(trace) && !is_zero(parent)).then_some(trace)
 }
 
 #[cfg(test)]

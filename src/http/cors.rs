@@ -7,10 +7,11 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use super::caller::CART_TOKEN;
-use super::conventions::{REQUEST_ID, TRACEPARENT};
+use super::conventions::REQUEST_ID;
 use super::idempotency::{IDEMPOTENCY_KEY, REPLAYED};
 use super::rate_limit;
 use crate::config::ANY_ORIGIN;
+use crate::traces::TRACEPARENT;
 
 /// How long a browser may remember what it may do: as long as any of them does.
 const REMEMBERED: Duration = Duration::from_secs(2 * 60 * 60);

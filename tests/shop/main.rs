@@ -24,3 +24,5 @@ mod payments;
 mod products;
 mod rate_limits;
 mod shared;
+#[cfg(feature = "otlp")]
+mod traces;

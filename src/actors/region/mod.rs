@@ -21,6 +21,7 @@ use super::shard::ShardMessage;
 use crate::cluster::placement::{SHARDS, shard_of};
 use crate::cluster::wire;
 use crate::domain::Aggregate;
+use crate::traces;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 
 /// First pause before a command that found no owner is sent again; it doubles. A change of the view ends it at once.
@@ -253,6 +254,7 @@ impl<A: Aggregate> Region<A> {
             budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
             request_id: ask.request_id.to_string(),
             wait_until_settled: ask.wait_until_settled,
+            trace: traces::current(),
         };
         let item = wire::encode(&remote).and_then(|body| {
             wire::encode(&Envelope::Command {
@@ -313,6 +315,10 @@ impl<A: Aggregate> Region<A> {
             id,
             "a command came from another node"
         );
+        let reply_to = match remote.trace {
+            Some(trace) => reply_to.within(traces::continued(trace, A::KIND.as_str(), &remote.request_id)),
+            None => reply_to,
+        };
         let ask = Ask {
             command: remote.command,
             command_id: remote.command_id,
