@@ -245,11 +245,12 @@ pub(in super::super) async fn change(
     for _ in 0..CHANGE_ATTEMPTS {
         let mut saved = own(&front, user, &id).await?;
         let expected = saved.version;
+        body.apply(&mut saved.address);
+        saved.address = checked(saved.address)?;
+        // A request that is wrong in itself is refused whatever its condition (RFC 9110, section 13.2.1).
         if !condition.allows(expected) {
             return Err(Problem::version_conflict(expected));
         }
-        body.apply(&mut saved.address);
-        saved.address = checked(saved.address)?;
         saved.default |= body.default.unwrap_or(false);
         saved.version = expected + 1;
         match front

@@ -15,8 +15,8 @@ use super::{operations, problems};
 /// What stands above it all.
 const INTRODUCTION: &str = "The interface of a shop to its clients.
 
-Times are RFC 3339 in UTC. Identifiers are opaque. Money is in minor units, never a float. Bodies are JSON in UTF-8; unknown \
-and repeated fields are refused, as are bodies above the limit (256 KiB unless the shop is set up otherwise) and unknown \
+Times are RFC 3339 in UTC. Identifiers are opaque. Money is in minor units, never a float; \
+whole numbers are written without a fraction. Bodies are JSON in UTF-8; unknown and repeated fields are refused, as are bodies above the limit (256 KiB unless the shop is set up otherwise) and unknown \
 parameters of lists.
 
 Errors are problems (RFC 9457), each with a `type` of its own. A method that a path does not know is `method-not-allowed` \
@@ -165,32 +165,28 @@ fn parameters(path: &str, repetition: Repetition, operation: &Operation) -> Vec<
         }));
     };
     // Any text is accepted as a tag: one that is none of ours matches nothing.
-    let tags = json!({"type": "string", "examples": ["\"7\""]});
+    let tags = |example: &str| json!({"type": "string", "examples": [example]});
     match operation.condition {
         Condition::None => {}
         Condition::IfNoneMatch => header(
             "If-None-Match",
             false,
             "Entity tags that the client has: 304 where one of them still stands.",
-            tags,
+            tags("\"7\""),
         ),
         Condition::IfMatch => header(
             "If-Match",
             false,
             "Entity tags, or `*`: 412 `version-conflict` where none of them stands.",
-            tags,
+            tags("*"),
         ),
     }
     if repetition != Repetition::Plain {
         header(
             "Idempotency-Key",
             repetition == Repetition::Required,
-            "Names the request, so that it happens once however often it is sent.",
-            json!({
-                "type": "string",
-                "pattern": format!("^[!-~]{{1,{KEY_LIMIT}}}$"),
-                "examples": ["5f0c7a52-6f0e-4d8e-9c39-3a6b1c1f1a77"],
-            }),
+            "Names the request, so that it happens once however often it is sent: a new one for each, a UUID perhaps.",
+            json!({"type": "string", "pattern": format!("^[!-~]{{1,{KEY_LIMIT}}}$")}),
         );
     }
     parameters
@@ -231,6 +227,15 @@ fn responses(
             names.push("Idempotency-Replayed");
         }
         let mut response = json!({"description": reply.description, "headers": headers(&names)});
+        if !reply.links.is_empty() {
+            let link = |id: &&str| {
+                (
+                    (*id).to_owned(),
+                    json!({"operationId": id, "parameters": {"id": "$response.body#/id"}}),
+                )
+            };
+            response["links"] = reply.links.iter().map(link).collect::<Map<_, _>>().into();
+        }
         if let Some((media_type, schema, example)) = &reply.content {
             let mut content = json!({"schema": schema});
             if let Some(example) = example {

@@ -89,6 +89,8 @@ pub struct Reply {
     pub content: Option<(&'static str, Value, Option<Value>)>,
     /// Headers beyond those of every reply: names of `components.headers`.
     pub headers: Vec<&'static str>,
+    /// Operations on what the reply's body names by its `id`.
+    pub links: Vec<&'static str>,
 }
 
 /// One operation.
@@ -201,6 +203,7 @@ impl Operation {
             description,
             content: Some(("application/json", schema, None)),
             headers: Vec::new(),
+            links: Vec::new(),
         });
         self
     }
@@ -217,6 +220,14 @@ impl Operation {
     pub fn with(mut self, headers: &[&'static str]) -> Self {
         if let Some(reply) = self.replies.last_mut() {
             reply.headers.extend(headers);
+        }
+        self
+    }
+
+    /// … on which these operations can go on: they take its `id`.
+    pub fn leading_to(mut self, operations: &[&'static str]) -> Self {
+        if let Some(reply) = self.replies.last_mut() {
+            reply.links.extend(operations);
         }
         self
     }
@@ -245,6 +256,7 @@ impl Operation {
             description,
             content: Some((media_type, schema, None)),
             headers: Vec::new(),
+            links: Vec::new(),
         });
         self
     }
@@ -261,6 +273,7 @@ impl Operation {
             description,
             content: None,
             headers: Vec::new(),
+            links: Vec::new(),
         });
         self
     }

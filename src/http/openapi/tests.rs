@@ -340,3 +340,27 @@ fn the_limits_in_the_document_are_those_of_the_code() {
         assert_eq!(told, Some(limit as f64), "{at}");
     }
 }
+
+#[test]
+fn links_lead_to_operations_that_take_an_id() {
+    let document = document();
+    let takes_id: BTreeSet<_> = operations(&document)
+        .into_iter()
+        .filter(|((_, path), _)| path.contains("{id}"))
+        .map(|(_, operation)| &operation["operationId"])
+        .map(Value::to_string)
+        .collect();
+    let mut links = 0;
+    walk("", &document, &mut |at, value| {
+        for link in value
+            .get("links")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            assert!(takes_id.contains(&link.1["operationId"].to_string()), "{at}");
+            links += 1;
+        }
+    });
+    assert!(links > 0);
+}

@@ -59,6 +59,7 @@ pub mod addresses {
             .body::<saved::Add>(address())
             .reply::<saved::Body<'static>>(StatusCode::CREATED, "The address.")
             .with(&["ETag"])
+            .leading_to(&["changeAddress", "removeAddress"])
     }
 
     pub fn change() -> Operation {

@@ -23,11 +23,13 @@ pub fn place() -> Operation {
         }))
         .reply::<OrderBody<'static>>(StatusCode::CREATED, "The order, confirmed.")
         .with(&["ETag", "Location"])
+        .leading_to(&["getOrder", "cancelOrder"])
         .reply::<OrderBody<'static>>(
             StatusCode::ACCEPTED,
             "The order, still pending: look at its `Location`.",
         )
         .with(&["ETag", "Location"])
+        .leading_to(&["getOrder", "cancelOrder"])
         .problems(&[
             problem::PAYMENT_DECLINED,
             problem::OUT_OF_STOCK,
