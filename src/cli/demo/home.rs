@@ -29,6 +29,9 @@ use crate::config::{
 /// By how much an operator's port lies above that of the shop.
 const OPERATOR_OFFSET: u16 = 1_000;
 
+/// Requests that one caller may make in a minute: a demo is put under load, by few clients that never rest.
+const REQUESTS_PER_MINUTE: u32 = 600_000;
+
 /// Random bytes of an operator token; twice as many hexadecimal digits.
 const TOKEN_BYTES: usize = 24;
 
@@ -221,7 +224,10 @@ impl Home {
             membership: Membership::default(),
             transport: Transport::default(),
             accounts: Accounts::default(),
-            gateway: Gateway::default(),
+            gateway: Gateway {
+                requests_per_minute: REQUESTS_PER_MINUTE,
+                ..Gateway::default()
+            },
             tls: Tls::default(),
             log: Log::default(),
         })
