@@ -9,18 +9,18 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use super::Failure;
 use crate::config::{Log, LogFormat};
 
-/// What has to live as long as the log: traces on their way, in a build that has them.
-#[cfg(feature = "otlp")]
-pub(super) type Kept = Option<crate::traces::otlp::Traces>;
-/// What has to live as long as the log: nothing in this build.
-#[cfg(not(feature = "otlp"))]
-pub(super) type Kept = ();
+/// What has to live as long as the node: traces on their way, in a build that has them.
+#[derive(Default)]
+pub(super) struct Kept {
+    #[cfg(feature = "otlp")]
+    _traces: Option<crate::traces::otlp::Traces>,
+}
 
 /// Starts the log of the node `name`. `RUST_LOG` overrides the filter.
 pub(super) fn start(log: &Log, name: &str) -> Result<Kept, Failure> {
     #[cfg(feature = "otlp")]
     if let Some(collector) = &log.otlp {
-        return with_traces(log, collector, name).map(Some);
+        return with_traces(log, collector, name);
     }
     // Only traces tell whose they are.
     let _ = name;
@@ -52,7 +52,7 @@ fn start_alone(log: &Log) -> Result<(), Failure> {
 /// The same log beside traces. They have filters of their own: what is not logged may be a part of a trace all the same. That
 /// costs each line and span something, so that it is left out where there are no traces.
 #[cfg(feature = "otlp")]
-fn with_traces(log: &Log, collector: &str, name: &str) -> Result<crate::traces::otlp::Traces, Failure> {
+fn with_traces(log: &Log, collector: &str, name: &str) -> Result<Kept, Failure> {
     use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt as _;
     use tracing_subscriber::util::SubscriberInitExt as _;
@@ -72,7 +72,9 @@ fn with_traces(log: &Log, collector: &str, name: &str) -> Result<crate::traces::
         .with(traces.layer())
         .try_init()
         .map_err(|error| Failure::failed("the log does not start", error))?;
-    Ok(traces)
+    Ok(Kept {
+        _traces: Some(traces),
+    })
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {

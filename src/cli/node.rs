@@ -20,7 +20,7 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = Arc::new(arguments.config.load()?);
     // What waits to be sent is sent when this goes.
-    let _traces = logging::start(&config.log, &arguments.name)?;
+    let _kept = logging::start(&config.log, &arguments.name)?;
     run(config, &arguments.name).await
 }
 
