@@ -29,9 +29,15 @@ fn well_formed(text: &str) -> bool {
 /// How an identifier is described to clients.
 fn schema(prefix: &str) -> RefOr<Schema> {
     let rest = IDENTIFIER_LIMIT - prefix.len();
+    let example = if prefix.is_empty() {
+        "SHIRT-M".to_owned()
+    } else {
+        format!("{prefix}000001")
+    };
     let object = ObjectBuilder::new()
         .schema_type(Type::String)
-        .pattern(Some(format!("^{prefix}[A-Za-z0-9_.-]{{1,{rest}}}$")));
+        .pattern(Some(format!("^{prefix}[A-Za-z0-9_.-]{{1,{rest}}}$")))
+        .examples([example]);
     RefOr::T(Schema::Object(object.build()))
 }
 

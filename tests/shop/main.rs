@@ -15,6 +15,7 @@ mod categories;
 mod checkout;
 mod cli;
 mod conventions;
+mod document;
 mod flash_sale;
 mod health;
 mod idempotency;

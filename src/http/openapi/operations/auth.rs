@@ -13,7 +13,7 @@ const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
 fn signed_in() -> Value {
     json!({
         "user": {
-            "id": "usr_7f3a",
+            "id": "usr_000001",
             "email": "ada@example.org",
             "name": "Ada Example",
             "phone": null,

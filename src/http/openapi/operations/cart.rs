@@ -13,7 +13,7 @@ const TOKEN: &str = "kZ0ww2e1mY4rTq8v5sXb6n7c9d0fGhJkLpQwErTyUiO";
 
 fn example() -> Value {
     json!({
-        "id": "crt_7f3a",
+        "id": "crt_000001",
         "version": 2,
         "currency": "USD",
         "items": [{
@@ -48,7 +48,7 @@ pub fn create() -> Operation {
         .example(json!({
             "cart_token": TOKEN,
             "cart": {
-                "id": "crt_7f3a",
+                "id": "crt_000001",
                 "version": 0,
                 "currency": "USD",
                 "items": [],
