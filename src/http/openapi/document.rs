@@ -216,12 +216,13 @@ fn responses(
     if operation.condition == Condition::IfNoneMatch {
         let not_modified = json!({
             "description": "The client has it already.",
-            "headers": headers(&["X-Request-Id", "ETag"]),
+            "headers": headers(&[&["X-Request-Id", "ETag"], RATE_LIMITS.as_slice()].concat()),
         });
         responses.insert("304".to_owned(), not_modified);
     }
     for reply in &operation.replies {
         let mut names = vec!["X-Request-Id"];
+        names.extend(RATE_LIMITS);
         names.extend(&reply.headers);
         if repetition != Repetition::Plain {
             names.push("Idempotency-Replayed");
@@ -278,6 +279,9 @@ pub fn headers(names: &[&str]) -> Value {
         .into()
 }
 
+/// What every reply says that counts for a rate limit.
+pub(super) const RATE_LIMITS: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
+
 fn shared_headers() -> Value {
     let header = |required: bool, description: &str, schema: Value| json!({"required": required, "description": description, "schema": schema});
     json!({
@@ -288,6 +292,21 @@ fn shared_headers() -> Value {
             false,
             "Seconds after which to try again.",
             json!({"type": "integer", "minimum": 1}),
+        ),
+        "RateLimit-Limit": header(
+            false,
+            "How many requests may be made in a minute.",
+            json!({"type": "integer", "minimum": 1}),
+        ),
+        "RateLimit-Remaining": header(
+            false,
+            "How many of them are left.",
+            json!({"type": "integer", "minimum": 0}),
+        ),
+        "RateLimit-Reset": header(
+            false,
+            "Seconds until the next minute begins.",
+            json!({"type": "integer", "minimum": 0}),
         ),
         "WWW-Authenticate": header(true, "How to authenticate.", json!({"type": "string"})),
         "Idempotency-Replayed": header(

@@ -106,6 +106,7 @@ pub fn response(status: u16, kinds: &[Kind]) -> Value {
 
 fn headers(status: u16, kinds: &[Kind]) -> Value {
     let mut names = vec!["X-Request-Id"];
+    names.extend(super::document::RATE_LIMITS);
     if status == 401 {
         names.push("WWW-Authenticate");
     }
