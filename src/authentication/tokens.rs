@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
 use jsonwebtoken::{Algorithm, Header, Validation};
+use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -209,12 +211,29 @@ impl Issuer {
     }
 }
 
+/// Most tokens whose signatures are remembered as good; of some kilobyte each.
+const REMEMBERED: u64 = 20_000;
+/// A token that nobody shows for so long is forgotten, and checked from the beginning the next time.
+const REMEMBERED_FOR: Duration = Duration::from_secs(120);
+
 /// Checks tokens.
+///
+/// What never changes about a token (its signature, who signed it for whom) is checked once and remembered under its whole
+/// text: a signature costs as much as putting something into a cart. What can change (the time, the session, whether its
+/// key still counts) is asked each time.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     ring: SharedRing,
     revoked: RevokedSessions,
     validation: Validation,
+    remembered: Cache<Box<str>, Arc<Checked>>,
+}
+
+/// A token that is genuine.
+#[derive(Debug)]
+struct Checked {
+    kid: String,
+    claims: Arc<Claims>,
 }
 
 /// All that a header may say. What it can't say (`jwk`, `jku`, `x5c`, `crit`, `zip` …) can't lead astray.
@@ -240,6 +259,10 @@ impl Verifier {
             ring,
             revoked,
             validation,
+            remembered: Cache::builder()
+                .max_capacity(REMEMBERED)
+                .time_to_idle(REMEMBERED_FOR)
+                .build(),
         }
     }
 
@@ -247,20 +270,33 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError`], for the log.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
-        let kid = key_of(token)?;
-        let claims = {
-            let ring = self.ring.load();
-            let key = ring.find(&kid).ok_or(TokenError::UnknownKey)?;
-            jsonwebtoken::decode::<Claims>(token, key.verifying(), &self.validation)
-                .map_err(refusal)?
-                .claims
-        };
-        check_time(&claims, now)?;
-        if self.revoked.contains(&claims.sid) {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, TokenError> {
+        let checked = self.genuine(token)?;
+        check_time(&checked.claims, now)?;
+        if self.revoked.contains(&checked.claims.sid) {
             return Err(TokenError::Revoked);
         }
-        Ok(claims)
+        Ok(Arc::clone(&checked.claims))
+    }
+
+    /// The token with a signature of a key that counts now, for this shop.
+    fn genuine(&self, token: &str) -> Result<Arc<Checked>, TokenError> {
+        let ring = self.ring.load();
+        if let Some(checked) = self.remembered.get(token) {
+            ring.find(&checked.kid).ok_or(TokenError::UnknownKey)?;
+            return Ok(checked);
+        }
+        let kid = key_of(token)?;
+        let key = ring.find(&kid).ok_or(TokenError::UnknownKey)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key.verifying(), &self.validation)
+            .map_err(refusal)?
+            .claims;
+        let checked = Arc::new(Checked {
+            kid,
+            claims: Arc::new(claims),
+        });
+        self.remembered.insert(token.into(), Arc::clone(&checked));
+        Ok(checked)
     }
 }
 

@@ -87,7 +87,7 @@ fn sign_text(seed: [u8; 32], header: &str, claims: &str) -> String {
 }
 
 fn verify(token: &str) -> Result<Claims, TokenError> {
-    verifier().verify(token, at(0))
+    verifier().verify(token, at(0)).map(|claims| (*claims).clone())
 }
 
 #[test]
@@ -287,6 +287,28 @@ fn the_token_of_a_revoked_session_is_refused_and_no_other() {
 }
 
 #[test]
+fn a_token_that_is_remembered_ends_with_its_session_and_with_its_key() {
+    let (ring, revoked) = (ring(), RevokedSessions::default());
+    let verifier = Verifier::new(ring.clone(), revoked.clone(), &settings());
+    let token = token();
+    assert!(verifier.verify(&token, at(0)).is_ok());
+    assert!(verifier.verify(&token, at(1)).is_ok());
+    revoked.insert("ses_1", at(10_000));
+    assert_eq!(verifier.verify(&token, at(2)), Err(TokenError::Revoked));
+    ring.store(Ring::new(vec![key(OTHER_SEED)]));
+    assert_eq!(verifier.verify(&token, at(3)), Err(TokenError::UnknownKey));
+    // One changed letter is another token, which nobody remembers.
+    let mut forged = token.into_bytes();
+    let last = forged.len() - 1;
+    forged[last - 3] = if forged[last - 3] == b'A' { b'B' } else { b'A' };
+    assert!(
+        verifier
+            .verify(std::str::from_utf8(&forged).unwrap(), at(0))
+            .is_err()
+    );
+}
+
+#[test]
 fn tokens_of_any_size_are_refused_cheaply_and_never_made() {
     let long = "x".repeat(TOKEN_LIMIT);
     let signed = sign(SEED, &header(), &with("sub", json!(long)));
@@ -351,7 +373,7 @@ proptest! {
         prop_assert!(issued.token.len() < TOKEN_LIMIT / 2);
         prop_assert!(issued.expires_at <= now.plus(DEFAULT_LIFETIME));
         let claims = verifier().verify(&issued.token, now).unwrap();
-        prop_assert_eq!((claims.sub, claims.sid), (user, session));
+        prop_assert_eq!((&claims.sub, &claims.sid), (&user, &session));
         let dead = now.plus(settings().longest_life());
         prop_assert_eq!(verifier().verify(&issued.token, dead), Err(TokenError::Expired));
     }
