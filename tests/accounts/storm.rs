@@ -13,14 +13,19 @@ use crate::support::cluster::{Cluster, Options};
 
 /// Logins under way at once: more than the queue of passwords holds.
 const LOGINS: usize = 100;
-/// Shoppers who look at their carts meanwhile, one request after the other each.
-const SHOPPERS: usize = 2;
+/// Shoppers who look at their carts meanwhile, one request after the other each: at full size, a shop under load.
+fn shoppers() -> usize {
+    if full() { 64 } else { 2 }
+}
+
 /// How long each measurement takes.
-const MEASURED: Duration = Duration::from_secs(4);
+fn measured() -> Duration {
+    Duration::from_secs(if full() { 30 } else { 4 })
+}
 
 /// The 99th percentile of the time that a look at a cart takes.
 async fn p99(shoppers: &[Client]) -> Duration {
-    let until = Instant::now() + MEASURED;
+    let until = Instant::now() + measured();
     let times = join_all(shoppers.iter().map(|client| async move {
         let mut times = Vec::new();
         while Instant::now() < until {
@@ -48,11 +53,11 @@ async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
     let shop = cluster.shop(0);
     let shopper = &cluster.ready().shopper;
     let credentials = json!({"email": shopper["email"], "password": shopper["password"]});
-    let mut shoppers = Vec::new();
-    for _ in 0..SHOPPERS {
-        shoppers.push(Client::new(shop).guest().await);
+    let mut crowd_of_shoppers = Vec::new();
+    for _ in 0..shoppers() {
+        crowd_of_shoppers.push(Client::new(shop).guest().await);
     }
-    let quiet = p99(&shoppers).await;
+    let quiet = p99(&crowd_of_shoppers).await;
 
     let over = Arc::new(AtomicBool::new(false));
     let [signed_in, busy] = [Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0))];
@@ -81,7 +86,7 @@ async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
             })
         })
         .collect();
-    let stormy = p99(&shoppers).await;
+    let stormy = p99(&crowd_of_shoppers).await;
     over.store(true, Ordering::Relaxed);
     for one in crowd {
         one.await.expect("every login is answered as it should be");
