@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::revocations::{RevocationPage, RevocationSource};
-use super::signing::{KeyRow, SigningKeyStore};
+use super::signing::SigningKeyStore;
 use crate::domain::Timestamp;
 use crate::stores::StoreError;
 use crate::stores::sessions::{SessionStore, SigningKeyRow};
@@ -15,25 +15,16 @@ pub struct Kept(pub Arc<dyn SessionStore>);
 
 #[async_trait]
 impl SigningKeyStore for Kept {
-    async fn signing_keys(&self) -> Result<Vec<KeyRow>, StoreError> {
-        let rows = self.0.signing_keys().await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| KeyRow {
-                id: row.id,
-                material: row.material,
-                created_at: row.created_at,
-            })
-            .collect())
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+        self.0.signing_keys().await
     }
 
-    async fn add_signing_key(&self, key: &KeyRow, unless_newer_than: Timestamp) -> Result<bool, StoreError> {
-        let row = SigningKeyRow {
-            id: key.id.clone(),
-            material: key.material.clone(),
-            created_at: key.created_at,
-        };
-        self.0.add_signing_key(&row, unless_newer_than).await
+    async fn add_signing_key(
+        &self,
+        key: &SigningKeyRow,
+        unless_newer_than: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.0.add_signing_key(key, unless_newer_than).await
     }
 
     async fn remove_signing_keys(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -17,9 +17,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dashmap::DashMap;
 use tokio::sync::Mutex;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::following::{Words, follow};
 use crate::actors::clock::Clock;
 use crate::domain::Timestamp;
 use crate::stores::StoreError;
@@ -186,38 +186,16 @@ impl Revocations {
 
     /// Polls every interval, until `stop`.
     pub async fn follow(self, clock: Clock, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.0.settings.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            let polled = tokio::select! {
-                () = stop.cancelled() => return,
-                polled = self.poll(clock()) => polled,
-            };
-            match polled {
-                Ok(()) if failing => {
-                    tracing::info!("revoked sessions are read again");
-                }
-                Ok(()) => {}
-                Err(error) => {
-                    metrics::counter!("souk_revocation_polls_failed_total").increment(1);
-                    // Once for a whole absence, and not every second.
-                    if !failing {
-                        tracing::warn!(
-                            error = &error as &dyn std::error::Error,
-                            "revoked sessions can't be read; those that are known still count"
-                        );
-                    }
-                    failing = true;
-                    continue;
-                }
-            }
-            failing = false;
-        }
+        let words = Words {
+            failing: "revoked sessions can't be read; those that are known still count",
+            again: "revoked sessions are read again",
+            failures: metrics::counter!("souk_revocation_polls_failed_total"),
+        };
+        follow(self.0.settings.interval, stop, words, || {
+            let (this, now) = (self.clone(), clock());
+            async move { this.poll(now).await }
+        })
+        .await;
     }
 
     fn until(&self, now: Timestamp) -> Timestamp {

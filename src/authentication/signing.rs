@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::following::{Words, follow};
 use super::ring::{KeyError, Ring, RingRules, SharedRing, SigningKey};
 use super::sealing::{SEED_LENGTH, SealError, Sealer};
 use crate::actors::clock::Clock;
 use crate::cluster::key::ClusterKey;
 use crate::domain::Timestamp;
 use crate::stores::StoreError;
+use crate::stores::sessions::SigningKeyRow;
 
 /// How long one call to the store has.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -33,33 +34,17 @@ pub const DEFAULT_ROTATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The beginning of time: a key that is added unless a newer one exists is the first of all.
 const BEGINNING: Timestamp = Timestamp::from_millis(i64::MIN);
 
-/// A signing key as it rests in the store.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRow {
-    /// What tokens name it by.
-    pub id: String,
-    /// The private part, sealed.
-    pub material: Vec<u8>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-impl fmt::Debug for KeyRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRow")
-            .field("id", &self.id)
-            .field("created_at", &self.created_at)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Where signing keys rest: the sessions store.
 #[async_trait]
 pub trait SigningKeyStore: Send + Sync + 'static {
     /// All of them, newest first.
-    async fn signing_keys(&self) -> Result<Vec<KeyRow>, StoreError>;
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError>;
     /// Adds a key unless one exists that was created after `unless_newer_than`. True where it was added.
-    async fn add_signing_key(&self, key: &KeyRow, unless_newer_than: Timestamp) -> Result<bool, StoreError>;
+    async fn add_signing_key(
+        &self,
+        key: &SigningKeyRow,
+        unless_newer_than: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// Removes keys created before; returns how many.
     async fn remove_signing_keys(&self, before: Timestamp) -> Result<u64, StoreError>;
 }
@@ -225,37 +210,19 @@ impl SigningKeys {
 
     /// Keeps the ring as the store has it, every interval, until `stop`.
     pub async fn follow(self, clock: Clock, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.0.settings.refresh);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failing = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
-            let maintained = tokio::select! {
-                () = stop.cancelled() => return,
-                maintained = self.maintain(clock()) => maintained,
-            };
-            match &maintained {
-                Ok(()) if failing => tracing::info!("the signing keys are read again"),
-                Ok(()) => {}
-                Err(error) => {
-                    metrics::counter!("souk_signing_key_reads_failed_total").increment(1);
-                    // Once for a whole absence, and not every interval.
-                    if !failing {
-                        tracing::warn!(
-                            error = error as &dyn std::error::Error,
-                            "the signing keys can't be kept up; those that are loaded go on"
-                        );
-                    }
-                }
-            }
-            failing = maintained.is_err();
-        }
+        let words = Words {
+            failing: "the signing keys can't be kept up; those that are loaded go on",
+            again: "the signing keys are read again",
+            failures: metrics::counter!("souk_signing_key_reads_failed_total"),
+        };
+        follow(self.0.settings.refresh, stop, words, || {
+            let (this, now) = (self.clone(), clock());
+            async move { this.maintain(now).await }
+        })
+        .await;
     }
 
-    async fn rows(&self) -> Result<Vec<KeyRow>, SigningError> {
+    async fn rows(&self) -> Result<Vec<SigningKeyRow>, SigningError> {
         within_limit(self.0.store.signing_keys()).await
     }
 
@@ -263,7 +230,7 @@ impl SigningKeys {
         // Any 32 random bytes are the seed of an Ed25519 key.
         let seed = Zeroizing::new(rand::random::<[u8; SEED_LENGTH]>());
         let key = SigningKey::from_seed(&seed, created_at)?;
-        let row = KeyRow {
+        let row = SigningKeyRow {
             id: key.id().to_owned(),
             material: self.0.sealer.seal(key.id(), &seed)?,
             created_at,
@@ -273,7 +240,7 @@ impl SigningKeys {
 }
 
 /// The ring of the rows that open, and the ids of the others with the reason why they don't.
-fn open_rows(sealer: &Sealer, rows: &[KeyRow]) -> (Ring, Vec<(String, SealError)>) {
+fn open_rows(sealer: &Sealer, rows: &[SigningKeyRow]) -> (Ring, Vec<(String, SealError)>) {
     let mut keys = Vec::with_capacity(rows.len());
     let mut unopened = Vec::new();
     for row in rows {

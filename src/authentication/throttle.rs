@@ -7,7 +7,7 @@
 //!
 //! The counts are in the sessions store and hold on every node. Where that store is away, nothing is held back.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use futures::future::join_all;
 use metrics::counter;
 use sha2::{Digest, Sha256};
 
+use crate::config::counted;
 use crate::domain::account::EmailKey;
 use crate::domain::{Timestamp, UserId};
 use crate::stores::sessions::{Count, SessionStore};
@@ -44,7 +45,7 @@ impl Attempt {
     /// An attempt at the account of `email` from `address`.
     pub fn new(email: &EmailKey, address: IpAddr) -> Self {
         let account = hexadecimal(&Sha256::digest(email.as_str().as_bytes())[..16]);
-        let network = network(address);
+        let network = counted(address);
         Self {
             pair: format!("login:pair:{account}:{network}"),
             address: format!("login:address:{network}"),
@@ -72,17 +73,6 @@ impl Attempt {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What one customer of a provider has to choose from: an IPv4 address, or an IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
 }
 
 /// Counts failed attempts.

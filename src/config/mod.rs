@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use error::{ConfigError, Problem, Warning};
 pub use gateway::{ANY_ORIGIN, CertificateFiles, Gateway, Tls};
-pub use network::{Network, NoNetwork};
+pub use network::{Network, NoNetwork, counted};
 pub use secret::{CLUSTER_KEY_BYTES, ClusterKey, REDACTED, SealingSecret, Secret};
 pub use settings::{Accounts, Limits, Membership, Milliseconds, Seconds, Transport};
 pub use store::{Scheme, StoreUrl, StoreUrls};

@@ -1,11 +1,14 @@
 //! A network of IP addresses, as settings name it.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+/// Bits of an IPv6 address that say whose network it is: the rest is the client's to choose.
+const NETWORK_BITS: u32 = 64;
 
 /// A network in CIDR notation (`10.0.0.0/8`), or one address.
 ///
@@ -24,6 +27,18 @@ impl Network {
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+/// What counts as one client where clients are counted: an IPv4 address, or the /64 network of an IPv6 address, since
+/// whoever has one address of it has all.
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let host = u128::MAX.checked_shr(NETWORK_BITS).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
+        }
     }
 }
 

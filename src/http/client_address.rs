@@ -12,13 +12,10 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderName, header};
 
-use crate::config::Network;
+use crate::config::{Network, counted};
 
 /// What proxies write, each at the end of what it got.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// Bits of an IPv6 address that say whose network it is: the rest is the client's to choose.
-const NETWORK_BITS: u32 = 64;
 
 /// Where a request comes from. Absent where there is no peer: in a router without a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +40,6 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     /// The unspecified address where there is no peer: all such requests count as one client.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self::of(&parts.extensions).unwrap_or(Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED))))
-    }
-}
-
-/// See [`ClientAddress::counted`].
-pub fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let host = u128::MAX.checked_shr(NETWORK_BITS).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !host))
-        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::client_address::{TrustedProxies, counted};
+use super::client_address::TrustedProxies;
+use crate::config::counted;
 
 /// Counts connections by address, so that no single client takes every place of a listener: by holding them open with
 /// half a request, say.

@@ -10,8 +10,8 @@ use axum::middleware;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
+pub use crate::actors::clock::Clock;
 use crate::authentication::service::Accounts;
-use crate::domain::Timestamp;
 use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
@@ -65,9 +65,6 @@ pub use conventions::{Conventions, wrap};
 pub use health::{Health, HealthReport, HealthSource};
 pub use server::serve;
 pub use settings::{HttpSettings, ServerSettings};
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What the front needs of the shop.
 pub struct Shop {

@@ -20,6 +20,7 @@ use super::revocations::Revocations;
 use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
+use crate::actors::clock::Clock;
 use crate::domain::account::password;
 use crate::domain::account::{Account, EmailKey, Role};
 use crate::domain::{SessionId, Timestamp, UserId};
@@ -27,9 +28,6 @@ use crate::gateways::mail::Mailer;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Creation, Credential, UserRecord, UserStore};
 use opaque::{opaque_token, token_hash};
-
-/// Tells the time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The service.
 pub struct Accounts {

@@ -27,14 +27,14 @@ fn cluster(secret: u8) -> ClusterKey {
 /// Keys in memory; can be away, or say nothing.
 #[derive(Default)]
 struct Memory {
-    rows: std::sync::Mutex<Vec<KeyRow>>,
+    rows: std::sync::Mutex<Vec<SigningKeyRow>>,
     away: AtomicBool,
     silent: AtomicBool,
     asked: Notify,
 }
 
 impl Memory {
-    async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<KeyRow>>, StoreError> {
+    async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<SigningKeyRow>>, StoreError> {
         self.asked.notify_waiters();
         // Whoever else is waiting to ask comes in between.
         tokio::task::yield_now().await;
@@ -53,13 +53,17 @@ impl Memory {
 
 #[async_trait]
 impl SigningKeyStore for Memory {
-    async fn signing_keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
         let mut rows = self.answer().await?.clone();
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         Ok(rows)
     }
 
-    async fn add_signing_key(&self, key: &KeyRow, unless_newer_than: Timestamp) -> Result<bool, StoreError> {
+    async fn add_signing_key(
+        &self,
+        key: &SigningKeyRow,
+        unless_newer_than: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut rows = self.answer().await?;
         let free = rows.iter().all(|row| row.created_at <= unless_newer_than);
         if free {

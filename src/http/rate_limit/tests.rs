@@ -71,11 +71,11 @@ impl SessionStore for Counters {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn open(&self, _: &Session, _: &TokenHash) -> Result<(), StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn rotate(
@@ -85,55 +85,55 @@ impl SessionStore for Counters {
         _: Timestamp,
         _: Timestamp,
     ) -> Result<Rotation, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn list(&self, _: &UserId, _: Timestamp) -> Result<Vec<Session>, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn revoke(&self, _: &UserId, _: &SessionId, _: Timestamp) -> Result<bool, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn revoke_all(&self, _: &UserId, _: Option<&SessionId>, _: Timestamp) -> Result<u64, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn revoked_since(&self, _: i64, _: usize) -> Result<Revocations, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn counts(&self, _: &[Count], _: Timestamp) -> Result<Vec<u64>, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn forget(&self, _: &str) -> Result<(), StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn issue(&self, _: Purpose, _: &TokenHash, _: &UserId, _: Timestamp) -> Result<(), StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn redeem(&self, _: Purpose, _: &TokenHash, _: Timestamp) -> Result<Option<UserId>, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn add_signing_key(&self, _: &SigningKeyRow, _: Timestamp) -> Result<bool, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn remove_signing_keys(&self, _: Timestamp) -> Result<u64, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 
     async fn sweep(&self, _: Timestamp, _: Duration, _: usize) -> Result<u64, StoreError> {
-        unimplemented!()
+        unreachable!("limits only count")
     }
 }
 
