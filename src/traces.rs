@@ -4,6 +4,8 @@
 //! collector as well: one for each request, and one for each command that such a request sends to another node. A trace is
 //! recorded where its `traceparent` says so, and of requests that have none one in `log.otlp_one_in`.
 
+#[cfg(test)]
+pub(crate) mod kept;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 

@@ -1,8 +1,6 @@
 //! What stands between a browser and the handlers: origins, compression, headers, addresses, the access log.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,12 +9,12 @@ use axum::http::header::{self, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower::ServiceExt;
-use tracing_subscriber::EnvFilter;
 
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::conventions::{ACCESS, REQUEST_ID};
 use super::problem::{self, Problem};
 use super::{Conventions, HttpSettings, wrap};
+use crate::traces::kept::KeptLog;
 
 const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 const ORIGIN: &str = "https://shop.example";
@@ -259,30 +257,9 @@ async fn handlers_learn_the_address_of_the_client_and_not_of_its_proxy() {
     );
 }
 
-/// What is logged, under a filter.
-#[derive(Clone, Default)]
-pub(super) struct Lines(pub(super) Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
+/// What is logged of one request, under a filter.
 async fn logged(filter: &str) -> Vec<serde_json::Value> {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = KeptLog::start(filter);
     let request = Request::post("/cart/crt_secret?q=searched")
         .header("x-request-id", "r-1")
         .header(
@@ -295,14 +272,14 @@ async fn logged(filter: &str) -> Vec<serde_json::Value> {
         .unwrap();
     router(HttpSettings::default()).oneshot(request).await.unwrap();
     drop(guard);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert!(
         !text.contains("crt_secret") && !text.contains("searched"),
         "{text}"
     );
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &serde_json::Value| line["target"] == ACCESS)
+    log.lines()
+        .into_iter()
+        .filter(|line| line["target"] == ACCESS)
         .collect()
 }
 

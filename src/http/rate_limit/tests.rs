@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use futures::future::join_all;
 
-use super::super::gateway_tests::Lines;
 use super::*;
 use crate::domain::SessionId;
 use crate::stores::sessions::{Count, Purpose, Revocations, Rotation, Session, SigningKeyRow, TokenHash};
+use crate::traces::kept::KeptLog;
 
 const NOW: i64 = 1_795_341_600_000;
 
@@ -260,12 +260,7 @@ async fn a_store_that_is_away_refuses_nobody_and_is_waited_for_once() {
 async fn an_absence_is_counted_at_each_chunk_and_warned_of_once() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let recording = metrics::set_default_local_recorder(&recorder);
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
-    let logging = tracing::subscriber::set_default(subscriber);
+    let (kept, logging) = KeptLog::start("warn");
     let (store, hand) = (Arc::new(Counters::default()), Hand::new());
     let node = limiter(&store, &hand, 20, 0);
     store.be(Mood::Away);
@@ -282,7 +277,7 @@ async fn an_absence_is_counted_at_each_chunk_and_warned_of_once() {
         shown.contains("souk_rate_limited_total{by=\"caller\"} 1"),
         "{shown}"
     );
-    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let log = kept.text();
     assert_eq!(log.matches("can't be counted across nodes").count(), 1, "{log}");
 }
 

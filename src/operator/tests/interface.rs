@@ -1,7 +1,6 @@
 //! The interface as an operator meets it: who may come in, nodes, stores, what is done when asked.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
@@ -13,6 +12,7 @@ use crate::config::REDACTED;
 use crate::domain::Event;
 use crate::domain::fixtures::at;
 use crate::domain::stock::StockCommand;
+use crate::traces::kept::KeptLog;
 
 const QUESTIONS: &[(&str, &str)] = &[
     ("GET", "/"),
@@ -280,40 +280,9 @@ async fn metrics_are_prometheus_text() {
     }
 }
 
-/// A log that is kept.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Kept {
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-}
-
 #[tokio::test]
 async fn nodes_drain_when_told_so_wherever_that_is_asked_and_it_stands_in_the_audit_log() {
-    let kept = Kept::default();
-    let writer = kept.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (kept, _guard) = KeptLog::start("info");
 
     let node = Node::new().await;
     let drained = node.post("/v1/nodes/here/drain").await;

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::http::{Conventions, HttpSettings, wrap};
+use crate::traces::kept::follow;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -72,7 +73,7 @@ async fn sent(one_in: u32, requests: &[Option<&str>]) -> Vec<(String, Vec<u8>)> 
     let (address, messages) = collector(200);
     let traces = Traces::start(&address, one_in, "n7").unwrap();
     let subscriber = tracing_subscriber::registry().with(traces.layer());
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = follow(subscriber);
     let remote = async || match current() {
         Some(context) => {
             drop(continued(context, "cart", "r-1"));
