@@ -59,10 +59,10 @@ pub struct TraceContext {
 }
 
 #[cfg(feature = "otlp")]
-pub use otlp::{adopt, continued, current};
+pub use otlp::{adopt, answered, continued, current};
 
 #[cfg(not(feature = "otlp"))]
-pub use nowhere::{adopt, continued, current};
+pub use nowhere::{adopt, answered, continued, current};
 
 /// What a build without collectors does: nothing.
 #[cfg(not(feature = "otlp"))]
@@ -73,6 +73,9 @@ mod nowhere {
 
     /// Makes a span that has just begun a part of the caller's trace.
     pub fn adopt(_span: &Span, _parent: &TraceParent<'_>) {}
+
+    /// The status of the reply that ends a request's span.
+    pub fn answered(_span: &Span, _status: u16) {}
 
     /// The span that runs, where it is recorded.
     pub fn current() -> Option<TraceContext> {

@@ -6,9 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -66,13 +65,20 @@ impl Admission {
     }
 }
 
-/// Middleware: refuses what is above the limit before anything else is done for it.
-pub async fn admit(State(admission): State<Arc<Admission>>, mut request: Request, next: Next) -> Response {
+/// Refuses what is above the limit before anything else is done for it.
+pub(super) async fn admit<W>(
+    admission: &Admission,
+    mut request: Request,
+    work: impl FnOnce(Request) -> W,
+) -> Response
+where
+    W: Future<Output = Response>,
+{
     let mut response = match admission.enter(request.method()) {
         Some(permit) => {
             // A handler that outlives its client takes a clone along.
             request.extensions_mut().insert(permit.clone());
-            let response = next.run(request).await;
+            let response = work(request).await;
             drop(permit);
             response
         }

@@ -72,7 +72,7 @@ impl Caller {
     }
 }
 
-/// What the policy's middleware found out. A handler whose route lets strangers in asks for an `Option`.
+/// What the route's gate found out. A handler whose route lets strangers in asks for an `Option`.
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use hyper::body::Body as _;
-use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_http::cors::CorsLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
@@ -95,22 +97,28 @@ impl From<&HttpSettings> for Conventions {
 
 /// Puts the conventions around a router whose routes are complete.
 pub fn wrap(router: Router, conventions: Conventions) -> Router {
-    let cors = cors::layer(&conventions.cors_origins);
     let compressed = conventions.compression;
-    let conventions = Arc::new(conventions);
-    // From the inside out. Other origins' pages may read refusals as well; only what the envelope writes is compressed.
+    let wrapping = Arc::new(Wrapping {
+        cors: cors::layer(&conventions.cors_origins),
+        conventions,
+    });
+    // One layer for all of it: a layer of its own for each convention costs more than what the conventions do.
     let router = router
         .fallback(async || Problem::new(problem::NOT_FOUND))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(&conventions), limits))
-        .layer(option_layer(cors))
-        .layer(middleware::from_fn_with_state(conventions, envelope));
+        .layer(middleware::from_fn_with_state(wrapping, envelope));
+    // Only what the envelope writes is compressed.
     if compressed {
         router.layer(compression::layer())
     } else {
         router
     }
+}
+
+/// What the envelope works with.
+struct Wrapping {
+    conventions: Conventions,
+    cors: Option<CorsLayer>,
 }
 
 /// The `Allow` header is added by the router.
@@ -122,9 +130,7 @@ async fn method_not_allowed(method: Method) -> Response {
     }
 }
 
-// The signature is the one that the layer calls.
-#[expect(clippy::needless_pass_by_value)]
-fn panicked(cause: Box<dyn Any + Send>) -> Response {
+fn panicked(cause: &(dyn Any + Send)) -> Response {
     let message = cause
         .downcast_ref::<&str>()
         .copied()
@@ -134,8 +140,22 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
     Problem::new(problem::INTERNAL).into_response()
 }
 
-/// How long an address may be, and a request may take.
-async fn limits(State(conventions): State<Arc<Conventions>>, request: Request, next: Next) -> Response {
+/// The reply, with what other origins' pages need to read it: refusals as well.
+async fn shared(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
+    let Some(cors) = &wrapping.cors else {
+        return limited(&wrapping.conventions, request, next).await;
+    };
+    let inner = service_fn(|request: Request| {
+        let (wrapping, next) = (Arc::clone(wrapping), next.clone());
+        async move { Ok::<_, Infallible>(limited(&wrapping.conventions, request, next).await) }
+    });
+    let response = cors.layer(inner).oneshot(request).await;
+    response.unwrap_or_else(|never| match never {})
+}
+
+/// The reply within the limits: how long an address may be, and a request may take. A handler that panics takes nothing down
+/// with it.
+async fn limited(conventions: &Conventions, request: Request, next: Next) -> Response {
     let uri_length = request
         .uri()
         .path_and_query()
@@ -143,13 +163,18 @@ async fn limits(State(conventions): State<Arc<Conventions>>, request: Request, n
     if uri_length > conventions.uri_limit {
         return Problem::new(problem::URI_TOO_LONG).into_response();
     }
-    tokio::time::timeout(conventions.request_timeout, next.run(request))
-        .await
-        .unwrap_or_else(|_| Problem::busy(problem::RETRY_AFTER).into_response())
+    // What a handler was working on is gone with it, and what outlives it (caches, counters) is whole after every step.
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(conventions.request_timeout, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(cause)) => panicked(&*cause),
+        Err(_) => Problem::busy(problem::RETRY_AFTER).into_response(),
+    }
 }
 
-async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request, next: Next) -> Response {
+async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let conventions = &wrapping.conventions;
     let (mut parts, body) = request.into_parts();
     let request_id = request_id(&parts.headers);
     let parent = TraceParent::of(&parts.headers);
@@ -171,7 +196,6 @@ async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request,
         route,
         trace_id = seen.trace_id.as_deref(),
         status = Empty,
-        duration_ms = Empty,
     );
     if let Some(parent) = &parent {
         traces::adopt(&span, parent);
@@ -184,7 +208,7 @@ async fn envelope(State(conventions): State<Arc<Conventions>>, request: Request,
     let secret = compression::holds_secrets(parts.uri.path());
 
     let request = Request::from_parts(parts, body);
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = shared(&wrapping, request, next).instrument(span.clone()).await;
     let mut response = problem::finish(response, &request_id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -210,16 +234,14 @@ struct Seen<'a> {
 fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
     let (status, took) = (response.status(), seen.started.elapsed());
     let duration_ms = took.as_secs_f64() * 1e3;
-    span.record("status", status.as_u16());
-    span.record("duration_ms", duration_ms);
-    span.in_scope(|| {
-        // A node that is not ready says so at every probe: that is its answer, and no fault.
-        if status.is_server_error() && seen.route != health::READY {
-            tracing::warn!("answered with an error");
-        } else {
-            tracing::debug!("answered");
-        }
-    });
+    let code = status.as_u16();
+    traces::answered(span, code);
+    // A node that is not ready says so at every probe: that is its answer, and no fault.
+    if status.is_server_error() && seen.route != health::READY {
+        tracing::warn!(parent: span, status = code, duration_ms, "answered with an error");
+    } else {
+        tracing::debug!(parent: span, status = code, duration_ms, "answered");
+    }
     // The route and never the path or the query: those hold identifiers, and what somebody searched for.
     tracing::info!(
         target: ACCESS,
@@ -227,7 +249,7 @@ fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
         request_id,
         method = seen.method,
         route = seen.route,
-        status = status.as_u16(),
+        status = code,
         duration_ms,
         bytes = response.body().size_hint().exact(),
         client = seen.client.map(|client| tracing::field::display(client.0)),

@@ -123,6 +123,14 @@ async fn shop(
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
 ) -> (Router, Region<Order>, TaskTracker) {
+    shop_with_places(8, idempotency, store).await
+}
+
+async fn shop_with_places(
+    places: usize,
+    idempotency: Arc<dyn IdempotencyStore>,
+    store: Arc<dyn DocumentStore>,
+) -> (Router, Region<Order>, TaskTracker) {
     let products = [
         product("a", &[("A-1", 1_000), ("A-2", 50)]),
         product("b", &[("B-1", 7)]),
@@ -144,7 +152,7 @@ async fn shop(
         secret: [9; keys::SECRET_LENGTH],
         clock: Arc::new(|| NOW),
         health: Arc::new(|| HealthReport::of(Default::default())),
-        admission: Arc::new(Admission::new(8)),
+        admission: Arc::new(Admission::new(places)),
         background: TaskTracker::new(),
     };
     let background = shop.background.clone();
@@ -497,28 +505,29 @@ async fn the_catalogue_is_browsed_page_by_page() {
 
 #[tokio::test]
 async fn above_the_limit_requests_are_refused_and_probes_answered() {
-    let admission = Arc::new(Admission::new(0));
-    let router = wrap(
-        Router::new()
-            .route("/v1/cart", axum::routing::get(async || StatusCode::OK))
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(&admission),
-                admission::admit,
-            ))
-            .merge(health::router(
-                Arc::new(|| HealthReport::of(Default::default())),
-                admission,
-            )),
-        Conventions::from(&HttpSettings::default()),
-    );
+    let (router, ..) = shop_with_places(0, Arc::new(Memory::default()), store()).await;
     let send = |path| {
         router
             .clone()
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
     };
-    let refused = send("/v1/cart").await.unwrap();
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    for route in routes::table() {
+        let request = Request::builder()
+            .method(&route.method)
+            .uri(route.path.replace(['{', '}'], "x"));
+        let refused = router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(
+            refused.status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            route.path
+        );
+        assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    }
     assert_eq!(send("/readyz").await.unwrap().status(), StatusCode::OK);
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
@@ -28,6 +28,7 @@ use super::client_address::ClientAddress;
 use super::conventions::{Context, visible_ascii};
 use super::keys;
 use super::problem::{self, Problem};
+use super::routes::Repetition;
 use super::settings::IdempotencySettings;
 use super::{Clock, SharedFront, json};
 use crate::domain::CommandId;
@@ -75,24 +76,24 @@ impl<S: Sync> FromRequestParts<S> for Identity {
     }
 }
 
-/// Middleware of routes where a key may be given.
-pub async fn honoured(State(front): State<SharedFront>, request: Request, next: Next) -> Response {
-    match key(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => under_key(front, key, request, next)
-            .await
-            .unwrap_or_else(Problem::into_response),
-        Err(problem) => problem.into_response(),
+/// Does what a request asks for once under its key, where the route honours keys and it has one.
+pub(super) async fn once(
+    repetition: Repetition,
+    front: &SharedFront,
+    request: Request,
+    next: Next,
+) -> Response {
+    if repetition == Repetition::Plain {
+        return next.run(request).await;
     }
-}
-
-/// Middleware of routes where a key must be given.
-pub async fn required(State(front): State<SharedFront>, request: Request, next: Next) -> Response {
     match key(request.headers()) {
-        Ok(None) => Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED).into_response(),
-        Ok(Some(key)) => under_key(front, key, request, next)
+        Ok(Some(key)) => under_key(front.clone(), key, request, next)
             .await
             .unwrap_or_else(Problem::into_response),
+        Ok(None) if repetition == Repetition::Required => {
+            Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED).into_response()
+        }
+        Ok(None) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
@@ -47,6 +46,7 @@ mod connections;
 mod erasure;
 #[cfg(test)]
 mod flow_tests;
+mod gate;
 #[cfg(test)]
 mod gateway_tests;
 mod images;
@@ -141,8 +141,7 @@ pub fn routes(shop: Shop) -> Router {
         clock: shop.clock,
         background: shop.background,
     });
-    routes::router(&front)
+    routes::router(&front, &shop.admission)
         .with_state(front)
-        .layer(middleware::from_fn_with_state(shop.admission, admission::admit))
         .merge(health)
 }

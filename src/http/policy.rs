@@ -1,8 +1,7 @@
-//! Who may call what, and how often: one middleware, before every handler and before an idempotency key is looked at.
+//! Who may call what, and how often: asked before every handler, and before an idempotency key is looked at.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::SharedFront;
@@ -63,12 +62,16 @@ impl Policy {
     }
 }
 
-/// Middleware: finds out who calls, whether they may and whether they do so too often, and tells the handler.
-pub(super) async fn enforce(
-    State((front, policy)): State<(SharedFront, Policy)>,
+/// Finds out who calls, whether they may and whether they do so too often, and tells the handler.
+pub(super) async fn enforce<W>(
+    policy: Policy,
+    front: &SharedFront,
     mut request: Request,
-    next: Next,
-) -> Response {
+    work: impl FnOnce(Request) -> W,
+) -> Response
+where
+    W: Future<Output = Response>,
+{
     let limits = &front.rate_limits;
     let client = limits.client(request.extensions(), request.headers());
     // The address first: it holds for whoever sends tokens that are none, too, and they cost something to look at.
@@ -76,19 +79,19 @@ pub(super) async fn enforce(
         Ok(allowance) => allowance,
         Err(refusal) => return refusal.into_response(),
     };
-    let caller = match policy.admit(&front, request.headers()) {
+    let caller = match policy.admit(front, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => return with_allowance(problem.into_response(), of_address),
     };
     let Some(caller) = caller else {
-        return with_allowance(next.run(request).await, of_address);
+        return with_allowance(work(request).await, of_address);
     };
     let of_caller = match limits.by_caller(&caller).await {
         Ok(allowance) => allowance,
         Err(refusal) => return refusal.into_response(),
     };
     request.extensions_mut().insert(caller);
-    with_allowance(next.run(request).await, Allowance::tighter(of_caller, of_address))
+    with_allowance(work(request).await, Allowance::tighter(of_caller, of_address))
 }
 
 fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Response {

@@ -1,7 +1,9 @@
 //! The routes of the shop as one table: how each is called, who may call it, what a repetition means, and what answers.
 //!
 //! The router is made from the table and from nothing else, so that there is no route without a policy. A handler gets to
-//! know its caller from what the policy's middleware found out; there is no other way.
+//! know its caller from what its gate found out; there is no other way.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
@@ -9,11 +11,11 @@ use axum::http::Method;
 use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
+use super::admission::Admission;
+use super::gate::{self, Gate};
 use super::openapi::{self, Operation, operations};
-use super::policy::{self, Policy};
-use super::{
-    SharedFront, auth, cart, categories, checkout, idempotency, images, inventory, jwks, me, orders, products,
-};
+use super::policy::Policy;
+use super::{SharedFront, auth, cart, categories, checkout, images, inventory, jwks, me, orders, products};
 
 /// What an `Idempotency-Key` means for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,24 +82,16 @@ impl Route {
         self
     }
 
-    /// The handler behind its middleware: first who calls, then whether the call was made before.
-    fn guarded(self, front: &SharedFront) -> MethodRouter<SharedFront> {
-        let front = front.clone();
-        let handler = match self.repetition {
-            Repetition::Plain => self.handler,
-            Repetition::Honoured => {
-                let once = middleware::from_fn_with_state(front.clone(), idempotency::honoured);
-                self.handler.route_layer(once)
-            }
-            Repetition::Required => {
-                let once = middleware::from_fn_with_state(front.clone(), idempotency::required);
-                self.handler.route_layer(once)
-            }
+    /// The handler behind its gate.
+    fn guarded(self, front: &SharedFront, admission: &Arc<Admission>) -> MethodRouter<SharedFront> {
+        let gate = Gate {
+            front: front.clone(),
+            admission: Arc::clone(admission),
+            policy: self.policy,
+            repetition: self.repetition,
         };
-        handler.route_layer(middleware::from_fn_with_state(
-            (front, self.policy),
-            policy::enforce,
-        ))
+        let gate = middleware::from_fn_with_state(Arc::new(gate), gate::pass);
+        self.handler.route_layer(gate)
     }
 }
 
@@ -165,10 +159,10 @@ pub fn table() -> Vec<Route> {
 }
 
 /// The router of the whole table.
-pub(super) fn router(front: &SharedFront) -> Router<SharedFront> {
+pub(super) fn router(front: &SharedFront, admission: &Arc<Admission>) -> Router<SharedFront> {
     table().into_iter().fold(Router::new(), |router, route| {
         let path = route.path;
-        router.route(path, route.guarded(front))
+        router.route(path, route.guarded(front, admission))
     })
 }
 

@@ -147,6 +147,11 @@ pub fn adopt(span: &Span, parent: &TraceParent<'_>) {
     set_parent(span, trace, caller, parent.sampled);
 }
 
+/// The status of the reply that ends a request's span.
+pub fn answered(span: &Span, status: u16) {
+    span.record("status", status);
+}
+
 /// The span that runs, where it is recorded.
 pub fn current() -> Option<TraceContext> {
     let context = Span::current().context();
