@@ -1,19 +1,30 @@
-//! The statements of documents in SQLite. Each is prepared once, because a batch travels as one JSON array.
+//! The statements of documents in SQLite. Each is prepared once, whatever the size of a batch.
+
+/// The columns of [`Lines`](super::batch::Lines): `?1` holds the lines, `?2` the bodies.
+macro_rules! body {
+    () => {
+        "CAST(substr(?2, j.value->>6, j.value->>7) AS TEXT)"
+    };
+}
 
 /// Compare-and-set of rows that exist. What is not returned has another version.
-pub(super) const UPDATE: &str = "UPDATE documents \
-     SET shard = j.value->>'$.s', version = j.value->>'$.v', due_at = j.value->>'$.d', \
-         owner = j.value->>'$.o', mark = ?2, body = j.value->>'$.b' \
-     FROM json_each(?1) AS j \
-     WHERE documents.id = j.value->>'$.i' AND documents.version = j.value->>'$.e' \
-     RETURNING documents.id";
+pub(super) const UPDATE: &str = concat!(
+    "UPDATE documents \
+     SET shard = j.value->>1, version = j.value->>2, due_at = j.value->>4, owner = j.value->>5, mark = ?3, body = ",
+    body!(),
+    " FROM json_each(?1) AS j \
+     WHERE documents.id = j.value->>0 AND documents.version = j.value->>3 \
+     RETURNING documents.id"
+);
 
 /// Rows that must not exist yet. What is not returned exists.
-pub(super) const INSERT: &str = "INSERT INTO documents (id, shard, version, due_at, owner, mark, body) \
-     SELECT j.value->>'$.i', j.value->>'$.s', j.value->>'$.v', j.value->>'$.d', j.value->>'$.o', ?2, \
-         j.value->>'$.b' \
-     FROM json_each(?1) AS j WHERE true \
-     ON CONFLICT (id) DO NOTHING RETURNING id";
+pub(super) const INSERT: &str = concat!(
+    "INSERT INTO documents (id, shard, version, due_at, owner, mark, body) \
+     SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>4, j.value->>5, ?3, ",
+    body!(),
+    " FROM json_each(?1) AS j WHERE true \
+     ON CONFLICT (id) DO NOTHING RETURNING id"
+);
 
 /// Events of the rows that this very batch wrote, which their mark and version tell. A batch that is sent twice finds
 /// its events there already.

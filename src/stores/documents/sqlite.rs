@@ -1,6 +1,6 @@
 //! Documents in SQLite: one file a store, all the same schema.
 //!
-//! A batch travels as one JSON array in one parameter, so that its statements are prepared once whatever its size.
+//! A batch travels in as few parameters as one row would, so that its statements are prepared once whatever its size.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use sqlx::migrate::Migrator;
 
-use super::batch::{Emitted, Exchange, Line, parts};
+use super::batch::{Emitted, Exchange, Lines, parts};
 use super::sql::{
     APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DEAD_LETTERS, DELIVERED, DEPTH, DUE, EMIT, FAILED, INSERT,
     LEDGER, LOAD, LOAD_MANY, PENDING, REPLAY, RESEAL, SCAN, UNDELIVERED, UPDATE, VERSION,
@@ -98,18 +98,17 @@ impl SqliteDocuments {
 
     /// Writes rows in one transaction and returns the ids of those that were applied.
     async fn write_part(&self, mark: &str, part: &[DocumentWrite]) -> Result<HashSet<String>, StoreError> {
-        let lines = |created: bool| -> Vec<Line<'_>> {
-            part.iter()
-                .filter(|write| (write.expected == 0) == created)
-                .map(Line::of)
-                .collect()
+        let lines = |created: bool| {
+            let of_kind = move |write: &&DocumentWrite| (write.expected == 0) == created;
+            Lines::of(part.iter().filter(of_kind))
         };
         let (created, updated) = (lines(true), lines(false));
         let emitted: Vec<Emitted<'_>> = part.iter().flat_map(Emitted::of).collect();
         let mut statements = Vec::with_capacity(3);
         for (sql, lines) in [(UPDATE, updated), (INSERT, created)] {
             if !lines.is_empty() {
-                statements.push(Statement::new(sql).bind(self.json(&lines)?).bind(mark));
+                let (lines, bodies) = lines.encode().map_err(|error| self.refused(error))?;
+                statements.push(Statement::new(sql).bind(lines).bind(bodies).bind(mark));
             }
         }
         if !emitted.is_empty() {

@@ -23,6 +23,10 @@ const CHECKPOINT_PAGES: &str = "4000";
 /// What the log file is cut down to after a checkpoint, in bytes.
 const LOG_SIZE_LIMIT: &str = "67108864";
 
+/// Where a writer keeps what it needs to undo half a statement: in memory, bounded by the batch. SQLite's default is a file,
+/// which it writes at every batch and never reads.
+const UNDO: &str = "memory";
+
 /// Prepared statements kept a connection.
 const STATEMENT_CACHE: usize = 128;
 
@@ -52,6 +56,7 @@ pub(super) fn writer(directory: &Path, name: &'static str) -> SqliteConnectOptio
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", WRITER_CACHE)
+        .pragma("temp_store", UNDO)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_SIZE_LIMIT)
         .thread_name(move |_| format!("write-{name}"))

@@ -20,7 +20,7 @@ pub enum Value {
     /// UTF-8.
     Text(String),
     /// Bytes.
-    Blob(Vec<u8>),
+    Blob(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// One row, its columns in the order of the statement.
