@@ -18,4 +18,5 @@ pub mod http;
 pub mod operator;
 pub mod sealing;
 pub mod stores;
+pub mod stall;
 pub mod traces;

@@ -154,6 +154,8 @@ section! {
         header_seconds: Seconds = Seconds(10), 1..=300;
         /// Longest time for the body of a request to arrive.
         body_seconds: Seconds = Seconds(30), 1..=600;
+        /// Longest time in which a client takes nothing of a reply that is on its way; then its connection is closed.
+        write_stall_seconds: Seconds = Seconds(30), 1..=600;
         /// Longest time from a request's head to its reply.
         total_seconds: Seconds = Seconds(60), 1..=3_600;
         /// Most open connections of one listener; further ones wait to be accepted.

@@ -58,7 +58,8 @@ mod orders;
 mod products;
 mod rate_limit;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
+mod unstalled;
 
 pub use admission::Admission;
 pub use conventions::{Conventions, wrap};

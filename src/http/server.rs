@@ -25,6 +25,7 @@ use super::connections::{Connections, Place};
 use super::security::Encrypted;
 use super::settings::ServerSettings;
 use super::tls::ServerTls;
+use super::unstalled::Unstalled;
 
 /// Pause after the system refused a connection for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -51,6 +52,7 @@ pub async fn serve(
     let grace = settings.grace;
     let server = Arc::new(Server {
         builder: builder(&settings),
+        write_stall: settings.write_stall,
         router,
         tls: settings.tls,
         shutdown: shutdown.clone(),
@@ -105,6 +107,7 @@ struct Held {
 /// What all connections of a listener share.
 struct Server {
     builder: http1::Builder,
+    write_stall: Duration,
     router: Router,
     tls: Option<ServerTls>,
     /// Told by then, a connection that has not begun yet gets one answer.
@@ -142,7 +145,7 @@ impl Server {
             let answer = self.router.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });
-        let stream = TokioIo::new(stream);
+        let stream = TokioIo::new(Unstalled::new(stream, self.write_stall));
         if self.shutdown.is_cancelled() {
             // A watched connection would be closed before anything was read of it.
             drop(watcher);

@@ -118,6 +118,29 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_reads_its_reply_is_cut_off() {
+    let settings = ServerSettings {
+        connections: 1,
+        write_stall: Duration::from_millis(200),
+        ..ServerSettings::default()
+    };
+    // More than what the system keeps of it on its way.
+    let router = Router::new()
+        .route("/", get(async || vec![b'x'; 64 * 1024 * 1024]))
+        .route("/small", get(async || "fine"));
+    let server = start(router, settings).await;
+    let deaf = send(server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let next = send(
+        server.address,
+        "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let reply = tokio::time::timeout(Duration::from_secs(10), read_all(next)).await;
+    assert!(reply.expect("its place is free again").ends_with("fine"));
+    drop(deaf);
+}
+
+#[tokio::test]
 async fn a_head_above_the_limits_is_refused() {
     let settings = ServerSettings {
         headers: 4,

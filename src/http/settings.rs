@@ -126,6 +126,8 @@ impl Default for ShelfSettings {
 pub struct ServerSettings {
     /// How long the head of a request may take to arrive; a kept-alive connection that is idle for so long is closed.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of a reply that is on its way.
+    pub write_stall: Duration,
     /// Most connections at once; beyond, they wait to be accepted.
     pub connections: usize,
     /// Most connections of one address at once; beyond, they are closed.
@@ -146,6 +148,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(30),
+            write_stall: Duration::from_secs(30),
             connections: 16_384,
             connections_per_address: 4_096,
             trusted_proxies: TrustedProxies::default(),

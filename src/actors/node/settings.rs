@@ -98,6 +98,7 @@ pub(super) fn server(config: &Config, tls: Option<ServerTls>) -> ServerSettings 
     let limits = &config.limits;
     ServerSettings {
         header_timeout: limits.header_seconds.duration(),
+        write_stall: limits.write_stall_seconds.duration(),
         connections: limits.connections,
         connections_per_address: limits.connections_per_address,
         trusted_proxies: TrustedProxies::new(&config.gateway.trusted_proxies),

@@ -13,6 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
+use crate::stall::Stall;
+
 /// How long a stream may be silent or stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
@@ -69,9 +71,7 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
         };
         let writer = GuardedWriter {
             inner: writer,
-            limit: self.limits.write_stall,
-            stalled: false,
-            timer: Box::pin(tokio::time::sleep(self.limits.write_stall)),
+            stall: Stall::new(self.limits.write_stall),
             over: Over::new(&over),
         };
         (reader, writer)
@@ -173,9 +173,7 @@ impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
 
 struct GuardedWriter<Inner> {
     inner: Inner,
-    limit: Duration,
-    stalled: bool,
-    timer: Pin<Box<Sleep>>,
+    stall: Stall,
     over: Over,
 }
 
@@ -190,7 +188,7 @@ impl<Inner: AsyncWrite + Unpin> GuardedWriter<Inner> {
         }
         match operation(Pin::new(&mut self.inner), context) {
             Poll::Ready(Ok(done)) => {
-                self.stalled = false;
+                self.stall.over();
                 return Poll::Ready(Ok(done));
             }
             Poll::Ready(Err(error)) => {
@@ -202,11 +200,7 @@ impl<Inner: AsyncWrite + Unpin> GuardedWriter<Inner> {
         if let Poll::Ready(error) = self.over.poll(context) {
             return Poll::Ready(Err(error));
         }
-        if !self.stalled {
-            self.stalled = true;
-            self.timer.as_mut().reset(Instant::now() + self.limit);
-        }
-        if self.timer.as_mut().poll(context).is_ready() {
+        if self.stall.poll(context).is_ready() {
             self.over.token.cancel();
             return Poll::Ready(Err(timed_out("stalled write")));
         }
