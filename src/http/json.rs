@@ -9,11 +9,14 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use serde::Serialize;
-use serde::de::{self, DeserializeOwned, Deserializer, Unexpected, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
 
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront};
 
+use objects::Objects;
+
+mod objects;
 /// Reads a JSON body. Unknown and repeated fields are refused by the target type (`deny_unknown_fields`), wrong types
 /// with 422, what is no JSON with 400, another content type with 415, more than the limit with 413.
 #[derive(Debug)]
@@ -103,14 +106,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// # Errors
 /// 400 `malformed-json`, or 422 `validation` with the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    // A list would be taken for the fields in their order, past the refusal of unknown ones.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::field("body", "must be an object"));
-    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
-        refusal(&path, &error.into_inner())
+        // What is wrong may stand before what is no JSON at all.
+        match serde_json::from_slice::<IgnoredAny>(body) {
+            Ok(IgnoredAny) => refusal(&path, &error.into_inner()),
+            Err(broken) => refusal(".", &broken),
+        }
     })?;
     deserializer.end().map_err(|error| refusal(".", &error))?;
     Ok(value)
@@ -304,6 +307,7 @@ mod tests {
             ),
             (
                 r#"{"sku": "a", "quantity": 1, "inner": "hunter2"}"#,
+            (r#"{"sku": "a", "quantity": 1, "inner": ["SE"]}"#, "inner"),
                 "must be an object",
             ),
             (r#""hunter2""#, "must be an object"),
@@ -347,6 +351,9 @@ mod tests {
         let outer: Outer = parse(br#"{"sku": "a", "quantity": 999, "inner": {"country": "SE"}}"#).unwrap();
         assert_eq!(outer.quantity, Quantity(999));
     }
+        for body in ["[", "{\"sku\": [", "{\"colour\": 1", "{\"quantity\": -1} {}"] {
+            assert_eq!(refused(body), (400, String::new()), "{body}");
+        }
 
     #[test]
     fn only_json_in_utf_8_counts_as_json() {
