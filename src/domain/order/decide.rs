@@ -9,6 +9,9 @@ use super::{
 use crate::domain::checkout::StepRecord;
 use crate::domain::{EmailAddress, Event, PaymentId, Timestamp};
 
+/// The entry of the timeline that holds the buyer's own words.
+const CANCELLING: &str = "cancelling";
+
 /// What a command comes to on a copy of the order: the events of the change, or `None` where there is nothing to do.
 type Outcome = Result<Option<Vec<Event>>, OrderRefusal>;
 
@@ -113,13 +116,26 @@ impl OrderView {
             return Err(OrderRefusal::UnderWay);
         }
         let (email, address) = (EmailAddress::erased(), self.address.erased());
-        if self.email == email && self.address == address {
+        let is_stripped = self.email == email
+            && self.address == address
+            && self.payment.token.is_empty()
+            && self.own_words().all(|words| words.is_empty());
+        if is_stripped {
             return Ok(None);
         }
         (self.email, self.address) = (email, address);
         self.payment.token.clear();
+        self.own_words().for_each(String::clear);
         self.note(at, "erased", "");
         Ok(Some(vec![self.event("order.erased")]))
+    }
+
+    /// What the buyer wrote: why the order was called off.
+    fn own_words(&mut self) -> impl Iterator<Item = &mut String> {
+        self.timeline
+            .iter_mut()
+            .filter(|entry| entry.event == CANCELLING)
+            .map(|entry| &mut entry.detail)
     }
 
     /// Whether the way forward is still open for a pending order.
@@ -220,7 +236,7 @@ impl OrderView {
         self.awaiting_action = false;
         self.finished = false;
         let kept: String = reason.chars().take(REASON_LIMIT).collect();
-        self.note(at, "cancelling", &kept);
+        self.note(at, CANCELLING, &kept);
         Ok(Some(Vec::new()))
     }
 

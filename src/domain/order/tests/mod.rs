@@ -394,3 +394,27 @@ fn what_identifies_is_taken_out_of_an_order_that_is_done() {
         (OrderReply::Done, None)
     );
 }
+
+#[test]
+fn the_words_of_a_cancellation_are_taken_out_too_also_later() {
+    let mut order = after(&[place(), confirm(), finish(true), cancel(), end_cancelled(true)]);
+    let words = |order: &Order| {
+        serde_json::to_string(order.placed().unwrap())
+            .unwrap()
+            .contains("changed my mind")
+    };
+    assert!(words(&order));
+    let said = order.placed().unwrap().timeline.clone();
+    assert!(run(&mut order, &OrderCommand::Erase, at(6)).1.is_some());
+    assert!(!words(&order));
+    let times = |order: &Order| order.placed().unwrap().timeline.len();
+    assert_eq!(times(&order), said.len() + 1);
+    // An order that was stripped before these words were among what identifies.
+    order.placed.as_mut().unwrap().order.timeline = said;
+    assert!(run(&mut order, &OrderCommand::Erase, at(7)).1.is_some());
+    assert!(!words(&order));
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(8)),
+        (OrderReply::Done, None)
+    );
+}
