@@ -14,6 +14,7 @@ pub mod demo;
 pub mod domain;
 pub mod fail;
 pub mod gateways;
+pub mod hexadecimal;
 pub mod http;
 pub mod operator;
 pub mod sealing;

@@ -1,13 +1,12 @@
 //! Guests' orders wait for whoever proves the address that they were placed with. What stands for the address in the store
 //! is a keyed hash: who reads the store learns no address, and can't try addresses out either.
 
-use std::fmt::Write as _;
-
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::cluster::key::ClusterKey;
 use crate::domain::account::EmailKey;
+use crate::hexadecimal::Hexadecimal;
 
 /// What the key is derived for.
 const PURPOSE: &str = "souk guest orders 1";
@@ -30,12 +29,7 @@ impl Guests {
     pub fn name(&self, email: &EmailKey) -> String {
         let mut mac = self.0.clone();
         mac.update(email.as_str().as_bytes());
-        let mut name = String::with_capacity(64);
-        for byte in mac.finalize().into_bytes() {
-            // Writing into a string never fails.
-            let _ = write!(name, "{byte:02x}");
-        }
-        name
+        Hexadecimal(&mac.finalize().into_bytes()).to_string()
     }
 }
 

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::config::counted;
 use crate::domain::account::EmailKey;
 use crate::domain::{Timestamp, UserId};
+use crate::hexadecimal::Hexadecimal;
 use crate::stores::sessions::{Count, SessionStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,7 +45,8 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt at the account of `email` from `address`.
     pub fn new(email: &EmailKey, address: IpAddr) -> Self {
-        let account = hexadecimal(&Sha256::digest(email.as_str().as_bytes())[..16]);
+        let digest = Sha256::digest(email.as_str().as_bytes());
+        let account = Hexadecimal(&digest[..16]);
         let network = counted(address);
         Self {
             pair: format!("login:pair:{account}:{network}"),
@@ -71,8 +73,9 @@ impl Attempt {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Whether an address as it is kept with a session is counted as the same one as `address`.
+pub fn is_same_network(kept: &str, address: IpAddr) -> bool {
+    kept.parse().is_ok_and(|kept| counted(kept) == counted(address))
 }
 
 /// Counts failed attempts.

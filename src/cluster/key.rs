@@ -5,6 +5,8 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::hexadecimal::Hexadecimal;
+
 /// Shortest secret, in bytes, that is accepted: 128 bits.
 pub const SECRET_MINIMUM: usize = 16;
 
@@ -38,10 +40,7 @@ impl ClusterKey {
 
     /// The cookie of ractor's own challenge, which stands behind the mutual TLS and not in its place.
     pub fn cookie(&self) -> String {
-        self.derive("souk ractor cookie 1")
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        Hexadecimal(&self.derive("souk ractor cookie 1")).to_string()
     }
 }
 
@@ -69,9 +68,8 @@ mod tests {
     fn derivation_is_hkdf_sha256() {
         // RFC 5869, test case 3: 22 times 0x0b, no salt, no info; the first 32 bytes of the output.
         let key = ClusterKey::new(vec![0x0b; 22]).unwrap();
-        let hexadecimal: String = key.derive("").iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
-            hexadecimal,
+            Hexadecimal(&key.derive("")).to_string(),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
         );
     }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::domain::{CartId, CommandId, OrderId};
+use crate::hexadecimal::Hexadecimal;
 
 /// Length of the shop's secret in bytes.
 pub const SECRET_LENGTH: usize = 32;
@@ -170,15 +171,6 @@ pub fn command_id(scope: &str, fingerprint: &str) -> CommandId {
     let mut digits = digest(&[scope.as_bytes(), fingerprint.as_bytes()]);
     digits.truncate(2 * IDENTIFIER_BYTES);
     CommandId::from_suffix(digits)
-}
-
-/// Bytes as lower-case hexadecimal digits.
-struct Hexadecimal<'a>(&'a [u8]);
-
-impl fmt::Display for Hexadecimal<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 #[cfg(test)]
