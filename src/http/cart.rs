@@ -26,7 +26,7 @@ use crate::domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Mo
 #[schema(as = Cart)]
 pub(super) struct CartBody<'a> {
     id: &'a CartId,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
     currency: Currency,
     items: Vec<CartItem<'a>>,
@@ -112,10 +112,8 @@ pub(super) async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let answer = get(&front, &context, caller.cart()).await?;
-    match condition.not_modified(answer.version) {
-        Some(response) => Ok(response),
-        None => respond(&front, caller.cart(), &answer).await,
-    }
+    let shown = Shown::of(&front, &answer).await?;
+    json::unless_had(&condition, answer.version, &shown.body(caller.cart(), &answer))
 }
 
 /// `POST /v1/cart/items`.
@@ -251,7 +249,12 @@ async fn change(
     ask.expected_version = entity::expected_version(condition, current).await?;
     let answer = front.regions.carts.ask(caller.cart().as_str(), ask).await?;
     answer.reply?;
-    respond(front, caller.cart(), &answer).await
+    let shown = Shown::of(front, &answer).await?;
+    json::versioned(
+        StatusCode::OK,
+        answer.version,
+        &shown.body(caller.cart(), &answer),
+    )
 }
 
 fn parse_sku(text: &str) -> Result<Sku, Problem> {
@@ -267,12 +270,24 @@ async fn known_sku(front: &Front, text: &str) -> Result<(Sku, ProductId), Proble
     }
 }
 
-async fn respond(front: &Front, id: &CartId, answer: &Answer<Cart>) -> Result<Response, Problem> {
-    let skus: Vec<&Sku> = answer.view.lines.iter().map(|line| &line.sku).collect();
-    let listings = front.shelf.listings(&skus).await?;
-    let available = front.shelf.available(&skus).await?;
-    let body = render(id, answer.version, &answer.view, &listings, &available);
-    json::versioned(StatusCode::OK, answer.version, &body)
+/// What the catalogue says of the lines of a cart.
+struct Shown {
+    listings: Vec<Option<Listing>>,
+    available: Vec<u32>,
+}
+
+impl Shown {
+    async fn of(front: &Front, answer: &Answer<Cart>) -> Result<Self, Problem> {
+        let skus: Vec<&Sku> = answer.view.lines.iter().map(|line| &line.sku).collect();
+        Ok(Self {
+            listings: front.shelf.listings(&skus).await?,
+            available: front.shelf.available(&skus).await?,
+        })
+    }
+
+    fn body<'a>(&'a self, id: &'a CartId, answer: &'a Answer<Cart>) -> CartBody<'a> {
+        render(id, answer.version, &answer.view, &self.listings, &self.available)
+    }
 }
 
 fn render<'a>(
@@ -318,6 +333,7 @@ fn render<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::etag::Tag;
     use super::super::shelf::Shelf;
     use super::super::test_support::{Fixture, product, sku};
     use super::*;
@@ -362,6 +378,17 @@ mod tests {
                 "subtotal": {"amount": 2500, "currency": "USD"}, "item_count": 2,
             })
         );
+    }
+
+    #[tokio::test]
+    async fn a_cart_whose_prices_or_stock_changed_is_sent_again() {
+        let mut before = rendered(vec![line("A-1", 2)]).await;
+        let tag = |body: &serde_json::Value| Tag::of_body(3, &serde_json::to_vec(body).unwrap());
+        let had = IfNoneMatch::OneOf(vec![tag(&before)]);
+        let status = |body: &serde_json::Value| json::unless_had(&had, 3, body).unwrap().status();
+        assert_eq!(status(&before), StatusCode::NOT_MODIFIED);
+        before["items"][0]["available"] = 3.into();
+        assert_eq!(status(&before), StatusCode::OK);
     }
 
     #[tokio::test]

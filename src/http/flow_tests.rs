@@ -176,7 +176,8 @@ fn submission() -> Value {
 async fn a_cart_is_filled_changed_and_emptied() {
     let client = Client::new().await;
     let added = client.add("A-1", 2).await;
-    assert_eq!((added.status, added.header("etag")), (200, Some("\"1\"")));
+    assert_eq!(added.status, 200);
+    assert!(added.header("etag").unwrap().starts_with("\"1."), "its version");
     assert_eq!(added.body["items"][0]["available"], 4);
     assert_eq!(added.body["subtotal"], json!({"amount": 2000, "currency": "USD"}));
 
@@ -481,7 +482,8 @@ async fn the_catalogue_is_browsed_page_by_page() {
     );
 
     let shown = client.send("GET", "/v1/products/prd_a", None, &[]).await;
-    assert_eq!((shown.status, shown.header("etag")), (200, Some("\"3\"")));
+    assert_eq!(shown.status, 200);
+    assert!(shown.header("etag").unwrap().starts_with("\"3."), "its version");
     assert_eq!(shown.body["skus"][0]["available"], 4);
     assert_eq!(shown.body["rating"], json!({"average": null, "count": 0}));
     for path in [

@@ -5,7 +5,7 @@ use axum::http::header::{self, HeaderName};
 use axum::response::{IntoResponse, Response};
 
 use super::SharedFront;
-use super::etag::{IfNoneMatch, etag};
+use super::etag::{IfNoneMatch, Tag};
 use super::path::Segment;
 use super::problem::{self, Problem};
 use super::security::RESOURCE_POLICY;
@@ -38,13 +38,9 @@ pub(super) async fn show(
         .and_then(|id| ProductId::parse(id).ok())
         .ok_or_else(not_found)?;
     let product = front.shelf.product(&id).await?.ok_or_else(not_found)?;
-    if let Some(response) = condition.not_modified(product.version) {
+    let tag = Tag::of_version(product.version);
+    if let Some(response) = condition.not_modified(tag) {
         return Ok(response);
     }
-    Ok((
-        HEADERS,
-        [(header::ETAG, etag(product.version))],
-        picture::svg(&product),
-    )
-        .into_response())
+    Ok((HEADERS, [(header::ETAG, tag.header())], picture::svg(&product)).into_response())
 }

@@ -36,7 +36,7 @@ pub(super) struct Body<'a> {
     /// None is set as yet.
     #[schema(required)]
     reorder_point: Option<u64>,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
 }
 
@@ -88,10 +88,7 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let sku = known(&front, &sku).await?;
     let answer = get(&front, &context, &sku).await?;
-    match condition.not_modified(answer.version) {
-        Some(response) => Ok(response),
-        None => respond(StatusCode::OK, &sku, &answer),
-    }
+    json::unless_had(&condition, answer.version, &level(&sku, &answer))
 }
 
 /// `POST /v1/admin/inventory/{sku}/receipts`: goods came in. The same reference counts once.
@@ -233,21 +230,19 @@ async fn change(
     ask.expected_version = entity::expected_version(condition, current).await?;
     let answer = front.regions.skus.ask(sku.as_str(), ask).await?;
     match answer.reply {
-        StockReply::Refused(refusal) => Err(refused(refusal)),
-        StockReply::Done | StockReply::Overdue(_) => respond(StatusCode::CREATED, &sku, &answer),
+        StockReply::Refused(StockRefusal::OutOfRange) => {
+            Err(Problem::field(figure, "leads outside of what a stock can hold"))
+        }
+        StockReply::Refused(other) => Err(Problem::new(problem::STOCK_CONFLICT).detail(other.to_string())),
+        StockReply::Done | StockReply::Overdue(_) => {
+            let response = json::versioned(StatusCode::CREATED, answer.version, &level(&sku, &answer))?;
+            // Where others move stock in between, a repetition looks like news: better one line of the log too many.
+            Ok((response, answer.version > standing))
+        }
     }
 }
 
-fn refused(refusal: StockRefusal) -> Problem {
-    match refusal {
-        StockRefusal::OutOfRange => Problem::new(problem::VALIDATION).detail(
-            "the figure leads outside of what a stock can hold, or the reference stands for another quantity",
-        ),
-        other => Problem::new(problem::STOCK_CONFLICT).detail(other.to_string()),
-    }
-}
-
-fn respond(status: StatusCode, sku: &Sku, answer: &Answer<Stock>) -> Result<Response, Problem> {
+fn level<'a>(sku: &'a Sku, answer: &Answer<Stock>) -> Body<'a> {
     let level = &answer.view;
     let body = Body {
         sku: sku.as_str(),
@@ -259,6 +254,5 @@ fn respond(status: StatusCode, sku: &Sku, answer: &Answer<Stock>) -> Result<Resp
         available: level.available,
         reorder_point: None,
         version: answer.version,
-    };
-    json::versioned(status, answer.version, &body)
+    }
 }

@@ -11,12 +11,13 @@ use http_body_util::LengthLimitError;
 use serde::Serialize;
 use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
 
+use super::etag::{IfNoneMatch, Tag};
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront};
-
 use objects::Objects;
 
 mod objects;
+
 /// Reads a JSON body. Unknown and repeated fields are refused by the target type (`deny_unknown_fields`), wrong types
 /// with 422, what is no JSON with 400, another content type with 415, more than the limit with 413.
 #[derive(Debug)]
@@ -199,13 +200,33 @@ impl<'de> de::Deserialize<'de> for Quantity {
     }
 }
 
-/// A JSON reply with its version as entity tag.
+const JSON: [(HeaderName, HeaderValue); 1] =
+    [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+
+/// A JSON reply with its entity tag.
+///
+/// # Errors
+/// As of [`reply`].
 pub fn versioned<T: Serialize>(status: StatusCode, version: u64, body: &T) -> Result<Response, Problem> {
-    let mut response = reply(status, body)?;
-    response
-        .headers_mut()
-        .insert(header::ETAG, super::etag::etag(version));
-    Ok(response)
+    let bytes = encode(body)?;
+    let tag = [(header::ETAG, Tag::of_body(version, &bytes).header())];
+    Ok((status, JSON, tag, bytes).into_response())
+}
+
+/// The same as the answer to a read: 304 where the client has this very body.
+///
+/// # Errors
+/// As of [`reply`].
+pub fn unless_had<T: Serialize>(
+    condition: &IfNoneMatch,
+    version: u64,
+    body: &T,
+) -> Result<Response, Problem> {
+    let bytes = encode(body)?;
+    let tag = Tag::of_body(version, &bytes);
+    Ok(condition
+        .not_modified(tag)
+        .unwrap_or_else(|| (JSON, [(header::ETAG, tag.header())], bytes).into_response()))
 }
 
 /// A JSON reply.
@@ -213,18 +234,17 @@ pub fn versioned<T: Serialize>(status: StatusCode, version: u64, body: &T) -> Re
 /// # Errors
 /// 500 for a value that JSON can't hold, which is a defect.
 pub fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Problem> {
-    const JSON: [(HeaderName, HeaderValue); 1] =
-        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    match serde_json::to_vec(body) {
-        Ok(bytes) => Ok((status, JSON, bytes).into_response()),
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a reply does not encode"
-            );
-            Err(Problem::new(problem::INTERNAL))
-        }
-    }
+    Ok((status, JSON, encode(body)?).into_response())
+}
+
+fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(body).map_err(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a reply does not encode"
+        );
+        Problem::new(problem::INTERNAL)
+    })
 }
 
 #[cfg(test)]
@@ -287,6 +307,7 @@ mod tests {
             ),
             ("7", "body"),
             (r#" ["a", 1, null]"#, "body"),
+            (r#"{"sku": "a", "quantity": 1, "inner": ["SE"]}"#, "inner"),
         ] {
             assert_eq!(refused(body), (422, field.to_owned()), "{body}");
         }
@@ -307,7 +328,6 @@ mod tests {
             ),
             (
                 r#"{"sku": "a", "quantity": 1, "inner": "hunter2"}"#,
-            (r#"{"sku": "a", "quantity": 1, "inner": ["SE"]}"#, "inner"),
                 "must be an object",
             ),
             (r#""hunter2""#, "must be an object"),
@@ -331,6 +351,9 @@ mod tests {
     #[test]
     fn what_is_no_json_is_told_apart() {
         let deep = format!("{{\"sku\": {}", "[".repeat(100_000));
+        for body in ["[", "{\"sku\": [", "{\"colour\": 1", "{\"quantity\": -1} {}"] {
+            assert_eq!(refused(body), (400, String::new()), "{body}");
+        }
         for body in [
             "",
             "{",
@@ -351,9 +374,6 @@ mod tests {
         let outer: Outer = parse(br#"{"sku": "a", "quantity": 999, "inner": {"country": "SE"}}"#).unwrap();
         assert_eq!(outer.quantity, Quantity(999));
     }
-        for body in ["[", "{\"sku\": [", "{\"colour\": 1", "{\"quantity\": -1} {}"] {
-            assert_eq!(refused(body), (400, String::new()), "{body}");
-        }
 
     #[test]
     fn only_json_in_utf_8_counts_as_json() {

@@ -2,6 +2,7 @@
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
+use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
 use super::SharedFront;
@@ -9,6 +10,12 @@ use super::caller::{self, Caller};
 use super::problem::{self, Problem};
 use super::rate_limit::Allowance;
 use crate::domain::account::Role;
+
+/// What a reply depends on wherever it is looked at who calls: `Authorization`, and [`caller::CART_TOKEN`]. Without it a
+/// browser's cache would show one person what it keeps of another's.
+const CALLER: HeaderValue = HeaderValue::from_static("authorization, cart-token");
+/// What is of an account alone is kept by nobody: not even on the disk of its owner's device.
+const KEPT_NOWHERE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,17 @@ impl Policy {
         }
     }
 
+    /// Says whom a reply is for.
+    fn mark(self, headers: &mut HeaderMap) {
+        if self == Self::Public {
+            return;
+        }
+        headers.append(header::VARY, CALLER);
+        if self == Self::Account {
+            headers.insert(header::CACHE_CONTROL, KEPT_NOWHERE);
+        }
+    }
+
     fn admit(self, front: &SharedFront, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
         if self == Self::Public {
             return Ok(None);
@@ -62,8 +80,23 @@ impl Policy {
     }
 }
 
-/// Finds out who calls, whether they may and whether they do so too often, and tells the handler.
+/// Finds out who calls, whether they may and whether they do so too often, and tells the handler. Its reply, and every
+/// refusal, says whom it is for.
 pub(super) async fn enforce<W>(
+    policy: Policy,
+    front: &SharedFront,
+    request: Request,
+    work: impl FnOnce(Request) -> W,
+) -> Response
+where
+    W: Future<Output = Response>,
+{
+    let mut response = admitted(policy, front, request, work).await;
+    policy.mark(response.headers_mut());
+    response
+}
+
+async fn admitted<W>(
     policy: Policy,
     front: &SharedFront,
     mut request: Request,
@@ -99,4 +132,29 @@ fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Respo
         allowance.write(response.headers_mut());
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_says_whom_it_is_for() {
+        let caller = CALLER;
+        let named = caller.to_str().unwrap();
+        for header in [header::AUTHORIZATION, super::caller::CART_TOKEN] {
+            assert!(named.split(", ").any(|name| name == header), "{header}");
+        }
+        let marked = |policy: Policy| {
+            let mut headers = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("origin"))]);
+            policy.mark(&mut headers);
+            let vary = headers.get_all(header::VARY).iter().count();
+            (vary, headers.contains_key(header::CACHE_CONTROL))
+        };
+        assert_eq!(marked(Policy::Public), (1, false));
+        for policy in [Policy::Optional, Policy::Shopper, Policy::Merchant, Policy::Admin] {
+            assert_eq!(marked(policy), (2, false), "{policy:?}");
+        }
+        assert_eq!(marked(Policy::Account), (2, true));
+    }
 }

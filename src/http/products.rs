@@ -47,7 +47,7 @@ pub(super) struct ProductBody<'a> {
     price: Option<Money>,
     skus: Vec<SkuBody<'a>>,
     rating: Rating,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
 }
 
@@ -103,13 +103,10 @@ pub(super) async fn show(
         .product(&id)
         .await?
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
-    if let Some(response) = condition.not_modified(product.version) {
-        return Ok(response);
-    }
     let skus: Vec<_> = product.variants.iter().map(|variant| &variant.sku).collect();
     let available = front.shelf.available(&skus).await?;
-    json::versioned(
-        StatusCode::OK,
+    json::unless_had(
+        &condition,
         product.version,
         &render(&product, &mut available.into_iter()),
     )

@@ -41,7 +41,7 @@ pub(in super::super) struct Body<'a> {
     phone: Option<&'a str>,
     /// Whether it is the one that a shop offers first.
     default: bool,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
 }
 

@@ -24,10 +24,7 @@ pub(in super::super) async fn show(
         .preferences(&signed.0.user)
         .await?
         .unwrap_or_default();
-    match condition.not_modified(version) {
-        Some(response) => Ok(response),
-        None => json::versioned(StatusCode::OK, version, &preferences),
-    }
+    json::unless_had(&condition, version, &preferences)
 }
 
 /// `PUT /v1/me/notification-preferences`: all of them; a topic that is left out has its default.

@@ -28,7 +28,7 @@ pub struct UserBody<'a> {
     email_verified: bool,
     #[schema(format = DateTime)]
     created_at: String,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
 }
 
@@ -76,10 +76,7 @@ pub(in super::super) async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let account = auth::account(&front, &signed).await?;
-    match condition.not_modified(account.version) {
-        Some(response) => Ok(response),
-        None => json::versioned(StatusCode::OK, account.version, &UserBody::new(&account)),
-    }
+    json::unless_had(&condition, account.version, &UserBody::new(&account))
 }
 
 /// `PATCH /v1/me`.

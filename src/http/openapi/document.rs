@@ -177,7 +177,7 @@ fn parameters(path: &str, repetition: Repetition, operation: &Operation) -> Vec<
         Condition::IfMatch => header(
             "If-Match",
             false,
-            "Entity tags, or `*`: 412 `version-conflict` where none of them stands.",
+            "Entity tags, or `*`: 412 `version-conflict` where none of them has the version that stands.",
             tags("*"),
         ),
     }
@@ -286,7 +286,11 @@ fn shared_headers() -> Value {
     let header = |required: bool, description: &str, schema: Value| json!({"required": required, "description": description, "schema": schema});
     json!({
         "X-Request-Id": header(true, "Names the request.", json!({"type": "string"})),
-        "ETag": header(true, "The resource's version.", json!({"type": "string", "pattern": "^\"[0-9]+\"$"})),
+        "ETag": header(
+            true,
+            "The resource's version, and a hash of what is shown where that is more than the version covers.",
+            json!({"type": "string", "pattern": "^\"[0-9]+([.][0-9a-f]{16})?\"$"}),
+        ),
         "Location": header(false, "Where the order stands.", json!({"type": "string"})),
         "Retry-After": header(
             false,

@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::http::header::{self, HeaderName};
 use axum::response::{IntoResponse, Response};
 
-use super::etag::{IfNoneMatch, etag};
+use super::etag::{IfNoneMatch, Tag};
 
 mod document;
 mod operation;
@@ -41,9 +41,10 @@ impl Asset {
 
     fn respond(&self, condition: &IfNoneMatch) -> Response {
         let headers: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, self.media_type)];
-        condition.not_modified(self.version).unwrap_or_else(|| {
-            (headers, [(header::ETAG, etag(self.version))], self.bytes.clone()).into_response()
-        })
+        let tag = Tag::of_version(self.version);
+        condition
+            .not_modified(tag)
+            .unwrap_or_else(|| (headers, [(header::ETAG, tag.header())], self.bytes.clone()).into_response())
     }
 }
 

@@ -31,7 +31,7 @@ pub struct OrderBody<'a> {
     #[schema(value_type = Vec<Object>)]
     shipments: [(); 0],
     timeline: Vec<Entry<'a>>,
-    /// Also the entity tag.
+    /// The entity tag begins with it.
     version: u64,
     #[schema(format = DateTime)]
     created_at: String,

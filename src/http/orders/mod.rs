@@ -117,10 +117,7 @@ pub(super) async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let (_, version, order) = own(&front, &context, &caller, &id).await?;
-    match condition.not_modified(version) {
-        Some(response) => Ok(response),
-        None => json::versioned(StatusCode::OK, version, &OrderBody::new(&order, version)),
-    }
+    json::unless_had(&condition, version, &OrderBody::new(&order, version))
 }
 
 /// `POST /v1/orders/{id}/cancel`: called off before it is shipped.
