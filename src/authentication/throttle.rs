@@ -253,6 +253,17 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_device_is_known_by_its_network() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(is_same_network("192.0.2.1", address("192.0.2.1")));
+        assert!(is_same_network("192.0.2.1", address("::ffff:192.0.2.1")));
+        assert!(!is_same_network("192.0.2.1", address("192.0.2.2")));
+        assert!(is_same_network("2001:db8::1", address("2001:db8::2:1")));
+        assert!(!is_same_network("2001:db8::1", address("2001:db8:0:1::1")));
+        assert!(!is_same_network("", address("192.0.2.1")));
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_inbox_is_not_flooded() {
         let (throttle, _folder) = throttle().await;

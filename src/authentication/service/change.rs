@@ -1,12 +1,13 @@
 //! An account as it stands, changed and erased.
 
+use super::insist::insist;
 use super::{AccountError, Accounts};
 use crate::domain::UserId;
 use crate::domain::account::Account;
 use crate::stores::users::{Change, Credential};
 
-/// How often a change that met a concurrent one is tried again.
-const CHANGE_ATTEMPTS: u32 = 5;
+/// How often a change of what belongs to an account is tried that meets concurrent ones.
+pub const CHANGE_ATTEMPTS: u32 = 5;
 
 impl Accounts {
     /// The account.
@@ -59,17 +60,31 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
+    /// Ends every session of the account.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`], where the sessions store stays away.
+    pub(super) async fn end_all_sessions(&self, user: &UserId) -> Result<(), AccountError> {
+        insist("end all sessions of an account", async || {
+            self.sessions.revoke_all(user, None, (self.clock)()).await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Erases the account and ends its sessions. Its orders are stripped of what identifies by whoever calls this.
     ///
     /// # Errors
     /// [`AccountError::Gone`]
     pub async fn erase(&self, user: &UserId) -> Result<(), AccountError> {
-        self.sessions.revoke_all(user, None, (self.clock)()).await?;
-        if self.users.erase(user).await? {
-            tracing::info!(target: "souk::audit", %user, "an account was erased");
-            Ok(())
-        } else {
-            Err(AccountError::Gone)
+        self.end_all_sessions(user).await?;
+        if !self.users.erase(user).await? {
+            return Err(AccountError::Gone);
         }
+        tracing::info!(target: "souk::audit", %user, "an account was erased");
+        // Those that began in between. Where that fails, the log has it: the account is gone all the same, and no session
+        // outlives its access token without one.
+        let _ = self.end_all_sessions(user).await;
+        Ok(())
     }
 }

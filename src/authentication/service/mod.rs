@@ -5,12 +5,14 @@
 
 mod change;
 mod error;
+mod insist;
 mod opaque;
 mod recovery;
 mod types;
 
 use std::sync::Arc;
 
+pub use change::CHANGE_ATTEMPTS;
 pub use error::AccountError;
 pub use types::{AccountSettings, Device, Identity, Registration, SignedIn};
 
@@ -18,7 +20,7 @@ use super::guests::Guests;
 use super::passwords::Passwords;
 use super::revocations::Revocations;
 use super::ring::SharedRing;
-use super::throttle::{Attempt, Throttle};
+use super::throttle::{Attempt, Throttle, is_same_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
 use crate::actors::clock::Clock;
 use crate::domain::account::password;
@@ -26,7 +28,8 @@ use crate::domain::account::{Account, EmailKey, Role};
 use crate::domain::{SessionId, Timestamp, UserId};
 use crate::gateways::mail::Mailer;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
-use crate::stores::users::{Creation, Credential, UserRecord, UserStore};
+use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
+use insist::insist;
 use opaque::{opaque_token, token_hash};
 
 /// The service.
@@ -58,7 +61,8 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Makes an account with its first session, and sends the letter that proves its address.
+    /// Makes an account with its first session. The letter that proves its address is another matter
+    /// ([`Accounts::send_verification`]): the account stands whether or not it can be sent.
     ///
     /// # Errors
     /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], and what stores and passwords may say.
@@ -91,8 +95,9 @@ impl Accounts {
             Creation::EmailTaken => return Err(AccountError::EmailTaken),
             Creation::Created => {}
         }
-        self.send_verification(&record.account).await;
-        self.sign_in(record.account, device).await
+        let now = (self.clock)();
+        let (session, token) = self.open_session(&record.account.id, device, now).await?;
+        self.pair(record.account, &session, token, now)
     }
 
     /// Begins a session.
@@ -127,15 +132,62 @@ impl Accounts {
                 false
             }
         };
-        let (Some(record), true) = (found, matches) else {
+        // Asked again: of many attempts at once, those that waited while others failed are told nothing either.
+        let blocked = self.throttle.blocks(&attempt, is_known, now).await;
+        if !matches {
             self.throttle.failed(&attempt, now).await;
+        }
+        if let Some(retry_after) = blocked {
+            return Err(AccountError::Throttled { retry_after });
+        }
+        let (Some(record), true) = (found, matches) else {
             return Err(AccountError::BadCredentials);
         };
         self.throttle.succeeded(&attempt).await;
-        if self.passwords.needs_rehash(record.credential.expose()) {
-            self.rehash(&record, password).await;
+        let user = record.account.id.clone();
+        let credential = self.kept_anew(record, password).await;
+        let now = (self.clock)();
+        let (session, token) = self.open_session(&user, device, now).await?;
+        match self.still_opened(&user, &credential, password).await {
+            Ok(account) => self.pair(account, &session, token, now),
+            Err(error) => {
+                self.abandon(&user, &session).await;
+                Err(error)
+            }
         }
-        self.sign_in(record.account, device).await
+    }
+
+    /// The account as it stands, where the password that was checked still opens it. Whoever replaces a password, or erases
+    /// an account, ends the sessions that there are by then; one that began meanwhile ends itself.
+    async fn still_opened(
+        &self,
+        user: &UserId,
+        credential: &Credential,
+        password: &str,
+    ) -> Result<Account, AccountError> {
+        let record = self
+            .users
+            .by_id(user)
+            .await?
+            .ok_or(AccountError::BadCredentials)?;
+        // Another login may have kept the same password anew.
+        let is_open = record.credential == *credential
+            || self
+                .passwords
+                .verify(password, record.credential.expose())
+                .await?;
+        is_open
+            .then_some(record.account)
+            .ok_or(AccountError::BadCredentials)
+    }
+
+    /// Ends a session whose tokens nobody was given.
+    async fn abandon(&self, user: &UserId, session: &SessionId) {
+        let end = insist("end a session that should not have begun", || {
+            self.end_session(user, session)
+        });
+        // Where that fails, the log has it.
+        let _ = end.await;
     }
 
     /// Whether a live session of the account was begun from the same address: strangers' failed attempts must not keep
@@ -146,37 +198,54 @@ impl Accounts {
         device: &Device,
         now: Timestamp,
     ) -> Result<bool, AccountError> {
-        let address = device.address.to_string();
         let sessions = self.sessions.list(user, now).await?;
-        Ok(sessions.iter().any(|session| session.address == address))
+        Ok(sessions
+            .iter()
+            .any(|session| is_same_network(&session.address, device.address)))
     }
 
-    /// Keeps the password under today's parameters. Where that fails now, the next login does it.
-    async fn rehash(&self, record: &UserRecord, password: &str) {
+    /// The credential under today's parameters, which it is kept under from now on. Where that fails, the next login does
+    /// it.
+    async fn kept_anew(&self, record: UserRecord, password: &str) -> Credential {
+        let UserRecord {
+            account,
+            credential: kept,
+        } = record;
+        if !self.passwords.needs_rehash(kept.expose()) {
+            return kept;
+        }
+        let expected = account.version;
         let outcome = async {
             let credential = Credential::new(self.passwords.hash(password).await?);
             let account = Account {
-                version: record.account.version + 1,
-                ..record.account.clone()
+                version: expected + 1,
+                ..account
             };
-            self.users
-                .update(&account, Some(&credential), record.account.version)
-                .await?;
-            Ok::<_, AccountError>(())
+            let change = self.users.update(&account, Some(&credential), expected).await?;
+            Ok::<_, AccountError>((change == Change::Applied).then_some(credential))
         };
-        if let Err(error) = outcome.await {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a password could not be hashed anew"
-            );
+        match outcome.await {
+            Ok(credential) => credential.unwrap_or(kept),
+            Err(error) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a password could not be hashed anew"
+                );
+                kept
+            }
         }
     }
 
-    async fn sign_in(&self, account: Account, device: &Device) -> Result<SignedIn, AccountError> {
-        let now = (self.clock)();
+    /// A new session, with its refresh token.
+    async fn open_session(
+        &self,
+        user: &UserId,
+        device: &Device,
+        now: Timestamp,
+    ) -> Result<(SessionId, String), AccountError> {
         let session = Session {
             id: SessionId::from_suffix(uuid::Uuid::now_v7().simple()),
-            user: account.id.clone(),
+            user: user.clone(),
             created_at: now,
             last_used_at: now,
             expires_at: now.plus(self.settings.session),
@@ -185,7 +254,7 @@ impl Accounts {
         };
         let (token, hash) = opaque_token();
         self.sessions.open(&session, &hash).await?;
-        self.pair(account, &session.id, token, now)
+        Ok((session.id, token))
     }
 
     fn pair(
@@ -217,27 +286,24 @@ impl Accounts {
     pub async fn refresh(&self, token: &str) -> Result<SignedIn, AccountError> {
         let old = token_hash(token).ok_or(AccountError::BadToken)?;
         let now = (self.clock)();
+        // The token is spent last: whoever shows it again because something failed before is no thief.
+        let session = self.sessions.session_of(&old, now).await?;
+        let session = session.ok_or(AccountError::BadToken)?;
+        let record = self.users.by_id(&session.user).await?;
+        let account = record.ok_or(AccountError::BadToken)?.account;
         let (fresh, new) = opaque_token();
-        let session = match self
-            .sessions
-            .rotate(&old, &new, now, now.plus(self.settings.session))
-            .await?
-        {
-            Rotation::Rotated(session) => session,
+        let pair = self.pair(account, &session.id, fresh, now)?;
+        let expires_at = now.plus(self.settings.session);
+        match self.sessions.rotate(&old, &new, now, expires_at).await? {
+            Rotation::Rotated(_) => Ok(pair),
             Rotation::Reused(session) => {
                 metrics::counter!("souk_refresh_tokens_reused_total").increment(1);
                 tracing::warn!(target: "souk::audit", user = %session.user, session = %session.id,
                     "a refresh token was used twice: its session is over");
-                return Err(AccountError::BadToken);
+                Err(AccountError::BadToken)
             }
-            Rotation::Unknown => return Err(AccountError::BadToken),
-        };
-        let record = self
-            .users
-            .by_id(&session.user)
-            .await?
-            .ok_or(AccountError::BadToken)?;
-        self.pair(record.account, &session.id, fresh, now)
+            Rotation::Unknown => Err(AccountError::BadToken),
+        }
     }
 
     /// Who an access token says calls.
@@ -269,3 +335,6 @@ impl Accounts {
         Ok(ended)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,10 @@ impl SessionStore for Counters {
         unreachable!("limits only count")
     }
 
+    async fn session_of(&self, _: &TokenHash, _: Timestamp) -> Result<Option<Session>, StoreError> {
+        unreachable!("limits only count")
+    }
+
     async fn list(&self, _: &UserId, _: Timestamp) -> Result<Vec<Session>, StoreError> {
         unreachable!("limits only count")
     }

@@ -24,6 +24,7 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     store.ping().await.unwrap();
     a_session_is_listed_while_it_lives(&*store).await;
     a_token_is_exchanged_once(&*store).await;
+    a_token_tells_its_session_and_is_not_spent_by_that(&*store).await;
     a_spent_token_revokes_its_family_alone(&*store).await;
     a_lost_answer_is_asked_for_again(&*store).await;
     tokens_and_sessions_expire(&*store).await;
@@ -139,6 +140,29 @@ async fn a_token_is_exchanged_once(store: &dyn SessionStore) {
         .rotate(&token("chain-5"), &token("chain-5"), NOW, NOW.plus(LIFE))
         .await;
     assert!(matches!(same, Err(StoreError::Refused { .. })));
+}
+
+async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionStore) {
+    let first = opened(store, "tells", "tells-0").await;
+    opened(store, "tells", "tells-other").await;
+    let of = async |name: &str, now: Timestamp| store.session_of(&token(name), now).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(of("tells-0", NOW).await, Some(first.clone()));
+    }
+    assert_eq!(of("tells-never", NOW).await, None);
+    assert_eq!(of("tells-0", NOW.plus(LIFE)).await, None);
+    let Rotation::Rotated(used) = rotate(store, "tells-0", "tells-1", NOW.plus(SECOND)).await else {
+        panic!("a token that was looked at was spent");
+    };
+    // The spent one as well as the live one, in the session as it stands now; also when that has been revoked.
+    for revoked in [false, true] {
+        if revoked {
+            assert!(store.revoke(&first.user, &first.id, NOW).await.unwrap());
+        }
+        for name in ["tells-0", "tells-1"] {
+            assert_eq!(of(name, NOW).await, Some(used.clone()));
+        }
+    }
 }
 
 async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {

@@ -154,6 +154,9 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<Rotation, StoreError>;
+    /// The session that a refresh token is of, as it stands: spent or live, until the token or the session has expired, and
+    /// also where the session is revoked. Changes nothing; [`SessionStore::rotate`] says what the token is good for.
+    async fn session_of(&self, token: &TokenHash, now: Timestamp) -> Result<Option<Session>, StoreError>;
     /// The live sessions of a user, the one used last first, at most [`LIST_LIMIT`].
     async fn list(&self, user: &UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
     /// Revokes a session of this user. False where there is none that lives.

@@ -33,6 +33,9 @@ pub(super) const ROTATED: &str = "SELECT s.id, s.user_id, s.created_at, s.last_u
      LEFT JOIN tokens AS new ON new.hash = old.successor \
      WHERE old.hash = ?1 AND old.expires_at > ?3 AND s.expires_at > ?3";
 
+pub(super) const SESSION_OF: &str = "SELECT s.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.user_agent, s.address \
+     FROM tokens AS old JOIN sessions AS s ON s.id = old.session_id \
+     WHERE old.hash = ?1 AND old.expires_at > ?2 AND s.expires_at > ?2";
 pub(super) const LIST: &str = "SELECT id, user_id, created_at, last_used_at, expires_at, user_agent, address FROM sessions \
      WHERE user_id = ?1 AND revoked_at IS NULL AND expires_at > ?2 ORDER BY last_used_at DESC, id LIMIT ?3";
 // Of the user ?1: the session ?3 where that is given, and not the session ?4 where that is.

@@ -10,7 +10,8 @@ use sqlx::migrate::Migrator;
 
 use super::sql::{
     ADD_KEY, COUNTS, END, END_FAMILY, FAMILY, FIRST_TOKEN, FORGET, HIT, ISSUE, KEY, KEYS, LIST, OPEN, REDEEM,
-    REMOVE_KEYS, REVOKE, REVOKE_FAMILY, REVOKED, ROTATED, SPEND, SUCCEED, SWEEP_EXPIRED, SWEEP_REVOKED, USE,
+    REMOVE_KEYS, REVOKE, REVOKE_FAMILY, REVOKED, ROTATED, SESSION_OF, SPEND, SUCCEED, SWEEP_EXPIRED,
+    SWEEP_REVOKED, USE,
 };
 use super::{
     Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash,
@@ -155,6 +156,13 @@ impl SessionStore for SqliteSessions {
         let rows = results.pop().unwrap_or_default();
         let rotations = self.database.decode(rows, |row| self.rotation(row))?;
         Ok(rotations.into_iter().next().unwrap_or(Rotation::Unknown))
+    }
+
+    async fn session_of(&self, token: &TokenHash, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        let statement = Statement::new(SESSION_OF).bind(blob(token)).bind(now.as_millis());
+        let rows = self.database.read(statement).await?;
+        let sessions = self.database.decode(rows, |row| self.session(row))?;
+        Ok(sessions.into_iter().next())
     }
 
     async fn list(&self, user: &UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
@@ -341,7 +349,16 @@ mod tests {
         let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
         let store = SqliteSessions::open(&writer, directory.path()).await.unwrap();
         let rotation = [SPEND, SUCCEED, USE, REVOKE_FAMILY, END_FAMILY, ROTATED];
-        let others = [FIRST_TOKEN, LIST, REVOKE, END, REVOKED, FORGET, REDEEM];
+        let others = [
+            FIRST_TOKEN,
+            SESSION_OF,
+            LIST,
+            REVOKE,
+            END,
+            REVOKED,
+            FORGET,
+            REDEEM,
+        ];
         let swept = SWEEP_EXPIRED.iter().chain(&SWEEP_REVOKED);
         for sql in rotation.iter().chain(&others).chain(swept) {
             let explain = Statement::new(format!("EXPLAIN QUERY PLAN {sql}"));
