@@ -18,6 +18,6 @@ pub mod hexadecimal;
 pub mod http;
 pub mod operator;
 pub mod sealing;
-pub mod stores;
 pub mod stall;
+pub mod stores;
 pub mod traces;

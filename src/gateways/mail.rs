@@ -36,8 +36,10 @@ impl Letter {
             to: to.clone(),
             subject: "Please confirm your e-mail address",
             text: format!(
-                "Welcome to the shop.\n\nTo confirm that this address is yours, use this code:\n\n{token}\n\n\
-                 If you did not open an account, you need not do anything.\n"
+                "Welcome to the shop.\n\nAn account was opened with this address. To confirm that both are yours, use this \
+                 code:\n\n{token}\n\nConfirming also gives the account what was ordered with this address before, \
+                 without signing in.\n\nIf it was not you who opened the account, do not use the code, and give it to \
+                 nobody: nothing happens then.\n"
             ),
         }
     }

@@ -1,5 +1,7 @@
 //! `/v1/auth`: accounts are opened, sessions begin, go on and end.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -8,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::caller::Signed;
+use super::background::Background;
+use super::caller::{Caller, Signed};
 use super::client_address::ClientAddress;
 use super::conventions::Context;
 use super::entity;
@@ -23,6 +26,9 @@ use crate::domain::{EmailAddress, OrderCommand, SessionId};
 
 /// Longest `User-Agent` that is kept with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
+
+/// How long the orders that an account takes over from a guest may take to change hands, all of them together.
+const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 
 /// A password on its way in: not shown, and wiped when it has been used.
 #[derive(Deserialize)]
@@ -61,7 +67,7 @@ pub(super) struct Refresh {
 }
 
 /// Whose password is forgotten.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Forgot {
     #[schema(max_length = 254, format = Email, example = "ada@example.org")]
@@ -153,6 +159,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
 pub(super) async fn register(
     State(front): State<SharedFront>,
     CallingDevice(device): CallingDevice,
+    background: Background,
     Json(body): Json<Register>,
 ) -> Result<Response, Problem> {
     let mut errors = Vec::new();
@@ -168,10 +175,15 @@ pub(super) async fn register(
         name: body.name,
         password: body.password.0,
     };
-    signed_in(
-        StatusCode::CREATED,
-        &front.accounts.register(registration, &device).await?,
-    )
+    let behind = background.clone();
+    let opened = background.finish(async move {
+        let tokens = front.accounts.register(registration, &device).await?;
+        // The account stands: nobody is told otherwise because a letter takes its time.
+        let account = tokens.account.clone();
+        behind.spawn(async move { front.accounts.send_verification(&account).await });
+        Ok(tokens)
+    });
+    signed_in(StatusCode::CREATED, &opened.await?)
 }
 
 /// `POST /v1/auth/login`.
@@ -179,6 +191,7 @@ pub(super) async fn login(
     State(front): State<SharedFront>,
     context: Context,
     CallingDevice(device): CallingDevice,
+    background: Background,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
     // What no account can have is as unknown as any other, and nobody has to be told why.
@@ -188,10 +201,7 @@ pub(super) async fn login(
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
     let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
     // What was ordered without signing in since the address was proven follows behind the reply.
-    let (shop, account) = (front.clone(), tokens.account.clone());
-    front
-        .background
-        .spawn(async move { claim_orders(&shop, &context, &account).await });
+    background.spawn(claim_orders(front, context, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
 }
 
@@ -269,14 +279,14 @@ pub(super) async fn end_session(
 /// that its time tells nothing either.
 pub(super) async fn forgot_password(
     State(front): State<SharedFront>,
+    background: Background,
     Json(body): Json<Forgot>,
 ) -> Result<StatusCode, Problem> {
     let email = EmailAddress::parse(&body.email)
         .map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
     if let Ok(key) = account::email_key(&email) {
-        let shop = front.clone();
-        front.background.spawn(async move {
-            if let Err(error) = shop.accounts.forgot_password(&key).await {
+        background.spawn(async move {
+            if let Err(error) = front.accounts.forgot_password(&key).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "no letter could be sent for a forgotten password"
@@ -291,37 +301,50 @@ pub(super) async fn forgot_password(
 pub(super) async fn reset_password(
     State(front): State<SharedFront>,
     context: Context,
+    background: Background,
     Json(body): Json<Reset>,
 ) -> Result<StatusCode, Problem> {
-    match front.accounts.reset_password(&body.token, &body.password.0).await {
-        Ok(account) => {
-            claim_orders(&front, &context, &account).await;
-            Ok(StatusCode::NO_CONTENT)
-        }
-        Err(AccountError::BadToken) => Err(spent_token()),
-        Err(error) => Err(error.into()),
-    }
+    let shop = front.clone();
+    let reset = background.finish(async move {
+        let reset = shop.accounts.reset_password(&body.token, &body.password.0);
+        reset.await.map_err(spent_token)
+    });
+    let account = reset.await?;
+    // Whoever reads the letters chose the password just now, and nobody else is signed in any more.
+    background.spawn(claim_orders(front, context, account));
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/auth/email/verify`.
 pub(super) async fn verify_email(
     State(front): State<SharedFront>,
     context: Context,
+    caller: Option<Caller>,
+    background: Background,
     Json(body): Json<Verify>,
 ) -> Result<StatusCode, Problem> {
-    match front.accounts.verify_email(&body.token).await {
-        Ok(account) => {
-            claim_orders(&front, &context, &account).await;
-            Ok(StatusCode::NO_CONTENT)
-        }
-        Err(AccountError::BadToken) => Err(spent_token()),
-        Err(error) => Err(error.into()),
+    let shop = front.clone();
+    let proof =
+        background.finish(async move { shop.accounts.verify_email(&body.token).await.map_err(spent_token) });
+    let account = proof.await?;
+    // The account may be somebody else's, who opened it under this address: only who is signed in there takes over what its
+    // reader ordered as a guest, or signs in there from now on.
+    if caller.as_ref().and_then(Caller::user) == Some(&account.id) {
+        background.spawn(claim_orders(front, context, account));
     }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Hands the orders over that were placed by a guest with the account's address, now that it is proven. What fails here is
-/// done at the next proof; the address stays proven.
-async fn claim_orders(front: &Front, context: &Context, account: &Account) {
+/// done at the next login; the address stays proven.
+async fn claim_orders(front: SharedFront, context: Context, account: Account) {
+    let claims = claim_each(&front, &context, &account);
+    if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
+        tracing::warn!("a guest's orders were not handed over in time");
+    }
+}
+
+async fn claim_each(front: &Front, context: &Context, account: &Account) {
     let orders = match front.accounts.guest_orders(account).await {
         Ok(orders) => orders,
         Err(error) => {
@@ -342,8 +365,12 @@ async fn claim_orders(front: &Front, context: &Context, account: &Account) {
     }
 }
 
-fn spent_token() -> Problem {
-    Problem::field("token", "is not valid, or not any more: ask for a new one")
+/// A code that is none is a field of the body, and no credential.
+fn spent_token(error: AccountError) -> Problem {
+    match error {
+        AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
+        error => error.into(),
+    }
 }
 
 /// The address that an account may have, or `None` with what is wrong in `errors`.

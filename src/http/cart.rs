@@ -54,7 +54,7 @@ pub(super) struct CartItem<'a> {
 }
 
 /// A guest's new cart with the token that opens it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct NewCart<'a> {
     /// Goes into the header `Cart-Token`.
     cart_token: &'a str,
@@ -82,7 +82,7 @@ pub(super) struct SetItem {
 }
 
 /// A guest's cart that joins the caller's.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[schema(as = MergeCart)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Merge {

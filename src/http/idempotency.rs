@@ -20,9 +20,8 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use tokio::time::Instant;
-use tracing::Instrument;
 
-use super::admission::Permit;
+use super::background::Background;
 use super::caller::Caller;
 use super::client_address::ClientAddress;
 use super::conventions::{Context, visible_ascii};
@@ -51,7 +50,13 @@ const RENEWALS: u32 = 3;
 /// Longest reply that is kept, in bytes: well above any that the shop gives to a POST.
 const REPLY_LIMIT: usize = 1024 * 1024;
 /// The headers that belong to a reply, whoever asks.
-const KEPT_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::ETAG, header::LOCATION];
+const KEPT_HEADERS: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LOCATION,
+    header::CACHE_CONTROL,
+    header::WWW_AUTHENTICATE,
+];
 
 /// How a request's commands are named, so that their repetition is recognised.
 #[derive(Clone, Debug)]
@@ -140,17 +145,10 @@ async fn under_key(
             .get::<Context>()
             .map_or_else(|| Arc::from(""), |context| context.request_id.clone()),
     };
-    let permit = parts.extensions.get::<Permit>().cloned();
+    let background = Background::of(&front, &parts.extensions);
     let handler = next.run(Request::from_parts(parts, Body::from(body)));
     // A client that goes away must not leave a claim without a reply behind: the work goes on without it.
-    let work = async move {
-        let response = once.run(handler).await;
-        drop(permit);
-        response
-    };
-    let task = front.background.spawn(work.in_current_span());
-    task.await
-        .unwrap_or_else(|_| Err(Problem::new(problem::INTERNAL)))
+    background.finish(once.run(handler)).await
 }
 
 /// What a key belongs to. An anonymous caller's is bound to where the request comes from, so that a stranger who guesses

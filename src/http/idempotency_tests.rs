@@ -31,7 +31,10 @@ async fn text(response: Response) -> String {
 async fn a_repetition_gets_the_first_reply_and_no_second_effect() {
     let store = Arc::new(Memory::default());
     let first = once(&store, "a", "body")
-        .run(async { (StatusCode::CREATED, [(header::ETAG, "\"1\"")], "made").into_response() })
+        .run(async {
+            let headers = [(header::ETAG, "\"1\""), (header::CACHE_CONTROL, "no-store")];
+            (StatusCode::CREATED, headers, "made").into_response()
+        })
         .await
         .unwrap();
     assert!(!first.headers().contains_key(REPLAYED));
@@ -43,6 +46,7 @@ async fn a_repetition_gets_the_first_reply_and_no_second_effect() {
     assert_eq!(second.status(), StatusCode::CREATED);
     assert_eq!(second.headers()[REPLAYED], "true");
     assert_eq!(second.headers()[header::ETAG], "\"1\"");
+    assert_eq!(second.headers()[header::CACHE_CONTROL], "no-store");
     assert_eq!(
         second.headers()[header::CONTENT_TYPE],
         first.headers()[header::CONTENT_TYPE]

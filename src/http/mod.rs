@@ -41,6 +41,7 @@ pub mod tls;
 mod auth;
 mod cart;
 mod categories;
+mod background;
 mod checkout;
 mod connections;
 mod erasure;

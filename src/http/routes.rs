@@ -135,7 +135,7 @@ pub fn table() -> Vec<Route> {
         route!(DELETE "/v1/auth/sessions/{id}", Account => auth::end_session),
         route!(POST "/v1/auth/password/forgot", Public => auth::forgot_password),
         route!(POST "/v1/auth/password/reset", Public => auth::reset_password),
-        route!(POST "/v1/auth/email/verify", Public => auth::verify_email),
+        route!(POST "/v1/auth/email/verify", Optional => auth::verify_email),
         route!(GET "/.well-known/jwks.json", Public => jwks::show),
         route!(GET "/openapi.json", Public => openapi::show),
         route!(GET "/docs", Public => openapi::page::show),

@@ -141,5 +141,12 @@ async fn leave(assembly: &Assembly, name: &str) {
     assembly.shutdown.cancel();
     assembly.front_ended.cancelled().await;
     assembly.background.close();
-    assembly.background.wait().await;
+    let grace = assembly.config.limits.drain_seconds.duration();
+    if tokio::time::timeout(grace, assembly.background.wait())
+        .await
+        .is_err()
+    {
+        let left = assembly.background.len();
+        tracing::warn!(left, "work behind replies was cut when the grace was over");
+    }
 }

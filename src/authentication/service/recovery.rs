@@ -1,5 +1,8 @@
 //! Letters with codes: a forgotten password is replaced, an e-mail address is proven.
 
+use std::time::Duration;
+
+use super::insist::insist;
 use super::opaque::{opaque_token, token_hash};
 use super::{AccountError, Accounts};
 use crate::domain::OrderId;
@@ -8,6 +11,8 @@ use crate::gateways::mail::Letter;
 use crate::stores::sessions::Purpose;
 use crate::stores::users::Credential;
 
+/// How long a letter may take to be handed over.
+const LETTER_LIMIT: Duration = Duration::from_secs(10);
 /// Orders of a guest that are handed over at once.
 const GUEST_ORDERS: usize = 1_000;
 
@@ -36,7 +41,8 @@ impl Accounts {
         Ok(())
     }
 
-    /// Replaces a forgotten password, and ends every session of the account.
+    /// Replaces a forgotten password, and ends every session of the account. Once begun it must be let finish: half of it
+    /// is a code that is spent for nothing, or a thief who stays signed in.
     ///
     /// # Errors
     /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
@@ -52,15 +58,16 @@ impl Accounts {
             .await?
             .ok_or(AccountError::BadToken)?;
         // Whoever reads the letters at that address has proven it.
-        let account = self
-            .change(&user, Some(&credential), |account| account.email_verified = true)
-            .await?;
-        self.sessions.revoke_all(&user, None, now).await?;
+        let account = insist("replace a forgotten password", || {
+            self.change(&user, Some(&credential), |account| account.email_verified = true)
+        })
+        .await?;
+        self.end_all_sessions(&user).await?;
         tracing::info!(target: "souk::audit", %user, "a password was replaced");
         Ok(account)
     }
 
-    /// Proves an e-mail address.
+    /// Proves an e-mail address. To be let finish as [`Accounts::reset_password`].
     ///
     /// # Errors
     /// [`AccountError::BadToken`]
@@ -71,8 +78,10 @@ impl Accounts {
             .redeem(Purpose::EmailVerification, &hash, (self.clock)())
             .await?
             .ok_or(AccountError::BadToken)?;
-        self.change(&user, None, |account| account.email_verified = true)
-            .await
+        insist("note that an e-mail address is proven", || {
+            self.change(&user, None, |account| account.email_verified = true)
+        })
+        .await
     }
 
     /// The orders that were placed by a guest with the account's address, which it has proven.
@@ -89,7 +98,8 @@ impl Accounts {
         }
     }
 
-    pub(super) async fn send_verification(&self, account: &Account) {
+    /// Sends the letter that proves the account's address. Where that fails, the account stands all the same.
+    pub async fn send_verification(&self, account: &Account) {
         let (token, hash) = opaque_token();
         let expires_at = (self.clock)().plus(self.settings.verification);
         let issued = self
@@ -98,7 +108,6 @@ impl Accounts {
             .await;
         match issued {
             Ok(()) => self.post(Letter::verification(&account.email, &token)).await,
-            // The account stands all the same.
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "no letter could be sent to prove an e-mail address"
@@ -107,12 +116,13 @@ impl Accounts {
     }
 
     async fn post(&self, letter: Letter) {
-        if let Err(error) = self.mailer.send(&letter).await {
-            metrics::counter!("souk_letters_failed_total").increment(1);
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a letter could not be sent"
-            );
-        }
+        let sent = tokio::time::timeout(LETTER_LIMIT, self.mailer.send(&letter)).await;
+        let failure = match sent {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it was not taken within {LETTER_LIMIT:?}"),
+        };
+        metrics::counter!("souk_letters_failed_total").increment(1);
+        tracing::warn!(failure, "a letter could not be sent");
     }
 }

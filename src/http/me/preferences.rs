@@ -9,6 +9,7 @@ use super::super::caller::Signed;
 use super::super::etag::{IfMatch, IfNoneMatch};
 use super::super::json::{self, Json};
 use super::super::problem::{self, Problem};
+use crate::authentication::service::CHANGE_ATTEMPTS;
 use crate::domain::Preferences;
 use crate::stores::users::Change;
 
@@ -34,9 +35,8 @@ pub(in super::super) async fn replace(
     condition: IfMatch,
     Json(preferences): Json<Preferences>,
 ) -> Result<Response, Problem> {
-    const ATTEMPTS: u32 = 5;
     let user = &signed.0.user;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..CHANGE_ATTEMPTS {
         let standing = front
             .accounts
             .users

@@ -100,6 +100,10 @@ pub fn verify_email() -> Operation {
         "verifyEmail",
         "Prove that the e-mail address is one's own",
     )
+    .about(
+        "What was ordered as a guest with the address becomes the account's: at once where the caller is signed in there, \
+         else when its owner signs in next.",
+    )
     .body::<Verify>(json!({"token": REFRESH_TOKEN}))
     .empty(StatusCode::NO_CONTENT, "It is proven.")
 }
