@@ -147,6 +147,11 @@ impl Revocations {
         self.0.sessions.clone()
     }
 
+    /// How long the news of a revocation takes to reach a node, as long as it can read them.
+    pub fn interval(&self) -> Duration {
+        self.0.settings.interval
+    }
+
     /// Counts a session as revoked here at once: the node that was asked to end it need not wait for its own poll.
     pub fn note(&self, session: &str, now: Timestamp) {
         self.0.sessions.insert(session, self.until(now));

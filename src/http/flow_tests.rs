@@ -12,21 +12,23 @@ use crate::domain::{FailureReason, Order, OrderCommand, PaymentId};
 use crate::stores::documents::memory::MemoryDocuments;
 use crate::stores::documents::{Document, DocumentWrite};
 
-struct Client {
-    router: Router,
-    orders: Region<Order>,
-    background: TaskTracker,
-    token: Option<String>,
+pub(super) struct Client {
+    pub(super) router: Router,
+    pub(super) orders: Region<Order>,
+    /// Where orders are listed from; nothing writes the region's there.
+    pub(super) listed: Arc<dyn DocumentStore>,
+    pub(super) background: TaskTracker,
+    pub(super) token: Option<String>,
 }
 
-struct Reply {
-    status: u16,
-    headers: axum::http::HeaderMap,
-    body: Value,
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: axum::http::HeaderMap,
+    pub(super) body: Value,
 }
 
 impl Reply {
-    fn problem(&self) -> &str {
+    pub(super) fn problem(&self) -> &str {
         assert_eq!(
             self.headers[header::CONTENT_TYPE],
             problem::MEDIA_TYPE,
@@ -43,17 +45,25 @@ impl Reply {
             .trim_start_matches(problem::TYPE_BASE)
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 impl Client {
-    async fn new() -> Self {
-        let (router, orders, background) = shop(Arc::new(Memory::default()), store()).await;
+    pub(super) async fn new() -> Self {
+        Self::of(super::test_support::accounts().await).await
+    }
+
+    /// Of a shop with these accounts.
+    pub(super) async fn of(accounts: Arc<Accounts>) -> Self {
+        let listed = store();
+        let (router, orders, background) =
+            shop_of(8, Arc::new(Memory::default()), Arc::clone(&listed), accounts).await;
         let mut client = Self {
             router,
             orders,
+            listed,
             background,
             token: None,
         };
@@ -63,7 +73,13 @@ impl Client {
         client
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Reply {
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = &self.token {
             request = request.header(caller::CART_TOKEN, token);
@@ -93,7 +109,7 @@ impl Client {
         }
     }
 
-    async fn add(&self, sku: &str, quantity: u32) -> Reply {
+    pub(super) async fn add(&self, sku: &str, quantity: u32) -> Reply {
         self.send(
             "POST",
             "/v1/cart/items",
@@ -103,13 +119,13 @@ impl Client {
         .await
     }
 
-    async fn place(&self, key: &str, body: Value) -> Reply {
+    pub(super) async fn place(&self, key: &str, body: Value) -> Reply {
         self.send("POST", "/v1/orders", Some(body), &[("idempotency-key", key)])
             .await
     }
 
     /// What the checkout's worker would do.
-    async fn drive(&self, id: &str, command: OrderCommand) {
+    pub(super) async fn drive(&self, id: &str, command: OrderCommand) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
         let ask = Ask::new(command, deadline, Arc::from(""));
         assert_eq!(
@@ -131,6 +147,16 @@ async fn shop_with_places(
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
 ) -> (Router, Region<Order>, TaskTracker) {
+    let accounts = super::test_support::accounts().await;
+    shop_of(places, idempotency, store, accounts).await
+}
+
+async fn shop_of(
+    places: usize,
+    idempotency: Arc<dyn IdempotencyStore>,
+    store: Arc<dyn DocumentStore>,
+    accounts: Arc<Accounts>,
+) -> (Router, Region<Order>, TaskTracker) {
     let products = [
         product("a", &[("A-1", 1_000), ("A-2", 50)]),
         product("b", &[("B-1", 7)]),
@@ -142,7 +168,7 @@ async fn shop_with_places(
         catalogue: Arc::new(Fixture::new(products).with_badge("A-1", 4)),
         orders: store,
         inventory: Arc::new(MemoryDocuments::with_clock("inventory", || NOW)),
-        accounts: super::test_support::accounts().await,
+        accounts,
         idempotency,
         settings: HttpSettings {
             // No worker drives the checkouts of these tests.
@@ -163,7 +189,7 @@ fn store() -> Arc<dyn DocumentStore> {
     Arc::new(MemoryDocuments::with_clock("orders", || NOW))
 }
 
-fn submission() -> Value {
+pub(super) fn submission() -> Value {
     json!({
         "address": super::test_support::guest_address(),
         "shipping_option": "standard",
@@ -295,6 +321,7 @@ async fn lines_of_another_cart_join_once() {
     let guest = Client {
         router: client.router.clone(),
         orders: client.orders.clone(),
+        listed: Arc::clone(&client.listed),
         background: client.background.clone(),
         token: Some(other.clone()),
     };

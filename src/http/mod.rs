@@ -38,10 +38,12 @@ pub mod settings;
 pub mod shelf;
 pub mod tls;
 
+#[cfg(test)]
+mod account_tests;
 mod auth;
+mod background;
 mod cart;
 mod categories;
-mod background;
 mod checkout;
 mod connections;
 mod erasure;

@@ -14,13 +14,12 @@ use super::super::path::Segment;
 use super::super::problem::{self, FieldError, Problem};
 use super::super::{Front, SharedFront, checkout};
 use super::profile::given;
+use crate::authentication::service::CHANGE_ATTEMPTS;
 use crate::domain::{Address, AddressId, UserId};
 use crate::stores::users::{AddressChange, SavedAddress};
 
 /// Most addresses of an account.
 pub const ADDRESS_LIMIT: usize = 50;
-/// How often a change that met a concurrent one is tried again.
-const CHANGE_ATTEMPTS: u32 = 5;
 
 /// An address of the caller's.
 #[derive(Serialize, ToSchema)]
@@ -274,10 +273,18 @@ pub(in super::super) async fn remove(
     State(front): State<SharedFront>,
     signed: Signed,
     Segment(id): Segment,
+    condition: IfMatch,
 ) -> Result<StatusCode, Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
+    let user = &signed.0.user;
     let id = AddressId::parse(&id).map_err(|_| not_found())?;
-    if front.accounts.users.delete_address(&signed.0.user, &id).await? {
+    if condition != IfMatch::Any {
+        let version = own(&front, user, id.as_str()).await?.version;
+        if !condition.allows(version) {
+            return Err(Problem::version_conflict(version));
+        }
+    }
+    if front.accounts.users.delete_address(user, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found())

@@ -6,7 +6,9 @@ use axum::response::Response;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use super::super::background::Background;
 use super::super::caller::Signed;
+use super::super::conventions::Context;
 use super::super::etag::{IfMatch, IfNoneMatch};
 use super::super::json::{self, Json};
 use super::super::problem::{FieldError, Problem};
@@ -122,9 +124,18 @@ pub(in super::super) async fn change(
 /// `DELETE /v1/me`: the account is gone; orders stay for the books, stripped of what identifies.
 pub(in super::super) async fn erase(
     State(front): State<SharedFront>,
-    context: super::super::conventions::Context,
+    context: Context,
     signed: Signed,
+    condition: IfMatch,
+    background: Background,
 ) -> Result<StatusCode, Problem> {
-    erasure::erase(&front, &context, &signed.0).await?;
+    if condition != IfMatch::Any {
+        let version = auth::account(&front, &signed).await?.version;
+        if !condition.allows(version) {
+            return Err(Problem::version_conflict(version));
+        }
+    }
+    let erasure = erasure::erase(front, context, signed.0, background.clone());
+    background.finish(erasure).await?;
     Ok(StatusCode::NO_CONTENT)
 }

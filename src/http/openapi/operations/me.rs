@@ -32,6 +32,7 @@ pub mod profile {
     pub fn erase() -> Operation {
         Operation::new(Tag::Me, "eraseMe", "Erase the caller's account")
             .about("Orders stay for the books, stripped of what identifies.")
+            .condition(Condition::IfMatch)
             .empty(StatusCode::NO_CONTENT, "It is gone.")
     }
 }
@@ -75,6 +76,7 @@ pub mod addresses {
         Operation::new(Tag::Me, "removeAddress", "Forget a saved address")
             .about("Where the default one goes, the oldest that is left becomes it.")
             .variable::<AddressId>("The address.")
+            .condition(Condition::IfMatch)
             .empty(StatusCode::NO_CONTENT, "It is gone.")
     }
 }
