@@ -111,8 +111,10 @@ pub(super) async fn receive(
         quantity: body.quantity.0,
     };
     let quantity = i64::from(body.quantity.0);
-    let response = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
-    tracing::info!(target: "souk::audit", user = %principal.user, sku, quantity, "stock was received");
+    let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    if is_news {
+        tracing::info!(target: "souk::audit", user = %principal.user, sku, quantity, "stock was received");
+    }
     Ok(response)
 }
 
@@ -137,8 +139,10 @@ pub(super) async fn adjust(
         // Of the request: under an idempotency key, its repetition counts once.
         reference: identity.command.as_str().to_owned(),
     };
-    let response = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
-    tracing::info!(target: "souk::audit", user = %principal.user, sku, delta = body.delta, "stock was adjusted");
+    let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    if is_news {
+        tracing::info!(target: "souk::audit", user = %principal.user, sku, delta = body.delta, "stock was adjusted");
+    }
     Ok(response)
 }
 
@@ -212,6 +216,7 @@ async fn get(front: &Front, context: &Context, sku: &Sku) -> Result<Answer<Stock
     Ok(front.regions.skus.ask(sku.as_str(), ask).await?)
 }
 
+/// The reply to a movement, and whether it moved anything: a repetition does not.
 async fn change(
     front: &Front,
     context: &Context,
@@ -220,14 +225,18 @@ async fn change(
     sku: &str,
     command: StockCommand,
     errors: Vec<FieldError>,
-) -> Result<Response, Problem> {
+) -> Result<(Response, bool), Problem> {
     let sku = known(front, sku).await?;
     if !errors.is_empty() {
         return Err(Problem::validation(errors));
     }
-    let current = async || Ok(get(front, context, &sku).await?.version);
+    let figure = match command {
+        StockCommand::Receive { .. } => "quantity",
+        _ => "delta",
+    };
+    let standing = get(front, context, &sku).await?.version;
     let mut ask = entity::change::<Stock>(context, front.settings.ask_timeout, identity, command);
-    ask.expected_version = entity::expected_version(condition, current).await?;
+    ask.expected_version = entity::expected_version(condition, async || Ok(standing)).await?;
     let answer = front.regions.skus.ask(sku.as_str(), ask).await?;
     match answer.reply {
         StockReply::Refused(StockRefusal::OutOfRange) => {
@@ -244,7 +253,7 @@ async fn change(
 
 fn level<'a>(sku: &'a Sku, answer: &Answer<Stock>) -> Body<'a> {
     let level = &answer.view;
-    let body = Body {
+    Body {
         sku: sku.as_str(),
         received: level.received,
         adjusted: level.adjusted,
