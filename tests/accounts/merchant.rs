@@ -39,6 +39,8 @@ async fn goods_come_in_once_are_counted_and_never_fall_below_what_is_reserved() 
     );
     for (body, blamed) in [
         (json!({"quantity": 0, "reference": "x"}), "quantity"),
+        // There is some already.
+        (json!({"quantity": 1_000_000_000, "reference": "x"}), "quantity"),
         (json!({"quantity": 1, "reference": " "}), "reference"),
         (json!({"quantity": 1, "reference": "a\nb"}), "reference"),
     ] {
