@@ -283,11 +283,11 @@ enum Fate {
     NotWritten,
 }
 
-/// The server is killed over and over in the middle of a stream of writes. What was acknowledged is there, what was
-/// unavailable is not, and the clients find the next server by themselves.
+/// The server's task is aborted over and over in the middle of a stream of writes. What was acknowledged is there, what was
+/// unavailable is not, and the clients find the next server by themselves. (A process that is killed: `tests/store.rs`.)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_loses_nothing_that_was_acknowledged() {
-    const KILLS: usize = 3;
+async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledged() {
+    const ABORTS: usize = 3;
     let directory = TempDir::new().unwrap();
     let servers = Servers::new(directory.path(), Patience::default());
     let writer = Writer::connect(directory.path(), servers.spawner())
@@ -319,13 +319,13 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
             fates
         }
     };
-    let kill = async {
-        for round in 0..=KILLS {
+    let abort = async {
+        for round in 0..=ABORTS {
             let target = acknowledged.load(Ordering::Relaxed) + 100;
             while acknowledged.load(Ordering::Relaxed) < target {
                 tokio::task::yield_now().await;
             }
-            if round < KILLS {
+            if round < ABORTS {
                 let server = servers.take();
                 server.abort();
                 assert!(server.await.unwrap_err().is_cancelled());
@@ -333,8 +333,8 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
         }
         stop.cancel();
     };
-    let (fates, ()) = tokio::join!(join_all((0..16).map(write)), kill);
-    assert_eq!(servers.started.load(Ordering::Relaxed), KILLS + 1);
+    let (fates, ()) = tokio::join!(join_all((0..16).map(write)), abort);
+    assert_eq!(servers.started.load(Ordering::Relaxed), ABORTS + 1);
     let stored = ids(&database).await;
     let mut unknown = 0;
     for (id, fate) in fates.into_iter().flatten() {
@@ -344,7 +344,7 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged() {
             Fate::Unknown => unknown += 1,
         }
     }
-    assert!(unknown > 0, "no server was killed in the middle of a write");
+    assert!(unknown > 0, "no server was aborted in the middle of a write");
 }
 
 async fn hello(stream: &mut UnixStream, directory: &Path, protocol: u32) {
