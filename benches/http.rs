@@ -107,7 +107,8 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
                 .expect("a number");
             let status = head[9..12].parse().expect("a status");
             while buffer.len() < end + 4 + length {
-                stream.read_buf(buffer).await.expect("a body");
+                let read = stream.read_buf(buffer).await.expect("a body");
+                assert!(read > 0, "the connection was closed within a body");
             }
             return (status, end + 4, length);
         }

@@ -25,10 +25,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// More than any step takes on a busy machine; a step that fails, fails by it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Above the longest pause between ractor's pings.
-const IDLE: Duration = Duration::from_secs(6);
+/// Above the longest pause between ractor's pings, and more than a busy machine takes to fill the lanes of a stopped peer:
+/// its link must stand until then.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// How long lanes that are full stay so, at least.
+const FULL_FOR: Duration = Duration::from_secs(2);
 
 const PEER_NAME: &str = "SOUK_LINKS_TEST_NAME";
 const PEER_FOLDER: &str = "SOUK_LINKS_TEST_FOLDER";
@@ -286,7 +290,8 @@ fn links_between_processes() {
         // Stopped for longer than a link may be silent.
         n1.signal(Signal::STOP);
         let silent = n2.expect(down("n1", false)).await;
-        assert!(silent < IDLE + Duration::from_secs(3), "{silent:?}");
+        // Not by the limits of a dead connection, which are minutes.
+        assert!(silent < IDLE + Duration::from_secs(30), "{silent:?}");
         assert_eq!(
             n2.links.send("n1", 0, item(COUNT, 0, 0, 0)),
             Err(SendError::NoLink)
@@ -402,8 +407,8 @@ async fn a_stopped_peer_fills_its_lanes_and_no_memory(
     let mut full = [false; LANES];
     let large = item(FILL, 0, 0, BYTES);
     // For a while even when full, for the bound to be one; and until full, which a busy machine may take longer for.
-    while stopped.elapsed() < IDLE / 3 || full != [true; LANES] {
-        assert!(stopped.elapsed() < PATIENCE, "lanes that fill up: {full:?}");
+    while stopped.elapsed() < FULL_FOR || full != [true; LANES] {
+        assert!(stopped.elapsed() < IDLE, "lanes that fill up: {full:?}");
         for (lane, full) in (0..).zip(&mut full) {
             let sending = n2.links.send("n1", lane, large.clone());
             *full = sending == Err(SendError::Busy);
@@ -440,6 +445,7 @@ async fn killed(n2: &mut Node, mut other: OtherProcess, name: &str) {
         "killed: noticed after {noticed:?}, known to be gone after {:?}",
         begun.elapsed()
     );
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // By what the system says of its connection and its port, and not by a silence.
+    assert!(begun.elapsed() < IDLE / 2, "{:?}", begun.elapsed());
     other.child.wait().unwrap();
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 use super::network::Network;
+use super::settings::{Milliseconds, within};
 
 /// Every origin, as `gateway.cors_origins` says it.
 pub const ANY_ORIGIN: &str = "*";
@@ -26,6 +27,8 @@ pub struct Gateway {
     /// Requests that may come from one address (of IPv6: one /64 network) in a minute, on all nodes together; 0 for any
     /// number.
     pub requests_per_minute_per_address: u32,
+    /// How long the store may take to add up a caller's requests, before each node counts its own for a while.
+    pub request_count_ms: Milliseconds,
 }
 
 impl Default for Gateway {
@@ -36,6 +39,7 @@ impl Default for Gateway {
             compression: true,
             requests_per_minute: 1_200,
             requests_per_minute_per_address: 12_000,
+            request_count_ms: Milliseconds(200),
         }
     }
 }
@@ -51,6 +55,14 @@ fn loopback() -> Vec<Network> {
 
 impl Gateway {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let range = 10..=60_000;
+        within(
+            "gateway",
+            "request_count_ms",
+            self.request_count_ms.0,
+            range,
+            problems,
+        );
         let any = self.cors_origins.iter().any(|origin| origin == ANY_ORIGIN);
         if any && self.cors_origins.len() > 1 {
             problems.push(Problem::new(
@@ -209,6 +221,18 @@ mod tests {
             &["*", "https://shop.example"],
         ] {
             assert_eq!(keys_of(&with(bad)), ["gateway.cors_origins"], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_is_waited_for_at_least_a_moment_and_not_for_ever() {
+        let with = |milliseconds| Gateway {
+            request_count_ms: Milliseconds(milliseconds),
+            ..Gateway::default()
+        };
+        assert!(keys_of(&with(10)).is_empty() && keys_of(&with(60_000)).is_empty());
+        for bad in [0, 9, 60_001] {
+            assert_eq!(keys_of(&with(bad)), ["gateway.request_count_ms"], "{bad}");
         }
     }
 

@@ -73,7 +73,8 @@ impl Number for Milliseconds {
     }
 }
 
-fn within(
+/// A number outside of its range is a problem.
+pub(super) fn within(
     section: &str,
     key: &str,
     number: u64,

@@ -126,7 +126,7 @@ impl Client {
 
     /// What the checkout's worker would do.
     pub(super) async fn drive(&self, id: &str, command: OrderCommand) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         let ask = Ask::new(command, deadline, Arc::from(""));
         assert_eq!(
             self.orders.ask(id, ask).await.unwrap().reply,
@@ -171,8 +171,9 @@ async fn shop_of(
         accounts,
         idempotency,
         settings: HttpSettings {
-            // No worker drives the checkouts of these tests.
-            checkout_wait: std::time::Duration::from_millis(20),
+            // No worker drives the checkouts of these tests; but an order must have been placed within this time.
+            checkout_wait: std::time::Duration::from_secs(1),
+            ask_timeout: std::time::Duration::from_secs(20),
             ..HttpSettings::default()
         },
         secret: [9; keys::SECRET_LENGTH],

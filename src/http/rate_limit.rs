@@ -50,8 +50,6 @@ pub const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// The same in seconds.
 const WINDOW_SECONDS: usize = 60;
-/// How long the store may take. Its answer is waited for once a chunk.
-const STORE_LIMIT: Duration = Duration::from_millis(200);
 /// After a failure the store is left alone for so long, so that callers wait for it once and not once a chunk each.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Parts of the map of callers, each with a lock of its own.
@@ -186,6 +184,8 @@ struct Inner {
     trusted_proxies: TrustedProxies,
     per_caller: Option<Rule>,
     per_address: Option<Rule>,
+    /// How long the store may take.
+    patience: Duration,
     hasher: RandomState,
     shards: Box<[Shard]>,
     /// Whether the store failed when it was last asked.
@@ -214,6 +214,7 @@ impl RateLimiter {
             trusted_proxies,
             per_caller: Rule::new(settings.per_caller, WINDOW),
             per_address: Rule::new(settings.per_address, WINDOW),
+            patience: settings.patience,
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             is_away: AtomicBool::new(false),
@@ -352,7 +353,7 @@ impl Inner {
     async fn settle(&self, limit: Limit, who: &Who, claim: Claim, _turn: OwnedMutexGuard<()>) {
         let (key, amount) = (who.key(), u64::from(claim.amount));
         let hit = self.store.hit(&key, claim.made_at(limit), WINDOW, amount);
-        let total = match tokio::time::timeout(STORE_LIMIT, hit).await {
+        let total = match tokio::time::timeout(self.patience, hit).await {
             Ok(Ok(total)) => {
                 if self.is_away.swap(false, Ordering::Relaxed) {
                     tracing::info!("requests are counted across nodes again");
@@ -364,7 +365,7 @@ impl Inner {
                 None
             }
             Err(_) => {
-                self.failed(&Unsettled::TimedOut);
+                self.failed(&Unsettled::TimedOut(self.patience));
                 None
             }
         };
@@ -396,8 +397,8 @@ impl Inner {
 enum Unsettled {
     #[error("the store failed")]
     Store(#[from] StoreError),
-    #[error("the store did not answer within {STORE_LIMIT:?}")]
-    TimedOut,
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(Duration),
 }
 
 fn unavailable() {

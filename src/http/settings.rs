@@ -89,6 +89,8 @@ pub struct RateLimitSettings {
     pub per_caller: u32,
     /// Requests a minute of one address.
     pub per_address: u32,
+    /// How long the store may take. Its answer is waited for once a chunk.
+    pub patience: Duration,
 }
 
 impl Default for RateLimitSettings {
@@ -96,6 +98,7 @@ impl Default for RateLimitSettings {
         Self {
             per_caller: 1_200,
             per_address: 12_000,
+            patience: Duration::from_millis(200),
         }
     }
 }

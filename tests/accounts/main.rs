@@ -5,8 +5,7 @@
 //! talkative, so that [`secrets`] looks for leaks where there is more to leak. Each has accounts and addresses of its own:
 //! see [`shared`].
 //!
-//! `SOUK_TEST_SCALE=full` runs more rounds of what is a race, and holds the storm to its strict figure: a release build by
-//! hand.
+//! `SOUK_TEST_SCALE=full` runs more rounds of what is a race, and holds logouts to the time that is promised.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,11 +21,5 @@ mod ownership;
 mod refresh;
 mod secrets;
 mod shared;
-mod storm;
 mod strangers;
 mod tokens;
-
-/// Whether the tests run at full size.
-fn full() -> bool {
-    std::env::var("SOUK_TEST_SCALE").is_ok_and(|scale| scale == "full")
-}

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::orders;
 use crate::shared::{
-    LIMIT, NODES, Person, REVOCATION_LIMIT, add_address, address, cluster, fresh_email, fresh_password,
-    order_to, secret, signed_out, stocked, stranger, unhurried,
+    LIMIT, NODES, Person, add_address, address, cluster, fresh_email, fresh_password, order_to,
+    revocation_limit, secret, signed_out, stocked, stranger, unhurried,
 };
 use crate::support::client::{Client, Reply};
 use crate::support::waiting::eventually;
@@ -166,7 +166,7 @@ async fn nobody_ends_anothers_session() {
         .await
         .expect(204);
     for node in 0..NODES {
-        signed_out(&again.at(node), REVOCATION_LIMIT).await;
+        signed_out(&again.at(node), revocation_limit()).await;
         owner.at(node).get("/v1/me").await.expect(200);
     }
     assert_eq!(

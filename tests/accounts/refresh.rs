@@ -3,9 +3,9 @@
 use futures::future::join_all;
 use tokio::sync::Barrier;
 
-use crate::full;
-use crate::shared::{NODES, Person, REVOCATION_LIMIT, cluster, refresh, signed_out};
+use crate::shared::{NODES, Person, cluster, refresh, revocation_limit, signed_out};
 use crate::support::client::Client;
+use crate::support::full;
 
 /// Copies of a token that are used at the same instant, at each node.
 const COPIES: usize = 2;
@@ -50,7 +50,7 @@ async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_f
     // The access tokens of all those families, the winners' included.
     for client in &dead {
         for node in 0..NODES {
-            signed_out(&client.at(cluster().shop(node)), REVOCATION_LIMIT).await;
+            signed_out(&client.at(cluster().shop(node)), revocation_limit()).await;
         }
     }
     for person in [&control, &bystander, &owner] {

@@ -7,9 +7,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::support::client::{Client, Reply};
 use crate::support::cluster::{Cluster, Options, is_notable};
+use crate::support::full;
 use crate::support::waiting::eventually;
 
 /// How many nodes the shared cluster has.
@@ -22,21 +24,25 @@ pub const HEAD_SECONDS: u64 = 10;
 pub const BODY_SECONDS: u64 = 10;
 
 /// Longest time for what happens by itself: a letter, a projection.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
-/// Within this time a session that has ended is over on every node.
-pub const REVOCATION_LIMIT: Duration = Duration::from_secs(5);
+/// Within this time a session that has ended is over on every node: what is promised at full size, otherwise far more than
+/// it takes.
+pub fn revocation_limit() -> Duration {
+    Duration::from_secs(if full() { 5 } else { 60 })
+}
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start_for_process(Options {
+    let options = Options {
         nodes: u16::try_from(NODES).expect("few"),
-        products: 120,
+        products: 240,
         settings: vec![
             ("limits.header_seconds", HEAD_SECONDS.to_string()),
             ("limits.body_seconds", BODY_SECONDS.to_string()),
         ],
         environment: vec![("RUST_LOG", "info,souk=debug".to_owned())],
-    });
+    };
+    let cluster = Cluster::start_for_process(options.patient());
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         default(info);
@@ -147,7 +153,7 @@ impl Person {
     /// Waits until the session is over on every node, which takes no longer than is promised.
     pub async fn is_out(&self) {
         for node in 0..cluster().len() {
-            signed_out(&self.at(node), REVOCATION_LIMIT).await;
+            signed_out(&self.at(node), revocation_limit()).await;
         }
     }
 }
@@ -272,17 +278,28 @@ pub fn letters(email: &str, about: About) -> Vec<String> {
         .collect()
 }
 
-/// A SKU with plenty in stock, and the product that it is of; each call gives another.
+/// A SKU with plenty in stock, and the product that it is of; no other call gives the same.
 pub async fn stocked(client: &Client) -> (String, String) {
+    static PLENTY: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Read once: what is bought meanwhile must not move the others.
+    let plenty = PLENTY.get_or_init(|| plentiful(client)).await;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    plenty
+        .get(number)
+        .unwrap_or_else(|| panic!("only {} SKUs have plenty in stock", plenty.len()))
+        .clone()
+}
+
+/// All SKUs with plenty in stock, one of a product.
+async fn plentiful(client: &Client) -> Vec<(String, String)> {
     let mut plenty = Vec::new();
     let mut path = "/v1/products?limit=100&sort=price".to_owned();
     loop {
         let page = client.get(&path).await.expect(200);
         for product in page.items() {
             let skus = product["skus"].as_array().into_iter().flatten();
-            // More than all tests together buy.
+            // More than any test buys of it.
             let enough = |sku: &&Value| sku["available"].as_u64().is_some_and(|available| available >= 30);
             if let (Some(sku), Some(id)) = (skus.into_iter().find(enough), product["id"].as_str()) {
                 plenty.push((sku["sku"].as_str().unwrap_or_default().to_owned(), id.to_owned()));
@@ -290,11 +307,9 @@ pub async fn stocked(client: &Client) -> (String, String) {
         }
         match page.body["next_cursor"].as_str() {
             Some(cursor) => path = format!("/v1/products?limit=100&sort=price&cursor={cursor}"),
-            None => break,
+            None => return plenty,
         }
     }
-    assert!(!plenty.is_empty(), "the catalogue has nothing in stock");
-    plenty.swap_remove(number % plenty.len())
 }
 
 /// A postal address whose every line can be recognised.

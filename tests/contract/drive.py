@@ -20,11 +20,11 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Seconds until the demo is ready.
-START_LIMIT = 120
+START_LIMIT = 180
 # Seconds until it has stopped.
 STOP_LIMIT = 60
 # Seconds for each run of schemathesis: it is ended there, which counts as a failure.
-RUN_LIMIT = 120
+RUN_LIMIT = 400
 # Requests an operation and phase.
 EXAMPLES = os.environ.get("SOUK_CONTRACT_EXAMPLES", "20")
 # These end what the others need.

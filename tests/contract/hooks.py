@@ -109,7 +109,7 @@ def before_call(ctx, case, kwargs):
         headers={"Content-Type": "application/json", **caller},
     )
     try:
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=30).close()
     except (OSError, ValueError):
         # What schemathesis does with the call itself is what counts.
         pass

@@ -1,39 +1,26 @@
 //! Nodes that speak TLS to shoppers and operators: what asks them goes on working, and certificates change while they run.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Certificate;
+use souk::cli::demo::ports::Free;
 
 use crate::support::command::{self, text};
 use crate::support::guard::Guarded;
 use crate::support::waiting::eventually;
 
 /// Longest time for two nodes to be ready, and for a new certificate to be in use.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
-fn free_ports(count: usize) -> Vec<u16> {
-    // Held until all are found, so that none is found twice.
-    let held: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    held.iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
-}
+/// How long a connection may be idle: the one from before the new certificate must still stand after it.
+const IDLE: (&str, &str) = ("SOUK_LIMITS__HEADER_SECONDS", "300");
 
 /// Two nodes on one certificate, which is not that of their links.
 fn configuration(folder: &Path) -> (String, u16) {
-    let ports = free_ports(6);
-    let gossip = [(); 2].map(|()| {
-        UdpSocket::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port()
-    });
+    let mut free = Free::avoiding([]);
+    let ports: Vec<u16> = (0..8).map(|_| free.choose().unwrap()).collect();
     let mut config = String::from(
         "[cluster]\nname = \"tls\"\nkey = \"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\"\n\
          [operator]\ntoken = \"0123456789abcdef0123456789abcdef\"\n\
@@ -41,12 +28,11 @@ fn configuration(folder: &Path) -> (String, u16) {
          operator_certificate = \"tls/n1.pem\"\noperator_key = \"tls/n1.key\"\nauthority = \"tls/ca.pem\"\n",
     );
     for node in 0..2 {
-        let [shop, operator, cluster] = [0, 1, 2].map(|which| ports[node * 3 + which]);
+        let [shop, operator, cluster, gossip] = [0, 1, 2, 3].map(|which| ports[node * 4 + which]);
         config.push_str(&format!(
             "[[nodes]]\nname = \"n{}\"\nshop = \"127.0.0.1:{shop}\"\noperator = \"127.0.0.1:{operator}\"\n\
-             cluster = \"127.0.0.1:{cluster}\"\ngossip = \"127.0.0.1:{}\"\n",
+             cluster = \"127.0.0.1:{cluster}\"\ngossip = \"127.0.0.1:{gossip}\"\n",
             node + 1,
-            gossip[node],
         ));
     }
     let path = folder.join("cluster.toml");
@@ -76,7 +62,7 @@ fn client(folder: &Path) -> reqwest::Client {
     let authority = fs::read(folder.join("tls/ca.pem")).unwrap();
     reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(10))
+        .timeout(Duration::from_secs(30))
         .add_root_certificate(Certificate::from_pem(&authority).unwrap())
         .build()
         .unwrap()
@@ -90,13 +76,11 @@ async fn operators_and_nodes_ask_each_other_over_tls_and_certificates_change_und
     let checked = command::run(&["check", "--config", &config], &[]).await.expect(0);
     assert!(checked.stdout.contains(" 0 wrong"), "{}", checked.stdout);
 
+    let settings = [(IDLE.0.to_owned(), IDLE.1.to_owned())];
     let nodes = ["n1", "n2"].map(|name| {
         let log = File::create(folder.path().join(format!("{name}.log"))).unwrap();
-        Guarded::start(
-            &command::souk(&["node", "--config", &config, "--name", name], &[]),
-            log,
-            None,
-        )
+        let node = command::souk(&["node", "--config", &config, "--name", name], &settings);
+        Guarded::start(&node, log, None)
     });
     let seen = eventually("both nodes are ready as one of them tells", LIMIT, async || {
         let shown = command::run(&["inspect", "nodes", "--json", "--config", &config], &[]).await;

@@ -9,10 +9,9 @@ use tokio::sync::Barrier;
 
 use crate::shared::{Stocked, cluster, several_stocked};
 use crate::support::client::{Client, Reply};
+use crate::support::full;
 use crate::support::waiting::{eventually, within};
 
-/// `full` asks for the full size.
-const SCALE: &str = "SOUK_TEST_SCALE";
 const FULL: usize = 2_000;
 /// Enough to sell out several times over in a debug build.
 const SMALL: usize = 300;
@@ -27,11 +26,7 @@ const LIMIT: Duration = Duration::from_secs(150);
 const TOO_MANY: usize = 5;
 
 fn buyers() -> usize {
-    if std::env::var(SCALE).is_ok_and(|scale| scale == "full") {
-        FULL
-    } else {
-        SMALL
-    }
+    if full() { FULL } else { SMALL }
 }
 
 /// How a buyer fared.
@@ -138,7 +133,7 @@ async fn sold_out_everywhere(sku: &Stocked) {
     for node in 0..cluster.len() {
         let client = cluster.client(node);
         let what = format!("node {node} shows that {} is sold out", sku.sku);
-        eventually(&what, Duration::from_secs(30), async || {
+        eventually(&what, LIMIT, async || {
             let product = client
                 .get(&format!("/v1/products/{}", sku.product))
                 .await

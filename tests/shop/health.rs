@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use crate::shared::cluster;
 use crate::support::cluster::{Cluster, Options};
+use crate::support::full;
 use crate::support::waiting::eventually;
 
-/// From the start of a demo until it is ready, in a debug build on a busy machine.
+/// From the start of a demo until it is ready, at full size.
 const START_TARGET: Duration = Duration::from_secs(15);
+/// Longest time for anything here that happens by itself.
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_node_is_alive_and_ready() {
     let cluster = cluster();
     println!("the shared demo was ready after {:.1?}", cluster.start_time());
     assert!(
-        cluster.start_time() < START_TARGET,
+        !full() || cluster.start_time() < START_TARGET,
         "ready after {:.1?} only",
         cluster.start_time()
     );
@@ -22,20 +25,20 @@ async fn every_node_is_alive_and_ready() {
         for path in ["/livez", "/readyz"] {
             let client = cluster.client(node);
             // A busy machine may be late with the look at the view that would verify it: degraded for a moment.
-            eventually(
-                &format!("{path} of node {node} is ok"),
-                START_TARGET,
-                async || {
-                    let reply = client.get(path).await.expect(200);
-                    assert!(reply.body["checks"].is_object(), "{reply}");
-                    assert!(reply.header("x-request-id").is_some(), "{reply}");
-                    if reply.str("/status") == "ok" {
-                        Ok(())
-                    } else {
-                        Err(reply)
-                    }
-                },
-            )
+            eventually(&format!("{path} of node {node} is ok"), LIMIT, async || {
+                let reply = client.get(path).await;
+                if reply.status == 503 {
+                    return Err(reply);
+                }
+                let reply = reply.expect(200);
+                assert!(reply.body["checks"].is_object(), "{reply}");
+                assert!(reply.header("x-request-id").is_some(), "{reply}");
+                if reply.str("/status") == "ok" {
+                    Ok(())
+                } else {
+                    Err(reply)
+                }
+            })
             .await;
         }
     }
@@ -56,14 +59,12 @@ async fn a_demo_that_is_stopped_leaves_nothing_running() {
         let folder = std::path::PathBuf::from(format!("/proc/{pid}"));
         assert!(!folder.exists(), "process {pid} outlived the demo");
     }
-    eventually(
-        "the stores' process is gone",
-        Duration::from_secs(10),
-        async || match running_in(cluster.data()) {
+    eventually("the stores' process is gone", LIMIT, async || {
+        match running_in(cluster.data()) {
             processes if processes.is_empty() => Ok(()),
             processes => Err(format!("{processes:?} still run")),
-        },
-    )
+        }
+    })
     .await;
 }
 

@@ -9,6 +9,9 @@ use crate::shared::{cluster, stocked};
 use crate::support::client::Client;
 use crate::support::waiting::eventually;
 
+/// Longest time for what happens by itself.
+const LIMIT: Duration = Duration::from_secs(90);
+
 fn items(reply: &Value) -> &[Value] {
     reply["items"]
         .as_array()
@@ -43,7 +46,9 @@ async fn nobody_looks_inside_without_the_token() {
             }
         }
         for path in ["/livez", "/readyz"] {
-            client.get(path).await.expect(200);
+            let reply = client.get(path).await;
+            // One that was out of the view for a moment, on a busy machine, says so.
+            assert!(matches!(reply.status, 200 | 503), "{path}: {reply}");
         }
     }
 }
@@ -52,11 +57,25 @@ async fn nobody_looks_inside_without_the_token() {
 async fn every_node_answers_for_all() {
     let cluster = cluster();
     for node in 0..cluster.len() {
-        let nodes = cluster
-            .inspect_at(node, "/v1/nodes")
-            .await
-            .expect("an answer")
-            .expect(200);
+        // A node that is asked in vain for once, on a busy machine, is told of as unreachable.
+        let nodes = eventually("all nodes are told of as ready", LIMIT, async || {
+            let nodes = cluster
+                .inspect_at(node, "/v1/nodes")
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            if nodes.status != 200 {
+                return Err(nodes.to_string());
+            }
+            let ready = |one: &Value| {
+                one["state"] == "ready" && one["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 1_000_000)
+            };
+            if nodes.items().len() == 3 && nodes.items().iter().all(ready) {
+                Ok(nodes)
+            } else {
+                Err(nodes.to_string())
+            }
+        })
+        .await;
         let mut names: Vec<&str> = nodes
             .items()
             .iter()
@@ -64,18 +83,11 @@ async fn every_node_answers_for_all() {
             .collect();
         names.sort_unstable();
         assert_eq!(names, ["n1", "n2", "n3"], "as node {node} tells: {nodes}");
-        for one in nodes.items() {
-            assert_eq!(one["state"], "ready", "{one}");
-            assert!(
-                one["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 1_000_000),
-                "{one}"
-            );
-        }
     }
 }
 
-#[tokio::test]
-async fn every_shard_has_one_owner() {
+/// Who owns each shard of each kind, as the nodes tell page by page.
+async fn owners() -> BTreeMap<(String, u64), BTreeSet<String>> {
     let mut path = "/v1/shards".to_owned();
     let mut owners: BTreeMap<(String, u64), BTreeSet<String>> = BTreeMap::new();
     loop {
@@ -92,19 +104,35 @@ async fn every_shard_has_one_owner() {
         }
         match shards["next_cursor"].as_str() {
             Some(cursor) => path = format!("/v1/shards?cursor={cursor}"),
-            None => break,
+            None => return owners,
         }
     }
-    for kind in ["cart", "order", "sku"] {
-        let of_kind = owners.keys().filter(|(one, _)| one == kind).count();
-        assert_eq!(of_kind, 256, "shards of {kind}");
-    }
-    let mut busy = BTreeSet::new();
-    for (shard, owners) in &owners {
-        assert_eq!(owners.len(), 1, "{shard:?} is owned by {owners:?}");
-        busy.extend(owners);
-    }
-    assert_eq!(busy.len(), 3, "all nodes own shards: {busy:?}");
+}
+
+#[tokio::test]
+async fn every_shard_has_one_owner() {
+    // A change of the view between two pages shows both owners: then it is asked again.
+    eventually(
+        "every shard has one owner, and all nodes own some",
+        LIMIT,
+        async || {
+            let owners = owners().await;
+            for kind in ["cart", "order", "sku"] {
+                let of_kind = owners.keys().filter(|(one, _)| one == kind).count();
+                assert_eq!(of_kind, 256, "shards of {kind}");
+            }
+            if let Some(shared) = owners.iter().find(|(_, owners)| owners.len() != 1) {
+                return Err(format!("{shared:?}"));
+            }
+            let busy: BTreeSet<_> = owners.values().flatten().collect();
+            if busy.len() == 3 {
+                Ok(())
+            } else {
+                Err(format!("only {busy:?} own shards"))
+            }
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -119,29 +147,40 @@ async fn an_entity_is_found_from_every_node_without_what_is_personal() {
         ("order", order.str("/id")),
         ("sku", bought.sku.as_str()),
     ] {
-        let mut places = BTreeSet::new();
-        for node in 0..cluster.len() {
-            let shown = cluster
-                .inspect_at(node, &format!("/v1/actors/{kind}/{id}"))
-                .await
-                .expect("an answer")
-                .expect(200);
-            assert_eq!((shown.str("/kind"), shown.str("/id")), (kind, id), "{shown}");
-            places.insert((shown.i64("/shard"), shown.str("/node").to_owned()));
-            for secret in [
-                "ada@example.org",
-                "1 Test Street",
-                "Ada Example",
-                "tok_ok",
-                client.cart_token().unwrap_or("-"),
-            ] {
-                assert!(
-                    !shown.text.contains(secret),
-                    "{kind} {id} shows {secret:?}: {shown}"
-                );
+        // A node that does not answer in time, or a change of the view between two looks, is looked at again.
+        let what = format!("{kind} {id} lives in one place");
+        eventually(&what, LIMIT, async || {
+            let mut places = BTreeSet::new();
+            for node in 0..cluster.len() {
+                let shown = cluster
+                    .inspect_at(node, &format!("/v1/actors/{kind}/{id}"))
+                    .await
+                    .map_err(|error| format!("{error:?}"))?;
+                for secret in [
+                    "ada@example.org",
+                    "1 Test Street",
+                    "Ada Example",
+                    "tok_ok",
+                    client.cart_token().unwrap_or("-"),
+                ] {
+                    assert!(
+                        !shown.text.contains(secret),
+                        "{kind} {id} shows {secret:?}: {shown}"
+                    );
+                }
+                if shown.status != 200 {
+                    return Err(shown.to_string());
+                }
+                assert_eq!((shown.str("/kind"), shown.str("/id")), (kind, id), "{shown}");
+                places.insert((shown.i64("/shard"), shown.str("/node").to_owned()));
             }
-        }
-        assert_eq!(places.len(), 1, "{kind} {id} lives in one place: {places:?}");
+            if places.len() == 1 {
+                Ok(())
+            } else {
+                Err(format!("{places:?}"))
+            }
+        })
+        .await;
     }
     let saga = cluster.inspect(&format!("/v1/sagas/{}", order.str("/id"))).await;
     let text = saga.to_string();
@@ -161,18 +200,14 @@ async fn events_are_delivered_and_none_is_dead() {
     let bought = stocked(&client, 20, 500).await;
     client.add(&bought.sku, 1).await.expect(200);
     let order = client.place_order("delivered", "tok_ok").await.expect(201);
-    eventually(
-        "no event of the order waits for delivery",
-        Duration::from_secs(60),
-        async || {
-            let outbox = cluster.inspect("/v1/outbox").await;
-            if outbox.to_string().contains(order.str("/id")) {
-                Err(outbox)
-            } else {
-                Ok(())
-            }
-        },
-    )
+    eventually("no event of the order waits for delivery", LIMIT, async || {
+        let outbox = cluster.inspect("/v1/outbox").await;
+        if outbox.to_string().contains(order.str("/id")) {
+            Err(outbox)
+        } else {
+            Ok(())
+        }
+    })
     .await;
     let dead = cluster.inspect("/v1/dead-letters").await;
     assert!(items(&dead).is_empty(), "dead letters: {dead}");
@@ -181,11 +216,17 @@ async fn events_are_delivered_and_none_is_dead() {
 #[tokio::test]
 async fn stores_supervision_configuration_and_metrics_are_shown() {
     let cluster = cluster();
-    let stores = cluster.inspect("/v1/stores").await;
-    assert!(items(&stores).len() >= 4, "{stores}");
-    for store in items(&stores) {
-        assert_eq!(store["reachable"], true, "{store}");
-    }
+    // A store that was asked in vain for once, on a busy machine, is told of as out of reach until the next look.
+    eventually("all stores are within reach", LIMIT, async || {
+        let stores = cluster.inspect("/v1/stores").await;
+        assert!(items(&stores).len() >= 4, "{stores}");
+        if items(&stores).iter().all(|store| store["reachable"] == true) {
+            Ok(())
+        } else {
+            Err(stores)
+        }
+    })
+    .await;
     let tree = cluster.inspect("/v1/supervision").await.to_string();
     for part in ["egion", "embership", "ersistence"] {
         assert!(tree.contains(part), "the tree has no {part}: {tree}");

@@ -8,7 +8,7 @@ use crate::shared::{all_products, cluster, several_stocked, stocked};
 use crate::support::client::{Client, Reply, submission};
 use crate::support::waiting::eventually;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// How many of a SKU the catalogue shows.
 pub async fn available(client: &Client, product: &str, sku: &str) -> Option<u64> {

@@ -13,10 +13,11 @@ use crate::support::cluster::{Cluster, Options, is_notable};
 pub const PRODUCTS: u64 = 400;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
-    let cluster = Cluster::start_for_process(Options {
+    let options = Options {
         products: PRODUCTS,
         ..Options::default()
-    });
+    };
+    let cluster = Cluster::start_for_process(options.patient());
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         default(info);

@@ -14,7 +14,7 @@ use crate::support::waiting::eventually;
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 /// Carts that are written to: enough for both nodes to own some.
 const CARTS: usize = 12;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A collector that takes everything: its address, and the messages that it got.
 fn collector() -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {

@@ -17,13 +17,16 @@ use super::guard::Guarded;
 use super::waiting::eventually;
 
 /// Longest time for a demo to be ready, on a machine that has other things to do.
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// Longest time for a node that was started again to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Longest time for a killed process to be gone.
-const GONE_LIMIT: Duration = Duration::from_secs(10);
+const GONE_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a log says where a port is somebody else's.
+const PORT_TAKEN: &str = "Address already in use";
 
 /// Lines of each log that a failure shows.
 const LINES_SHOWN: usize = 25;
@@ -57,6 +60,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// With nodes that wait for a checkout as long as it takes on a machine that has other things to do: what is placed is
+    /// answered with how it ended, and not with 202.
+    pub fn patient(mut self) -> Self {
+        self.settings.extend([
+            ("limits.checkout_wait_ms", "40000".to_owned()),
+            ("limits.request_budget_ms", "50000".to_owned()),
+        ]);
+        self
+    }
+
     /// The settings as the environment variables that override cluster.toml.
     fn variables(&self) -> Vec<(String, String)> {
         let setting = |(key, value): &(&str, String)| {
@@ -113,15 +126,28 @@ impl Cluster {
     /// # Panics
     /// Where it does not get ready, with the ends of its logs.
     pub fn start(options: Options) -> Self {
-        Self::start_in(options, temporary_folder(), false)
+        Self::start_again(&options, false)
     }
 
     /// Starts a cluster that nobody drops: it ends, and its folder goes, when this process does.
     pub fn start_for_process(options: Options) -> Self {
-        Self::start_in(options, temporary_folder(), true)
+        Self::start_again(&options, true)
     }
 
-    fn start_in(options: Options, folder: TempDir, for_process: bool) -> Self {
+    /// Somebody may take a port between its choice and its use: then once more, with others.
+    fn start_again(options: &Options, for_process: bool) -> Self {
+        Self::start_in(options, temporary_folder(), for_process)
+            .or_else(|failure| {
+                if !failure.contains(PORT_TAKEN) {
+                    return Err(failure);
+                }
+                eprintln!("a port was taken meanwhile; once more");
+                Self::start_in(options, temporary_folder(), for_process)
+            })
+            .unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    fn start_in(options: &Options, folder: TempDir, for_process: bool) -> Result<Self, String> {
         raise_file_limit();
         let variables = options.variables();
         let data = folder.path().join("data");
@@ -141,13 +167,13 @@ impl Cluster {
         let removed = (for_process && std::env::var_os(KEEP).is_none()).then(|| folder.path());
         let started = Instant::now();
         let demo = Guarded::start(&command::souk(&arguments, &variables), log, removed);
-        let line = demo.line(START_LIMIT).unwrap_or_else(|error| {
-            panic!(
+        let line = demo.line(START_LIMIT).map_err(|error| {
+            format!(
                 "the demo is not ready ({error}) after {:?}\n{}",
                 started.elapsed(),
                 logs(folder.path(), |_| true)
             )
-        });
+        })?;
         let start_time = started.elapsed();
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("the ready line can't be read ({error}): {line}"));
@@ -155,7 +181,7 @@ impl Cluster {
             let pid = i32::try_from(*pid).ok().and_then(Pid::from_raw);
             NodeProcess::OfDemo(pid.unwrap_or_else(|| panic!("the ready line has a bad pid: {line}")))
         };
-        Self {
+        Ok(Self {
             nodes: Mutex::new(ready.pids.iter().map(of_demo).collect()),
             ready,
             variables,
@@ -167,7 +193,7 @@ impl Cluster {
             } else {
                 Some(folder)
             },
-        }
+        })
     }
 
     /// The demo's ready line.

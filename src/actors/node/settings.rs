@@ -82,6 +82,7 @@ pub(super) fn http(config: &Config) -> HttpSettings {
         rate_limits: RateLimitSettings {
             per_caller: config.gateway.requests_per_minute,
             per_address: config.gateway.requests_per_minute_per_address,
+            patience: config.gateway.request_count_ms.duration(),
         },
         shelf: ShelfSettings {
             products_for: limits.product_cache_ms.duration(),

@@ -184,7 +184,7 @@ impl Home {
         let nodes = (0..count)
             .map(|index| {
                 let (shop, operator) = if port == 0 {
-                    (free.next()?, free.next()?)
+                    (free.choose()?, free.choose()?)
                 } else {
                     (port + index, port + OPERATOR_OFFSET + index)
                 };
@@ -192,8 +192,8 @@ impl Home {
                     name: format!("n{}", index + 1),
                     shop: local(shop),
                     operator: local(operator),
-                    cluster: local(free.next()?),
-                    gossip: local(free.next()?),
+                    cluster: local(free.choose()?),
+                    gossip: local(free.choose()?),
                     roles: vec![Role::Front, Role::Entities],
                 })
             })

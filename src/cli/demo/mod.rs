@@ -2,7 +2,7 @@
 
 mod home;
 mod nodes;
-mod ports;
+pub mod ports;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -26,13 +26,14 @@ const ATTEMPTS: usize = 1_000;
 ///
 /// They are not asked of the system (port 0): those lie in the range of outgoing connections, one of which may take the
 /// port of a node that was killed before the node is brought back.
-pub(super) struct Free {
+pub struct Free {
     taken: HashSet<u16>,
     below: u16,
 }
 
 impl Free {
-    pub(super) fn avoiding(ports: impl IntoIterator<Item = u16>) -> Self {
+    /// Of which none is one of these.
+    pub fn avoiding(ports: impl IntoIterator<Item = u16>) -> Self {
         let start = fs::read_to_string(EPHEMERAL_RANGE)
             .ok()
             .and_then(|range| range.split_whitespace().next()?.parse().ok())
@@ -49,7 +50,10 @@ impl Free {
     }
 
     /// Another free port.
-    pub(super) fn next(&mut self) -> Result<u16, Failure> {
+    ///
+    /// # Errors
+    /// Where none is found.
+    pub fn choose(&mut self) -> Result<u16, Failure> {
         let mut random = rand::rng();
         for _ in 0..ATTEMPTS {
             let port = random.random_range(LOWEST..self.below);
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn ports_are_different_free_and_outside_the_range_of_outgoing_connections() {
         let mut free = Free::avoiding([]);
-        let ports: HashSet<u16> = (0..64).map(|_| free.next().unwrap()).collect();
+        let ports: HashSet<u16> = (0..64).map(|_| free.choose().unwrap()).collect();
         assert_eq!(ports.len(), 64);
         assert!(ports.iter().all(|port| (LOWEST..free.below).contains(port)));
     }
@@ -116,7 +120,7 @@ mod tests {
             let replacement = if port == 9081 {
                 address.port()
             } else {
-                free.next().unwrap()
+                free.choose().unwrap()
             };
             text = text.replace(
                 &format!("= \"127.0.0.1:{port}\""),

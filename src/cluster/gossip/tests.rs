@@ -6,7 +6,7 @@ use super::*;
 use crate::cluster::view::Role;
 
 /// More than any step of these tests takes on a busy machine; a step that fails, fails by it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn key() -> ClusterKey {
@@ -88,17 +88,25 @@ async fn three_nodes_find_each_other_and_notice_a_death() {
     .unwrap()
     .unwrap();
 
-    drop(n3);
-    let begun = Instant::now();
-    sees(&n1, &everybody[..2]).await;
-    sees(&n2, &everybody[..2]).await;
-    // Not at once: a pause in the network is no death.
-    assert!(
-        begun.elapsed() > Duration::from_millis(800),
-        "{:?}",
-        begun.elapsed()
-    );
-    println!("a silent node was dead after {:?}", begun.elapsed());
+    // Not at once: a pause in the network is no death. (A pause of this machine just before is one, so more than once.)
+    let mut last = n3;
+    for incarnation in 2..=4 {
+        drop(last);
+        let begun = Instant::now();
+        sees(&n1, &everybody[..2]).await;
+        sees(&n2, &everybody[..2]).await;
+        let noticed = begun.elapsed();
+        println!("a silent node was dead after {noticed:?}");
+        if noticed > Duration::from_millis(800) {
+            return;
+        }
+        last = start("n3", incarnation, &[&n1]).await;
+        let everybody = [("n1", 1), ("n2", 1), ("n3", incarnation)];
+        for node in [&n1, &n2, &last] {
+            sees(node, &everybody).await;
+        }
+    }
+    panic!("a silent node was dead at once, every time");
 }
 
 #[tokio::test]

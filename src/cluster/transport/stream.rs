@@ -239,20 +239,20 @@ mod tests {
         StreamLimits { idle, write_stall }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_silent_peer_ends_the_stream() {
         let (near, _far) = tokio::io::duplex(64);
         let over = CancellationToken::new();
         let (mut reader, _writer) =
             GuardedStream::new(near, limits(SHORT, LONG), over.clone(), None).halves();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let error = reader.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() >= SHORT);
         assert!(over.is_cancelled());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_speaks_in_time_is_not_silent() {
         let (near, mut far) = tokio::io::duplex(64);
         let over = CancellationToken::new();
@@ -278,7 +278,7 @@ mod tests {
         );
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_ends_the_stream() {
         let (near, _far) = tokio::io::duplex(64);
         let over = CancellationToken::new();
@@ -289,7 +289,7 @@ mod tests {
         assert!(over.is_cancelled());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_slow_reader_is_not_a_stalled_one() {
         let (near, mut far) = tokio::io::duplex(16);
         let stall = SHORT * 5;

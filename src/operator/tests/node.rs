@@ -41,6 +41,8 @@ pub(super) const HERE: &str = "here";
 pub(super) const TOKEN: &str = "an operator's token";
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
+/// Longest time for a neighbour's answer, on a machine that has other things to do.
+const ANSWERED: Duration = Duration::from_secs(60);
 
 pub(super) struct Node {
     pub(super) router: Router,
@@ -131,9 +133,9 @@ impl Node {
             drain: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
-            client: peers::OperatorClient::between_nodes(&config).unwrap(),
+            client: peers::OperatorClient::new(&config, ANSWERED, ANSWERED).unwrap(),
             conventions: Conventions::from(&HttpSettings {
-                request_timeout: Duration::from_secs(20),
+                request_timeout: LONG,
                 ..HttpSettings::default()
             }),
         };

@@ -1,4 +1,10 @@
 //! A storm of logins, each of which costs a processor for a good while, and what the shoppers notice of it.
+//!
+//! In a binary of its own, since nothing else may run meanwhile: it takes all there is. By default it shows that shoppers
+//! are answered in the storm; `SOUK_TEST_SCALE=full`, with a release build, holds their waiting to the figure that is promised.
+
+#[path = "support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +13,17 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::full;
-use crate::support::client::Client;
-use crate::support::cluster::{Cluster, Options};
+use support::client::Client;
+use support::cluster::{Cluster, Options};
+use support::full;
 
 /// Logins under way at once: more than the queue of passwords holds.
 const LOGINS: usize = 100;
+/// Most times as long as when it is quiet, at full size.
+const ALLOWED: u32 = 2;
+/// Longest time for one look at a cart, however slow and busy the machine is.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
 /// Shoppers who look at their carts meanwhile, one request after the other each: at full size, a shop under load.
 fn shoppers() -> usize {
     if full() { 64 } else { 2 }
@@ -23,12 +34,13 @@ fn measured() -> Duration {
     Duration::from_secs(if full() { 30 } else { 4 })
 }
 
-/// The 99th percentile of the time that a look at a cart takes.
+/// The 99th percentile of the time that a look at a cart takes. Every one of them is answered.
 async fn p99(shoppers: &[Client]) -> Duration {
     let until = Instant::now() + measured();
     let times = join_all(shoppers.iter().map(|client| async move {
         let mut times = Vec::new();
-        while Instant::now() < until {
+        // Once at least, on whatever machine.
+        while times.is_empty() || Instant::now() < until {
             let started = Instant::now();
             client.get_cart().await.expect(200);
             times.push(started.elapsed());
@@ -38,13 +50,13 @@ async fn p99(shoppers: &[Client]) -> Duration {
     .await;
     let mut times = times.concat();
     times.sort_unstable();
-    assert!(times.len() > 100, "{} looks at a cart", times.len());
+    let longest = times[times.len() - 1];
+    assert!(longest < LOOK_LIMIT, "a look at a cart took {longest:?}");
     times[(times.len() * 99).div_ceil(100) - 1]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
-    // Alone in its cluster: it would keep the other tests' people from signing in.
     let cluster = Cluster::start(Options {
         nodes: 1,
         products: 20,
@@ -98,14 +110,8 @@ async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
     );
     assert!(signed_in > 0, "somebody gets in");
     assert!(busy > 0, "what does not fit into the queue is refused");
-    // Tests run beside others, on machines that have other things to do.
-    let allowed = if full() {
-        quiet * 2
-    } else {
-        quiet * 20 + Duration::from_millis(500)
-    };
     assert!(
-        stormy <= allowed,
+        !full() || stormy <= quiet * ALLOWED,
         "p99 of GET /v1/cart: {quiet:?} when it is quiet, {stormy:?} in the storm"
     );
     // And afterwards all is well at once.
