@@ -12,7 +12,7 @@ use crate::domain::{Event, OrderId, Timestamp};
 type Outcome = Result<Option<(Stock, Vec<Event>)>, StockRefusal>;
 
 impl Stock {
-    /// A movement of the ledger: its particulars, and the figures after it.
+    /// An entry of the ledger: its particulars, and the figures after it.
     fn movement(&self, name: &str, mut detail: serde_json::Value) -> Event {
         let level = self.level();
         detail["on_hand"] = level.on_hand.into();
@@ -118,7 +118,17 @@ impl Stock {
     pub(super) fn release(&self, order: &OrderId) -> Outcome {
         let mut next = self.clone();
         let released = next.reservations.remove(order);
-        Ok(released.map(|_| (next, Vec::new())))
+        Ok(released.map(|held| {
+            let event = next.released(order, held);
+            (next, vec![event])
+        }))
+    }
+
+    /// What was reserved can be had again. No movement, since nothing left the shelf; but whoever shows what is available
+    /// may have looked in between (with the movement of another order), and would not look again (invariant 14).
+    fn released(&self, order: &OrderId, held: Reservation) -> Event {
+        let detail = json!({ "quantity": held.quantity, "order": order });
+        self.movement("stock.released", detail)
     }
 
     pub(super) fn take(&self, order: &OrderId) -> Outcome {
@@ -140,8 +150,9 @@ impl Stock {
         let mut next = self.clone();
         // Remembered in both cases: a repetition after the release must not count as the return of something sold.
         next.returned.remember(order);
-        if next.reservations.remove(order).is_some() {
-            return Ok(Some((next, Vec::new())));
+        if let Some(held) = next.reservations.remove(order) {
+            let event = next.released(order, held);
+            return Ok(Some((next, vec![event])));
         }
         if quantity == 0 {
             return Err(StockRefusal::OutOfRange);

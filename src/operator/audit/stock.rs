@@ -85,6 +85,8 @@ impl Books {
             }
             ("stock.sold", Some(quantity), _) => self.sell(detail, quantity),
             ("stock.returned", Some(quantity), _) => self.sell(detail, quantity.saturating_neg()),
+            // Nothing moved: it was reserved, and is not any more.
+            ("stock.released", Some(_), _) => true,
             _ => false,
         };
         if !understood {
