@@ -7,6 +7,7 @@
 
 pub mod actors;
 pub mod authentication;
+pub mod chain;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -1,16 +1,17 @@
 //! The projector of stock badges: how many of a SKU can be bought, as the catalogue shows it (invariant 14).
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::entity::Record;
-use super::relay::{Consumer, Undeliverable};
+use super::relay::{Consumer, Undelivered, entities};
 use crate::domain::stock::Stock;
 use crate::domain::{Aggregate, Sku};
+use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue};
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Row, row_id};
 
 /// Replaces the badge of every SKU that an event speaks of by what its stock says now. Badges carry the stock's
 /// version, so that repetitions and late comers change nothing.
@@ -37,18 +38,35 @@ impl Consumer for BadgeProjector {
         "stock badges"
     }
 
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undeliverable> {
-        let skus: BTreeSet<&str> = events.iter().map(|event| event.entity.as_str()).collect();
-        if skus.is_empty() {
+    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
+        let entities = entities(events);
+        if entities.is_empty() {
             return Ok(());
         }
-        let skus: Vec<String> = skus.into_iter().map(str::to_owned).collect();
-        let failed = |error: crate::stores::StoreError| Undeliverable {
-            position: 0,
-            reason: error.to_string(),
-        };
-        let documents = self.inventory.load_many(&skus).await.map_err(failed)?;
-        let badges: Vec<Badge> = documents.iter().filter_map(badge).collect();
-        self.catalogue.put_badges(&badges).await.map_err(failed)
+        let skus: Vec<String> = entities.iter().map(|(_, sku)| (*sku).to_owned()).collect();
+        let failed = |error: StoreError| Undelivered::by(&error, 0);
+        let mut rows: HashMap<String, Row> = self
+            .inventory
+            .load_each(&skus)
+            .await
+            .map_err(failed)?
+            .into_iter()
+            .map(|row| (row_id(&row).to_owned(), row))
+            .collect();
+        let mut badges = Vec::with_capacity(skus.len());
+        let mut refused = None;
+        for (position, sku) in entities {
+            match rows.remove(sku) {
+                Some(Ok(document)) => badges.extend(badge(&document)),
+                Some(Err(unreadable)) => {
+                    refused = Some(Undelivered::by(&unreadable.error, position));
+                    break;
+                }
+                None => {}
+            }
+        }
+        // Those before it are to be taken.
+        self.catalogue.put_badges(&badges).await.map_err(failed)?;
+        refused.map_or(Ok(()), Err)
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
+use crate::chain::Chain;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::error::StoreError;
 
@@ -358,21 +359,6 @@ async fn load_one(store: &dyn DocumentStore, id: &str) -> Loaded {
 fn log_failure(store: &dyn DocumentStore, what: &'static str, error: &StoreError) {
     metrics::counter!("souk_store_errors_total", "store" => store.name()).increment(1);
     tracing::warn!(store = store.name(), what, error = %Chain(error), "the store failed");
-}
-
-/// An error with all its causes, in one line, for the log.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// Writes one batch, and finds out what became of it where the answer was lost.

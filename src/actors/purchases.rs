@@ -1,23 +1,33 @@
 //! The projector of purchase histories: what an account has bought (invariant 14), and which orders of guests wait for
 //! whoever proves their address.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::clock::Clock;
 use super::entity::Record;
-use super::relay::{Consumer, Undeliverable};
+use super::relay::{Consumer, Undelivered, entities};
 use crate::authentication::guests::Guests;
+use crate::chain::Chain;
 use crate::domain::account::email_key;
 use crate::domain::{Order, OrderView, Purchase, PurchasedItem, UserId};
 use crate::stores::StoreError;
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Row, row_id};
 use crate::stores::users::UserStore;
 
 /// Orders read at once when everything is projected again.
 const PAGE: usize = 500;
+
+/// What became of a projection made anew.
+#[derive(Debug, Default)]
+pub struct Rebuilt {
+    /// Orders that were looked at.
+    pub orders: u64,
+    /// Why orders among them can't be read, one line each.
+    pub unreadable: Vec<String>,
+}
 
 /// Shows every order that an event speaks of as it stands now. Purchases carry the order's version, so that repetitions
 /// and late comers change nothing.
@@ -33,22 +43,33 @@ pub struct PurchaseProjector {
 }
 
 impl PurchaseProjector {
-    /// Projects every order anew; returns how many.
+    /// Projects every order anew. One that can't be read keeps nobody from the others.
     ///
     /// # Errors
-    /// [`StoreError`]; what was projected until then stays.
-    pub async fn rebuild(&self) -> Result<u64, StoreError> {
+    /// [`StoreError`] where a store is away; what was projected until then stays.
+    pub async fn rebuild(&self) -> Result<Rebuilt, StoreError> {
         let mut after: Option<String> = None;
-        let mut count = 0;
+        let mut rebuilt = Rebuilt::default();
         loop {
-            let page = self.orders.scan(after.as_deref(), PAGE).await?;
-            for document in &page {
-                self.project(document).await?;
-                count += 1;
+            let page = self.orders.scan_each(after.as_deref(), PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|row| row_id(row).to_owned());
+            for row in page {
+                rebuilt.orders += 1;
+                let projected = match row {
+                    Ok(document) => self.project(&document).await,
+                    Err(unreadable) => Err(unreadable.error),
+                };
+                match projected {
+                    Ok(()) => {}
+                    Err(error @ (StoreError::Corrupt { .. } | StoreError::Sealing { .. })) => {
+                        rebuilt.unreadable.push(Chain(&error).to_string());
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
-                _ => return Ok(count),
+            if is_last {
+                return Ok(rebuilt);
             }
         }
     }
@@ -115,18 +136,28 @@ impl Consumer for PurchaseProjector {
         "purchases"
     }
 
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undeliverable> {
-        let orders: BTreeSet<&str> = events.iter().map(|event| event.entity.as_str()).collect();
-        if orders.is_empty() {
+    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
+        let entities = entities(events);
+        if entities.is_empty() {
             return Ok(());
         }
-        let orders: Vec<String> = orders.into_iter().map(str::to_owned).collect();
-        let failed = |error: StoreError| Undeliverable {
-            position: 0,
-            reason: error.to_string(),
-        };
-        for document in self.orders.load_many(&orders).await.map_err(failed)? {
-            self.project(&document).await.map_err(failed)?;
+        let ids: Vec<String> = entities.iter().map(|(_, order)| (*order).to_owned()).collect();
+        let mut rows: HashMap<String, Row> = self
+            .orders
+            .load_each(&ids)
+            .await
+            .map_err(|error| Undelivered::by(&error, 0))?
+            .into_iter()
+            .map(|row| (row_id(&row).to_owned(), row))
+            .collect();
+        // In the order of the events, so that those before one that can't be taken have been.
+        for (position, order) in entities {
+            let projected = match rows.remove(order) {
+                Some(Ok(document)) => self.project(&document).await,
+                Some(Err(unreadable)) => Err(unreadable.error),
+                None => Ok(()),
+            };
+            projected.map_err(|error| Undelivered::by(&error, position))?;
         }
         Ok(())
     }
@@ -240,12 +271,12 @@ mod tests {
         let user = rig.user.as_str().to_owned();
         rig.put(1, Some(&user), &[], 1).await;
         rig.put(2, Some(&user), &[confirm(2)], 1).await;
-        assert_eq!(rig.projector.rebuild().await.unwrap(), 2);
+        assert_eq!(rig.projector.rebuild().await.unwrap().orders, 2);
         let second = order_id(2).as_str().to_owned();
         assert_eq!(rig.bought().await, [(second.clone(), 1)]);
 
         rig.put(2, Some(&user), &[confirm(2)], 2).await;
-        assert_eq!(rig.projector.rebuild().await.unwrap(), 2);
+        assert_eq!(rig.projector.rebuild().await.unwrap().orders, 2);
         assert_eq!(rig.bought().await, [(second, 2)]);
     }
 

@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::routing::Routing;
+use crate::chain::Chain;
+use crate::stores::StoreError;
 use crate::stores::documents::{DocumentStore, OutboxEvent};
 
 /// Events delivered in one round.
@@ -26,18 +28,48 @@ pub trait Consumer: Send + Sync + 'static {
     /// Its name in logs and dead letters.
     fn name(&self) -> &'static str;
 
-    /// Takes events in order; `Err` names the first that could not be taken, by its position, and why. Those before it
-    /// have been taken.
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undeliverable>;
+    /// Takes events in order.
+    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered>;
 }
 
-/// An event that a consumer could not take.
+/// Why a consumer did not take all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Undeliverable {
-    /// Its position.
-    pub position: usize,
-    /// Why.
-    pub reason: String,
+pub enum Undelivered {
+    /// One of them can't be taken. Those before it have been.
+    Refused {
+        /// The position of the first such event.
+        position: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A store is away: that is the fault of no event, and all of them come again.
+    Away {
+        /// What is known of it.
+        reason: String,
+    },
+}
+
+impl Undelivered {
+    /// What a store's error means where it befell the event at `position`.
+    pub fn by(error: &StoreError, position: usize) -> Self {
+        let reason = Chain(error).to_string();
+        if error.is_transient() {
+            Self::Away { reason }
+        } else {
+            Self::Refused { position, reason }
+        }
+    }
+}
+
+/// The entities of these events, each with the position of its first one, in their order.
+pub(super) fn entities(events: &[OutboxEvent]) -> Vec<(usize, &str)> {
+    let mut known = HashSet::new();
+    events
+        .iter()
+        .enumerate()
+        .map(|(position, event)| (position, event.entity.as_str()))
+        .filter(|(_, entity)| known.insert(*entity))
+        .collect()
 }
 
 /// One store's outbox with its consumers.
@@ -124,15 +156,27 @@ impl RelayContext {
                 .filter(|event| !blocked.contains(&event.entity))
                 .cloned()
                 .collect();
-            while let Err(refused) = consumer.consume(&rest).await {
-                let Some(event) = rest.get(refused.position) else {
+            while let Err(undelivered) = consumer.consume(&rest).await {
+                let (position, reason) = match undelivered {
+                    Undelivered::Refused { position, reason } => (position, reason),
+                    Undelivered::Away { reason } => {
+                        tracing::warn!(
+                            store = self.store.name(),
+                            consumer = consumer.name(),
+                            reason,
+                            "events could not be delivered; they come again"
+                        );
+                        blocked.extend(rest.into_iter().map(|event| event.entity));
+                        break;
+                    }
+                };
+                let Some(event) = rest.get(position) else {
                     break;
                 };
                 // In order per entity: what comes after it from the same entity has to wait for it.
-                let reason = format!("{}: {}", consumer.name(), refused.reason);
-                failed.push((event.sequence, reason));
+                failed.push((event.sequence, format!("{}: {reason}", consumer.name())));
                 blocked.insert(event.entity.clone());
-                rest = rest.split_off(refused.position);
+                rest = rest.split_off(position);
                 rest.retain(|event| !blocked.contains(&event.entity));
             }
         }

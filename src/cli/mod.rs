@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::chain::causes;
 use crate::config::{Config, ConfigError};
 
 /// A storefront engine: every cart, order and SKU is a supervised actor, spread over a cluster of nodes.
@@ -182,11 +183,9 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
 /// An error with all its causes, one a line.
 fn explained(error: &dyn StdError) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(one) = cause {
+    for cause in causes(error) {
         text.push_str("\n  because ");
-        text.push_str(one.to_string().trim_end());
-        cause = one.source();
+        text.push_str(cause.to_string().trim_end());
     }
     text
 }

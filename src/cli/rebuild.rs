@@ -40,12 +40,22 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         guests: Guests::new(&key),
         clock: clock::system(),
     };
-    let count = projector
+    let rebuilt = projector
         .rebuild()
         .await
         .map_err(|error| Failure::failed("the purchases can't be made anew", error))?;
+    for reason in &rebuilt.unreadable {
+        output::line(&format!("left out: {reason}"))?;
+    }
+    let (orders, unreadable) = (rebuilt.orders, rebuilt.unreadable.len());
+    if unreadable == 0 {
+        output::line(&format!(
+            "{orders} orders were looked at; the purchases are as they say"
+        ))?;
+        return Ok(Outcome::Done);
+    }
     output::line(&format!(
-        "{count} orders were looked at; the purchases are as they say"
+        "{orders} orders were looked at, and {unreadable} of them can't be read; the purchases are as the others say"
     ))?;
-    Ok(Outcome::Done)
+    Ok(Outcome::Wrong)
 }

@@ -609,6 +609,17 @@ async fn a_buyer_lists_their_own_orders_page_by_page() {
         (vec!["ord_1".to_owned()], &Value::Null)
     );
 
+    // One that can't be read is missing; the others are there.
+    let mut broken = batch[2].clone();
+    broken.document.id = "ord_3a".to_owned();
+    broken.document.body = "{}".to_owned();
+    store.write("other mark", &[broken]).await.unwrap();
+    let whole = client.send("GET", "/v1/orders", None, &[]).await;
+    assert_eq!(ids(&whole), ["ord_4", "ord_3", "ord_1"]);
+    let page = client.send("GET", "/v1/orders?limit=2", None, &[]).await;
+    assert_eq!(ids(&page), ["ord_4"]);
+    assert!(page.body["next_cursor"].is_string());
+
     let stranger = Client {
         router: client.router.clone(),
         ..Client::new().await

@@ -23,7 +23,7 @@ use crate::http::json;
 use crate::http::path::Segment;
 use crate::http::problem::{self, Problem};
 use crate::http::query::{Page, Parameters};
-use crate::stores::documents::Document;
+use crate::stores::documents::{Document, row_id};
 
 /// Orders that one request reads in search of ended checkouts; the rest is for the next page.
 const SCAN_LIMIT: usize = 1_000;
@@ -257,16 +257,31 @@ async fn ended(
 ) -> Result<Option<Position>, Problem> {
     let mut read = 0;
     while read < SCAN_LIMIT {
-        let page = state.stores.orders.scan(cursor.as_deref(), SCAN_PAGE).await?;
+        let page = state
+            .stores
+            .orders
+            .scan_each(cursor.as_deref(), SCAN_PAGE)
+            .await?;
         if page.is_empty() {
             return Ok(None);
         }
         read += page.len();
-        for document in &page {
+        for row in &page {
             if items.len() >= limit {
                 return Ok(Some(Position::Ended(cursor)));
             }
-            cursor = Some(document.id.clone());
+            cursor = Some(row_id(row).to_owned());
+            let document = match row {
+                Ok(document) => document,
+                Err(unreadable) => {
+                    tracing::warn!(
+                        id = unreadable.id,
+                        error = &unreadable.error as &dyn std::error::Error,
+                        "an order can't be read"
+                    );
+                    continue;
+                }
+            };
             let Some((order, version)) = decoded(document) else {
                 continue;
             };

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Keyring;
 use super::layout::{Layout, layout};
+use crate::chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 
@@ -222,12 +223,7 @@ impl Rotation<'_> {
     }
 
     fn note(&mut self, id: &str, error: &dyn std::error::Error) {
-        let mut reason = format!("{id}: {error}");
-        let mut cause = error.source();
-        while let Some(one) = cause {
-            reason.push_str(&format!(": {one}"));
-            cause = one.source();
-        }
+        let reason = format!("{id}: {}", Chain(error));
         if self.reasons.len() < REASONS && !self.reasons.contains(&reason) {
             self.reasons.push(reason);
         }

@@ -19,7 +19,7 @@ use super::{Front, SharedFront};
 use crate::domain::order::REASON_LIMIT;
 use crate::domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 use crate::stores::StoreError;
-use crate::stores::documents::Document;
+use crate::stores::documents::{Document, Row, row_id};
 
 mod body;
 mod outcome;
@@ -49,22 +49,21 @@ pub(super) async fn list(
     parameters.finish()?;
 
     // One more than the page holds tells whether another follows.
-    let mut documents = front
+    let mut rows = front
         .orders
-        .by_owner(caller.buyer(), before.as_deref(), limit + 1)
+        .each_by_owner(caller.buyer(), before.as_deref(), limit + 1)
         .await?;
-    let is_last = documents.len() <= limit;
-    documents.truncate(limit);
-    let orders = documents.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    let is_last = rows.len() <= limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| !is_last).map(row_id);
+    let next_cursor = last.map(|id| front.keys.seal_cursor(&description, id));
+    let orders: Vec<_> = rows.into_iter().filter_map(readable).collect();
     let page = Page {
         items: orders
             .iter()
             .map(|(order, version)| OrderBody::new(order, *version))
             .collect(),
-        next_cursor: documents
-            .last()
-            .filter(|_| !is_last)
-            .map(|document| front.keys.seal_cursor(&description, &document.id)),
+        next_cursor,
     };
     json::reply(StatusCode::OK, &page)
 }
@@ -89,18 +88,33 @@ pub(super) async fn everything(
         .collect()
 }
 
+/// An order of a list. One that can't be read keeps nobody from the others: it is missing there, and the log tells why.
+fn readable(row: Row) -> Option<(OrderView, u64)> {
+    let order = row
+        .map_err(|row| row.error)
+        .and_then(|document| stored(&document));
+    order
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an order is missing in its buyer's list"
+            );
+        })
+        .ok()
+}
+
 /// An order as it stands in the store.
 fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
     /// What a row of the orders store holds, as far as it matters here.
     #[derive(Deserialize)]
-    struct Row {
+    struct Body {
         state: Order,
     }
     let corrupt = |what: String| StoreError::Corrupt {
         store: "orders",
         what: format!("{}: {what}", document.id),
     };
-    let row: Row = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
+    let row: Body = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
     let order = row
         .state
         .view()

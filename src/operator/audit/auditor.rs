@@ -1,8 +1,7 @@
-//! How an audit proceeds: everything is read once, and what does not add up is looked at until it is plain whether it
-//! is wrong or only under way.
+//! How an audit proceeds: everything is read once; what does not add up is for `suspects.rs` to look at until it is plain
+//! whether it is wrong or only under way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -12,41 +11,29 @@ use super::stock::Books;
 use super::{Limits, Violation, orders, payments, rows};
 use crate::actors::clock::Clock;
 use crate::domain::order::OrderView;
-use crate::domain::{Cart, Timestamp};
-use crate::stores::documents::{Document, DocumentStore};
+use crate::domain::{Cart, OrderId, Timestamp};
+use crate::stores::documents::{Document, DocumentStore, Row, row_id};
 use crate::stores::{StoreError, Stores};
 
 /// Ledgers that are read at once.
 const CONCURRENCY: usize = 8;
-/// Payments of one order that are looked at; a checkout makes one.
-const PAYMENTS_LIMIT: usize = 100;
 
 /// One audit.
 pub(super) struct Auditor<'a> {
-    stores: &'a Stores,
-    clock: &'a Clock,
-    limits: Limits,
+    pub(super) stores: &'a Stores,
+    pub(super) clock: &'a Clock,
+    pub(super) limits: Limits,
     /// By SKU.
-    books: HashMap<String, Books>,
+    pub(super) books: HashMap<String, Books>,
     /// By order.
-    payments: HashMap<String, Vec<PaymentFacts>>,
+    pub(super) payments: HashMap<String, Vec<PaymentFacts>>,
     /// By order: what the provider has.
-    charges: HashMap<String, Vec<ChargeFacts>>,
+    pub(super) charges: HashMap<String, Vec<ChargeFacts>>,
     /// Orders that did not add up at first sight, with the SKUs that name them without being among their lines.
-    suspects: BTreeMap<String, BTreeSet<String>>,
+    pub(super) suspects: BTreeMap<String, BTreeSet<String>>,
+    /// SKUs with reservations that should have been swept by now, and the orders that these are for.
+    pub(super) overdue: BTreeMap<String, BTreeSet<OrderId>>,
     violations: BTreeSet<Violation>,
-}
-
-/// What one look at a suspect shows.
-#[derive(PartialEq, Eq)]
-enum Look {
-    /// It changed while it was looked at.
-    Moving,
-    /// It stood still at this version, and this is wrong with it.
-    Still {
-        version: u64,
-        violations: Vec<Violation>,
-    },
 }
 
 impl<'a> Auditor<'a> {
@@ -59,6 +46,7 @@ impl<'a> Auditor<'a> {
             payments: HashMap::new(),
             charges: HashMap::new(),
             suspects: BTreeMap::new(),
+            overdue: BTreeMap::new(),
             violations: BTreeSet::new(),
         }
     }
@@ -80,13 +68,26 @@ impl<'a> Auditor<'a> {
         self.read_orders().await
     }
 
-    fn report(&mut self, violations: impl IntoIterator<Item = Violation>) {
+    pub(super) fn report(&mut self, violations: impl IntoIterator<Item = Violation>) {
         self.violations.extend(violations);
+    }
+
+    /// The documents of a page; what can't be read of it is reported.
+    fn readable(&mut self, store: &str, page: Vec<Row>) -> Vec<Document> {
+        let mut documents = Vec::with_capacity(page.len());
+        for row in page {
+            match row {
+                Ok(document) => documents.push(document),
+                Err(row) => self.report([rows::unreadable(store, &row)]),
+            }
+        }
+        documents
     }
 
     async fn read_carts(&mut self) -> Result<(), StoreError> {
         let mut pages = Pages::new(&*self.stores.carts, self.limits.page);
         while let Some(page) = pages.next().await? {
+            let page = self.readable("carts", page);
             self.report(
                 page.iter()
                     .filter_map(|document| rows::record::<Cart>(document).err()),
@@ -100,7 +101,7 @@ impl<'a> Auditor<'a> {
         let limits = self.limits;
         let mut pages = Pages::new(store, limits.page);
         while let Some(page) = pages.next().await? {
-            let read: Vec<(String, Books)> = stream::iter(page)
+            let read: Vec<(String, Books)> = stream::iter(self.readable("inventory", page))
                 .map(|document| async move {
                     let mut books = Books::default();
                     let sku = document.id.clone();
@@ -112,7 +113,11 @@ impl<'a> Auditor<'a> {
                 .await?;
             let now = (self.clock)();
             for (sku, books) in read {
-                self.report(books.check(&sku, now, &limits));
+                self.report(books.check(&sku));
+                let overdue = books.overdue(&sku, now, &limits);
+                if !overdue.is_empty() {
+                    self.overdue.insert(sku.clone(), overdue.into_keys().collect());
+                }
                 self.books.insert(sku, books);
             }
         }
@@ -121,9 +126,10 @@ impl<'a> Auditor<'a> {
 
     async fn read_payments(&mut self) -> Result<(), StoreError> {
         let mut pages = Pages::new(&*self.stores.payments, self.limits.page);
-        while let Some(page) = pages.next().await? {
-            for document in page.iter().filter(|document| !payments::is_charge(document)) {
-                match PaymentFacts::read(document) {
+        while let Some(mut page) = pages.next().await? {
+            page.retain(|row| !payments::is_charge(row_id(row)));
+            for document in self.readable("payments", page) {
+                match PaymentFacts::read(&document) {
                     Ok(payment) => self
                         .payments
                         .entry(payment.order.clone())
@@ -138,9 +144,10 @@ impl<'a> Auditor<'a> {
 
     async fn read_charges(&mut self) -> Result<(), StoreError> {
         let mut pages = Pages::new(&*self.stores.sandbox, self.limits.page);
-        while let Some(page) = pages.next().await? {
-            for document in page.iter().filter(|document| payments::is_charge(document)) {
-                match ChargeFacts::read(document) {
+        while let Some(mut page) = pages.next().await? {
+            page.retain(|row| payments::is_charge(row_id(row)));
+            for document in self.readable("sandbox", page) {
+                match ChargeFacts::read(&document) {
                     // One without an order was voided before it was ever asked for.
                     Ok(charge) => {
                         if let Some(order) = charge.order.clone() {
@@ -163,6 +170,12 @@ impl<'a> Auditor<'a> {
         let mut strays = Strays::of(&self.books);
         let mut pages = Pages::new(store, limit);
         while let Some(page) = pages.next().await? {
+            for row in page.iter().filter_map(|row| row.as_ref().err()) {
+                // It can't be held against anything.
+                seen.insert(row.id.clone());
+                strays.forget(&row.id);
+            }
+            let page = self.readable("orders", page);
             let ledgers: Vec<Option<Violation>> = stream::iter(&page)
                 .map(|document| rows::ledger(store, document, limit))
                 .buffered(CONCURRENCY)
@@ -174,7 +187,6 @@ impl<'a> Auditor<'a> {
                     Ok(order) => order,
                     Err(violation) => {
                         self.report([violation]);
-                        // It can't be held against anything.
                         seen.insert(document.id.clone());
                         strays.forget(&document.id);
                         continue;
@@ -200,7 +212,12 @@ impl<'a> Auditor<'a> {
     }
 
     /// What is known of an order. `others` are SKUs that it has no line for.
-    fn facts<'b>(&'b self, order: &'b OrderView, others: &'b BTreeSet<String>, now: Timestamp) -> Facts<'b> {
+    pub(super) fn facts<'b>(
+        &'b self,
+        order: &'b OrderView,
+        others: &'b BTreeSet<String>,
+        now: Timestamp,
+    ) -> Facts<'b> {
         let id = order.id.as_str();
         let holding = |sku: &'b str, quantity| Holding::new(sku, quantity, id, self.books.get(sku));
         let lines = order
@@ -217,122 +234,6 @@ impl<'a> Auditor<'a> {
             charges: self.charges.get(id).map(Vec::as_slice).unwrap_or_default(),
             now,
         }
-    }
-
-    /// Looks at the suspects until each has shown twice running that something is wrong, or once that nothing is.
-    pub(super) async fn examine_suspects(&mut self) -> Result<(), StoreError> {
-        let started = Instant::now();
-        let mut suspects = std::mem::take(&mut self.suspects);
-        let mut before: HashMap<String, Look> = HashMap::new();
-        for looks in 1.. {
-            let mut guilty = Vec::new();
-            let mut left = BTreeMap::new();
-            for (order, others) in suspects {
-                let look = self.look(&order, &others).await?;
-                if matches!(&look, Look::Still { violations, .. } if violations.is_empty()) {
-                    continue;
-                }
-                if look != Look::Moving && before.get(&order) == Some(&look) {
-                    if let Look::Still { violations, .. } = look {
-                        guilty.extend(violations);
-                    }
-                    continue;
-                }
-                before.insert(order.clone(), look);
-                left.insert(order, others);
-            }
-            self.report(guilty);
-            if left.is_empty() {
-                return Ok(());
-            }
-            if looks >= 2 && started.elapsed() > self.limits.patience {
-                tracing::info!(
-                    orders = left.len(),
-                    "some orders moved all the time; they are taken to be in flight"
-                );
-                return Ok(());
-            }
-            suspects = left;
-            // Others are at work: there is no event to wait for, only time.
-            tokio::time::sleep(self.limits.pause).await;
-        }
-        Ok(())
-    }
-
-    /// Reads an order, then everything that belongs to it, then whether the order still stands as it did.
-    async fn look(&mut self, id: &str, others: &BTreeSet<String>) -> Result<Look, StoreError> {
-        let stores = self.stores;
-        let document = stores.orders.load(id).await?;
-        let version = document.as_ref().map_or(0, |document| document.version);
-        let order = match document.as_ref().map(rows::order).transpose() {
-            Ok(order) => order.flatten(),
-            Err(violation) => {
-                let violations = vec![violation];
-                return Ok(Look::Still { version, violations });
-            }
-        };
-        let lines = order
-            .iter()
-            .flat_map(|order| &order.lines)
-            .map(|line| line.sku.as_str());
-        let skus: BTreeSet<&str> = lines.chain(others.iter().map(String::as_str)).collect();
-        for sku in skus {
-            if let Some(row) = stores.inventory.load(sku).await? {
-                let books = self.books.entry(sku.to_owned()).or_default();
-                books
-                    .bring_up_to(&*stores.inventory, row, self.limits.page)
-                    .await?;
-            }
-        }
-        self.read_money_of(id).await?;
-        if stores.orders.version(id).await? != version {
-            return Ok(Look::Moving);
-        }
-        let violations = match &order {
-            Some(order) => orders::check(&self.facts(order, others, (self.clock)()), &self.limits),
-            None => self.check_unknown(id, others),
-        };
-        Ok(Look::Still { version, violations })
-    }
-
-    /// Payments before charges: what a payment says was done at the provider first, so that the charge, read later,
-    /// is never behind.
-    async fn read_money_of(&mut self, order: &str) -> Result<(), StoreError> {
-        let found = self.stores.payments.by_owner(order, None, PAYMENTS_LIMIT).await?;
-        // Those that do not decode have been reported.
-        let payments: Vec<PaymentFacts> = found
-            .iter()
-            .filter_map(|document| PaymentFacts::read(document).ok())
-            .collect();
-        let known = self
-            .charges
-            .get(order)
-            .into_iter()
-            .flatten()
-            .map(|charge| charge.id.clone());
-        let ids: BTreeSet<String> = known
-            .chain(payments.iter().map(|payment| payments::charge_id(&payment.id)))
-            .collect();
-        let ids: Vec<String> = ids.into_iter().collect();
-        let found = self.stores.sandbox.load_many(&ids).await?;
-        let charges = found
-            .iter()
-            .filter_map(|document| ChargeFacts::read(document).ok())
-            .collect();
-        self.payments.insert(order.to_owned(), payments);
-        self.charges.insert(order.to_owned(), charges);
-        Ok(())
-    }
-
-    /// What speaks of an order that nobody placed. Orders are placed before anything is done for them, and never
-    /// deleted.
-    fn check_unknown(&self, id: &str, others: &BTreeSet<String>) -> Vec<Violation> {
-        let holdings = others
-            .iter()
-            .filter_map(|sku| Holding::new(sku, 0, id, self.books.get(sku)));
-        let payments = self.payments.get(id).map(Vec::as_slice).unwrap_or_default();
-        let charges = self.charges.get(id).map(Vec::as_slice).unwrap_or_default();
-        orders::check_unknown(id, holdings, payments, charges)
     }
 }
 
@@ -383,9 +284,9 @@ impl<'a> Pages<'a> {
     }
 
     /// The next page; `None` after the last.
-    async fn next(&mut self) -> Result<Option<Vec<Document>>, StoreError> {
-        let page = self.store.scan(self.after.as_deref(), self.limit).await?;
-        self.after = page.last().map(|document| document.id.clone());
+    async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
+        let page = self.store.scan_each(self.after.as_deref(), self.limit).await?;
+        self.after = page.last().map(|row| row_id(row).to_owned());
         Ok((!page.is_empty()).then_some(page))
     }
 }

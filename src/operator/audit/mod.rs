@@ -11,6 +11,9 @@
 //! What an order is found guilty of must show in two such looks with a pause between them. An order that moves for as
 //! long as [`Limits::patience`] is in flight, and no violation.
 //!
+//! What is overdue (invariants 11 and 12) may be so only because no node ran when its time came. So it is looked at for
+//! as long as [`Limits::overdue_patience`]: nodes that run by now deal with it meanwhile.
+//!
 //! What is checked: invariants 1 to 6, 8, 11 and 12. The others speak of behaviour (acknowledgements, repetitions,
 //! delivery, linearizability, convergence) that a look at what is stored can't show.
 
@@ -19,6 +22,7 @@ mod orders;
 mod payments;
 mod rows;
 mod stock;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -50,6 +54,19 @@ impl std::fmt::Display for Violation {
     }
 }
 
+/// Documents read in one go: some megabytes of orders.
+const PAGE: usize = 500;
+/// Between two looks at what seems wrong: about as long as a step of a checkout takes.
+const PAUSE: Duration = Duration::from_millis(500);
+/// For how long what moves is looked at again. A checkout rarely takes longer, and one that does is in flight.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much later than its time something may happen: a node that takes over may start, found a view and wait for the
+/// former owners' time first.
+const SLACK: Duration = Duration::from_secs(30);
+
+/// What is said of something overdue.
+const NOBODY_CAME: &str = "nobody dealt with it while the audit looked on, perhaps because no node runs";
+
 /// How the auditor reads, and how long what is under way may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -59,6 +76,8 @@ pub struct Limits {
     pub pause: Duration,
     /// For how long what moves is looked at again.
     pub patience: Duration,
+    /// For how long what is overdue is looked at again: time for a node that has just started to deal with it.
+    pub overdue_patience: Duration,
     /// How long an order may stay pending.
     pub order_deadline: Duration,
     /// How long all attempts at one payment may take together.
@@ -72,14 +91,16 @@ pub struct Limits {
 impl Limits {
     /// Those that go with a configuration.
     pub fn of(config: &Config) -> Self {
+        let sweep = config.limits.sweep_interval_ms.duration();
         Self {
-            page: 500,
-            pause: Duration::from_millis(500),
-            patience: Duration::from_secs(30),
+            page: PAGE,
+            pause: PAUSE,
+            patience: PATIENCE,
+            overdue_patience: sweep + SLACK,
             order_deadline: config.limits.order_deadline_seconds.duration(),
             payment_total: config.limits.payment_total_ms.duration(),
-            sweep: config.limits.sweep_interval_ms.duration(),
-            slack: Duration::from_secs(30),
+            sweep,
+            slack: SLACK,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::payments::{self, ChargeFacts, PaymentFacts};
 use super::stock::Books;
-use super::{Limits, Violation};
+use super::{Limits, NOBODY_CAME, Violation};
 use crate::domain::Timestamp;
 use crate::domain::order::{FulfilmentStatus, Lifecycle, OrderStatus, OrderView, PaymentStatus};
 
@@ -54,6 +54,9 @@ pub(super) struct Facts<'a> {
     pub(super) now: Timestamp,
 }
 
+/// The invariant that is about time: what it is broken by may only have been late.
+pub(super) const OVERDUE: u8 = 12;
+
 pub(super) fn subject(order: &str) -> String {
     format!("order {order}")
 }
@@ -78,7 +81,7 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
         .collect();
     violations.extend(payments::check(order, facts.payments, facts.charges));
     if let Some(detail) = overdue(order, facts.now, limits) {
-        violations.push(violation(12, detail));
+        violations.push(violation(OVERDUE, detail));
     }
     violations
 }
@@ -190,7 +193,7 @@ fn overdue(order: &OrderView, now: Timestamp, limits: &Limits) -> Option<String>
         .plus(limits.payment_total + limits.sweep + limits.slack);
     (now > ends_by).then(|| {
         format!(
-            "it is {} and unfinished since {latest}; its deadline was {}",
+            "it is {} and unfinished since {latest}; its deadline was {}; {NOBODY_CAME}",
             order.status.as_str(),
             order.deadline
         )

@@ -157,9 +157,9 @@ impl ChargeFacts {
     }
 }
 
-/// Whether a document is a charge of the sandbox.
-pub(super) fn is_charge(document: &Document) -> bool {
-    document.id.starts_with(CHARGE_PREFIX)
+/// Whether a document of this id is a charge of the sandbox.
+pub(super) fn is_charge(id: &str) -> bool {
+    id.starts_with(CHARGE_PREFIX)
 }
 
 /// The id of the charge that the sandbox keeps under a payment's key.
@@ -251,28 +251,8 @@ fn standing(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts
             fulfilled(order, payments, if is_sandbox { Some(charges) } else { None })
         }
         OrderStatus::Failed | OrderStatus::Cancelled => {
-            let held = payments
-                .iter()
-                .filter(|payment| !payment.is_over())
-                .map(|payment| {
-                    format!(
-                        "it is {}, and payment {} is {}",
-                        order_status(order),
-                        payment.id,
-                        state(&payment.status)
-                    )
-                });
-            let charged = charges.iter().filter(|charge| !charge.is_over()).map(|charge| {
-                format!(
-                    "it is {}, and its charge {} at the provider is {}",
-                    order_status(order),
-                    charge.id,
-                    charge.as_str()
-                )
-            });
-            held.chain(charged)
-                .map(|detail| violation(order.id.as_str(), 5, detail))
-                .collect()
+            let why = format!("it is {}", order_status(order));
+            unsettled(order.id.as_str(), &why, payments, charges)
         }
         // A pending order may hold money or not, and so may one that is being called off.
         OrderStatus::Pending | OrderStatus::Confirmed | OrderStatus::Completed => Vec::new(),
@@ -338,19 +318,18 @@ pub(super) fn check_unknown(
     payments: &[PaymentFacts],
     charges: &[ChargeFacts],
 ) -> Vec<Violation> {
+    unsettled(order, "it was never placed", payments, charges)
+}
+
+/// Money that is held or was taken although `why`.
+fn unsettled(order: &str, why: &str, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
     let held = payments
         .iter()
         .filter(|payment| !payment.is_over())
-        .map(|payment| {
-            format!(
-                "it was never placed, and payment {} is {}",
-                payment.id,
-                state(&payment.status)
-            )
-        });
+        .map(|payment| format!("{why}, and payment {} is {}", payment.id, state(&payment.status)));
     let charged = charges.iter().filter(|charge| !charge.is_over()).map(|charge| {
         format!(
-            "it was never placed, and its charge {} at the provider is {}",
+            "{why}, and its charge {} at the provider is {}",
             charge.id,
             charge.as_str()
         )

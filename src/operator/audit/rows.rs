@@ -6,10 +6,11 @@
 
 use super::Violation;
 use crate::actors::entity::Record;
+use crate::chain::Chain;
 use crate::domain::order::OrderView;
 use crate::domain::{Aggregate, Order};
 use crate::stores::StoreError;
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Unreadable};
 
 pub(super) fn violation(subject: impl Into<String>, detail: impl Into<String>) -> Violation {
     Violation {
@@ -38,6 +39,17 @@ pub(super) fn decoded<T>(
         );
         violation(subject(), detail)
     })
+}
+
+/// A row that its store can't read, as one whose seal does not open.
+pub(super) fn unreadable(store: &str, row: &Unreadable) -> Violation {
+    broken(store, &row.id, &row.error)
+}
+
+/// The same, of an error that befell a single row.
+pub(super) fn broken(store: &str, id: &str, error: &StoreError) -> Violation {
+    let detail = format!("its row can't be read: {}", Chain(error));
+    violation(format!("{} {id}", singular(store)), detail)
 }
 
 /// The record of an entity.
@@ -163,6 +175,7 @@ pub(super) async fn ahead(
 fn singular(store: &str) -> &str {
     match store {
         "inventory" => "sku",
+        "sandbox" => "charge",
         other => other.trim_end_matches('s'),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::rows::{self, Ledger, Sequence};
-use super::{Limits, Violation};
+use super::{Limits, NOBODY_CAME, Violation};
 use crate::domain::stock::{Reservation, Stock, StockLevel};
 use crate::domain::{Aggregate, OrderId, Timestamp};
 use crate::stores::StoreError;
@@ -136,11 +136,11 @@ impl Books {
         self.reservations.keys().map(OrderId::as_str).chain(buyers)
     }
 
-    /// What is wrong with the SKU itself.
+    /// What is wrong with the SKU itself; what is only late, [`Books::overdue`] tells.
     ///
     /// Of invariant 3, that `reserved` is the sum of the reservations needs no check: nothing else is stored. Whose they
     /// are is held against the orders.
-    pub(super) fn check(&self, sku: &str, now: Timestamp, limits: &Limits) -> Vec<Violation> {
+    pub(super) fn check(&self, sku: &str) -> Vec<Violation> {
         if let Some(broken) = &self.broken {
             return vec![broken.clone()];
         }
@@ -177,21 +177,28 @@ impl Books {
                 ));
             }
         }
-        for (order, reservation) in &self.reservations {
-            let grace = limits.order_deadline + limits.sweep + limits.slack;
-            let gone_by = reservation.expires_at.plus(grace);
-            if now > gone_by {
+        violations
+    }
+
+    /// The orders whose reservations should have been swept by now, each with what is wrong (invariant 11).
+    pub(super) fn overdue(&self, sku: &str, now: Timestamp, limits: &Limits) -> BTreeMap<OrderId, Violation> {
+        let grace = limits.order_deadline + limits.sweep + limits.slack;
+        self.reservations
+            .iter()
+            .filter(|(_, reservation)| now > reservation.expires_at.plus(grace))
+            .map(|(order, reservation)| {
                 let overdue = Duration::from_secs(now.since(reservation.expires_at).as_secs());
-                violations.push(violation(
-                    11,
-                    format!(
-                        "{} are reserved for {order} until {}, which is {overdue:?} ago",
+                let violation = Violation {
+                    invariant: 11,
+                    subject: subject(sku),
+                    detail: format!(
+                        "{} are reserved for {order} until {}, which is {overdue:?} ago; {NOBODY_CAME}",
                         reservation.quantity, reservation.expires_at
                     ),
-                ));
-            }
-        }
-        violations
+                };
+                (order.clone(), violation)
+            })
+            .collect()
     }
 }
 

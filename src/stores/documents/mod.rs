@@ -34,6 +34,20 @@ pub struct Document {
     pub body: String,
 }
 
+/// A row that can't be read although its store answers: a key is missing, or somebody changed it.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The document's identifier.
+    pub id: String,
+    /// When the entity must be looked at again, where that is known.
+    pub due_at: Option<Timestamp>,
+    /// Why; names the row, and nothing of what it holds.
+    pub error: StoreError,
+}
+
+/// A document, or why this one can't be read.
+pub type Row = Result<Document, Unreadable>;
+
 /// One row of a batch.
 #[derive(Clone, Debug)]
 pub struct DocumentWrite {
@@ -95,6 +109,14 @@ pub struct OutboxDepth {
     pub oldest: Option<Timestamp>,
 }
 
+/// Where a row stands among others, whether it can be read or not.
+pub fn row_id(row: &Row) -> &str {
+    match row {
+        Ok(document) => &document.id,
+        Err(unreadable) => &unreadable.id,
+    }
+}
+
 /// The port. Batches are at most [`BATCH_LIMIT`] rows; ids within a batch are unique and sorted by the adapter.
 #[async_trait]
 pub trait DocumentStore: Send + Sync + 'static {
@@ -112,6 +134,31 @@ pub trait DocumentStore: Send + Sync + 'static {
 
     /// Several documents, in no particular order; unknown ids are left out.
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Document>, StoreError>;
+
+    /// [`DocumentStore::load_many`] for those who go on with the others where one of them can't be read.
+    ///
+    /// # Errors
+    /// Where the store does not answer; what is wrong with a row stands in its place.
+    async fn load_each(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
+        match self.load_many(ids).await {
+            Ok(documents) => return Ok(documents.into_iter().map(Ok).collect()),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(_) => {}
+        }
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.load(id).await {
+                Ok(document) => rows.extend(document.map(Ok)),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => rows.push(Err(Unreadable {
+                    id: id.clone(),
+                    due_at: None,
+                    error,
+                })),
+            }
+        }
+        Ok(rows)
+    }
 
     /// Only the version of a document; 0 where there is none.
     async fn version(&self, id: &str) -> Result<u64, StoreError>;
@@ -139,8 +186,31 @@ pub trait DocumentStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Document>, StoreError>;
 
+    /// [`DocumentStore::by_owner`] for those who go on with the others where one of them can't be read.
+    ///
+    /// # Errors
+    /// As of [`DocumentStore::load_each`].
+    async fn each_by_owner(
+        &self,
+        owner: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let documents = self.by_owner(owner, before, limit).await?;
+        Ok(documents.into_iter().map(Ok).collect())
+    }
+
     /// All documents, ids ascending, above `after` when given: for the auditor.
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError>;
+
+    /// [`DocumentStore::scan`] for those who go on with the others where one of them can't be read.
+    ///
+    /// # Errors
+    /// As of [`DocumentStore::load_each`].
+    async fn scan_each(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let documents = self.scan(after, limit).await?;
+        Ok(documents.into_iter().map(Ok).collect())
+    }
 
     /// Undelivered events of these shards in order, at most `limit`.
     async fn undelivered(&self, shards: &[u16], limit: usize) -> Result<Vec<OutboxEvent>, StoreError>;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, WriteOutcome};
+use super::{
+    DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, Row, Unreadable,
+    WriteOutcome,
+};
 use crate::domain::Timestamp;
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
@@ -90,6 +93,25 @@ impl SealedDocuments {
         }
         Ok(documents)
     }
+
+    /// The same, row by row.
+    async fn open_each(&self, mut rows: Vec<Row>) -> Vec<Row> {
+        for turn in rows.chunks_mut(ROWS_A_TURN) {
+            for row in turn {
+                if let Ok(document) = row
+                    && let Err(error) = self.open(document)
+                {
+                    *row = Err(Unreadable {
+                        id: std::mem::take(&mut document.id),
+                        due_at: document.due_at,
+                        error,
+                    });
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        rows
+    }
 }
 
 #[async_trait]
@@ -116,6 +138,10 @@ impl DocumentStore for SealedDocuments {
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Document>, StoreError> {
         self.open_all(self.inner.load_many(ids).await?).await
+    }
+
+    async fn load_each(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
+        Ok(self.open_each(self.inner.load_each(ids).await?).await)
     }
 
     async fn version(&self, id: &str) -> Result<u64, StoreError> {
@@ -151,6 +177,20 @@ impl DocumentStore for SealedDocuments {
     ) -> Result<Vec<Document>, StoreError> {
         self.open_all(self.inner.by_owner(owner, before, limit).await?)
             .await
+    }
+
+    async fn each_by_owner(
+        &self,
+        owner: &str,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = self.inner.each_by_owner(owner, before, limit).await?;
+        Ok(self.open_each(rows).await)
+    }
+
+    async fn scan_each(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(self.open_each(self.inner.scan_each(after, limit).await?).await)
     }
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError> {

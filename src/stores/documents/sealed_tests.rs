@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::actors::entity::Record;
+use crate::chain::Chain;
 use crate::domain::fixtures::{at, payment_id, placement, run};
 use crate::domain::payment::{PaymentChange, PaymentState};
 use crate::domain::stock::Stock;
@@ -239,12 +240,7 @@ async fn a_missing_key_is_named_with_the_row() {
     let other = SealedDocuments::before(raw as Arc<dyn DocumentStore>, &keyring("k2"));
     let error = other.load("pay_1").await.unwrap_err();
     assert!(matches!(&error, StoreError::Sealing { store: "payments", row, .. } if row == "pay_1"));
-    let mut causes = Vec::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(one) = cause {
-        causes.push(one.to_string());
-        cause = one.source();
-    }
-    assert!(causes.last().unwrap().contains("\"k1\""), "{causes:?}");
+    let said = Chain(&error).to_string();
+    assert!(said.contains("\"k1\""), "{said}");
     assert!(!error.is_transient());
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Chain;
 use crate::stores::StoreError;
 
 /// What a failure means for the caller; the same distinction as in [`StoreError`].
@@ -85,27 +86,12 @@ impl Failure {
             FailureKind::Refused => StoreError::Refused { store, cause },
         }
     }
-
-    /// The causes in one line: what crosses the socket, where the types of the causes can't.
-    pub(super) fn chain(&self) -> String {
-        let mut line = self.cause.to_string();
-        let mut source = self.cause.source();
-        while let Some(error) = source {
-            // Many errors already print their source; a repetition tells nothing.
-            let text = error.to_string();
-            if !line.ends_with(&text) {
-                line.push_str(": ");
-                line.push_str(&text);
-            }
-            source = error.source();
-        }
-        line
-    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.chain())
+        // In one line: what crosses the socket, where the types of the causes can't.
+        Chain(&*self.cause).fmt(f)
     }
 }
 

@@ -50,7 +50,7 @@ impl From<Failure> for WireFailure {
     fn from(failure: Failure) -> Self {
         Self {
             kind: failure.kind,
-            text: failure.chain(),
+            text: failure.to_string(),
         }
     }
 }

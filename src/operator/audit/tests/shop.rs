@@ -29,6 +29,7 @@ pub(super) const LIMITS: Limits = Limits {
     page: 2,
     pause: Duration::ZERO,
     patience: Duration::from_millis(20),
+    overdue_patience: Duration::from_millis(200),
     order_deadline: Duration::from_secs(900),
     payment_total: Duration::from_secs(30),
     sweep: Duration::from_secs(5),
