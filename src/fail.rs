@@ -24,6 +24,16 @@ pub fn crash(name: &str) {
 #[cfg(not(feature = "failpoints"))]
 pub fn crash(_name: &str) {}
 
+/// [`crash`] at `checkout.STEP.WHEN`.
+#[cfg(feature = "failpoints")]
+pub fn crash_around(step: &str, when: &str) {
+    crash(&format!("checkout.{step}.{when}"));
+}
+
+/// Ends the process where the fail point of a checkout's step is set.
+#[cfg(not(feature = "failpoints"))]
+pub fn crash_around(_step: &str, _when: &str) {}
+
 /// Reads the fail points from the environment variable `FAILPOINTS`, for the life of the process.
 #[cfg(feature = "failpoints")]
 pub fn set_up() {

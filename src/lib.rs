@@ -18,6 +18,7 @@ pub mod gateways;
 pub mod hexadecimal;
 pub mod http;
 pub mod operator;
+mod panics;
 pub mod sealing;
 pub mod stall;
 pub mod stores;

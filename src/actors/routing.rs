@@ -118,6 +118,12 @@ impl Routing {
         elapsed < self.verified_until.load(Ordering::Acquire)
     }
 
+    /// Whether an entity of this shard may be answered for from memory: the view is verified, and in it the shard is this
+    /// node's. Where it was, and is not any more, its memory may be behind from now on.
+    pub fn may_answer_from_memory(&self, shard: u16) -> bool {
+        self.is_verified() && self.owner(shard) == Owner::Here
+    }
+
     /// The store was looked at successfully at `looked`, and the installed view still stands there.
     pub fn verify(&self, looked: Instant, lasts: Duration) {
         let until = looked.saturating_duration_since(self.started) + lasts;
@@ -275,6 +281,24 @@ mod tests {
         let lost = routing.install(view(3, &["a"]), Instant::now(), LASTS);
         assert_eq!(lost.len(), usize::from(SHARDS));
         assert!(routing.served().is_empty());
+    }
+
+    #[test]
+    fn memory_answers_for_own_shards_of_a_verified_view_only() {
+        let routing = Routing::new("a");
+        routing.install(view(1, &["a"]), Instant::now(), LASTS);
+        assert!(!routing.may_answer_from_memory(0));
+        routing.verify(Instant::now(), LASTS);
+        assert!((0..SHARDS).all(|shard| routing.may_answer_from_memory(shard)));
+        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LASTS);
+        routing.verify(Instant::now(), LASTS);
+        for shard in 0..SHARDS {
+            assert_eq!(
+                routing.may_answer_from_memory(shard),
+                !lost.contains(&shard),
+                "{shard}"
+            );
+        }
     }
 
     #[test]

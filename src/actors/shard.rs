@@ -40,6 +40,15 @@ pub enum ShardMessage<A: Aggregate> {
 
 impl<A: Aggregate> ractor::Message for ShardMessage<A> {}
 
+impl<A: Aggregate> ShardMessage<A> {
+    /// Answers where the shard is not this node's any more: its caller asks the owner.
+    pub fn refuse(self) {
+        if let Self::Deliver { command, .. } = self {
+            command.reply_to.send(Outcome::NotOwner(None));
+        }
+    }
+}
+
 /// The actor.
 pub struct Shard<A: Aggregate>(std::marker::PhantomData<A>);
 

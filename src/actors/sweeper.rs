@@ -1,6 +1,6 @@
 //! The sweeper: finds what is due in the shards of this node and sees to it that it goes on.
 //!
-//! Unfinished orders are asked, which activates them, which starts their checkout (invariant 12): so a node that takes
+//! Unfinished orders are asked, and those that have something to do get a worker (invariant 12): so a node that takes
 //! over a shard takes over its orders. Reservations past their time are released only after their order was asked
 //! (invariant 11): a pending order extends its own, so that none is taken away under a payment that is about to succeed.
 
@@ -11,9 +11,11 @@ use futures::{StreamExt, stream};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::Regions;
+use super::checkout::StartCheckout;
 use super::clock::Clock;
 use super::outcome::{Ask, AskError};
-use super::routing::Routing;
+use super::routing::{Owner, Routing};
+use crate::cluster::placement::shard_of;
 use crate::domain::order::OrderCommand;
 use crate::domain::stock::{Stock, StockCommand, StockReply};
 use crate::domain::{Aggregate, Order, OrderId};
@@ -36,6 +38,8 @@ pub struct SweeperContext {
     pub orders: Arc<dyn DocumentStore>,
     /// Where due reservations are found.
     pub inventory: Arc<dyn DocumentStore>,
+    /// What drives orders on.
+    pub checkouts: StartCheckout,
     /// Which shards are this node's.
     pub routing: Arc<Routing>,
     /// The time.
@@ -135,15 +139,17 @@ impl SweeperContext {
         let due = self.due(&self.orders, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
-                // Asking is enough: what is durable is looked at when the entity is activated. One that is live drives
-                // its checkout already.
-                if let Err(error) = self
-                    .regions
-                    .orders
-                    .ask(&id, Self::ask::<Order>(OrderCommand::Get))
-                    .await
-                {
-                    tracing::debug!(order = id, %error, "a due order did not answer");
+                let ask = Self::ask::<Order>(OrderCommand::Get);
+                match self.regions.orders.ask(&id, ask).await {
+                    // Not only those that this activates: one that is live may have waited for its shopper until now, found
+                    // no place among the workers, or lost the one that it had. Those that moved away are another node's.
+                    Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Here => {
+                        if let Some(order) = &answer.view {
+                            self.checkouts.ensure(order);
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(order = id, %error, "a due order did not answer"),
                 }
             })
             .await;

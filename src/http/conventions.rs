@@ -26,6 +26,7 @@ use super::compression::NeverCompressed;
 use super::problem::{self, Problem};
 use super::settings::HttpSettings;
 use super::{compression, cors, health, security};
+use crate::panics;
 use crate::traces::{self, TraceParent};
 
 /// The header that names a request, in and out.
@@ -131,11 +132,7 @@ async fn method_not_allowed(method: Method) -> Response {
 }
 
 fn panicked(cause: &(dyn Any + Send)) -> Response {
-    let message = cause
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| cause.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
+    let message = panics::message(cause);
     tracing::error!(message, "a handler panicked");
     Problem::new(problem::INTERNAL).into_response()
 }

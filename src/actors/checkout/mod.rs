@@ -23,7 +23,7 @@ use super::persistence::Persistence;
 use super::retry::Backoff;
 use crate::cluster::placement::shard_of;
 use crate::domain::checkout::{Step, StepRecord};
-use crate::domain::order::Order;
+use crate::domain::order::{Order, OrderView};
 use crate::domain::{OrderId, Timestamp};
 use crate::gateways::Gateways;
 pub use worker::Worker;
@@ -87,11 +87,12 @@ pub struct StartCheckout {
     pub clock: Clock,
 }
 
-impl Effects<Order> for StartCheckout {
-    fn durable(&self, _id: &str, state: &Order) {
-        let Some(order) = state.placed().filter(|order| !order.finished) else {
+impl StartCheckout {
+    /// Sees to it that an order that has something to do has a worker. Harmless to repeat.
+    pub fn ensure(&self, order: &OrderView) {
+        if order.finished {
             return;
-        };
+        }
         let waits = order.awaiting_action && !order.cancelling && order.abandoned.is_none();
         if waits && (self.clock)() < order.deadline {
             return;
@@ -100,6 +101,14 @@ impl Effects<Order> for StartCheckout {
             order: order.id.clone(),
             called_off: order.cancelling,
         });
+    }
+}
+
+impl Effects<Order> for StartCheckout {
+    fn durable(&self, _id: &str, state: &Order) {
+        if let Some(order) = state.placed() {
+            self.ensure(order);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 
 use super::worker::{StepError, WorkerState};
-use crate::domain::checkout::Step;
+use crate::domain::checkout::{self, Step};
 use crate::domain::order::{FailureReason, OrderCommand, OrderLine, OrderView};
 use crate::domain::payment::PaymentState;
 use crate::domain::stock::{Stock, StockCommand, StockRefusal, StockReply};
@@ -20,25 +20,24 @@ impl WorkerState {
             Step::Authorise => self.authorise(order).await.map(|()| None),
             Step::Confirm => {
                 let payment = Self::payment_id(order);
-                self.decide_or_again(OrderCommand::Confirm { payment }).await
+                self.decide_or_again(step, OrderCommand::Confirm { payment })
+                    .await
             }
             Step::Take => self.take(order).await.map(|()| None),
             Step::Capture => self.capture(order).await.map(|()| None),
             Step::Clear => self.clear(order).await.map(|()| None),
             Step::Finish => {
                 let steps = self.steps(step, began);
-                self.decide_or_again(OrderCommand::Finish {
-                    captured: true,
-                    steps,
-                })
-                .await
+                let captured = true;
+                self.decide_or_again(step, OrderCommand::Finish { captured, steps })
+                    .await
             }
             Step::Void => self.void(order).await.map(|()| None),
             Step::Release => self.release(order).await.map(|()| None),
             Step::EndFailed => {
                 let voided = self.payment_was_held(order).await?;
                 let steps = self.steps(step, began);
-                self.decide_or_again(OrderCommand::EndFailed { voided, steps })
+                self.decide_or_again(step, OrderCommand::EndFailed { voided, steps })
                     .await
             }
             Step::ReturnStock => self.return_stock(order).await.map(|()| None),
@@ -46,14 +45,19 @@ impl WorkerState {
             Step::EndCancelled => {
                 let refunded = self.payment_was_refunded(order).await?;
                 let steps = self.steps(step, began);
-                self.decide_or_again(OrderCommand::EndCancelled { refunded, steps })
+                self.decide_or_again(step, OrderCommand::EndCancelled { refunded, steps })
                     .await
             }
         }
     }
 
-    async fn decide_or_again(&mut self, command: OrderCommand) -> Performed {
+    /// Has the order decide what `step` is for. Where it refuses, and would be asked the same again, what it was told is not
+    /// so yet: asked without a pause, it would be asked for ever.
+    async fn decide_or_again(&mut self, step: Step, command: OrderCommand) -> Performed {
         match self.decide(command).await {
+            Some(view) if checkout::next(&view, &self.done) == Some(step) => {
+                Err(StepError::Again("the order refuses to go on".to_owned()))
+            }
             Some(view) => Ok(Some(view)),
             None => Err(StepError::Again("the order did not answer".to_owned())),
         }
@@ -79,21 +83,30 @@ impl WorkerState {
                 expires_at,
             })
             .await?;
-        let mut short = Vec::new();
+        let (mut short, mut crowded) = (Vec::new(), None);
         for (line, reply) in order.lines.iter().zip(replies) {
             match reply {
                 StockReply::Refused(StockRefusal::OutOfStock { available }) => {
                     short.push((line.sku.clone(), available));
                 }
-                StockReply::Refused(_) => short.push((line.sku.clone(), 0)),
+                // There is some, but not for the moment.
+                StockReply::Refused(refusal @ StockRefusal::TooManyReservations) => {
+                    crowded = Some(StepError::Again(format!("the stock refused: {refusal}")));
+                }
+                // It gave back what it had, or asks for what no order may: nothing will be held for it.
+                StockReply::Refused(
+                    StockRefusal::NotReserved
+                    | StockRefusal::OutOfRange
+                    | StockRefusal::BelowReserved
+                    | StockRefusal::TooManyReturns,
+                ) => short.push((line.sku.clone(), 0)),
                 StockReply::Done | StockReply::Overdue(_) => {}
             }
         }
-        if short.is_empty() {
-            Ok(())
-        } else {
-            Err(StepError::Abandon(FailureReason::OutOfStock { skus: short }))
+        if !short.is_empty() {
+            return Err(StepError::Abandon(FailureReason::OutOfStock { skus: short }));
         }
+        crowded.map_or(Ok(()), Err)
     }
 
     async fn take(&self, order: &OrderView) -> Result<(), StepError> {

@@ -33,7 +33,7 @@ pub struct Worker;
 pub struct WorkerState {
     pub(super) order: OrderId,
     pub(super) context: Arc<CheckoutContext>,
-    done: BTreeSet<Step>,
+    pub(super) done: BTreeSet<Step>,
     records: Vec<StepRecord>,
     pub(super) started: Instant,
     pub(super) authorising_since: Option<Instant>,
@@ -46,6 +46,9 @@ pub enum StepError {
     /// Worth repeating.
     #[error("{0}")]
     Again(String),
+    /// Worth repeating, but not before a while: whoever refused has said when.
+    #[error("{0}")]
+    Later(String, Duration),
     /// The order has to decide that it fails.
     #[error("the order can't be fulfilled: {}", .0.as_str())]
     Abandon(FailureReason),
@@ -56,7 +59,32 @@ pub enum StepError {
 
 impl From<AskError> for StepError {
     fn from(error: AskError) -> Self {
-        Self::Again(error.to_string())
+        match error {
+            AskError::Busy { retry_after } => Self::Later(error.to_string(), retry_after),
+            other => Self::Again(other.to_string()),
+        }
+    }
+}
+
+/// A step that is tried until it succeeds, or another one comes first.
+struct Trial {
+    step: Step,
+    began: Timestamp,
+    backoff: Backoff,
+}
+
+impl Trial {
+    fn new(step: Step, began: Timestamp) -> Self {
+        Self {
+            step,
+            began,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+        }
+    }
+
+    /// The number of the attempt that is made, or was made last.
+    fn attempt(&self) -> u32 {
+        self.backoff.attempts() + 1
     }
 }
 
@@ -106,46 +134,48 @@ impl Actor for Worker {
 impl WorkerState {
     async fn run(&mut self) {
         let mut order = None;
+        let mut last: Option<Trial> = None;
         while let Some(step) = self.next(&mut order).await {
             let Some(view) = order.as_ref() else { return };
-            let began = (self.context.clock)();
-            let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-            loop {
-                self.note(|trace| {
-                    trace.step = Some(step);
-                    trace.attempts = backoff.attempts() + 1;
-                });
-                crate::fail::crash(&format!("checkout.{}.before", step.as_str()));
-                match self.perform(step, view, began).await {
-                    Ok(next) => {
-                        crate::fail::crash(&format!("checkout.{}.after", step.as_str()));
-                        self.finished(step, backoff.attempts() + 1, began);
-                        if next.is_some() {
-                            order = next;
-                        }
-                        break;
+            // Its pauses go on growing for as long as it is the same step.
+            let mut trial = last
+                .take()
+                .filter(|trial| trial.step == step)
+                .unwrap_or_else(|| Trial::new(step, (self.context.clock)()));
+            self.note(|trace| {
+                trace.step = Some(step);
+                trace.attempts = trial.attempt();
+            });
+            crate::fail::crash_around(step.as_str(), "before");
+            let (error, least) = match self.perform(step, view, trial.began).await {
+                Ok(next) => {
+                    crate::fail::crash_around(step.as_str(), "after");
+                    self.finished(&trial);
+                    if next.is_some() {
+                        order = next;
                     }
-                    Err(StepError::Again(error)) => {
-                        tracing::debug!(order = %self.order, step = step.as_str(), error, "a step is tried again");
-                        self.note(|trace| trace.last_error = Some(error.clone()));
-                        // What failed is another service: there is no event to wait for, only time.
-                        tokio::time::sleep(backoff.next_pause()).await;
-                        // It may have been called off, or overtaken by another worker, meanwhile.
-                        if backoff.attempts() >= 2 {
-                            order = None;
-                            break;
-                        }
-                    }
-                    Err(StepError::Abandon(reason)) => {
-                        order = self.decide(OrderCommand::Abandon { reason }).await;
-                        break;
-                    }
-                    Err(StepError::AwaitAction) => {
-                        order = self.decide(OrderCommand::AwaitAction).await;
-                        break;
-                    }
+                    continue;
                 }
+                Err(StepError::Abandon(reason)) => {
+                    order = self.decide(OrderCommand::Abandon { reason }).await;
+                    continue;
+                }
+                Err(StepError::AwaitAction) => {
+                    order = self.decide(OrderCommand::AwaitAction).await;
+                    continue;
+                }
+                Err(StepError::Again(error)) => (error, Duration::ZERO),
+                Err(StepError::Later(error, after)) => (error, after),
+            };
+            tracing::debug!(order = %self.order, step = step.as_str(), error, "a step is tried again");
+            self.note(|trace| trace.last_error = Some(error));
+            // What failed is another service: there is no event to wait for, only time.
+            tokio::time::sleep(trial.backoff.next_pause().max(least)).await;
+            // It may have been called off, or overtaken by another worker, meanwhile.
+            if trial.backoff.attempts() >= 2 {
+                order = None;
             }
+            last = Some(trial);
         }
     }
 
@@ -228,14 +258,14 @@ impl WorkerState {
         steps
     }
 
-    fn finished(&mut self, step: Step, attempts: u32, began: Timestamp) {
+    fn finished(&mut self, trial: &Trial) {
         let record = StepRecord {
-            step,
-            attempts,
-            started_at: began,
+            step: trial.step,
+            attempts: trial.attempt(),
+            started_at: trial.began,
             finished_at: (self.context.clock)(),
         };
-        self.done.insert(step);
+        self.done.insert(trial.step);
         self.records.push(record);
         self.note(|trace| trace.done.push(record));
     }

@@ -174,14 +174,15 @@ impl<A: Aggregate> Actor for Entity<A> {
             EntityMessage::Loaded(loaded) => state.loaded(&myself, loaded).await?,
             EntityMessage::Written(written) => state.written(&myself, written)?,
             EntityMessage::WaitersDue => state.pipeline.release_waiters(Instant::now()),
-            EntityMessage::Passivate => {
-                state.closing = true;
-                state.pipeline.dismiss_waiters();
-            }
+            EntityMessage::Passivate => state.closing = true,
             EntityMessage::Describe(port) => {
                 // The operator may have gone away.
                 drop(port.send(state.describe()));
             }
+        }
+        if state.closing {
+            // Also those whose order was placed only now: whoever owns the shard next can be waited at as well.
+            state.pipeline.dismiss_waiters();
         }
         if state.closing && state.pipeline.is_idle() {
             myself.stop(Some("passivated".to_owned()));
@@ -234,7 +235,12 @@ impl<A: Aggregate> EntityState<A> {
             self.context.effects.durable(&self.id, state);
         }
         for command in waiting {
-            self.decide(myself, command).await?;
+            // One of them may have found out that what was read is stale: the others wait for the next reading.
+            if self.pipeline.is_loading() {
+                self.pipeline.queue_for_load(command);
+            } else {
+                self.decide(myself, command).await?;
+            }
         }
         self.flush(myself);
         Ok(())
@@ -264,7 +270,8 @@ impl<A: Aggregate> EntityState<A> {
                 return Err(panicked.into());
             }
         };
-        if decided.changed || !self.pipeline.is_clean() || self.context.routing.is_verified() {
+        let rests_on_a_write = decided.changed || !self.pipeline.is_clean();
+        if rests_on_a_write || self.context.routing.may_answer_from_memory(self.shard) {
             self.pipeline.deliver_or_hold(myself, decided, command);
             return Ok(());
         }

@@ -10,6 +10,7 @@ use super::{Command, DecisionPanicked, EntityMessage, Record};
 use crate::actors::outcome::{Answer, Ask, Failure, Outcome, ReplyTo, Slot};
 use crate::actors::persistence::{LoadFailed, Loaded};
 use crate::domain::{Aggregate, Event, Timestamp};
+use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
 
 /// How often one command is decided anew after conflicts before its caller is told to try later.
@@ -206,9 +207,14 @@ impl<A: Aggregate> Pipeline<A> {
         at: Timestamp,
     ) -> Result<Decided<A>, DecisionPanicked> {
         let version = self.tentative_version;
-        let record = self
-            .tentative
-            .get_or_insert_with(|| Arc::new(Record::initial(id)));
+        let Some(record) = &mut self.tentative else {
+            // Nothing was read: nobody may be told that there is nothing.
+            return Ok(Decided {
+                outcome: Outcome::Lost,
+                settled: true,
+                changed: false,
+            });
+        };
         if let Some(reply) = ask.command_id.as_ref().and_then(|command| record.recall(command)) {
             return Ok(Decided {
                 outcome: Outcome::Reply(Answer {
@@ -232,7 +238,7 @@ impl<A: Aggregate> Pipeline<A> {
             crate::fail::point("entity.decide", id);
             record.state.decide(&ask.command, at)
         }))
-        .map_err(|payload| DecisionPanicked(panic_text(&*payload)))?;
+        .map_err(|payload| DecisionPanicked(panics::message(&*payload).to_owned()))?;
         let changed = decision.change.is_some();
         if let Some(change) = decision.change {
             if self.durable.is_none() {
@@ -432,12 +438,4 @@ impl<A: Aggregate> Pipeline<A> {
             }));
         }
     }
-}
-
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::Actor;
 use tokio::sync::oneshot;
@@ -29,6 +30,9 @@ use crate::stores::StoreError;
 use assembly::Assembly;
 pub use root::{Board, ChildStatus};
 use root::{Root, RootArguments};
+
+/// What the listener has beyond the grace for its requests, until it is taken for dead.
+const FRONT_MARGIN: Duration = Duration::from_secs(5);
 
 /// Why a node ended that was not asked to.
 #[derive(Debug, thiserror::Error)]
@@ -139,9 +143,16 @@ async fn leave(assembly: &Assembly, name: &str) {
         let _ = left.await;
     }
     assembly.shutdown.cancel();
-    assembly.front_ended.cancelled().await;
-    assembly.background.close();
     let grace = assembly.config.limits.drain_seconds.duration();
+    // The listener keeps to the grace itself; one that died and is about to be started again tells nobody.
+    let front_ended = assembly.front_ended.cancelled();
+    if tokio::time::timeout(grace + FRONT_MARGIN, front_ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the listener did not end");
+    }
+    assembly.background.close();
     if tokio::time::timeout(grace, assembly.background.wait())
         .await
         .is_err()

@@ -1,10 +1,14 @@
-//! An actor around something that runs until it is told to stop: the HTTP listeners.
+//! An actor around something that runs until it is told to stop: the HTTP listeners, and whatever follows a store or a file.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::sync::CancellationToken;
+
+use crate::panics;
 
 /// What runs; it ends when the token is cancelled. Otherwise its end is a failure.
 pub type Run =
@@ -52,7 +56,13 @@ impl Actor for Service {
         let token = arguments.shutdown.child_token();
         let running = (arguments.run)(token.clone());
         tokio::spawn(async move {
-            let result = running.await;
+            // A panic ends it as an error does, or nobody would start it again. What it shares with others is whole after
+            // every step.
+            let result = AssertUnwindSafe(running).catch_unwind().await;
+            let result = result.unwrap_or_else(|panic| {
+                let message = panics::message(&*panic);
+                Err(format!("it panicked: {message}").into())
+            });
             // A stopped actor has no use for it.
             let _ = myself.cast(ServiceMessage::Ended(result));
         });
@@ -74,5 +84,55 @@ impl Actor for Service {
         }
         result?;
         Err("it ended without being told to".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_panics_ends_its_service_with_an_error() {
+        let run: Run = Arc::new(|_| {
+            async {
+                tokio::task::yield_now().await;
+                panic!("by intention")
+            }
+            .boxed()
+        });
+        let arguments = ServiceArguments {
+            run,
+            shutdown: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        };
+        let (service, ended) = Actor::spawn(None, Service, arguments).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(30), ended)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(service.get_status(), ractor::ActorStatus::Stopped);
+    }
+
+    #[tokio::test]
+    async fn what_panics_while_the_node_ends_has_ended() {
+        let run: Run = Arc::new(|shutdown| {
+            async move {
+                shutdown.cancelled().await;
+                panic!("by intention")
+            }
+            .boxed()
+        });
+        let arguments = ServiceArguments {
+            run,
+            shutdown: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        };
+        let (_service, _) = Actor::spawn(None, Service, arguments.clone()).await.unwrap();
+        arguments.shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(30), arguments.ended.cancelled())
+            .await
+            .unwrap();
     }
 }

@@ -13,7 +13,7 @@ use super::service::{Run, Service, ServiceArguments};
 use super::settings;
 use crate::actors::Regions;
 use crate::actors::badges::BadgeProjector;
-use crate::actors::checkout::Sagas;
+use crate::actors::checkout::{Sagas, StartCheckout};
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::purchases::PurchaseProjector;
@@ -103,6 +103,10 @@ impl Assembly {
             regions: self.regions.clone(),
             orders: Arc::clone(&self.stores.orders),
             inventory: Arc::clone(&self.stores.inventory),
+            checkouts: StartCheckout {
+                sagas: self.sagas.clone(),
+                clock: Arc::clone(&self.clock),
+            },
             routing: Arc::clone(&self.routing),
             clock: Arc::clone(&self.clock),
             interval: self.config.limits.sweep_interval_ms.duration(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::Region;
+use crate::actors::routing::Owner;
 use crate::actors::shard::{Shard, ShardMessage};
 use crate::cluster::placement::shard_of;
 use crate::domain::Aggregate;
@@ -121,6 +122,12 @@ impl<A: Aggregate> RegionState<A> {
     ) -> Result<(), ActorProcessingErr> {
         let handle = &self.region.0.shards[usize::from(shard)];
         if handle.get().is_none() {
+            // Sent while the shard was this node's, and here after it was handed over: started now it would live on, and
+            // pass for what stands in the store when the shard comes back.
+            if self.region.0.entity.routing.owner(shard) != Owner::Here {
+                message.refuse();
+                return Ok(());
+            }
             let arguments = (shard, Arc::clone(&self.region.0));
             let (actor, _) =
                 Shard::<A>::spawn_linked(None, Shard::default(), arguments, myself.get_cell()).await?;

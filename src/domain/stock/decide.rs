@@ -143,13 +143,15 @@ impl Stock {
         Ok(Some((next, vec![event])))
     }
 
-    pub(super) fn give_back(&self, order: &OrderId, quantity: u32) -> Outcome {
+    pub(super) fn give_back(&self, order: &OrderId, quantity: u32, at: Timestamp) -> Outcome {
         if self.returned.contains(order) {
             return Ok(None);
         }
         let mut next = self.clone();
         // Remembered in both cases: a repetition after the release must not count as the return of something sold.
-        next.returned.remember(order);
+        if !next.returned.remember(order, at) {
+            return Err(StockRefusal::TooManyReturns);
+        }
         if let Some(held) = next.reservations.remove(order) {
             let event = next.released(order, held);
             return Ok(Some((next, vec![event])));

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::recent::Recent;
 use super::{Aggregate, Decision, Kind, OrderId, Timestamp};
+use returns::Returns;
+pub use returns::{REPEATED_WITHIN, RETURN_LIMIT};
 
 mod decide;
+mod returns;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +30,10 @@ pub const REFERENCE_LIMIT: usize = 255;
 pub const REASON_LIMIT: usize = 500;
 /// Most orders that one [`StockCommand::Overdue`] names.
 pub const OVERDUE_LIMIT: usize = 256;
-/// How many orders and references are remembered, so that the same one counts once.
-const REMEMBERED: usize = 64;
+/// How many orders that took their pieces are remembered.
+const TAKEN: usize = 64;
+/// How many references of receipts, and of adjustments, are remembered, so that the same one counts once.
+const REFERENCES: usize = 1_024;
 
 /// Pieces held for one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +53,17 @@ pub struct Stock {
     reservations: BTreeMap<OrderId, Reservation>,
     /// Orders whose pieces were sold: a late [`StockCommand::Reserve`] of theirs must hold nothing again.
     #[serde(default)]
-    taken: Recent<OrderId, REMEMBERED>,
-    /// Orders that gave their pieces back for good.
+    taken: Recent<OrderId, TAKEN>,
+    /// Orders that gave their pieces back for good. What they had is sold to others by then: a repetition that is not known for
+    /// one would sell it twice (invariants 1 and 2).
     #[serde(default)]
-    returned: Recent<OrderId, REMEMBERED>,
+    returned: Returns,
     /// References of receipts.
     #[serde(default)]
-    receipts: Recent<String, REMEMBERED>,
+    receipts: Recent<String, REFERENCES>,
     /// References of adjustments; apart from those of receipts, because a correction may name the same paper.
     #[serde(default)]
-    adjustments: Recent<String, REMEMBERED>,
+    adjustments: Recent<String, REFERENCES>,
 }
 
 /// What can be asked of a SKU's stock.
@@ -153,6 +159,10 @@ pub enum StockRefusal {
     /// [`RESERVATION_LIMIT`] is reached; some will be taken or released soon.
     #[error("too many orders hold reservations at the moment")]
     TooManyReservations,
+    /// [`RETURN_LIMIT`] is reached within [`REPEATED_WITHIN`]: until it is over, an order that were forgotten now might be
+    /// counted twice.
+    #[error("too many orders have given pieces back within a short time")]
+    TooManyReturns,
 }
 
 /// What callers see of a stock.
@@ -234,7 +244,7 @@ impl Aggregate for Stock {
             StockCommand::Extend { order, expires_at } => self.extend(order, *expires_at),
             StockCommand::Release { order } => self.release(order),
             StockCommand::Take { order } => self.take(order),
-            StockCommand::Return { order, quantity } => self.give_back(order, *quantity),
+            StockCommand::Return { order, quantity } => self.give_back(order, *quantity, at),
         };
         match outcome {
             Ok(None) => Decision::keep(StockReply::Done),

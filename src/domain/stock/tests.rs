@@ -427,3 +427,46 @@ fn the_number_of_open_reservations_is_bounded() {
         refused(StockRefusal::TooManyReservations)
     );
 }
+
+#[test]
+fn many_orders_that_give_back_together_and_repeat_it_count_once_each() {
+    let orders = 200;
+    let mut stock = stocked(400);
+    for order in 0..orders {
+        run(&mut stock, &reserve(order, 1), at(0));
+        run(&mut stock, &take(order), at(0));
+    }
+    for round in 0..3 {
+        for order in 0..orders {
+            let (reply, change) = run(&mut stock, &give_back(order, 1), at(round));
+            assert_eq!(
+                (reply, change.is_some()),
+                (StockReply::Done, round == 0),
+                "{order}"
+            );
+        }
+    }
+    assert_eq!((stock.view().sold, stock.view().available), (0, 400));
+}
+
+#[test]
+fn no_return_that_may_be_repeated_is_forgotten_for_another() {
+    let mut stock = stocked(1);
+    for order in 0..RETURN_LIMIT {
+        assert!(stock.returned.remember(&order_id(order), at(0)));
+    }
+    run(&mut stock, &reserve(RETURN_LIMIT, 1), at(0));
+    let last = give_back(RETURN_LIMIT, 1);
+    let window = i64::try_from(REPEATED_WITHIN.as_secs()).unwrap();
+    assert_eq!(
+        run(&mut stock, &last, at(window)),
+        refused(StockRefusal::TooManyReturns)
+    );
+    assert!(stock.returned.contains(&order_id(0)));
+    assert_eq!(run(&mut stock, &last, at(window + 1)).0, StockReply::Done);
+    assert!(!stock.returned.contains(&order_id(0)));
+    // The row shrinks again.
+    let week = i64::try_from(returns::KEPT.as_secs()).unwrap();
+    assert!(stock.returned.remember(&order_id(0), at(window + week + 2)));
+    assert!(!stock.returned.contains(&order_id(RETURN_LIMIT)));
+}
