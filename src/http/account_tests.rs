@@ -12,11 +12,12 @@ use super::entity::Ask;
 use super::flow_tests::{Client, Reply, submission};
 use super::test_support::{NOW, accounts};
 use crate::authentication::service::Accounts;
-use crate::domain::account::email_key;
+use crate::domain::account::{Role, email_key};
 use crate::domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
 use crate::gateways::mail::{Letter, MailError, Mailer};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::sessions::{Purpose, TokenHash};
+use crate::traces::kept::KeptLog;
 
 const PASSWORD: &str = "a long sentence of mine";
 
@@ -250,4 +251,28 @@ async fn what_has_changed_since_it_was_looked_at_is_not_removed() {
         let tag = changed.header("etag").unwrap();
         assert_eq!(send("DELETE", path, None, tag).await.status, 204, "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_of_a_receipt_once() {
+    let accounts = accounts().await;
+    let client = Client::of(Arc::clone(&accounts)).await;
+    let (ada, _) = sign_up(&client, "ada@example.org").await;
+    let promoted = accounts.change(&ada, None, |account| {
+        account.roles.insert(Role::Merchant);
+    });
+    promoted.await.unwrap();
+    let back = sign_in(&client, "ada@example.org", PASSWORD).await;
+    let token = format!("Bearer {}", back.body["access_token"].as_str().unwrap());
+    let (log, _guard) = KeptLog::start("souk::audit=info");
+    for _ in 0..2 {
+        let body = json!({"quantity": 3, "reference": "delivery 4711"});
+        let headers = [("authorization", token.as_str())];
+        let path = "/v1/admin/inventory/A-1/receipts";
+        let received = client.send("POST", path, Some(body), &headers).await;
+        assert_eq!((received.status, &received.body["received"]), (201, &json!(3)));
+    }
+    let told = log.lines();
+    let told = told.iter().filter(|line| line["message"] == "stock was received");
+    assert_eq!(told.count(), 1, "{}", log.text());
 }
