@@ -31,8 +31,11 @@ pub struct Table {
     pub view: View,
     /// The name of the owner of each shard.
     owners: Vec<Option<Arc<str>>>,
-    /// For the shards of this node: since when it may serve them.
+    /// Since when the owner of each shard may serve it, by this node's clock.
     serve_from: Vec<Instant>,
+    /// The same of the owner before. One that still waited when it lost the shard has nothing to let go of, but the owner
+    /// before it may answer from memory until then.
+    served_before_from: Vec<Instant>,
     /// Who had each shard in the view before, where that is known.
     previous: Vec<Option<Arc<str>>>,
 }
@@ -58,6 +61,7 @@ impl Routing {
                 view: View::default(),
                 owners: vec![None; usize::from(SHARDS)],
                 serve_from: vec![now; usize::from(SHARDS)],
+                served_before_from: vec![now; usize::from(SHARDS)],
                 previous: vec![None; usize::from(SHARDS)],
             }),
             started: now,
@@ -152,6 +156,7 @@ impl Routing {
                 .map(|shard| placement::owner(&view, shard).map(|member| Arc::from(member.name.as_str())))
                 .collect(),
             serve_from: before.serve_from.clone(),
+            served_before_from: before.serve_from.clone(),
             previous: vec![None; usize::from(SHARDS)],
             view,
         };
@@ -167,8 +172,11 @@ impl Routing {
             if was_mine && !(is_mine && in_sequence) {
                 lost.push(shard);
             }
-            if is_mine && !(was_mine && in_sequence) && !first_ever {
-                next.serve_from[at] = stands + lasts;
+            let has_stayed = in_sequence && before.owners[at] == next.owners[at];
+            if !has_stayed && !first_ever {
+                // What this node gave away nobody else answers for but the new owner.
+                let given_away = was_mine && !is_mine;
+                next.serve_from[at] = if given_away { stands } else { stands + lasts };
             }
         }
         let number = next.view.number;
@@ -177,7 +185,7 @@ impl Routing {
         lost
     }
 
-    /// The node `from` has let go of what it lost with view `number`: its shards need not be waited for.
+    /// The node `from` has let go of what it lost with view `number`: it need not be waited for.
     pub fn released(&self, from: &str, number: u64) {
         self.table.rcu(|table| {
             let mut serve_from = table.serve_from.clone();
@@ -185,7 +193,7 @@ impl Routing {
                 let now = Instant::now();
                 for (at, since) in serve_from.iter_mut().enumerate() {
                     if table.previous[at].as_deref() == Some(from) {
-                        *since = (*since).min(now);
+                        *since = (*since).min(now.max(table.served_before_from[at]));
                     }
                 }
             }
@@ -193,6 +201,7 @@ impl Routing {
                 view: table.view.clone(),
                 owners: table.owners.clone(),
                 serve_from,
+                served_before_from: table.served_before_from.clone(),
                 previous: table.previous.clone(),
             }
         });
@@ -223,6 +232,7 @@ impl Routing {
                 },
                 owners,
                 serve_from: table.serve_from.clone(),
+                served_before_from: table.served_before_from.clone(),
                 previous: vec![None; usize::from(SHARDS)],
             }
         });
@@ -261,6 +271,34 @@ mod tests {
         assert_eq!(routing.served().len() + lost.len(), usize::from(SHARDS));
         routing.released("b", 3);
         assert_eq!(routing.served().len(), usize::from(SHARDS));
+    }
+
+    #[test]
+    fn a_release_by_who_still_waited_does_not_shorten_the_time_of_the_owner_before() {
+        // As c sees it: a is removed, b takes over some of its shards and has to wait; then b goes as well, at once.
+        let routing = Routing::new("c");
+        routing.install(view(1, &["a", "b", "c"]), Instant::now(), LASTS);
+        let owned_by = |name: &str| -> Vec<u16> {
+            let owner = Owner::There(Arc::from(name));
+            (0..SHARDS)
+                .filter(|shard| routing.owner(*shard) == owner)
+                .collect()
+        };
+        let (of_a, of_b) = (owned_by("a"), owned_by("b"));
+        routing.install(view(2, &["b", "c"]), Instant::now(), LASTS);
+        let waited_for: Vec<u16> = owned_by("b")
+            .into_iter()
+            .filter(|shard| of_a.contains(shard))
+            .collect();
+        assert!(!waited_for.is_empty());
+        routing.install(view(3, &["c"]), Instant::now(), LASTS);
+        routing.released("b", 3);
+        for shard in waited_for {
+            assert_eq!(routing.owner(shard), Owner::HereSoon, "{shard}");
+        }
+        for shard in of_b {
+            assert_eq!(routing.owner(shard), Owner::Here, "{shard}");
+        }
     }
 
     #[test]

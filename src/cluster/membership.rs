@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
 use super::election::{self, Plan};
+use super::transport::NodeIdentity;
 use super::view::{Member, MemberState, View};
 use crate::actors::routing::Routing;
 use crate::stores::views::Views;
@@ -65,12 +66,12 @@ pub enum MembershipMessage {
     /// The connection to a node ended; `refused`: its address refuses connections, so that the process is gone.
     LinkDown {
         /// Which.
-        name: String,
+        peer: NodeIdentity,
         /// Whether its address refuses connections.
         refused: bool,
     },
     /// There is a connection to a node again.
-    LinkUp(String),
+    LinkUp(NodeIdentity),
     /// A node has let go of what it lost with a view.
     Released {
         /// Which node.
@@ -149,11 +150,14 @@ struct Leaving {
 #[derive(Default)]
 struct Beats {
     seen: HashMap<(String, u64), (u64, Instant)>,
+    /// When they were read last.
+    read: Option<Instant>,
 }
 
 impl Beats {
     fn update(&mut self, beats: Vec<(String, u64, u64)>) {
         let now = Instant::now();
+        self.read = Some(now);
         for (name, incarnation, count) in beats {
             let entry = self.seen.entry((name, incarnation)).or_insert((count, now));
             if entry.0 != count {
@@ -163,8 +167,11 @@ impl Beats {
     }
 
     /// Whether a member of `view` has shown itself within `window`. One that has not been watched for that long yet
-    /// counts as stirring.
+    /// counts as stirring, and so do all where nobody could look.
     fn stir(&self, view: &View, window: Duration) -> bool {
+        if self.read.is_none_or(|read| read.elapsed() >= window) {
+            return true;
+        }
         view.members.iter().any(|member| {
             self.seen
                 .get(&(member.name.clone(), member.incarnation))
@@ -226,14 +233,16 @@ impl Actor for Membership {
                 state.want_peers();
                 state.look(&myself).await;
             }
-            MembershipMessage::LinkDown { name, refused } => {
-                state.consequences.forget(&name);
-                if refused && let Some(member) = state.installed.member(&name) {
-                    state.refused.insert((name, member.incarnation));
+            MembershipMessage::LinkDown { peer, refused } => {
+                // That of an incarnation which another has followed says nothing of the other.
+                if refused && state.installed.contains(&peer.name, peer.incarnation) {
+                    state.refused.insert((peer.name, peer.incarnation));
                     state.look(&myself).await;
                 }
             }
-            MembershipMessage::LinkUp(name) => state.refused.retain(|(refused, _)| *refused != name),
+            MembershipMessage::LinkUp(peer) => {
+                state.refused.remove(&(peer.name, peer.incarnation));
+            }
             MembershipMessage::Released { from, view } => {
                 state.routing.released(&from, view);
                 state.releases.insert(from, view);
@@ -319,6 +328,8 @@ impl MembershipState {
             Err(error) => {
                 // What this node knows stays unverified, so that reads ask their own store, until it can look again.
                 tracing::warn!(%error, "the view could not be read");
+                // Whoever leaves does not wait for that longer than for anything else.
+                self.finish_leaving().await;
                 return;
             }
         };
@@ -468,4 +479,26 @@ impl MembershipState {
 
 fn names(view: &View) -> Vec<&str> {
     view.members.iter().map(|member| member.name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::view::fixtures::member;
+
+    #[test]
+    fn members_whose_signs_of_life_nobody_could_read_are_not_taken_for_dead() {
+        let hour = Duration::from_secs(3_600);
+        let view = View {
+            number: 1,
+            members: vec![member("a", 1)],
+        };
+        let mut beats = Beats::default();
+        assert!(beats.stir(&view, hour), "they were never read");
+        beats.update(Vec::new());
+        assert!(!beats.stir(&view, hour), "it never showed itself");
+        beats.update(vec![("a".to_owned(), 1, 7)]);
+        assert!(beats.stir(&view, hour));
+        assert!(beats.stir(&view, Duration::ZERO), "they were read too long ago");
+    }
 }

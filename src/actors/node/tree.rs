@@ -143,14 +143,18 @@ impl Assembly {
     }
 
     fn peers_child(&self) -> ChildSpec {
-        let membership = self.membership.clone();
+        let (membership, correlations) = (
+            self.membership.clone(),
+            Arc::clone(&self.consequences.correlations),
+        );
         let events: LinkEvents = Arc::new(move |event| {
             membership.cast(match event {
-                LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer.name),
-                LinkEvent::Down { peer, refused } => MembershipMessage::LinkDown {
-                    name: peer.name,
-                    refused,
-                },
+                LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer),
+                LinkEvent::Down { peer, refused } => {
+                    // Whoever waits for its answers is told here: membership may be waiting for its store.
+                    correlations.forget(&peer.name);
+                    MembershipMessage::LinkDown { peer, refused }
+                }
             });
         });
         let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
