@@ -9,6 +9,9 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use super::Failure;
 use crate::config::{Log, LogFormat};
 
+/// The target of the audit log.
+const AUDIT: &str = "souk::audit";
+
 /// What has to live as long as the node: traces on their way, in a build that has them.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -79,13 +82,42 @@ fn with_traces(log: &Log, collector: &str, name: &str) -> Result<Kept, Failure> 
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     match env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives)
+        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(audited(&directives))
             .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is no filter: {error}"))),
-        _ => EnvFilter::try_new(&log.filter)
+        _ => EnvFilter::try_new(audited(&log.filter))
             .map_err(|error| Failure::Usage(format!("log.filter ({:?}) is no filter: {error}", log.filter))),
+    }
+}
+
+/// The directives, and that what people change is told of, unless they name that themselves: a filter that is meant for
+/// other lines must not silence it by the way.
+fn audited(directives: &str) -> String {
+    if directives.contains(AUDIT) {
+        directives.to_owned()
+    } else {
+        format!("{directives},{AUDIT}=info")
     }
 }
 
 fn has_colours() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_filter_silences_the_audit_log_by_the_way() {
+        for (directives, filter) in [
+            (
+                "warn,souk::access=info",
+                "warn,souk::access=info,souk::audit=info",
+            ),
+            ("error,souk::audit=off", "error,souk::audit=off"),
+        ] {
+            assert_eq!(audited(directives), filter);
+            assert!(EnvFilter::try_new(audited(directives)).is_ok());
+        }
+    }
 }

@@ -109,8 +109,11 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     eprintln!("stopping");
     nodes.stop(&config, &mut termination).await;
     store.stop().await;
-    home.close()?;
-    result.map(|()| Outcome::Done)
+    let closed = home.close();
+    // Why it did not run matters more than a folder that is left.
+    result?;
+    closed?;
+    Ok(Outcome::Done)
 }
 
 /// From the start of the processes to the request to stop.

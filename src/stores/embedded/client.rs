@@ -124,7 +124,15 @@ pub fn socket_path(directory: &Path) -> PathBuf {
 pub fn store_process(directory: &Path) -> Spawner {
     let directory = directory.to_owned();
     Arc::new(move || {
-        let child = tokio::process::Command::new(std::env::current_exe()?)
+        let own = std::env::current_exe()?;
+        // Where the file was replaced by a new version since this process began, its name leads nowhere, or to another one.
+        let image = if cfg!(target_os = "linux") {
+            Path::new("/proc/self/exe")
+        } else {
+            &own
+        };
+        let child = tokio::process::Command::new(image)
+            .arg0(&own)
             .arg("store")
             .arg("--data")
             .arg(&directory)

@@ -81,6 +81,20 @@ pub struct Patience {
     pub stall: Duration,
 }
 
+/// As good as for ever.
+const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+impl Patience {
+    /// Of one that is started by whoever supervises it, and stays until it is told to stop.
+    pub fn unending() -> Self {
+        Self {
+            first: FOR_GOOD,
+            grace: FOR_GOOD,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {
@@ -92,15 +106,16 @@ impl Default for Patience {
 }
 
 /// The store process from beginning to end: serves `directory` on `socket` until nobody needs it or SIGTERM comes.
-/// Where another process serves the directory already there is nothing to do, and it returns at once.
+/// Where another process serves the directory already there is nothing to do, and it returns at once; one that is to `stay`
+/// says so.
 ///
 /// # Errors
 /// [`ServerError`]
-pub async fn run(directory: &Path, socket: &Path) -> Result<(), ServerError> {
+pub async fn run(directory: &Path, socket: &Path, stay: bool) -> Result<(), ServerError> {
     // Whatever SQLite creates here is for this user alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let engine = match Engine::open(directory) {
-        Err(OpenError::Held { .. }) => return Ok(()),
+        Err(OpenError::Held { .. }) if !stay => return Ok(()),
         opened => opened?,
     };
     let stop = CancellationToken::new();
@@ -113,7 +128,12 @@ pub async fn run(directory: &Path, socket: &Path) -> Result<(), ServerError> {
             }
         }
     });
-    serve(engine, socket, stop, Patience::default()).await
+    let patience = if stay {
+        Patience::unending()
+    } else {
+        Patience::default()
+    };
+    serve(engine, socket, stop, patience).await
 }
 
 /// Serves `engine` on `socket` until `stop`, or until nobody needs it. What was accepted by then is committed and
