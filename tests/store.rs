@@ -21,7 +21,7 @@ use souk::stores::StoreError;
 use souk::stores::embedded::client::Spawner;
 use souk::stores::embedded::{Database, Statement, Transaction, Writer};
 
-use support::command::{souk, text};
+use support::command::{run, souk, text};
 use support::waiting::{eventually, within};
 
 /// How often the process is killed.
@@ -242,4 +242,30 @@ async fn a_killed_store_process_loses_nothing_that_was_acknowledged() {
         format!("{:?}", integrity.expect("a check of the file")),
         r#"[[Text("ok")]]"#
     );
+}
+
+#[tokio::test]
+async fn one_that_stays_outlives_its_clients_and_keeps_others_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = text(folder.path()).to_owned();
+    let mut staying = souk(&["store", "--data", &data, "--stay"], &[])
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let socket = souk::stores::embedded::client::socket_path(folder.path());
+    eventually("it listens", LIMIT, async || {
+        if socket.exists() { Ok(()) } else { Err("no socket") }
+    })
+    .await;
+    // A client that comes and goes; whoever finds nobody would start another one, which is an error here.
+    let nobody: Spawner = Arc::new(|| Err(std::io::Error::other("it was not there")));
+    drop(Writer::connect(folder.path(), nobody).await.expect("it serves"));
+    let second = run(&["store", "--data", &data, "--stay"], &[]).await.expect(1);
+    assert!(second.stderr.contains("another process writes to"), "{second:?}");
+    run(&["store", "--data", &data], &[]).await.expect(0);
+    assert!(staying.try_wait().expect("its status").is_none(), "it left");
+    let pid = rustix::process::Pid::from_raw(staying.id().cast_signed()).expect("its pid");
+    rustix::process::kill_process(pid, Signal::TERM).expect("it can be told");
+    let status = staying.wait().expect("it ends");
+    assert!(status.success(), "{status}");
 }

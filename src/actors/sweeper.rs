@@ -5,6 +5,7 @@
 //! (invariant 11): a pending order extends its own, so that none is taken away under a payment that is about to succeed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -19,12 +20,15 @@ use crate::cluster::placement::shard_of;
 use crate::domain::order::OrderCommand;
 use crate::domain::stock::{Stock, StockCommand, StockReply};
 use crate::domain::{Aggregate, Order, OrderId};
+use crate::stores::StoreError;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
 use crate::stores::sessions::SessionStore;
 
 /// Entities looked after in one round.
 const ROUND_LIMIT: usize = 1_000;
+/// After so many rounds a sweep begins with the oldest again, however many are due.
+const ROUNDS: usize = 20;
 /// Entities asked at once.
 const CONCURRENCY: usize = 32;
 /// How long one of them has.
@@ -71,7 +75,7 @@ pub struct Sweeper;
 
 impl Actor for Sweeper {
     type Msg = SweeperMessage;
-    type State = Arc<SweeperContext>;
+    type State = SweeperState;
     type Arguments = Arc<SweeperContext>;
 
     async fn pre_start(
@@ -80,36 +84,67 @@ impl Actor for Sweeper {
         context: Arc<SweeperContext>,
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.send_interval(context.interval, || SweeperMessage::Sweep);
-        Ok(context)
+        Ok(SweeperState {
+            context,
+            orders: Turn::default(),
+            reservations: Turn::default(),
+        })
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         SweeperMessage::Sweep: SweeperMessage,
-        context: &mut Self::State,
+        state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let context = &state.context;
         context.sweep_replies().await;
         context.sweep_sessions().await;
         let shards = context.routing.served();
         if shards.is_empty() {
             return Ok(());
         }
-        context.sweep_orders(&shards).await;
-        context.sweep_reservations(&shards).await;
+        context.sweep_orders(&state.orders, &shards).await;
+        context.sweep_reservations(&state.reservations, &shards).await;
         Ok(())
     }
 }
 
+/// How far the sweeps of a store have come: where more is due than one round takes, the next sweep goes on behind it. What
+/// can't be brought to an end must not hide what is due after it.
+#[derive(Debug, Default)]
+struct Turn(AtomicUsize);
+
+impl Turn {
+    /// Those of all that are due, oldest first, whose turn it is. `due` gives at most as many as it is asked for.
+    async fn take<F>(&self, due: impl FnOnce(usize) -> F) -> Result<Vec<String>, StoreError>
+    where
+        F: Future<Output = Result<Vec<String>, StoreError>>,
+    {
+        let round = self.0.load(Ordering::Relaxed);
+        let wanted = (round + 1) * ROUND_LIMIT;
+        let mut ids = due(wanted).await?;
+        let there_are_more = ids.len() >= wanted && round + 1 < ROUNDS;
+        self.0
+            .store(if there_are_more { round + 1 } else { 0 }, Ordering::Relaxed);
+        Ok(ids.split_off((round * ROUND_LIMIT).min(ids.len())))
+    }
+}
+
+/// What the sweeper keeps.
+pub struct SweeperState {
+    context: Arc<SweeperContext>,
+    orders: Turn,
+    reservations: Turn,
+}
+
 impl SweeperContext {
-    async fn due(&self, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
-        match store.due(shards, (self.clock)(), ROUND_LIMIT).await {
-            Ok(ids) => ids,
-            Err(error) => {
-                tracing::warn!(store = store.name(), %error, "what is due could not be read; the next sweep tries again");
-                Vec::new()
-            }
-        }
+    async fn due(&self, turn: &Turn, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
+        let due = turn.take(|limit| store.due(shards, (self.clock)(), limit));
+        due.await.unwrap_or_else(|error| {
+            tracing::warn!(store = store.name(), %error, "what is due could not be read; the next sweep tries again");
+            Vec::new()
+        })
     }
 
     /// Forgets replies that are too old to be given again.
@@ -135,8 +170,8 @@ impl SweeperContext {
         Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep"))
     }
 
-    async fn sweep_orders(&self, shards: &[u16]) {
-        let due = self.due(&self.orders, shards).await;
+    async fn sweep_orders(&self, turn: &Turn, shards: &[u16]) {
+        let due = self.due(turn, &self.orders, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
                 let ask = Self::ask::<Order>(OrderCommand::Get);
@@ -155,8 +190,8 @@ impl SweeperContext {
             .await;
     }
 
-    async fn sweep_reservations(&self, shards: &[u16]) {
-        let due = self.due(&self.inventory, shards).await;
+    async fn sweep_reservations(&self, turn: &Turn, shards: &[u16]) {
+        let due = self.due(turn, &self.inventory, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |sku| async move {
                 if let Err(error) = self.sweep_sku(&sku).await {
@@ -198,5 +233,26 @@ impl SweeperContext {
             },
             _ => StockCommand::Release { order },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_never_ends_does_not_hide_what_is_due_after_it() {
+        let turn = Turn::default();
+        let all: Vec<String> = (0..2 * ROUND_LIMIT + 5)
+            .map(|number| number.to_string())
+            .collect();
+        let sweep = async || {
+            let due = |limit: usize| std::future::ready(Ok(all[..limit.min(all.len())].to_vec()));
+            turn.take(due).await.unwrap()
+        };
+        assert_eq!(sweep().await, all[..ROUND_LIMIT]);
+        assert_eq!(sweep().await, all[ROUND_LIMIT..2 * ROUND_LIMIT]);
+        assert_eq!(sweep().await, all[2 * ROUND_LIMIT..]);
+        assert_eq!(sweep().await, all[..ROUND_LIMIT], "and from the beginning");
     }
 }

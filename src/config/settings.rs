@@ -173,7 +173,8 @@ section! {
         /// Most commands under way for one entity; further ones are refused as busy. A SKU on sale needs room for all who
         /// want it at once.
         in_flight_per_entity: usize = 4_096, 1..=1_000_000;
-        /// Most entities in the memory of one node (each takes 11 KB and its state); the idlest leave first.
+        /// Most entities of each kind (carts, orders, SKUs) in the memory of one node (each takes 11 KB and its state); the
+        /// idlest leave first.
         live_entities: usize = 200_000, 100..=10_000_000;
         /// After this time without a command an entity leaves memory.
         idle_seconds: Seconds = Seconds(300), 1..=86_400;

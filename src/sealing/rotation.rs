@@ -15,8 +15,11 @@ use crate::chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 
-/// Rows that are read, and written in one transaction, at once: well below the limits of a transaction.
+/// Rows that are read at once.
 const PAGE: usize = 100;
+/// Most bytes that are exchanged in one transaction, old and new content together; a single row may be larger. Well below what
+/// a store takes in one message.
+const EXCHANGED: usize = 2 * 1024 * 1024;
 /// How often a page is looked at in which others were faster.
 const LOOKS: usize = 8;
 /// How often a store is gone through, should nodes still seal under an older key.
@@ -208,10 +211,16 @@ impl Rotation<'_> {
                 Err(error) => self.note(&row.id, &error),
             }
         }
-        if changes.is_empty() {
-            return Ok(false);
+        let mut others_were_faster = false;
+        for part in parts(&changes) {
+            others_were_faster |= self.exchange(part).await?;
         }
-        let outcomes = match self.store.reseal(&changes).await {
+        Ok(others_were_faster)
+    }
+
+    /// Writes rows in one transaction; whether one of them was written in between.
+    async fn exchange(&mut self, part: &[Resealed]) -> Result<bool, RotationError> {
+        let outcomes = match self.store.reseal(part).await {
             Ok(outcomes) => outcomes,
             // Whether it was done, the next look at the page tells.
             Err(StoreError::OutcomeUnknown { .. }) => return Ok(true),
@@ -219,7 +228,7 @@ impl Rotation<'_> {
         };
         let done = outcomes.iter().filter(|done| **done).count();
         self.resealed += done as u64;
-        Ok(done < changes.len())
+        Ok(done < part.len())
     }
 
     fn note(&mut self, id: &str, error: &dyn std::error::Error) {
@@ -228,6 +237,25 @@ impl Rotation<'_> {
             self.reasons.push(reason);
         }
     }
+}
+
+/// The changes in parts of at most [`EXCHANGED`] bytes.
+fn parts(mut changes: &[Resealed]) -> Vec<&[Resealed]> {
+    let mut parts = Vec::new();
+    while !changes.is_empty() {
+        let mut bytes = 0;
+        let fitting = changes
+            .iter()
+            .take_while(|change| {
+                bytes += change.row.content.len() + change.content.len();
+                bytes <= EXCHANGED
+            })
+            .count();
+        let (part, rest) = changes.split_at(fitting.max(1));
+        parts.push(part);
+        changes = rest;
+    }
+    parts
 }
 
 #[cfg(test)]

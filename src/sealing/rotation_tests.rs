@@ -156,3 +156,26 @@ async fn rows_that_can_not_be_read_are_left_and_told() {
     assert_eq!(rotated.reasons.len(), 1);
     assert!(rotated.reasons[0].starts_with("pay_0030: ") && rotated.reasons[0].contains("\"k9\""));
 }
+
+#[test]
+fn large_rows_are_exchanged_in_several_transactions() {
+    let change = |number: usize, bytes: usize| Resealed {
+        row: RowAtRest {
+            id: number.to_string(),
+            content: vec![0; bytes],
+        },
+        content: vec![1; bytes],
+    };
+    let sizes = [10, EXCHANGED / 2 - 10, 20, EXCHANGED, 30, 40];
+    let changes: Vec<Resealed> = sizes
+        .into_iter()
+        .enumerate()
+        .map(|(number, bytes)| change(number, bytes))
+        .collect();
+    let ids: Vec<Vec<&str>> = parts(&changes)
+        .into_iter()
+        .map(|part| part.iter().map(|change| change.row.id.as_str()).collect())
+        .collect();
+    assert_eq!(ids, [vec!["0", "1"], vec!["2"], vec!["3"], vec!["4", "5"]]);
+    assert!(parts(&[]).is_empty());
+}

@@ -412,8 +412,13 @@ fn listen_to_gossip(gossip: Gossip, membership: ActorRef<MembershipMessage>) {
                 .into_iter()
                 .filter(|member| member.gossip_address != own)
                 .collect();
-            if membership.cast(MembershipMessage::Heard(others)).is_err() || members.changed().await.is_err()
-            {
+            if membership.cast(MembershipMessage::Heard(others)).is_err() {
+                return;
+            }
+            if members.changed().await.is_err() {
+                // Without gossip the list would stand still, and so would what this node believes. The root starts membership
+                // again, and gives the node up where that does not help.
+                membership.stop(Some("gossip has ended".to_owned()));
                 return;
             }
         }
