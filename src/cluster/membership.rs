@@ -19,6 +19,10 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A node that has not shown itself there for so long does not stir any more.
 const BEAT_WINDOW: Duration = Duration::from_millis(2_500);
 
+/// A node that a view has left out is not taken in again for so long by those who still hear of it: they hear of a dead one
+/// longer than whoever noticed first, and would bring it back each time. One that lives comes back by its own doing.
+const LEFT_OUT: Duration = Duration::from_secs(10);
+
 /// A member that this node has never heard is believed alive for so long: it may have joined by another node's word, and
 /// its gossip is still on the way.
 const HEARING_GRACE: Duration = Duration::from_secs(3);
@@ -132,6 +136,8 @@ pub struct MembershipState {
     unheard: HashMap<(String, u64), Instant>,
     /// Incarnations whose address refuses connections.
     refused: HashSet<(String, u64)>,
+    /// Incarnations that a view left out, and since when.
+    left_out: HashMap<(String, u64), Instant>,
     /// Since when a proposal has been put off.
     waiting_since: Option<Instant>,
     beats: Beats,
@@ -203,6 +209,7 @@ impl Actor for Membership {
             heard: Vec::new(),
             unheard: HashMap::new(),
             refused: HashSet::new(),
+            left_out: HashMap::new(),
             waiting_since: None,
             beats: Beats::default(),
             handed_over: 0,
@@ -234,8 +241,13 @@ impl Actor for Membership {
                 state.look(&myself).await;
             }
             MembershipMessage::LinkDown { peer, refused } => {
-                // That of an incarnation which another has followed says nothing of the other.
-                if refused && state.installed.contains(&peer.name, peer.incarnation) {
+                // Also where another node's view has left it out already: gossip goes on speaking of it for a while.
+                let heard =
+                    |member: &Member| member.name == peer.name && member.incarnation == peer.incarnation;
+                if refused
+                    && (state.installed.contains(&peer.name, peer.incarnation)
+                        || state.heard.iter().any(heard))
+                {
                     state.refused.insert((peer.name, peer.incarnation));
                     state.look(&myself).await;
                 }
@@ -298,7 +310,11 @@ impl MembershipState {
                 alive.push(member.clone());
             }
         }
-        alive.retain(|member| !self.refused.contains(&(member.name.clone(), member.incarnation)));
+        alive.retain(|member| {
+            let incarnation = (member.name.clone(), member.incarnation);
+            let left_out = self.left_out.get(&incarnation);
+            !self.refused.contains(&incarnation) && left_out.is_none_or(|since| since.elapsed() >= LEFT_OUT)
+        });
         alive
     }
 
@@ -356,7 +372,12 @@ impl MembershipState {
             .filter(|member| !view.contains(&member.name, member.incarnation))
         {
             self.consequences.forget(&gone.name);
+            self.left_out
+                .insert((gone.name.clone(), gone.incarnation), Instant::now());
         }
+        self.left_out.retain(|(name, incarnation), since| {
+            !view.contains(name, *incarnation) && since.elapsed() < LEFT_OUT
+        });
         let number = view.number;
         let lost = if was_within && !within {
             tracing::warn!(
