@@ -9,6 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -49,7 +51,7 @@ pub async fn serve(
         settings.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let per_address = Connections::new(settings.connections_per_address, settings.trusted_proxies.clone());
-    let grace = settings.grace;
+    let (grace, linger) = (settings.grace, settings.linger.min(settings.grace));
     let server = Arc::new(Server {
         builder: builder(&settings),
         write_stall: settings.write_stall,
@@ -90,6 +92,11 @@ pub async fn serve(
         ),
     }
     tasks.close();
+    // Who uses a kept connection now is told that it was the last time. All are closed at once only for those who did not: a
+    // request that crosses with the end of its connection is lost, and nobody knows whether it was done.
+    if tokio::time::timeout(linger, tasks.wait()).await.is_ok() {
+        return;
+    }
     let left = tasks.len();
     let finished = async { tokio::join!(watched.shutdown(), tasks.wait()) };
     if tokio::time::timeout(grace, finished).await.is_err() {
@@ -143,7 +150,15 @@ impl Server {
                 request.extensions_mut().insert(Encrypted);
             }
             let answer = self.router.clone().oneshot(request);
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+            async move {
+                let mut response = answer.await.unwrap_or_else(|never| match never {});
+                if self.shutdown.is_cancelled() {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let stream = TokioIo::new(Unstalled::new(stream, self.write_stall));
         if self.shutdown.is_cancelled() {

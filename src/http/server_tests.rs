@@ -79,6 +79,35 @@ async fn a_request_in_flight_is_answered_when_the_listener_shuts_down() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_is_used_as_its_listener_ends_gets_its_answer() {
+    let router = Router::new().route("/", get(async || "here"));
+    let settings = ServerSettings {
+        grace: LONG,
+        linger: LONG,
+        ..ServerSettings::default()
+    };
+    let server = start(router, settings).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = send(server.address, request).await;
+    let mut first = Vec::new();
+    while !first.ends_with(b"here") {
+        assert!(stream.read_buf(&mut first).await.unwrap() > 0, "it was closed");
+    }
+    server.shutdown.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let reply = read_all(stream).await;
+    assert!(
+        reply.starts_with("HTTP/1.1 200") && reply.ends_with("here"),
+        "{reply}"
+    );
+    assert!(reply.to_lowercase().contains("connection: close"), "{reply}");
+    tokio::time::timeout(LONG, server.task).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_socket_that_others_hold_refuses_clients_once_its_server_has_ended_for_good() {
     for for_good in [false, true] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -124,6 +124,10 @@ impl Default for ShelfSettings {
     }
 }
 
+/// How long kept connections wait for one more request when their listener ends: several times as long as a busy client is idle,
+/// and little beside the rest of a drain.
+pub const LINGER: Duration = Duration::from_secs(1);
+
 /// Limits and time-outs of a listener's connections.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
@@ -145,6 +149,8 @@ pub struct ServerSettings {
     pub head_limit: usize,
     /// How long requests in flight may go on once the listener shuts down.
     pub grace: Duration,
+    /// For how long of that kept connections may wait for one more request, which is answered as their last.
+    pub linger: Duration,
 }
 
 impl Default for ServerSettings {
@@ -159,6 +165,7 @@ impl Default for ServerSettings {
             headers: 64,
             head_limit: 32 * 1024,
             grace: Duration::from_secs(30),
+            linger: LINGER,
         }
     }
 }

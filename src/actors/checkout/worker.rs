@@ -156,16 +156,19 @@ impl WorkerState {
                     }
                     continue;
                 }
-                Err(StepError::Abandon(reason)) => {
-                    order = self.decide(OrderCommand::Abandon { reason }).await;
-                    continue;
-                }
-                Err(StepError::AwaitAction) => {
-                    order = self.decide(OrderCommand::AwaitAction).await;
-                    continue;
-                }
                 Err(StepError::Again(error)) => (error, Duration::ZERO),
                 Err(StepError::Later(error, after)) => (error, after),
+                Err(verdict @ (StepError::Abandon(_) | StepError::AwaitAction)) => {
+                    let command = match verdict {
+                        StepError::Abandon(reason) => OrderCommand::Abandon { reason },
+                        _ => OrderCommand::AwaitAction,
+                    };
+                    if let Some(decided) = self.decide(command).await {
+                        order = Some(decided);
+                        continue;
+                    }
+                    ("the order did not answer".to_owned(), Duration::ZERO)
+                }
             };
             tracing::debug!(order = %self.order, step = step.as_str(), error, "a step is tried again");
             self.note(|trace| trace.last_error = Some(error));
@@ -191,6 +194,10 @@ impl WorkerState {
             if undecided && (self.context.clock)() >= view.deadline {
                 let reason = FailureReason::DeadlinePassed;
                 *order = self.decide(OrderCommand::Abandon { reason }).await;
+                if order.is_none() {
+                    // It can be read and not be written: only time helps.
+                    tokio::time::sleep(LONGEST_PAUSE).await;
+                }
                 continue;
             }
             let step = checkout::next(&view, &self.done);

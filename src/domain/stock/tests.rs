@@ -470,3 +470,21 @@ fn no_return_that_may_be_repeated_is_forgotten_for_another() {
     assert!(stock.returned.remember(&order_id(0), at(window + week + 2)));
     assert!(!stock.returned.contains(&order_id(RETURN_LIMIT)));
 }
+
+#[test]
+fn a_row_that_holds_returned_orders_alone_still_counts() {
+    let mut stock = stocked(10);
+    for order in [1, 2] {
+        run(&mut stock, &reserve(order, 3), at(0));
+        run(&mut stock, &take(order), at(0));
+    }
+    run(&mut stock, &give_back(1, 3), at(0));
+    let mut row = serde_json::to_value(&stock).unwrap();
+    row["returned"] = serde_json::json!([order_id(1)]);
+    let mut stock: Stock = serde_json::from_value(row).unwrap();
+    assert_eq!(run(&mut stock, &give_back(1, 3), at(1)), NOTHING_TO_DO);
+    // Another return does not make it forgotten.
+    assert_eq!(run(&mut stock, &give_back(2, 3), at(2)).0, StockReply::Done);
+    assert_eq!(run(&mut stock, &give_back(1, 3), at(3)), NOTHING_TO_DO);
+    assert_eq!((stock.view().sold, stock.view().available), (0, 10));
+}
