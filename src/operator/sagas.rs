@@ -23,7 +23,7 @@ use crate::http::json;
 use crate::http::path::Segment;
 use crate::http::problem::{self, Problem};
 use crate::http::query::{Page, Parameters};
-use crate::stores::documents::{Document, row_id};
+use crate::stores::documents::{Document, Row, row_id};
 
 /// Orders that one request reads in search of ended checkouts; the rest is for the next page.
 const SCAN_LIMIT: usize = 1_000;
@@ -233,9 +233,10 @@ async fn unfinished(
     let there_are_more = due.len() > offset + limit;
     let ids: Vec<String> = due.into_iter().skip(offset).take(limit).collect();
     let mut found: HashMap<String, (OrderView, u64)> = orders
-        .load_many(&ids)
+        .load_each(&ids)
         .await?
         .iter()
+        .filter_map(readable)
         .filter_map(decoded)
         .map(|(order, version)| (order.id.as_str().to_owned(), (order, version)))
         .collect();
@@ -245,6 +246,19 @@ async fn unfinished(
         in_order.filter(|(order, _)| !order.finished).collect(),
         there_are_more,
     ))
+}
+
+/// The document of a row. One that can't be read is missing in the list, and the log tells why.
+fn readable(row: &Row) -> Option<&Document> {
+    row.as_ref()
+        .inspect_err(|unreadable| {
+            tracing::warn!(
+                id = unreadable.id,
+                error = &unreadable.error as &dyn std::error::Error,
+                "an order can't be read"
+            );
+        })
+        .ok()
 }
 
 /// Adds ended checkouts from above `cursor` until there are `limit` items; returns where the next page starts.
@@ -271,18 +285,7 @@ async fn ended(
                 return Ok(Some(Position::Ended(cursor)));
             }
             cursor = Some(row_id(row).to_owned());
-            let document = match row {
-                Ok(document) => document,
-                Err(unreadable) => {
-                    tracing::warn!(
-                        id = unreadable.id,
-                        error = &unreadable.error as &dyn std::error::Error,
-                        "an order can't be read"
-                    );
-                    continue;
-                }
-            };
-            let Some((order, version)) = decoded(document) else {
+            let Some((order, version)) = readable(row).and_then(decoded) else {
                 continue;
             };
             let standing = Standing::of(&order);
