@@ -1,17 +1,15 @@
 //! The projector of stock badges: how many of a SKU can be bought, as the catalogue shows it (invariant 14).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::entity::Record;
-use super::relay::{Consumer, Undelivered, entities};
+use super::relay::{Consumer, Undelivered, rows};
 use crate::domain::stock::Stock;
 use crate::domain::{Aggregate, Sku};
-use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue};
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Row, row_id};
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
 
 /// Replaces the badge of every SKU that an event speaks of by what its stock says now. Badges carry the stock's
 /// version, so that repetitions and late comers change nothing.
@@ -39,34 +37,24 @@ impl Consumer for BadgeProjector {
     }
 
     async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
-        let entities = entities(events);
-        if entities.is_empty() {
+        let rows = rows(&*self.inventory, events).await?;
+        if rows.is_empty() {
             return Ok(());
         }
-        let skus: Vec<String> = entities.iter().map(|(_, sku)| (*sku).to_owned()).collect();
-        let failed = |error: StoreError| Undelivered::by(&error, 0);
-        let mut rows: HashMap<String, Row> = self
-            .inventory
-            .load_each(&skus)
-            .await
-            .map_err(failed)?
-            .into_iter()
-            .map(|row| (row_id(&row).to_owned(), row))
-            .collect();
-        let mut badges = Vec::with_capacity(skus.len());
+        let mut badges = Vec::with_capacity(rows.len());
         let mut refused = None;
-        for (position, sku) in entities {
-            match rows.remove(sku) {
-                Some(Ok(document)) => badges.extend(badge(&document)),
-                Some(Err(unreadable)) => {
+        for (position, row) in rows {
+            match row {
+                Ok(document) => badges.extend(badge(&document)),
+                Err(unreadable) => {
                     refused = Some(Undelivered::by(&unreadable.error, position));
                     break;
                 }
-                None => {}
             }
         }
         // Those before it are to be taken.
-        self.catalogue.put_badges(&badges).await.map_err(failed)?;
+        let put = self.catalogue.put_badges(&badges).await;
+        put.map_err(|error| Undelivered::by(&error, 0))?;
         refused.map_or(Ok(()), Err)
     }
 }

@@ -1,14 +1,13 @@
 //! The projector of purchase histories: what an account has bought (invariant 14), and which orders of guests wait for
 //! whoever proves their address.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::clock::Clock;
 use super::entity::Record;
-use super::relay::{Consumer, Undelivered, entities};
+use super::relay::{Consumer, Undelivered, rows};
 use crate::authentication::guests::Guests;
 use crate::chain::Chain;
 use crate::domain::account::email_key;
@@ -56,11 +55,7 @@ impl PurchaseProjector {
             after = page.last().map(|row| row_id(row).to_owned());
             for row in page {
                 rebuilt.orders += 1;
-                let projected = match row {
-                    Ok(document) => self.project(&document).await,
-                    Err(unreadable) => Err(unreadable.error),
-                };
-                match projected {
+                match self.project_row(row).await {
                     Ok(()) => {}
                     Err(error @ (StoreError::Corrupt { .. } | StoreError::Sealing { .. })) => {
                         rebuilt.unreadable.push(Chain(&error).to_string());
@@ -71,6 +66,13 @@ impl PurchaseProjector {
             if is_last {
                 return Ok(rebuilt);
             }
+        }
+    }
+
+    async fn project_row(&self, row: Row) -> Result<(), StoreError> {
+        match row {
+            Ok(document) => self.project(&document).await,
+            Err(unreadable) => Err(unreadable.error),
         }
     }
 
@@ -137,27 +139,11 @@ impl Consumer for PurchaseProjector {
     }
 
     async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
-        let entities = entities(events);
-        if entities.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<String> = entities.iter().map(|(_, order)| (*order).to_owned()).collect();
-        let mut rows: HashMap<String, Row> = self
-            .orders
-            .load_each(&ids)
-            .await
-            .map_err(|error| Undelivered::by(&error, 0))?
-            .into_iter()
-            .map(|row| (row_id(&row).to_owned(), row))
-            .collect();
         // In the order of the events, so that those before one that can't be taken have been.
-        for (position, order) in entities {
-            let projected = match rows.remove(order) {
-                Some(Ok(document)) => self.project(&document).await,
-                Some(Err(unreadable)) => Err(unreadable.error),
-                None => Ok(()),
-            };
-            projected.map_err(|error| Undelivered::by(&error, position))?;
+        for (position, row) in rows(&*self.orders, events).await? {
+            self.project_row(row)
+                .await
+                .map_err(|error| Undelivered::by(&error, position))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The outbox relay: delivers the events of this node's shards to their consumers, in order per entity, at least once
 //! (invariant 10), and puts what can't be delivered into the dead letters with its reason.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::routing::Routing;
 use crate::chain::Chain;
 use crate::stores::StoreError;
-use crate::stores::documents::{DocumentStore, OutboxEvent};
+use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
 
 /// Events delivered in one round.
 const ROUND_LIMIT: usize = 500;
@@ -61,15 +61,31 @@ impl Undelivered {
     }
 }
 
-/// The entities of these events, each with the position of its first one, in their order.
-pub(super) fn entities(events: &[OutboxEvent]) -> Vec<(usize, &str)> {
-    let mut known = HashSet::new();
-    events
-        .iter()
-        .enumerate()
-        .map(|(position, event)| (position, event.entity.as_str()))
-        .filter(|(_, entity)| known.insert(*entity))
-        .collect()
+/// The rows of the entities that these events speak of, each with the position of the entity's first event, in their order.
+/// What is gone has none.
+pub(super) async fn rows(
+    store: &dyn DocumentStore,
+    events: &[OutboxEvent],
+) -> Result<Vec<(usize, Row)>, Undelivered> {
+    let mut first = HashMap::new();
+    let mut ids = Vec::new();
+    for (position, event) in events.iter().enumerate() {
+        first.entry(event.entity.as_str()).or_insert_with(|| {
+            ids.push(event.entity.clone());
+            position
+        });
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = store.load_each(&ids).await;
+    let mut rows: Vec<(usize, Row)> = found
+        .map_err(|error| Undelivered::by(&error, 0))?
+        .into_iter()
+        .filter_map(|row| Some((*first.get(row_id(&row))?, row)))
+        .collect();
+    rows.sort_unstable_by_key(|(position, _)| *position);
+    Ok(rows)
 }
 
 /// One store's outbox with its consumers.

@@ -5,7 +5,6 @@
 //! (invariant 11): a pending order extends its own, so that none is taken away under a payment that is about to succeed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -104,8 +103,8 @@ impl Actor for Sweeper {
         if shards.is_empty() {
             return Ok(());
         }
-        context.sweep_orders(&state.orders, &shards).await;
-        context.sweep_reservations(&state.reservations, &shards).await;
+        context.sweep_orders(&mut state.orders, &shards).await;
+        context.sweep_reservations(&mut state.reservations, &shards).await;
         Ok(())
     }
 }
@@ -113,20 +112,19 @@ impl Actor for Sweeper {
 /// How far the sweeps of a store have come: where more is due than one round takes, the next sweep goes on behind it. What
 /// can't be brought to an end must not hide what is due after it.
 #[derive(Debug, Default)]
-struct Turn(AtomicUsize);
+struct Turn(usize);
 
 impl Turn {
     /// Those of all that are due, oldest first, whose turn it is. `due` gives at most as many as it is asked for.
-    async fn take<F>(&self, due: impl FnOnce(usize) -> F) -> Result<Vec<String>, StoreError>
+    async fn take<F>(&mut self, due: impl FnOnce(usize) -> F) -> Result<Vec<String>, StoreError>
     where
         F: Future<Output = Result<Vec<String>, StoreError>>,
     {
-        let round = self.0.load(Ordering::Relaxed);
+        let round = self.0;
         let wanted = (round + 1) * ROUND_LIMIT;
         let mut ids = due(wanted).await?;
         let there_are_more = ids.len() >= wanted && round + 1 < ROUNDS;
-        self.0
-            .store(if there_are_more { round + 1 } else { 0 }, Ordering::Relaxed);
+        self.0 = if there_are_more { round + 1 } else { 0 };
         Ok(ids.split_off((round * ROUND_LIMIT).min(ids.len())))
     }
 }
@@ -139,7 +137,7 @@ pub struct SweeperState {
 }
 
 impl SweeperContext {
-    async fn due(&self, turn: &Turn, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
+    async fn due(&self, turn: &mut Turn, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
         let due = turn.take(|limit| store.due(shards, (self.clock)(), limit));
         due.await.unwrap_or_else(|error| {
             tracing::warn!(store = store.name(), %error, "what is due could not be read; the next sweep tries again");
@@ -170,7 +168,7 @@ impl SweeperContext {
         Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep"))
     }
 
-    async fn sweep_orders(&self, turn: &Turn, shards: &[u16]) {
+    async fn sweep_orders(&self, turn: &mut Turn, shards: &[u16]) {
         let due = self.due(turn, &self.orders, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
@@ -190,7 +188,7 @@ impl SweeperContext {
             .await;
     }
 
-    async fn sweep_reservations(&self, turn: &Turn, shards: &[u16]) {
+    async fn sweep_reservations(&self, turn: &mut Turn, shards: &[u16]) {
         let due = self.due(turn, &self.inventory, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |sku| async move {
@@ -242,11 +240,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_ends_does_not_hide_what_is_due_after_it() {
-        let turn = Turn::default();
+        let mut turn = Turn::default();
         let all: Vec<String> = (0..2 * ROUND_LIMIT + 5)
             .map(|number| number.to_string())
             .collect();
-        let sweep = async || {
+        let mut sweep = async || {
             let due = |limit: usize| std::future::ready(Ok(all[..limit.min(all.len())].to_vec()));
             turn.take(due).await.unwrap()
         };

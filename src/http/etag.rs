@@ -14,6 +14,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::problem::Problem;
+
 /// An entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -80,6 +82,23 @@ impl IfMatch {
         match self {
             Self::Any => true,
             Self::OneOf(versions) => versions.contains(&version),
+        }
+    }
+
+    /// Asks for the version that stands, where there is a condition, and holds it against that: for what is changed without a
+    /// version of its own.
+    ///
+    /// # Errors
+    /// 412 where it does not allow the version, and what asking for it says.
+    pub async fn hold(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
+        if *self == Self::Any {
+            return Ok(());
+        }
+        let version = current().await?;
+        if self.allows(version) {
+            Ok(())
+        } else {
+            Err(Problem::version_conflict(version))
         }
     }
 }

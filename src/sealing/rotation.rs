@@ -240,22 +240,10 @@ impl Rotation<'_> {
 }
 
 /// The changes in parts of at most [`EXCHANGED`] bytes.
-fn parts(mut changes: &[Resealed]) -> Vec<&[Resealed]> {
-    let mut parts = Vec::new();
-    while !changes.is_empty() {
-        let mut bytes = 0;
-        let fitting = changes
-            .iter()
-            .take_while(|change| {
-                bytes += change.row.content.len() + change.content.len();
-                bytes <= EXCHANGED
-            })
-            .count();
-        let (part, rest) = changes.split_at(fitting.max(1));
-        parts.push(part);
-        changes = rest;
-    }
-    parts
+fn parts(changes: &[Resealed]) -> Vec<&[Resealed]> {
+    crate::stores::parts::parts(changes, EXCHANGED, |change| {
+        change.row.content.len() + change.content.len()
+    })
 }
 
 #[cfg(test)]

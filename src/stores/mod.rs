@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod error;
 pub mod idempotency;
 pub mod open;
+pub mod parts;
 pub mod sessions;
 pub mod users;
 pub mod views;

@@ -183,9 +183,9 @@ impl<A: Aggregate> Actor for Entity<A> {
         if state.closing {
             // Also those whose order was placed only now: whoever owns the shard next can be waited at as well.
             state.pipeline.dismiss_waiters();
-        }
-        if state.closing && state.pipeline.is_idle() {
-            myself.stop(Some("passivated".to_owned()));
+            if state.pipeline.is_idle() {
+                myself.stop(Some("passivated".to_owned()));
+            }
         }
         Ok(())
     }

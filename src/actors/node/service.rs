@@ -93,6 +93,14 @@ mod tests {
 
     use super::*;
 
+    fn arguments(run: Run) -> ServiceArguments {
+        ServiceArguments {
+            run,
+            shutdown: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        }
+    }
+
     #[tokio::test]
     async fn what_panics_ends_its_service_with_an_error() {
         let run: Run = Arc::new(|_| {
@@ -102,12 +110,7 @@ mod tests {
             }
             .boxed()
         });
-        let arguments = ServiceArguments {
-            run,
-            shutdown: CancellationToken::new(),
-            ended: CancellationToken::new(),
-        };
-        let (service, ended) = Actor::spawn(None, Service, arguments).await.unwrap();
+        let (service, ended) = Actor::spawn(None, Service, arguments(run)).await.unwrap();
         tokio::time::timeout(Duration::from_secs(30), ended)
             .await
             .unwrap()
@@ -124,11 +127,7 @@ mod tests {
             }
             .boxed()
         });
-        let arguments = ServiceArguments {
-            run,
-            shutdown: CancellationToken::new(),
-            ended: CancellationToken::new(),
-        };
+        let arguments = arguments(run);
         let (_service, _) = Actor::spawn(None, Service, arguments.clone()).await.unwrap();
         arguments.shutdown.cancel();
         tokio::time::timeout(Duration::from_secs(30), arguments.ended.cancelled())

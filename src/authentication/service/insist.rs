@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::AccountError;
+use crate::actors::retry::Backoff;
 
 /// How often it is tried.
 const ATTEMPTS: u32 = 5;
-/// The pause after the first attempt; doubled each time.
+/// The pause after the first attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 
 /// Tries again where a store does not answer. `what` it was about goes to the log where it fails in the end: somebody has
 /// to look after it.
@@ -18,7 +21,7 @@ pub(super) async fn insist<T, Attempt>(
 where
     Attempt: Future<Output = Result<T, AccountError>>,
 {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     for _ in 1..ATTEMPTS {
         match attempt().await {
             Err(AccountError::Store(error)) => {
@@ -30,8 +33,7 @@ where
             }
             done => return done,
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
+        tokio::time::sleep(backoff.next_pause()).await;
     }
     let last = attempt().await;
     if let Err(AccountError::Store(error)) = &last {

@@ -278,12 +278,8 @@ pub(in super::super) async fn remove(
     let not_found = || Problem::new(problem::NOT_FOUND);
     let user = &signed.0.user;
     let id = AddressId::parse(&id).map_err(|_| not_found())?;
-    if condition != IfMatch::Any {
-        let version = own(&front, user, id.as_str()).await?.version;
-        if !condition.allows(version) {
-            return Err(Problem::version_conflict(version));
-        }
-    }
+    let current = async || Ok(own(&front, user, id.as_str()).await?.version);
+    condition.hold(current).await?;
     if front.accounts.users.delete_address(user, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

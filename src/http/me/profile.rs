@@ -129,12 +129,8 @@ pub(in super::super) async fn erase(
     condition: IfMatch,
     background: Background,
 ) -> Result<StatusCode, Problem> {
-    if condition != IfMatch::Any {
-        let version = auth::account(&front, &signed).await?.version;
-        if !condition.allows(version) {
-            return Err(Problem::version_conflict(version));
-        }
-    }
+    let current = async || Ok(auth::account(&front, &signed).await?.version);
+    condition.hold(current).await?;
     let erasure = erasure::erase(front, context, signed.0, background.clone());
     background.finish(erasure).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -125,22 +125,8 @@ fn size(write: &DocumentWrite) -> usize {
 }
 
 /// Splits a batch into parts of at most [`TRANSACTION_BYTES`]; a single row may be larger.
-pub(super) fn parts(mut batch: &[DocumentWrite]) -> Vec<&[DocumentWrite]> {
-    let mut parts = Vec::new();
-    while !batch.is_empty() {
-        let mut bytes = 0;
-        let fitting = batch
-            .iter()
-            .take_while(|write| {
-                bytes += size(write);
-                bytes <= TRANSACTION_BYTES
-            })
-            .count();
-        let (part, rest) = batch.split_at(fitting.max(1));
-        parts.push(part);
-        batch = rest;
-    }
-    parts
+pub(super) fn parts(batch: &[DocumentWrite]) -> Vec<&[DocumentWrite]> {
+    crate::stores::parts::parts(batch, TRANSACTION_BYTES, size)
 }
 
 #[cfg(test)]
