@@ -13,11 +13,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures::{StreamExt, stream};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use souk::actors::region::Region;
-use souk::cluster::wire;
-use souk::domain::stock::{Stock, StockCommand, StockReply};
-use souk::domain::{Aggregate, Cart, CartCommand, OrderId, ProductId, Sku, Timestamp};
 use souk::sealing::layout::layout;
 use souk::sealing::{KEY_BYTES, Key, Keyring};
+use souk_domain::stock::{Stock, StockCommand, StockReply};
+use souk_domain::{Aggregate, Cart, CartCommand, OrderId, ProductId, Sku, Timestamp};
 use support::{Rig, ask};
 use tokio::runtime::Runtime;
 
@@ -156,8 +155,8 @@ fn deciding(criterion: &mut Criterion) {
     });
     criterion.bench_function("encode and decode add-to-cart", |bencher| {
         bencher.iter(|| {
-            let bytes = wire::encode(black_box(&add)).expect("bytes");
-            black_box(wire::decode::<CartCommand>(black_box(&bytes)).expect("a command"))
+            let bytes = souk_wire::encode(black_box(&add)).expect("bytes");
+            black_box(souk_wire::decode::<CartCommand>(black_box(&bytes)).expect("a command"))
         });
     });
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
-use souk::domain::CartCommand;
+use souk_domain::CartCommand;
 use support::{Rig, ask};
 
 /// Live carts in the first part.

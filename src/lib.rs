@@ -1,24 +1,28 @@
 //! Souk: a storefront engine in which every cart, order and SKU is a supervised actor.
 //!
 //! The map of the crate stands in `ARCHITECTURE.md`. In one breath: [`http`] turns requests into commands,
-//! [`actors`] route them to the one entity that decides them, [`domain`] is the deciding (pure code),
+//! [`actors`] route them to the one entity that decides them, [`souk_domain`] is the deciding (pure code),
 //! [`stores`] make the decision durable, and [`cluster`] says which node an entity lives on.
-#![forbid(unsafe_code)]
 
 pub mod actors;
+pub mod audit;
 pub mod authentication;
-pub mod chain;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod demo;
-pub mod domain;
+pub mod error_chain;
 pub mod fail;
 pub mod gateways;
 pub mod hexadecimal;
 pub mod http;
+pub mod node;
 pub mod operator;
 mod panics;
+pub mod projections;
+pub mod retry;
+pub mod sagas;
 pub mod sealing;
 pub mod stall;
 pub mod stores;

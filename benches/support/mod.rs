@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::Actor;
-use souk::actors::clock;
 use souk::actors::entity::{EntityContext, NoEffects};
 use souk::actors::figures::KindFigures;
 use souk::actors::outcome::Ask;
@@ -13,13 +12,14 @@ use souk::actors::persistence::{Persistence, PersistenceActor};
 use souk::actors::region::{Region, RegionLimits, RegionSupervisor};
 use souk::actors::remote::{Courier, CourierError};
 use souk::actors::routing::Routing;
+use souk::clock;
 use souk::cluster::view::{Member, MemberState, Role, View};
-use souk::domain::stock::Stock;
-use souk::domain::{Aggregate, Cart};
 use souk::sealing::{KEY_BYTES, Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::embedded::{Engine, Writer};
+use souk_domain::stock::Stock;
+use souk_domain::{Aggregate, Cart};
 
 /// Longer than any bench runs.
 const LONG: Duration = Duration::from_secs(24 * 3600);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::domain::Kind;
+use souk_domain::Kind;
 
 /// How many crashes are kept for operators to look at.
 const CRASHES_KEPT: usize = 32;

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use ractor::Actor;
 
+use super::Regions;
 use super::entity::{EntityContext, NoEffects};
 use super::figures::KindFigures;
 use super::persistence::{Persistence, PersistenceActor};
 use super::region::{Region, RegionLimits, RegionSupervisor};
 use super::remote::{Courier, CourierError};
 use super::routing::Routing;
-use super::{Regions, clock};
+use crate::clock;
 use crate::cluster::view::{Member, MemberState, Role, View};
-use crate::domain::Aggregate;
 use crate::stores::documents::BATCH_LIMIT;
 use crate::stores::documents::memory::MemoryDocuments;
+use souk_domain::Aggregate;
 
 /// The node's name.
 const HERE: &str = "here";

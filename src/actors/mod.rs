@@ -1,28 +1,20 @@
 //! Who does it: entities, the shards and regions that keep them, the persistence actors, and the workers of a node.
 
-pub mod badges;
-pub mod checkout;
-pub mod clock;
 pub mod entity;
 pub mod figures;
 pub mod handle;
 #[cfg(test)]
 mod in_memory;
-pub mod node;
 pub mod outcome;
 pub mod persistence;
-pub mod purchases;
 pub mod region;
-pub mod relay;
 pub mod remote;
-pub mod retry;
 pub mod routing;
 pub mod shard;
-pub mod sweeper;
 
-use crate::domain::stock::Stock;
-use crate::domain::{Cart, Order};
 use region::Region;
+use souk_domain::stock::Stock;
+use souk_domain::{Cart, Order};
 
 /// The way to every entity of the shop.
 #[derive(Clone)]

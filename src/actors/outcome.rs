@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::remote::ReturnPath;
-use crate::domain::{Aggregate, CommandId};
+use souk_domain::{Aggregate, CommandId};
 
 /// A command for an entity, with what the caller expects of the answer.
 #[derive(Clone, Debug)]

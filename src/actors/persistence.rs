@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
-use crate::chain::Chain;
+use crate::error_chain::Chain;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::error::StoreError;
 

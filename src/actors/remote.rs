@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::outcome::{Failure, Outcome};
-use crate::cluster::wire;
-use crate::domain::{Aggregate, CommandId, Kind};
 use crate::traces::TraceContext;
+use souk_domain::{Aggregate, CommandId, Kind};
 
 /// Why an item could not be handed to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -191,9 +190,9 @@ impl ReturnPath {
     }
 
     fn try_send<A: Aggregate>(&self, outcome: &Outcome<A>) -> Option<Result<(), CourierError>> {
-        wire::encode(outcome)
+        souk_wire::encode(outcome)
             .and_then(|body| {
-                wire::encode(&Envelope::Reply {
+                souk_wire::encode(&Envelope::Reply {
                     correlation: self.correlation,
                     body,
                 })
@@ -209,7 +208,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::domain::Cart;
+    use souk_domain::Cart;
 
     /// Refuses the first items with these errors, and notes what happens.
     #[derive(Default)]
@@ -224,7 +223,7 @@ mod tests {
             match self.errors.lock().unwrap().pop() {
                 Some(error) => Err(error),
                 None => {
-                    self.sent.lock().unwrap().push(wire::decode(&item).unwrap());
+                    self.sent.lock().unwrap().push(souk_wire::decode(&item).unwrap());
                     Ok(())
                 }
             }
@@ -260,7 +259,7 @@ mod tests {
         let [Envelope::Reply { correlation: 7, body }] = sent.as_slice() else {
             panic!("{sent:?}");
         };
-        let outcome: Outcome<Cart> = wire::decode(body).unwrap();
+        let outcome: Outcome<Cart> = souk_wire::decode(body).unwrap();
         assert!(
             matches!(outcome, Outcome::Failed(Failure::Undecodable)),
             "{outcome:?}"

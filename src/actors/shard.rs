@@ -11,7 +11,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use super::entity::{Command, Entity, EntityArguments, EntityMessage};
 use super::outcome::{Outcome, Vitals};
 use super::region::{Live, RegionContext};
-use crate::domain::Aggregate;
+use souk_domain::Aggregate;
 
 /// Crashes further apart than this do not count together.
 const CRASH_WINDOW: Duration = Duration::from_secs(60);

@@ -5,8 +5,8 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::cluster::key::ClusterKey;
-use crate::domain::account::EmailKey;
 use crate::hexadecimal::Hexadecimal;
+use souk_domain::account::EmailKey;
 
 /// What the key is derived for.
 const PURPOSE: &str = "souk guest orders 1";
@@ -36,8 +36,8 @@ impl Guests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EmailAddress;
-    use crate::domain::account::email_key;
+    use souk_domain::EmailAddress;
+    use souk_domain::account::email_key;
 
     #[test]
     fn a_name_tells_guests_apart_and_nothing_else() {

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::revocations::{RevocationPage, RevocationSource};
 use super::signing::SigningKeyStore;
-use crate::domain::Timestamp;
 use crate::stores::StoreError;
 use crate::stores::sessions::{SessionStore, SigningKeyRow};
+use souk_domain::Timestamp;
 
 /// What is kept in the sessions store.
 pub struct Kept(pub Arc<dyn SessionStore>);

@@ -20,9 +20,9 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::following::{Words, follow};
-use crate::actors::clock::Clock;
-use crate::domain::Timestamp;
+use crate::clock::Clock;
 use crate::stores::StoreError;
+use souk_domain::Timestamp;
 
 /// Ids read at once.
 const PAGE_LIMIT: usize = 1_000;

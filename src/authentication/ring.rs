@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::sealing::Seed;
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// Why a seed made no key.
 #[derive(Debug, thiserror::Error)]
@@ -219,7 +219,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
-    use crate::domain::fixtures::at;
+    use souk_domain::fixtures::at;
 
     const RULES: RingRules = RingRules {
         settle: Duration::from_secs(5),

@@ -17,11 +17,11 @@ use zeroize::Zeroizing;
 use super::following::{Words, follow};
 use super::ring::{KeyError, Ring, RingRules, SharedRing, SigningKey};
 use super::sealing::{SEED_LENGTH, SealError, Sealer};
-use crate::actors::clock::Clock;
+use crate::clock::Clock;
 use crate::cluster::key::ClusterKey;
-use crate::domain::Timestamp;
 use crate::stores::StoreError;
 use crate::stores::sessions::SigningKeyRow;
+use souk_domain::Timestamp;
 
 /// How long one call to the store has.
 const CALL_LIMIT: Duration = Duration::from_secs(5);

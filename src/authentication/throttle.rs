@@ -16,10 +16,10 @@ use metrics::counter;
 use sha2::{Digest, Sha256};
 
 use crate::config::counted;
-use crate::domain::account::EmailKey;
-use crate::domain::{Timestamp, UserId};
 use crate::hexadecimal::Hexadecimal;
 use crate::stores::sessions::{Count, SessionStore};
+use souk_domain::account::EmailKey;
+use souk_domain::{Timestamp, UserId};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const QUARTER: Duration = Duration::from_secs(15 * 60);
@@ -166,10 +166,10 @@ fn away(error: &crate::stores::StoreError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::EmailAddress;
-    use crate::domain::account::email_key;
     use crate::stores::embedded::{Engine, Writer};
     use crate::stores::sessions::sqlite::SqliteSessions;
+    use souk_domain::EmailAddress;
+    use souk_domain::account::email_key;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::revocations::RevokedSessions;
 use super::ring::{RingRules, SharedRing};
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// Longest token that is looked at, in bytes. Ours have some 500.
 pub const TOKEN_LIMIT: usize = 2_048;

@@ -17,7 +17,7 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let violations = crate::operator::audit::run(&config)
+    let violations = crate::audit::run(&config)
         .await
         .map_err(|error| Failure::failed("the stores can't be audited", error))?;
     if arguments.json {

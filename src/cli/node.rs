@@ -42,7 +42,7 @@ pub async fn run(config: Arc<Config>, name: &str) -> Result<Outcome, Failure> {
     for warning in config.warnings() {
         tracing::warn!(key = warning.key, "{warning}");
     }
-    crate::actors::node::run(config, name.to_owned(), shutdown)
+    crate::node::run(config, name.to_owned(), shutdown)
         .await
         .map_err(|error| Failure::failed(format!("node {name} ended"), error))?;
     Ok(Outcome::Done)

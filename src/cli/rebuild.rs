@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
-use crate::actors::clock;
-use crate::actors::purchases::PurchaseProjector;
 use crate::authentication::guests::Guests;
+use crate::clock;
 use crate::cluster::key::ClusterKey;
+use crate::projections::purchases::PurchaseProjector;
 
 /// A projection.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -16,7 +16,7 @@ pub const FRAME_BYTES: usize = 1024 * 1024;
 /// Largest single item, in bytes; well below what the codec, and ractor's session, accept.
 pub const ITEM_BYTES: usize = 8 * 1024 * 1024;
 
-const _: () = assert!(ITEM_BYTES + FRAME_BYTES < super::wire::DECODE_LIMIT);
+const _: () = assert!(ITEM_BYTES + FRAME_BYTES < souk_wire::DECODE_LIMIT);
 
 /// An encoded request, reply or notice. What it says is the business of whoever sends and receives it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -112,15 +112,14 @@ pub enum LaneMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::wire;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn items_come_out_as_they_went_in(token: u64, sequence: u64, items: Vec<Vec<u8>>) {
             let items: Vec<Item> = items.into_iter().map(Item).collect();
-            let bytes = wire::encode(&Frame::Items { token, sequence, items: items.clone() }).unwrap();
-            match wire::decode(&bytes).unwrap() {
+            let bytes = souk_wire::encode(&Frame::Items { token, sequence, items: items.clone() }).unwrap();
+            match souk_wire::decode(&bytes).unwrap() {
                 Frame::Items { token: t, sequence: s, items: i } => {
                     prop_assert_eq!((t, s, i), (token, sequence, items));
                 }
@@ -130,7 +129,7 @@ mod tests {
 
         #[test]
         fn garbage_is_an_error(bytes: Vec<u8>) {
-            let _ = wire::decode::<Frame>(&bytes);
+            let _ = souk_wire::decode::<Frame>(&bytes);
         }
     }
 
@@ -142,6 +141,6 @@ mod tests {
             sequence: 1,
             items: vec![Item(item); 10],
         };
-        assert!(wire::encode(&frame).unwrap().len() < 10 * 1004 + 16);
+        assert!(souk_wire::encode(&frame).unwrap().len() < 10 * 1004 + 16);
     }
 }

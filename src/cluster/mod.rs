@@ -11,4 +11,3 @@ pub mod peers;
 pub mod placement;
 pub mod transport;
 pub mod view;
-pub mod wire;

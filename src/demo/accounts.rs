@@ -3,12 +3,12 @@
 use rand::Rng;
 use rand::distr::Alphanumeric;
 
-use crate::actors::clock;
 use crate::authentication::passwords::{PasswordError, PasswordSettings, PasswordSetupError, Passwords};
-use crate::domain::account::{Account, Role, email_key};
-use crate::domain::{EmailAddress, UserId};
+use crate::clock;
 use crate::stores::users::{Credential, UserRecord};
 use crate::stores::{StoreError, Stores};
+use souk_domain::account::{Account, Role, email_key};
+use souk_domain::{EmailAddress, UserId};
 
 /// Characters of a password: some 119 bits.
 const PASSWORD_LENGTH: usize = 20;

@@ -10,8 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::vocabulary::{self, Axis, CLOSINGS, DEPARTMENTS, Department, Leaf, Naming, Noun, SERIES};
-use crate::domain::catalogue::{Category, Product, Variant};
-use crate::domain::{Currency, Money, ProductId, Sku};
+use souk_domain::catalogue::{Category, Product, Variant};
+use souk_domain::{Currency, Money, ProductId, Sku};
 
 /// The seed of the demo shop, where nobody asks for another.
 pub const DEFAULT_SEED: u64 = 42;
@@ -322,7 +322,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::domain::identifiers::IDENTIFIER_LIMIT;
+    use souk_domain::identifiers::IDENTIFIER_LIMIT;
 
     #[test]
     fn a_seed_gives_the_same_catalogue_everywhere_and_always() {

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use self::figures::Figure;
 use super::vocabulary::{self, COLOURS};
-use crate::domain::catalogue::Product;
+use souk_domain::catalogue::Product;
 
 /// Most bytes of a picture.
 pub const SIZE_LIMIT: usize = 4096;

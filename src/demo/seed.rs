@@ -6,17 +6,17 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 
 use super::generator::{Generator, categories};
-use crate::actors::badges::badge;
-use crate::actors::clock;
 use crate::actors::entity::Record;
+use crate::clock;
 use crate::cluster::placement::shard_of;
 use crate::config::Config;
-use crate::domain::catalogue::Product;
-use crate::domain::stock::{Stock, StockCommand};
-use crate::domain::{Aggregate, ProductId, Sku, Timestamp};
+use crate::projections::badges::badge;
 use crate::stores::catalogue::Badge;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
 use crate::stores::{StoreError, Stores};
+use souk_domain::catalogue::Product;
+use souk_domain::stock::{Stock, StockCommand};
+use souk_domain::{Aggregate, ProductId, Sku, Timestamp};
 
 /// Products in one batch.
 const BATCH: u64 = 500;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use crate::domain::EmailAddress;
+use souk_domain::EmailAddress;
 
 /// A letter. Does not show itself in debug output: it holds an address, and often a secret.
 #[derive(Clone, PartialEq, Eq)]

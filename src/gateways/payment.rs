@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 
 use async_trait::async_trait;
 
-use crate::domain::{Money, OrderId};
+use souk_domain::{Money, OrderId};
 
 /// Why something went wrong on the way; for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;

@@ -12,12 +12,12 @@ use super::entity::Ask;
 use super::flow_tests::{Client, Reply, submission};
 use super::test_support::{NOW, accounts};
 use crate::authentication::service::Accounts;
-use crate::domain::account::{Role, email_key};
-use crate::domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
 use crate::gateways::mail::{Letter, MailError, Mailer};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::sessions::{Purpose, TokenHash};
 use crate::traces::kept::KeptLog;
+use souk_domain::account::{Role, email_key};
+use souk_domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
 
 const PASSWORD: &str = "a long sentence of mine";
 

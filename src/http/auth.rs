@@ -21,8 +21,8 @@ use super::path::Segment;
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront};
 use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
-use crate::domain::account::{self, Account, EmailKey};
-use crate::domain::{EmailAddress, OrderCommand, SessionId};
+use souk_domain::account::{self, Account, EmailKey};
+use souk_domain::{EmailAddress, OrderCommand, SessionId};
 
 /// Longest `User-Agent` that is kept with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;

@@ -12,8 +12,8 @@ use super::Front;
 use super::keys::Keys;
 use super::problem::{self, Problem};
 use crate::authentication::tokens::TokenError;
-use crate::domain::account::Role;
-use crate::domain::{CartId, SessionId, UserId};
+use souk_domain::account::Role;
+use souk_domain::{CartId, SessionId, UserId};
 
 /// The header that names a guest's cart.
 pub const CART_TOKEN: HeaderName = HeaderName::from_static("cart-token");

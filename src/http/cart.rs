@@ -18,8 +18,8 @@ use super::path::Segment;
 use super::problem::{self, Problem};
 use super::shelf::Listing;
 use super::{Front, SharedFront};
-use crate::domain::cart::QUANTITY_LIMIT;
-use crate::domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
+use souk_domain::cart::QUANTITY_LIMIT;
+use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
 /// A cart as clients see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -337,7 +337,7 @@ mod tests {
     use super::super::shelf::Shelf;
     use super::super::test_support::{Fixture, product, sku};
     use super::*;
-    use crate::domain::CartLine;
+    use souk_domain::CartLine;
 
     fn line(text: &str, quantity: u32) -> CartLine {
         CartLine {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::{SharedFront, json};
-use crate::domain::catalogue::Category;
+use souk_domain::catalogue::Category;
 
 /// Most levels that are shown; a deeper tree is cut there.
 const DEPTH_LIMIT: usize = 16;

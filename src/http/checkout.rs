@@ -11,9 +11,9 @@ use super::conventions::Context;
 use super::json::Json;
 use super::problem::{self, FieldError, Problem};
 use super::{Front, SharedFront, cart, json};
-use crate::domain::catalogue::Product;
-use crate::domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
-use crate::domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
+use souk_domain::catalogue::Product;
+use souk_domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
+use souk_domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
 
 /// Where it shall go: one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -229,7 +229,7 @@ impl From<QuoteError> for Problem {
 mod tests {
     use super::super::test_support::{guest_address, product, sku};
     use super::*;
-    use crate::domain::{CartLine, ProductId};
+    use souk_domain::{CartLine, ProductId};
 
     fn check(given: Option<Address>, id: Option<&str>) -> (Option<Address>, Vec<String>) {
         let mut errors = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub use crate::actors::region::{Answer, Ask, AskError, Region};
-use crate::domain::Aggregate;
+use souk_domain::Aggregate;
 
 use super::conventions::Context;
 use super::etag::IfMatch;

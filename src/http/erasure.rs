@@ -9,7 +9,7 @@ use super::conventions::Context;
 use super::entity;
 use super::problem::Problem;
 use super::{Front, SharedFront};
-use crate::domain::{CartCommand, OrderCommand, OrderId, OrderReply, UserId};
+use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply, UserId};
 
 /// Orders that are stripped in one go.
 const PAGE: usize = 100;

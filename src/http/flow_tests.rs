@@ -8,9 +8,9 @@ use tower::ServiceExt;
 use super::test_support::{Fixture, MemoryIdempotency as Memory, NOW, placed, product};
 use super::*;
 use crate::actors::region::{Ask, Region};
-use crate::domain::{FailureReason, Order, OrderCommand, PaymentId};
 use crate::stores::documents::memory::MemoryDocuments;
 use crate::stores::documents::{Document, DocumentWrite};
+use souk_domain::{FailureReason, Order, OrderCommand, PaymentId};
 
 pub(super) struct Client {
     pub(super) router: Router,
@@ -130,7 +130,7 @@ impl Client {
         let ask = Ask::new(command, deadline, Arc::from(""));
         assert_eq!(
             self.orders.ask(id, ask).await.unwrap().reply,
-            crate::domain::OrderReply::Done
+            souk_domain::OrderReply::Done
         );
     }
 }

@@ -30,9 +30,9 @@ use super::problem::{self, Problem};
 use super::routes::Repetition;
 use super::settings::IdempotencySettings;
 use super::{Clock, SharedFront, json};
-use crate::domain::CommandId;
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
+use souk_domain::CommandId;
 
 /// The header that names a request.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

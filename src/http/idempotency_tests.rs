@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::test_support::MemoryIdempotency as Memory;
 use super::*;
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> Once {
     Once {

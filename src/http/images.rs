@@ -10,7 +10,7 @@ use super::path::Segment;
 use super::problem::{self, Problem};
 use super::security::RESOURCE_POLICY;
 use crate::demo::picture;
-use crate::domain::ProductId;
+use souk_domain::ProductId;
 
 /// Browsers keep a picture for a day, and ask then whether it is still the same.
 const CACHE_CONTROL: &str = "public, max-age=86400, stale-while-revalidate=604800";

@@ -16,8 +16,8 @@ use super::path::Segment;
 use super::problem::{self, FieldError, Problem};
 use super::query::{Page, Parameters};
 use super::{Front, SharedFront};
-use crate::domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
-use crate::domain::{Sku, Stock};
+use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
+use souk_domain::{Sku, Stock};
 
 /// The stock of a SKU as merchants see it.
 #[derive(Serialize, ToSchema)]

@@ -13,8 +13,8 @@ use rand::RngCore;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::domain::{CartId, CommandId, OrderId};
 use crate::hexadecimal::Hexadecimal;
+use souk_domain::{CartId, CommandId, OrderId};
 
 /// Length of the shop's secret in bytes.
 pub const SECRET_LENGTH: usize = 32;

@@ -9,8 +9,8 @@ use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
-pub use crate::actors::clock::Clock;
 use crate::authentication::service::Accounts;
+pub use crate::clock::Clock;
 use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;

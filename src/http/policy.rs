@@ -9,7 +9,7 @@ use super::SharedFront;
 use super::caller::{self, Caller};
 use super::problem::{self, Problem};
 use super::rate_limit::Allowance;
-use crate::domain::account::Role;
+use souk_domain::account::Role;
 
 /// What a reply depends on wherever it is looked at who calls: `Authorization`, and [`caller::CART_TOKEN`]. Without it a
 /// browser's cache would show one person what it keeps of another's.

@@ -15,9 +15,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::entity::AskError;
-use crate::domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
-use crate::domain::order::OrderRefusal;
 use crate::stores::StoreError;
+use souk_domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
+use souk_domain::order::OrderRefusal;
 
 /// What the `type` of every problem starts with.
 pub const TYPE_BASE: &str = "https://souk.example/problems/";

@@ -14,9 +14,9 @@ use super::path::Segment;
 use super::problem::{self, Problem};
 use super::query::Parameters;
 use super::{SharedFront, json};
-use crate::domain::catalogue::{Product, Variant};
-use crate::domain::{Money, ProductId, Sku};
 use crate::stores::catalogue::{ProductQuery, Sort};
+use souk_domain::catalogue::{Product, Variant};
+use souk_domain::{Money, ProductId, Sku};
 
 /// Longest search text, in bytes.
 pub(super) const QUERY_LIMIT: usize = 200;

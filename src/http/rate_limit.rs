@@ -35,9 +35,9 @@ use super::caller::Caller;
 use super::client_address::{ClientAddress, TrustedProxies};
 use super::problem::{self, Problem};
 use super::settings::RateLimitSettings;
-use crate::domain::{CartId, Timestamp, UserId};
 use crate::stores::StoreError;
 use crate::stores::sessions::SessionStore;
+use souk_domain::{CartId, Timestamp, UserId};
 
 /// How many requests are allowed in a window.
 pub const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::settings::ShelfSettings;
-use crate::domain::catalogue::{Product, Variant};
-use crate::domain::{ProductId, Sku};
 use crate::stores::StoreError;
 use crate::stores::catalogue::Catalogue;
+use souk_domain::catalogue::{Product, Variant};
+use souk_domain::{ProductId, Sku};
 
 /// A SKU with the product that it belongs to.
 #[derive(Clone, Debug)]

@@ -16,11 +16,6 @@ use crate::authentication::{
     TokenSettings, Verifier,
 };
 use crate::cluster::key::ClusterKey;
-use crate::domain::catalogue::{Category, Product, Variant};
-use crate::domain::{
-    Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
-    OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
-};
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
@@ -28,6 +23,11 @@ use crate::stores::embedded::{Engine, Writer};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::sessions::SessionStore;
 use crate::stores::sessions::sqlite::SqliteSessions;
+use souk_domain::catalogue::{Category, Product, Variant};
+use souk_domain::{
+    Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
+    OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
+};
 
 /// 2026-11-22T10:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);

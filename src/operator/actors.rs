@@ -16,11 +16,11 @@ use crate::actors::figures::KindFigures;
 use crate::actors::region::Region;
 use crate::actors::routing::Owner;
 use crate::cluster::placement::shard_of;
-use crate::domain::{Aggregate, CartId, Kind, OrderId, Sku};
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::{self, Problem};
 use crate::stores::documents::DocumentStore;
+use souk_domain::{Aggregate, CartId, Kind, OrderId, Sku};
 
 /// The figures of each kind on this node, or on all of them.
 pub(super) async fn list(

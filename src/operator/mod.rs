@@ -12,19 +12,18 @@ use dashmap::DashMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::actors::Regions;
-use crate::actors::checkout::Trace;
-use crate::actors::clock::Clock;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::actors::routing::Routing;
+use crate::clock::Clock;
 use crate::cluster::membership::MembershipMessage;
 use crate::cluster::view::Member;
 use crate::config::Secret;
-use crate::domain::Timestamp;
 use crate::http::{Admission, Conventions, HealthSource, health, wrap};
+use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
+use souk_domain::Timestamp;
 
-pub mod audit;
 pub mod metrics;
 pub mod peers;
 pub mod redact;

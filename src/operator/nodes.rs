@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::peers::{self, Scope};
 use crate::cluster::view::{Member, MemberState};
-use crate::domain::Kind;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
+use souk_domain::Kind;
 
 /// This node, or all of them by name.
 pub(super) async fn list(

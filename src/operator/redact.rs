@@ -91,8 +91,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::fixtures::{at, placement, run};
-    use crate::domain::{Aggregate, Order, OrderCommand};
+    use souk_domain::fixtures::{at, placement, run};
+    use souk_domain::{Aggregate, Order, OrderCommand};
 
     #[test]
     fn an_order_shows_what_happens_and_not_to_whom() {

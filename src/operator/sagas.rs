@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::peers::{self, PeerError, Scope};
-use crate::actors::checkout::Trace;
 use crate::actors::entity::Record;
 use crate::actors::routing::Owner;
 use crate::cluster::placement::{SHARDS, shard_of};
-use crate::domain::checkout::StepRecord;
-use crate::domain::order::{OrderStatus, OrderView};
-use crate::domain::{Order, OrderId, Timestamp};
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::path::Segment;
 use crate::http::problem::{self, Problem};
 use crate::http::query::{Page, Parameters};
+use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
+use souk_domain::checkout::StepRecord;
+use souk_domain::order::{OrderStatus, OrderView};
+use souk_domain::{Order, OrderId, Timestamp};
 
 /// Orders that one request reads in search of ended checkouts; the rest is for the next page.
 const SCAN_LIMIT: usize = 1_000;

@@ -11,10 +11,10 @@ use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::routing::{Owner, Routing};
 use crate::cluster::placement::SHARDS;
-use crate::domain::Kind;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
+use souk_domain::Kind;
 
 /// What becomes of a shard at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::figures::KindFigures;
 use crate::actors::region::Region;
-use crate::domain::Aggregate;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
+use souk_domain::Aggregate;
 
 /// How a supervised part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Keyring;
 use super::layout::{Layout, layout};
-use crate::chain::Chain;
+use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 

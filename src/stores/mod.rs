@@ -9,6 +9,8 @@ pub mod idempotency;
 pub mod open;
 pub mod parts;
 pub mod sessions;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod users;
 pub mod views;
 

@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use self::pipeline::Pipeline;
 pub use self::record::Record;
-use super::clock::Clock;
 use super::figures::KindFigures;
 use super::outcome::{Ask, Outcome, ReplyTo, Slot, Vitals};
 use super::persistence::{Loaded, Persistence, Written};
 use super::routing::Routing;
-use crate::domain::Aggregate;
+use crate::clock::Clock;
+use souk_domain::Aggregate;
 
 /// What an entity kind does in the world once something is durable: an unfinished order starts its checkout.
 pub trait Effects<A: Aggregate>: Send + Sync + 'static {

@@ -9,9 +9,9 @@ use ractor::ActorRef;
 use super::{Command, DecisionPanicked, EntityMessage, Record};
 use crate::actors::outcome::{Answer, Ask, Failure, Outcome, ReplyTo, Slot};
 use crate::actors::persistence::{LoadFailed, Loaded};
-use crate::domain::{Aggregate, Event, Timestamp};
 use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
+use souk_domain::{Aggregate, Event, Timestamp};
 
 /// How often one command is decided anew after conflicts before its caller is told to try later.
 const CONFLICT_LIMIT: u8 = 8;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Aggregate, CommandId};
 use crate::stores::documents::Document;
+use souk_domain::{Aggregate, CommandId};
 
 /// The body of a row.
 #[derive(Clone, Debug, Serialize, Deserialize)]

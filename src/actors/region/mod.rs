@@ -19,9 +19,8 @@ use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, Re
 use super::routing::Owner;
 use super::shard::ShardMessage;
 use crate::cluster::placement::{SHARDS, shard_of};
-use crate::cluster::wire;
-use crate::domain::Aggregate;
 use crate::traces;
+use souk_domain::Aggregate;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 
 /// First pause before a command that found no owner is sent again; it doubles. A change of the view ends it at once.
@@ -256,8 +255,8 @@ impl<A: Aggregate> Region<A> {
             wait_until_settled: ask.wait_until_settled,
             trace: traces::current(),
         };
-        let item = wire::encode(&remote).and_then(|body| {
-            wire::encode(&Envelope::Command {
+        let item = souk_wire::encode(&remote).and_then(|body| {
+            souk_wire::encode(&Envelope::Command {
                 correlation: expectation.correlation,
                 kind: A::KIND,
                 id: id.to_owned(),
@@ -281,7 +280,7 @@ impl<A: Aggregate> Region<A> {
             }
         }
         match timeout_at(ask.deadline.into(), &mut expectation.receiver).await {
-            Ok(Ok(body)) => wire::decode(&body).unwrap_or_else(|error| {
+            Ok(Ok(body)) => souk_wire::decode(&body).unwrap_or_else(|error| {
                 tracing::warn!(%error, %node, "a reply could not be decoded");
                 Outcome::Failed(Failure::Undecodable)
             }),
@@ -293,7 +292,7 @@ impl<A: Aggregate> Region<A> {
     /// A command from another node.
     pub fn accept(&self, id: &str, body: &[u8], path: ReturnPath) {
         let reply_to = ReplyTo::<A>::there(path);
-        let remote: RemoteAsk<A> = match wire::decode(body) {
+        let remote: RemoteAsk<A> = match souk_wire::decode(body) {
             Ok(remote) => remote,
             Err(error) => {
                 tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be decoded");

@@ -11,7 +11,7 @@ use super::Region;
 use crate::actors::routing::Owner;
 use crate::actors::shard::{Shard, ShardMessage};
 use crate::cluster::placement::shard_of;
-use crate::domain::Aggregate;
+use souk_domain::Aggregate;
 
 /// What a region's supervisor is told.
 pub enum RegionMessage<A: Aggregate> {

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
-use crate::domain::fixtures::at;
+use souk_domain::fixtures::at;
 
 const LIFE: Duration = Duration::from_secs(930);
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -2,9 +2,9 @@
 
 use super::insist::insist;
 use super::{AccountError, Accounts};
-use crate::domain::UserId;
-use crate::domain::account::Account;
 use crate::stores::users::{Change, Credential};
+use souk_domain::UserId;
+use souk_domain::account::Account;
 
 /// How often a change of what belongs to an account is tried that meets concurrent ones.
 pub const CHANGE_ATTEMPTS: u32 = 5;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::authentication::passwords::PasswordError;
 use crate::authentication::tokens::IssueError;
-use crate::domain::account::password::PasswordRefusal;
 use crate::stores::StoreError;
+use souk_domain::account::password::PasswordRefusal;
 
 /// When to try again where too many passwords wait to be checked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::AccountError;
-use crate::actors::retry::Backoff;
+use crate::retry::Backoff;
 
 /// How often it is tried.
 const ATTEMPTS: u32 = 5;

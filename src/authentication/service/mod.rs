@@ -22,15 +22,15 @@ use super::revocations::Revocations;
 use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle, is_same_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
-use crate::actors::clock::Clock;
-use crate::domain::account::password;
-use crate::domain::account::{Account, EmailKey, Role};
-use crate::domain::{SessionId, Timestamp, UserId};
+use crate::clock::Clock;
 use crate::gateways::mail::Mailer;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
 use insist::insist;
 use opaque::{opaque_token, token_hash};
+use souk_domain::account::password;
+use souk_domain::account::{Account, EmailKey, Role};
+use souk_domain::{SessionId, Timestamp, UserId};
 
 /// The service.
 pub struct Accounts {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::insist::insist;
 use super::opaque::{opaque_token, token_hash};
 use super::{AccountError, Accounts};
-use crate::domain::OrderId;
-use crate::domain::account::{Account, EmailKey, email_key, password};
 use crate::gateways::mail::Letter;
 use crate::stores::sessions::Purpose;
 use crate::stores::users::Credential;
+use souk_domain::OrderId;
+use souk_domain::account::{Account, EmailKey, email_key, password};
 
 /// How long a letter may take to be handed over.
 const LETTER_LIMIT: Duration = Duration::from_secs(10);

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::authentication::PasswordSettings;
-use crate::domain::account::email_key;
-use crate::domain::{AddressId, EmailAddress, OrderId, Preferences, Purchase};
 use crate::http::test_support::{NOW, accounts};
 use crate::stores::StoreError;
 use crate::stores::sessions::{Purpose, TokenHash};
 use crate::stores::users::{AddressChange, SavedAddress};
+use souk_domain::account::email_key;
+use souk_domain::{AddressId, EmailAddress, OrderId, Preferences, Purchase};
 
 const PASSWORD: &str = "a long sentence of mine";
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::domain::account::{Account, Role};
-use crate::domain::{EmailAddress, SessionId, UserId};
+use souk_domain::account::{Account, Role};
+use souk_domain::{EmailAddress, SessionId, UserId};
 
 /// How long sessions and one-time tokens last.
 #[derive(Clone, Copy, Debug)]

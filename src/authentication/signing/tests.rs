@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::authentication::revocations::RevokedSessions;
 use crate::authentication::tokens::{Grant, Issuer, TokenSettings, Verifier};
-use crate::domain::fixtures::at;
+use souk_domain::fixtures::at;
 
 fn token_settings() -> TokenSettings {
     TokenSettings {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::super::ring::{Ring, SigningKey};
 use super::*;
-use crate::domain::fixtures::at;
+use souk_domain::fixtures::at;
 
 const SEED: [u8; 32] = [1; 32];
 const OTHER_SEED: [u8; 32] = [2; 32];

@@ -189,7 +189,7 @@ impl<'a> Account<'a> {
 async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
     let made = async {
         let stores = crate::stores::open(config).await?;
-        crate::demo::accounts::make(&stores, crate::actors::node::password_settings(config)).await
+        crate::demo::accounts::make(&stores, crate::node::password_settings(config)).await
     };
     made.await
         .map_err(|error| Failure::failed("the demo's accounts can't be made", error))

@@ -12,7 +12,6 @@ use super::window::{ReceiveWindow, SendWindow, WindowError};
 use super::{FrameSink, LANES, SendError};
 use crate::cluster::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
 use crate::cluster::transport::{NodeIdentity, Secured};
-use crate::cluster::wire;
 
 /// Items that may wait for one lane.
 pub const QUEUE_ITEMS: usize = 4096;
@@ -201,7 +200,7 @@ impl Connection {
 
     /// Sends a frame to a gateway of the peer. A failure ends the connection: a lane with a gap is no lane.
     fn cast(&self, gateway: &ActorRef<LaneMessage>, frame: &Frame) -> bool {
-        let sent = match wire::encode(frame) {
+        let sent = match souk_wire::encode(frame) {
             Ok(bytes) => gateway
                 .cast(LaneMessage::Frame(EncodedFrame(bytes)))
                 .map_err(|error| error.to_string()),

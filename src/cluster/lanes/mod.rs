@@ -20,7 +20,6 @@ pub use window::{WINDOW_BYTES, WINDOW_FRAMES, WindowError};
 
 use super::frames::{EncodedFrame, Frame, Item, LaneMessage};
 use super::transport::{NodeIdentity, Secured};
-use super::wire;
 
 /// Gateways of each node. Several, because one actor on each side does 40 to 58 thousand frames a second at best.
 pub const LANES: usize = 4;
@@ -164,7 +163,7 @@ impl Links {
     }
 
     fn receive(&self, lane: usize, EncodedFrame(bytes): &EncodedFrame) {
-        let frame: Frame = match wire::decode(bytes) {
+        let frame: Frame = match souk_wire::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
                 // Which peer sent it stands in the frame only.

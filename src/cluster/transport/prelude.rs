@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::cluster::wire::{self, WireError};
+use souk_wire::WireError;
 
 /// Longest message of the prelude, in bytes.
 const MESSAGE_LIMIT: u32 = 1024;
@@ -90,7 +90,7 @@ where
     Stream: AsyncWrite + Unpin,
     Message: Serialize,
 {
-    let bytes = wire::encode(message)?;
+    let bytes = souk_wire::encode(message)?;
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     if length > MESSAGE_LIMIT {
         return Err(PreludeError::TooLong(length));
@@ -113,7 +113,7 @@ where
     // A u32 below the limit of 1024 fits any usize.
     let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes).await?;
-    Ok(wire::decode(&bytes)?)
+    Ok(souk_wire::decode(&bytes)?)
 }
 
 /// Whom a node lets in: read by every handshake, replaced whenever the view changes.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::demo::generator::Generator;
-use crate::domain::ProductId;
+use souk_domain::ProductId;
 
 /// The elements of a document, or what is not well-formed about it: nesting, attributes, references, characters.
 /// Narrower than XML (no comments, no CDATA, no processing instructions), which is enough for what is drawn here.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Money, OrderId, Timestamp};
 use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError};
+use souk_domain::{Money, OrderId, Timestamp};
 
 /// How often `tok_flaky` fails, by key.
 const FLAKY_FAILURES: u32 = 2;

@@ -6,10 +6,10 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::SandboxGateway;
-use crate::domain::{Currency, Money, OrderId, Timestamp};
 use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::memory::{Fault, MemoryDocuments};
+use souk_domain::{Currency, Money, OrderId, Timestamp};
 
 fn clock() -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000)

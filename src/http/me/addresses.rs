@@ -15,8 +15,8 @@ use super::super::problem::{self, FieldError, Problem};
 use super::super::{Front, SharedFront, checkout};
 use super::profile::given;
 use crate::authentication::service::CHANGE_ATTEMPTS;
-use crate::domain::{Address, AddressId, UserId};
 use crate::stores::users::{AddressChange, SavedAddress};
+use souk_domain::{Address, AddressId, UserId};
 
 /// Most addresses of an account.
 pub const ADDRESS_LIMIT: usize = 50;

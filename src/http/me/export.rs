@@ -14,9 +14,9 @@ use super::super::problem::Problem;
 use super::super::{SharedFront, auth, cart, json, orders};
 use super::profile::UserBody;
 use super::purchases;
-use crate::domain::{Address, AddressId, CartLine, Preferences, SessionId};
 use crate::stores::sessions::Session;
 use crate::stores::users::SavedAddress;
+use souk_domain::{Address, AddressId, CartLine, Preferences, SessionId};
 
 /// Purchases, and orders, in an export at most. Whoever has more finds the rest in the lists.
 const LIMIT: usize = 1_000;

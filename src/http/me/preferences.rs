@@ -10,8 +10,8 @@ use super::super::etag::{IfMatch, IfNoneMatch};
 use super::super::json::{self, Json};
 use super::super::problem::{self, Problem};
 use crate::authentication::service::CHANGE_ATTEMPTS;
-use crate::domain::Preferences;
 use crate::stores::users::Change;
+use souk_domain::Preferences;
 
 /// `GET /v1/me/notification-preferences`. Who never chose stands at version 0.
 pub(in super::super) async fn show(

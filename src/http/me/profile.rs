@@ -13,8 +13,8 @@ use super::super::etag::{IfMatch, IfNoneMatch};
 use super::super::json::{self, Json};
 use super::super::problem::{FieldError, Problem};
 use super::super::{SharedFront, auth, erasure};
-use crate::domain::UserId;
-use crate::domain::account::{self, Account, Role};
+use souk_domain::UserId;
+use souk_domain::account::{self, Account, Role};
 
 /// An account as its owner sees it.
 #[derive(Serialize, ToSchema)]

@@ -12,7 +12,7 @@ use super::super::caller::Signed;
 use super::super::json;
 use super::super::problem::{self, Problem};
 use super::super::query::{Page, Parameters};
-use crate::domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
+use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
 
 /// An order in its buyer's history.
 #[derive(Serialize, ToSchema)]

@@ -9,7 +9,7 @@ use super::super::policy::Policy;
 use super::super::problem;
 use super::super::routes::{self, Repetition, Route};
 use super::document::document;
-use crate::domain::{account, address, cart, email, order, stock};
+use souk_domain::{account, address, cart, email, order, stock};
 
 const METHODS: [&str; 4] = ["get", "post", "put", "patch"];
 

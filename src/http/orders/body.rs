@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{
+use souk_domain::{
     Address, FulfilmentStatus, Money, OrderId, OrderLine, OrderStatus, OrderView, PaymentStatus, ProductId,
     Sku,
 };

@@ -16,10 +16,10 @@ use super::path::Segment;
 use super::problem::{self, Problem};
 use super::query::{Page, Parameters};
 use super::{Front, SharedFront};
-use crate::domain::order::REASON_LIMIT;
-use crate::domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
+use souk_domain::order::REASON_LIMIT;
+use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 
 mod body;
 mod outcome;
@@ -179,7 +179,7 @@ async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Res
     let is_recorded = answer
         .view
         .as_ref()
-        .is_some_and(|order| order.cancelling || order.status == crate::domain::OrderStatus::Cancelled);
+        .is_some_and(|order| order.cancelling || order.status == souk_domain::OrderStatus::Cancelled);
     if is_recorded {
         Ok(answer)
     } else {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::super::json;
 use super::super::problem::{self, FieldError, Problem};
 use super::body::OrderBody;
-use crate::domain::{FailureReason, OrderId, OrderStatus, OrderView, Sku};
+use souk_domain::{FailureReason, OrderId, OrderStatus, OrderView, Sku};
 
 /// The reply to whoever placed `order`, which stands at `version`.
 ///

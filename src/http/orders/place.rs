@@ -16,8 +16,8 @@ use super::super::json::Json;
 use super::super::problem::{self, FieldError, Problem};
 use super::super::{Front, SharedFront};
 use super::outcome;
-use crate::domain::quote::{self, Totals};
-use crate::domain::{
+use souk_domain::quote::{self, Totals};
+use souk_domain::{
     Address, AddressId, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply, OrderView,
     PaymentInstruction, Placement, Timestamp,
 };
@@ -274,7 +274,7 @@ mod tests {
     use super::super::super::json;
     use super::super::super::test_support::order;
     use super::*;
-    use crate::domain::Currency;
+    use souk_domain::Currency;
 
     fn blamed(change: impl FnOnce(&mut serde_json::Value)) -> Vec<String> {
         let mut body = serde_json::json!({

@@ -4,7 +4,7 @@
 //! have told it. So a caller who makes fewer requests than a chunk costs no write at all, and one who makes many costs one a
 //! chunk. What a node has not told yet is less than a chunk, so that nobody gets more than the limit and a chunk for each node.
 
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// The part of a limit that a caller gets on credit at each node: one in so many.
 const CHUNKS: u32 = 10;

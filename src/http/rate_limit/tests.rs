@@ -7,9 +7,9 @@ use axum::http::StatusCode;
 use futures::future::join_all;
 
 use super::*;
-use crate::domain::SessionId;
 use crate::stores::sessions::{Count, Purpose, Revocations, Rotation, Session, SigningKeyRow, TokenHash};
 use crate::traces::kept::KeptLog;
+use souk_domain::SessionId;
 
 const NOW: i64 = 1_795_341_600_000;
 

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::node::{HERE, Node, neighbour, nobody};
 use super::rows::{assert_tells_nothing_personal, order, placed, put};
-use crate::actors::checkout::Trace;
 use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
-use crate::domain::Event;
-use crate::domain::checkout::Step;
-use crate::domain::fixtures::{at, payment_id, step_record};
-use crate::domain::order::{FailureReason, OrderCommand};
+use crate::sagas::checkout::Trace;
+use souk_domain::Event;
+use souk_domain::checkout::Step;
+use souk_domain::fixtures::{at, payment_id, step_record};
+use souk_domain::order::{FailureReason, OrderCommand};
 
 #[tokio::test]
 async fn an_entity_is_shown_from_memory_or_from_the_store_without_what_is_personal() {

@@ -9,10 +9,10 @@ use super::node::{HERE, Node, TOKEN, bearer, kinds, neighbour, nobody};
 use super::rows::{order, put};
 use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
-use crate::domain::Event;
-use crate::domain::fixtures::at;
-use crate::domain::stock::StockCommand;
 use crate::traces::kept::KeptLog;
+use souk_domain::Event;
+use souk_domain::fixtures::at;
+use souk_domain::stock::StockCommand;
 
 const QUESTIONS: &[(&str, &str)] = &[
     ("GET", "/"),

@@ -18,9 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use super::{embedded_stores, member};
+use super::member;
 use crate::actors::Regions;
-use crate::actors::checkout::Trace;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::actors::region::{Ask, Region};
@@ -28,13 +27,15 @@ use crate::actors::routing::Routing;
 use crate::cluster::placement::shard_of;
 use crate::cluster::view::View;
 use crate::config::{Config, Secret};
-use crate::domain::fixtures::at;
-use crate::domain::{Aggregate, Kind};
 use crate::http::conventions::REQUEST_ID;
 use crate::http::{Admission, Conventions, HealthReport, HttpSettings};
 use crate::operator::peers::LOCAL;
 use crate::operator::{OperatorState, SupervisionTree, peers, router};
+use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
+use crate::stores::testing::embedded_stores;
+use souk_domain::fixtures::at;
+use souk_domain::{Aggregate, Kind};
 
 /// The name that [`Regions::in_memory`] gives its node.
 pub(super) const HERE: &str = "here";

@@ -2,10 +2,10 @@
 
 use crate::actors::entity::Record;
 use crate::cluster::placement::shard_of;
-use crate::domain::fixtures::{at, placement, run};
-use crate::domain::order::OrderCommand;
-use crate::domain::{Aggregate, Event, Order, OrderId, Placement};
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite};
+use souk_domain::fixtures::{at, placement, run};
+use souk_domain::order::OrderCommand;
+use souk_domain::{Aggregate, Event, Order, OrderId, Placement};
 
 pub(super) fn placed(id: &str) -> Placement {
     Placement {

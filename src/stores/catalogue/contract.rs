@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Badge, Catalogue, ProductPage, ProductQuery, Sort};
-use crate::domain::catalogue::{Category, Product, Variant};
-use crate::domain::{Currency, Money, ProductId, Sku};
+use souk_domain::catalogue::{Category, Product, Variant};
+use souk_domain::{Currency, Money, ProductId, Sku};
 
 /// Runs everything against `store`, which must be empty.
 pub async fn suite(store: Arc<dyn Catalogue>) {

@@ -8,8 +8,8 @@ pub mod sqlite;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::catalogue::{Category, Product};
-use crate::domain::{ProductId, Sku};
+use souk_domain::catalogue::{Category, Product};
+use souk_domain::{ProductId, Sku};
 
 /// How a list is ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

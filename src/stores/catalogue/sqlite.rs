@@ -9,10 +9,10 @@ use sqlx::migrate::Migrator;
 
 use super::search::{Selection, page, total};
 use super::{Badge, Catalogue, ProductPage, ProductQuery};
-use crate::domain::catalogue::{Category, Product};
-use crate::domain::{ProductId, Sku};
 use crate::stores::StoreError;
 use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use souk_domain::catalogue::{Category, Product};
+use souk_domain::{ProductId, Sku};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/catalogue/migrations");

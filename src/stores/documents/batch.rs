@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::DocumentWrite;
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// Bytes of bodies and events that go into one transaction. A batch with more is split: its rows stand alone anyway,
 /// and a message to the store process has a limit of its own.
@@ -132,9 +132,9 @@ pub(super) fn parts(batch: &[DocumentWrite]) -> Vec<&[DocumentWrite]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Event;
     use crate::stores::documents::Document;
     use proptest::prelude::*;
+    use souk_domain::Event;
 
     fn write(id: usize, body: usize, versions: &[u64]) -> DocumentWrite {
         DocumentWrite {

@@ -7,10 +7,10 @@ use futures::future::join_all;
 use serde_json::json;
 
 use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, OutboxEvent, WriteOutcome};
-use crate::domain::{Event, Timestamp};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use WriteOutcome::{Applied, Conflict};
+use souk_domain::{Event, Timestamp};
 
 /// Runs everything against `store`, which must be empty.
 pub async fn suite(store: Arc<dyn DocumentStore>) {

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use super::{
     BATCH_LIMIT, DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, WriteOutcome,
 };
-use crate::domain::Timestamp;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
+use souk_domain::Timestamp;
 
 /// What shall befall a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -378,7 +378,7 @@ impl RowsAtRest for MemoryDocuments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Event;
+    use souk_domain::Event;
 
     fn write(id: &str, expected: u64) -> DocumentWrite {
         DocumentWrite {

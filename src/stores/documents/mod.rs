@@ -15,7 +15,7 @@ pub mod sqlite;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{Event, Timestamp};
+use souk_domain::{Event, Timestamp};
 
 /// A document as it stands in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

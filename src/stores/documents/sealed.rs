@@ -8,10 +8,10 @@ use super::{
     DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, Row, Unreadable,
     WriteOutcome,
 };
-use crate::domain::Timestamp;
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
+use souk_domain::Timestamp;
 
 /// Rows that are sealed or opened before others get a turn on this thread: some hundred microseconds of work.
 const ROWS_A_TURN: usize = 16;

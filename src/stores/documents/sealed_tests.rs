@@ -6,13 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::actors::entity::Record;
-use crate::chain::Chain;
-use crate::domain::fixtures::{at, payment_id, placement, run};
-use crate::domain::payment::{PaymentChange, PaymentState};
-use crate::domain::stock::Stock;
-use crate::domain::{
-    Address, Cart, CommandId, EmailAddress, Event, Order, OrderCommand, Payment, PaymentInstruction,
-};
+use crate::error_chain::Chain;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::operator::redact;
@@ -21,6 +15,12 @@ use crate::stores::documents::contract;
 use crate::stores::documents::memory::MemoryDocuments;
 use crate::stores::documents::sqlite::SqliteDocuments;
 use crate::stores::embedded::{Engine, Writer};
+use souk_domain::fixtures::{at, payment_id, placement, run};
+use souk_domain::payment::{PaymentChange, PaymentState};
+use souk_domain::stock::Stock;
+use souk_domain::{
+    Address, Cart, CommandId, EmailAddress, Event, Order, OrderCommand, Payment, PaymentInstruction,
+};
 
 /// In everything personal of the samples.
 const MARKER: &str = "Marker";

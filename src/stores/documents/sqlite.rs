@@ -17,11 +17,11 @@ use super::sql::{
 use super::{
     BATCH_LIMIT, DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, WriteOutcome,
 };
-use crate::domain::{Event, Timestamp};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use souk_domain::{Event, Timestamp};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/documents/migrations");

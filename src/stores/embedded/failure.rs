@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chain::Chain;
+use crate::error_chain::Chain;
 use crate::stores::StoreError;
 
 /// What a failure means for the caller; the same distinction as in [`StoreError`].

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::failure::{Failure, FailureKind};
 use super::statement::{Rows, Transaction};
-use crate::cluster::wire::{self, DECODE_LIMIT, WireError};
+use souk_wire::{DECODE_LIMIT, WireError};
 
 /// Both sides must speak the same.
 pub(super) const PROTOCOL: u32 = 1;
@@ -63,7 +63,7 @@ impl From<WireFailure> for Failure {
 
 /// Encodes a value as a whole frame.
 pub(super) fn frame<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
-    let body = wire::encode(value)?;
+    let body = souk_wire::encode(value)?;
     // encode refuses what is larger than DECODE_LIMIT, so that the length fits.
     let length = u32::try_from(body.len()).map_err(|_| WireError::TooLarge(body.len()))?;
     let mut bytes = Vec::with_capacity(4 + body.len());
@@ -94,5 +94,5 @@ pub(super) async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Res
 
 /// Decodes what [`read_frame`] read.
 pub(super) fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> io::Result<T> {
-    wire::decode(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    souk_wire::decode(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

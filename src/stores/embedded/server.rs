@@ -24,7 +24,7 @@ use super::commit::Outcome;
 use super::engine::{self, Engine, OpenError};
 use super::failure::{Failure, FailureKind};
 use super::frame::{self, Ask, PROTOCOL, Request, Response};
-use crate::cluster::wire::WireError;
+use souk_wire::WireError;
 
 /// How long the server stays after its last client has gone.
 pub const GRACE: Duration = Duration::from_secs(2);

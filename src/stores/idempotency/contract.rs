@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Claim, IdempotencyStore, KeptReply};
-use crate::domain::Timestamp;
 use crate::stores::at_rest::{Resealed, RowsAtRest};
+use souk_domain::Timestamp;
 
 const LEASE: Duration = Duration::from_secs(30);
 const KEEP: Duration = Duration::from_secs(24 * 3_600);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::Timestamp;
+use souk_domain::Timestamp;
 
 /// A reply as it was first given.
 #[derive(Clone, Debug, PartialEq, Eq)]

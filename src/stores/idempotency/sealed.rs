@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Claim, IdempotencyStore, KeptReply};
-use crate::domain::Timestamp;
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
+use souk_domain::Timestamp;
 
 /// The store's name, in errors and in the table of layouts.
 const STORE: &str = "idempotency";

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
 use super::{Claim, IdempotencyStore, KeptReply};
-use crate::domain::Timestamp;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Statement, Writer};
+use souk_domain::Timestamp;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/idempotency/migrations");

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Revocations, Rotation, Session, SessionStore, TokenHash};
-use crate::domain::{SessionId, Timestamp, UserId};
 use crate::stores::StoreError;
+use souk_domain::{SessionId, Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long a session lives unused.

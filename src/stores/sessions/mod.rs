@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{SessionId, Timestamp, UserId};
+use souk_domain::{SessionId, Timestamp, UserId};
 
 /// Most sessions of one user that [`SessionStore::list`] returns.
 pub const LIST_LIMIT: usize = 100;

@@ -16,11 +16,11 @@ use super::sql::{
 use super::{
     Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash,
 };
-use crate::domain::identifiers::InvalidIdentifier;
-use crate::domain::{SessionId, Timestamp, UserId};
 use crate::stores::StoreError;
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Statement, Writer};
+use souk_domain::identifiers::InvalidIdentifier;
+use souk_domain::{SessionId, Timestamp, UserId};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/sessions/migrations");

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::{Change, Creation, Credential, UserRecord, UserStore};
-use crate::domain::account::email_key;
-use crate::domain::preferences::Channels;
-use crate::domain::{
+use crate::stores::StoreError;
+use souk_domain::account::email_key;
+use souk_domain::preferences::Channels;
+use souk_domain::{
     Account, Currency, EmailAddress, Money, OrderId, OrderStatus, Preferences, ProductId, Purchase,
     PurchasedItem, Role, Sku, Timestamp, UserId,
 };
-use crate::stores::StoreError;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 

@@ -43,9 +43,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{
-    Account, Address, AddressId, EmailKey, OrderId, Preferences, Purchase, Timestamp, UserId,
-};
+use souk_domain::{Account, Address, AddressId, EmailKey, OrderId, Preferences, Purchase, Timestamp, UserId};
 
 /// What a password is checked against: a hash with its salt and parameters, as a PHC string. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,7 +132,7 @@ pub trait UserStore: Send + Sync + 'static {
     /// Whether it answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Adds an account, unless another has the same [`email_key`](crate::domain::account::email_key). The same
+    /// Adds an account, unless another has the same [`email_key`](souk_domain::account::email_key). The same
     /// identifier again with the same address is [`Creation::Created`] and changes nothing: a lost answer may be asked
     /// for again. The same identifier with another address, or an address without a key, is [`StoreError::Refused`].
     async fn create(&self, record: &UserRecord) -> Result<Creation, StoreError>;

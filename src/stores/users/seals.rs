@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Address, AddressId, UserId};
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
+use souk_domain::{Address, AddressId, UserId};
 
 /// The store's name in errors.
 const STORE: &str = "users";

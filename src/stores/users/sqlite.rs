@@ -17,14 +17,14 @@ use super::sql::{
     PREFERENCES, PURCHASES, PURCHASES_BEFORE, PUT_GUEST_ORDER, PUT_PURCHASE, REPLACE_ADDRESS, UPDATE, WHOSE,
 };
 use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
-use crate::domain::account::email_key;
-use crate::domain::{
-    Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
-};
 use crate::sealing::Keyring;
 use crate::stores::StoreError;
 use crate::stores::embedded::statement::Columns;
 use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use souk_domain::account::email_key;
+use souk_domain::{
+    Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
+};
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");

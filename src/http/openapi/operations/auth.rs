@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::super::auth::{Forgot, Login, Refresh, Register, Reset, Sessions, Tokens, Verify};
 use super::super::super::problem;
 use super::super::operation::{Operation, Tag};
-use crate::domain::SessionId;
+use souk_domain::SessionId;
 
 const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
 

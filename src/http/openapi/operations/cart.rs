@@ -7,7 +7,7 @@ use super::super::super::cart::{AddItem, CartBody, Merge, NewCart, SetItem};
 use super::super::super::json::NoFields;
 use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
-use crate::domain::Sku;
+use souk_domain::Sku;
 
 const TOKEN: &str = "kZ0ww2e1mY4rTq8v5sXb6n7c9d0fGhJkLpQwErTyUiO";
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::super::inventory::{Adjustment, Body, Movement, Receipt};
 use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
-use crate::domain::Sku;
+use souk_domain::Sku;
 
 /// An operation on the stock of a SKU.
 fn stock(id: &'static str, summary: &'static str) -> Operation {

@@ -8,7 +8,7 @@ use super::super::super::me::{
 };
 use super::super::operation::{Condition, Operation, Tag};
 use super::address;
-use crate::domain::{AddressId, Preferences};
+use souk_domain::{AddressId, Preferences};
 
 pub mod profile {
     use super::*;

@@ -7,7 +7,7 @@ use super::super::super::orders::{Cancel, OrderBody, PlaceBody};
 use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
 use super::address;
-use crate::domain::OrderId;
+use souk_domain::OrderId;
 
 pub fn place() -> Operation {
     Operation::new(Tag::Orders, "placeOrder", "Order what is in the cart")

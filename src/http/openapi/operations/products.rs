@@ -6,7 +6,7 @@ use serde_json::json;
 use super::super::super::products::{Listed, ProductBody, QUERY_LIMIT, SORTS};
 use super::super::super::query::VALUE_LIMIT;
 use super::super::operation::{Condition, Operation, Tag};
-use crate::domain::ProductId;
+use souk_domain::ProductId;
 
 pub fn list() -> Operation {
     let text = json!({"type": "string", "maxLength": VALUE_LIMIT});

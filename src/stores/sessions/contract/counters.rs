@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{KEEP, NOW, SECOND, token, user};
-use crate::domain::Timestamp;
 use crate::stores::sessions::{Count, Purpose, SessionStore, SigningKeyRow};
+use souk_domain::Timestamp;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::future::join_all;
 
 use super::{NOW, live, opened, rotate, times_revoked, user};
-use crate::domain::SessionId;
 use crate::stores::sessions::{Rotation, SessionStore};
+use souk_domain::SessionId;
 
 pub(super) async fn suite(store: &Arc<dyn SessionStore>) {
     one_session_is_revoked_by_its_user(&**store).await;

@@ -7,8 +7,8 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{NOW, is_refused, registered};
-use crate::domain::{Address, AddressId, Timestamp, UserId};
 use crate::stores::users::{AddressChange, SavedAddress, UserStore};
+use souk_domain::{Address, AddressId, Timestamp, UserId};
 
 /// Most addresses of an account in this suite.
 const LIMIT: usize = 4;

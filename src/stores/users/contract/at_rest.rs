@@ -6,11 +6,11 @@ use async_trait::async_trait;
 
 use super::super::{AddressChange, Change, SavedAddress, UserRecord, UserStore};
 use super::{addresses, registered};
-use crate::domain::{Account, UserId};
 use crate::sealing::rotation::{rotate, status};
 use crate::sealing::{Keyring, SealedText};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
+use souk_domain::{Account, UserId};
 
 /// Most addresses of an account in this suite.
 const LIMIT: usize = 4;

@@ -1,0 +1,420 @@
+use super::*;
+use crate::Event;
+use crate::checkout::Step;
+use crate::fixtures::{at, dollars, order_id, payment_id, placement, run, step_record};
+
+mod properties;
+
+const QUANTITIES: &[u32] = &[2, 1];
+
+fn place() -> OrderCommand {
+    OrderCommand::Place(Box::new(placement(1, QUANTITIES)))
+}
+
+fn place_other() -> OrderCommand {
+    let mut other = placement(1, QUANTITIES);
+    other.fingerprint = "another".into();
+    OrderCommand::Place(Box::new(other))
+}
+
+fn abandon() -> OrderCommand {
+    OrderCommand::Abandon {
+        reason: FailureReason::PaymentTimedOut,
+    }
+}
+
+fn confirm() -> OrderCommand {
+    OrderCommand::Confirm {
+        payment: payment_id(1),
+    }
+}
+
+fn finish(captured: bool) -> OrderCommand {
+    OrderCommand::Finish {
+        captured,
+        steps: vec![step_record(Step::Take)],
+    }
+}
+
+fn end_failed(voided: bool) -> OrderCommand {
+    OrderCommand::EndFailed {
+        voided,
+        steps: vec![step_record(Step::Void)],
+    }
+}
+
+fn cancel() -> OrderCommand {
+    OrderCommand::Cancel {
+        reason: "changed my mind".into(),
+    }
+}
+
+fn end_cancelled(refunded: bool) -> OrderCommand {
+    OrderCommand::EndCancelled {
+        refunded,
+        steps: vec![step_record(Step::Refund)],
+    }
+}
+
+/// An order that has been through these commands, each of which must have been accepted.
+fn after(commands: &[OrderCommand]) -> Order {
+    let mut order = Order::initial("ord_1");
+    for command in commands {
+        assert_eq!(run(&mut order, command, at(1)).0, OrderReply::Done, "{command:?}");
+    }
+    order
+}
+
+fn refused(refusal: OrderRefusal) -> (OrderReply, Option<Vec<Event>>) {
+    (OrderReply::Refused(refusal), None)
+}
+
+#[test]
+fn the_way_forward() {
+    let mut order = after(&[place()]);
+    assert_eq!(order.owner(), Some("crt_1"));
+    assert_eq!(order.due_at(), Some(at(1)));
+    assert!(!order.settled());
+
+    let (_, events) = run(&mut order, &confirm(), at(2));
+    let expected = serde_json::json!({
+        "order": "ord_1",
+        "number": "S-1",
+        "total": {"amount": 3570, "currency": "USD"},
+        "lines": [
+            {"sku": "SKU-0", "product_id": "prd_0", "quantity": 2},
+            {"sku": "SKU-1", "product_id": "prd_1", "quantity": 1},
+        ],
+    });
+    assert_eq!(
+        events,
+        Some(vec![Event::new("order.confirmed", expected.clone())])
+    );
+    assert!(!order.settled(), "the stock is not yet taken");
+
+    let (_, events) = run(&mut order, &finish(true), at(3));
+    assert_eq!(events, Some(vec![Event::new("order.paid", expected)]));
+    let seen = order.placed().unwrap();
+    assert_eq!(
+        (seen.status, seen.payment_status, seen.finished),
+        (OrderStatus::Confirmed, PaymentStatus::Captured, true)
+    );
+    assert_eq!(seen.steps, [step_record(Step::Take)]);
+    let told: Vec<_> = seen
+        .timeline
+        .iter()
+        .map(|entry| (entry.at, entry.event.as_str()))
+        .collect();
+    assert_eq!(told, [(at(1), "placed"), (at(2), "confirmed"), (at(3), "paid")]);
+    assert!(order.settled());
+}
+
+#[test]
+fn placing_is_idempotent_by_fingerprint() {
+    let mut order = after(&[place()]);
+    assert_eq!(run(&mut order, &place(), at(9)), (OrderReply::Done, None));
+    assert_eq!(
+        run(&mut order, &place_other(), at(9)),
+        refused(OrderRefusal::OtherPlacement)
+    );
+}
+
+#[test]
+fn a_submission_that_contradicts_itself_is_refused() {
+    let spoilers: [fn(&mut Placement); 12] = [
+        |p| p.id = order_id(2),
+        |p| p.lines.clear(),
+        |p| p.lines[1].sku = p.lines[0].sku.clone(),
+        |p| p.lines[0].quantity = 0,
+        |p| p.lines[0].quantity = 1_000,
+        |p| p.lines[0].unit_price.amount += 1,
+        |p| p.lines[0].unit_price.amount = i64::MAX,
+        |p| p.lines[0].unit_price.currency = crate::Currency::parse("EUR").unwrap(),
+        |p| p.subtotal.amount -= 1,
+        |p| p.total.amount -= 1,
+        |p| p.tax.amount = i64::MAX,
+        |p| {
+            p.tax.amount -= 100;
+            p.total.amount -= 100;
+        },
+    ];
+    for (index, spoil) in spoilers.iter().enumerate() {
+        let mut spoilt = placement(1, QUANTITIES);
+        spoil(&mut spoilt);
+        let mut order = Order::initial("ord_1");
+        assert_eq!(
+            run(&mut order, &OrderCommand::Place(Box::new(spoilt)), at(0)),
+            refused(OrderRefusal::InvalidPlacement),
+            "spoilt in way {index}"
+        );
+    }
+}
+
+#[test]
+fn nothing_but_placing_works_before_it_is_placed() {
+    let mut order = Order::initial("ord_1");
+    for command in [
+        OrderCommand::Get,
+        abandon(),
+        OrderCommand::AwaitAction,
+        confirm(),
+        finish(true),
+        end_failed(true),
+        cancel(),
+        end_cancelled(true),
+    ] {
+        assert_eq!(run(&mut order, &command, at(0)), refused(OrderRefusal::NotPlaced));
+    }
+    assert_eq!(order.view(), None);
+}
+
+#[test]
+fn each_command_is_refused_where_it_does_not_fit() {
+    use OrderRefusal as R;
+    let confirmed = [place(), confirm()];
+    let abandoned = [place(), abandon()];
+    let cancelling = [place(), cancel()];
+    let failed = [place(), abandon(), end_failed(false)];
+    let cancelled = [place(), cancel(), end_cancelled(false)];
+    let other_payment = OrderCommand::Confirm {
+        payment: payment_id(2),
+    };
+    for (before, command, refusal) in [
+        (&confirmed[..], abandon(), R::AlreadyConfirmed),
+        (&confirmed, OrderCommand::AwaitAction, R::AlreadyConfirmed),
+        (&confirmed, other_payment, R::AlreadyConfirmed),
+        (&confirmed, end_failed(true), R::OutOfOrder),
+        (&confirmed, end_cancelled(true), R::OutOfOrder),
+        (&[place()], finish(true), R::OutOfOrder),
+        (&[place()], end_failed(true), R::OutOfOrder),
+        (&abandoned, confirm(), R::Abandoned),
+        (&abandoned, OrderCommand::AwaitAction, R::Abandoned),
+        (&abandoned, finish(true), R::OutOfOrder),
+        (&abandoned, cancel(), R::TooLate),
+        (&cancelling, confirm(), R::Abandoned),
+        (&cancelling, abandon(), R::Cancelling),
+        (&cancelling, finish(true), R::Cancelling),
+        (&cancelling, end_cancelled(true), R::OutOfOrder),
+        (&failed, confirm(), R::Abandoned),
+        (&failed, cancel(), R::TooLate),
+        (&cancelled, confirm(), R::Abandoned),
+        (&cancelled, abandon(), R::TooLate),
+        (
+            &[place(), confirm(), finish(true), cancel()],
+            end_cancelled(false),
+            R::MoneyNotReturned,
+        ),
+    ] {
+        let mut order = after(before);
+        assert_eq!(
+            run(&mut order, &command, at(9)),
+            refused(refusal),
+            "{command:?} after {before:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_shipped_is_not_called_off() {
+    let mut order = after(&[place(), confirm(), finish(true)]);
+    for (status, open) in [
+        (FulfilmentStatus::Preparing, true),
+        (FulfilmentStatus::Shipped, false),
+        (FulfilmentStatus::Delivered, false),
+        (FulfilmentStatus::Returned, false),
+    ] {
+        order.placed.as_mut().unwrap().order.fulfilment_status = status;
+        let decision = order.decide(&cancel(), at(9));
+        let expected = if open {
+            OrderReply::Done
+        } else {
+            OrderReply::Refused(OrderRefusal::TooLate)
+        };
+        assert_eq!(decision.reply, expected, "{status:?}");
+    }
+}
+
+#[test]
+fn a_failed_order_tells_what_became_of_the_money() {
+    let declined = OrderCommand::Abandon {
+        reason: FailureReason::PaymentDeclined { code: "no".into() },
+    };
+    for (reason, voided, expected) in [
+        (declined, true, PaymentStatus::Declined),
+        (abandon(), true, PaymentStatus::Voided),
+        (abandon(), false, PaymentStatus::None),
+    ] {
+        let order = after(&[place(), reason, end_failed(voided)]);
+        assert_eq!(order.placed().unwrap().payment_status, expected);
+    }
+}
+
+#[test]
+fn a_cancelled_order_tells_what_became_of_the_money() {
+    for (before, refunded, expected) in [
+        (&[place()][..], false, PaymentStatus::Voided),
+        (&[place(), confirm()], false, PaymentStatus::Voided),
+        // Captured, but called off before that was noted.
+        (&[place(), confirm()], true, PaymentStatus::Refunded),
+        (&[place(), confirm(), finish(true)], true, PaymentStatus::Refunded),
+        (&[place(), confirm(), finish(false)], false, PaymentStatus::Voided),
+    ] {
+        let mut order = after(before);
+        for command in [cancel(), end_cancelled(refunded)] {
+            assert_eq!(run(&mut order, &command, at(9)).0, OrderReply::Done);
+        }
+        let seen = order.placed().unwrap();
+        assert_eq!(seen.payment_status, expected);
+        let back = if refunded { seen.total } else { dollars(0) };
+        assert_eq!(seen.refunded, back);
+    }
+}
+
+#[test]
+fn an_order_that_waits_for_its_shopper_is_settled_until_its_deadline() {
+    let mut order = after(&[place(), OrderCommand::AwaitAction]);
+    assert!(order.settled());
+    assert_eq!(order.due_at(), Some(at(600)));
+    run(&mut order, &abandon(), at(600));
+    assert!(!order.settled());
+}
+
+#[test]
+fn a_capture_left_for_the_shipment_is_noted_later() {
+    let mut order = after(&[place(), confirm(), finish(false)]);
+    assert_eq!(order.placed().unwrap().payment_status, PaymentStatus::Authorised);
+    let (_, events) = run(&mut order, &finish(true), at(9));
+    assert_eq!(events.unwrap()[0].name, "order.paid");
+    assert_eq!(run(&mut order, &finish(false), at(9)), (OrderReply::Done, None));
+}
+
+#[test]
+fn timeline_and_step_records_are_bounded_and_the_beginning_stays() {
+    let mut order = after(&[place()]);
+    let view = &mut order.placed.as_mut().unwrap().order;
+    let beginning = view.timeline[0].clone();
+    view.timeline = vec![beginning.clone(); TIMELINE_LIMIT];
+    view.steps = vec![step_record(Step::Reserve); STEP_RECORD_LIMIT];
+    for command in [confirm(), finish(true)] {
+        assert_eq!(run(&mut order, &command, at(9)).0, OrderReply::Done);
+    }
+    let seen = order.placed().unwrap();
+    assert_eq!(
+        (seen.timeline.len(), seen.steps.len()),
+        (TIMELINE_LIMIT, STEP_RECORD_LIMIT)
+    );
+    assert_eq!(seen.timeline[0], beginning);
+    assert_eq!(seen.timeline.last().unwrap().event, "paid");
+    assert_eq!(seen.steps.last(), Some(&step_record(Step::Take)));
+}
+
+#[test]
+fn a_long_reason_is_cut_between_characters() {
+    let mut order = after(&[place()]);
+    let reason = "é".repeat(REASON_LIMIT + 10);
+    run(&mut order, &OrderCommand::Cancel { reason }, at(9));
+    let kept = &order.placed().unwrap().timeline.last().unwrap().detail;
+    assert_eq!(kept.chars().count(), REASON_LIMIT);
+}
+
+#[test]
+fn debug_output_shows_neither_person_nor_token() {
+    let shown = format!("{:?} {:?}", after(&[place()]), place());
+    for private in ["private.example", "Ada", "Hidden", "tok_secret"] {
+        assert!(!shown.contains(private), "{private} is shown");
+    }
+}
+
+#[test]
+fn states_are_named_as_clients_know_them() {
+    fn check<S: Lifecycle + Serialize + std::fmt::Debug>(states: &[S]) {
+        for state in states {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str(), "{state:?}");
+        }
+    }
+    use {FulfilmentStatus as F, OrderStatus as O, PaymentStatus as P};
+    check(&[O::Pending, O::Confirmed, O::Completed, O::Failed, O::Cancelled]);
+    check(&[
+        P::None,
+        P::Authorised,
+        P::Captured,
+        P::PartiallyRefunded,
+        P::Refunded,
+        P::Voided,
+        P::Declined,
+    ]);
+    check(&[
+        F::Unfulfilled,
+        F::Preparing,
+        F::Shipped,
+        F::Delivered,
+        F::Returned,
+    ]);
+}
+
+#[test]
+fn a_guests_order_is_handed_over_once_and_to_one_account() {
+    let claim = |buyer: &str| OrderCommand::Claim { buyer: buyer.into() };
+    let mut order = after(&[place(), confirm(), claim("usr_1")]);
+    assert_eq!(order.owner(), Some("usr_1"));
+    assert_eq!(run(&mut order, &claim("usr_1"), at(3)), (OrderReply::Done, None));
+    assert_eq!(
+        run(&mut order, &claim("usr_2"), at(3)),
+        refused(OrderRefusal::NotAGuests)
+    );
+    // Its checkout goes on under its new owner.
+    assert_eq!(run(&mut order, &finish(true), at(4)).0, OrderReply::Done);
+}
+
+#[test]
+fn what_identifies_is_taken_out_of_an_order_that_is_done() {
+    let mut order = after(&[place(), confirm()]);
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(2)),
+        refused(OrderRefusal::UnderWay)
+    );
+    run(&mut order, &finish(true), at(3));
+    let before = order.placed().unwrap().clone();
+    assert_eq!(run(&mut order, &OrderCommand::Erase, at(4)).0, OrderReply::Done);
+    let after = order.placed().unwrap();
+    let shown = serde_json::to_string(after).unwrap();
+    for personal in [
+        before.email.as_str(),
+        before.address.name.as_str(),
+        before.address.line1.as_str(),
+        before.payment.token.as_str(),
+    ] {
+        assert!(!shown.contains(personal), "{personal} is still there");
+    }
+    // What the books need stays.
+    assert_eq!(after.address.country, before.address.country);
+    assert_eq!((after.total, &after.lines), (before.total, &before.lines));
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(5)),
+        (OrderReply::Done, None)
+    );
+}
+
+#[test]
+fn the_words_of_a_cancellation_are_taken_out_too_also_later() {
+    let mut order = after(&[place(), confirm(), finish(true), cancel(), end_cancelled(true)]);
+    let words = |order: &Order| {
+        serde_json::to_string(order.placed().unwrap())
+            .unwrap()
+            .contains("changed my mind")
+    };
+    assert!(words(&order));
+    let said = order.placed().unwrap().timeline.clone();
+    assert!(run(&mut order, &OrderCommand::Erase, at(6)).1.is_some());
+    assert!(!words(&order));
+    let times = |order: &Order| order.placed().unwrap().timeline.len();
+    assert_eq!(times(&order), said.len() + 1);
+    // An order that was stripped before these words were among what identifies.
+    order.placed.as_mut().unwrap().order.timeline = said;
+    assert!(run(&mut order, &OrderCommand::Erase, at(7)).1.is_some());
+    assert!(!words(&order));
+    assert_eq!(
+        run(&mut order, &OrderCommand::Erase, at(8)),
+        (OrderReply::Done, None)
+    );
+}

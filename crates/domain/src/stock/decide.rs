@@ -1,0 +1,191 @@
+//! What each command does to a stock.
+
+use serde_json::json;
+
+use super::{
+    ON_HAND_LIMIT, OVERDUE_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, RESERVATION_LIMIT, Reservation, Stock,
+    StockRefusal, TOTAL_LIMIT,
+};
+use crate::{Event, OrderId, Timestamp};
+
+/// What a command comes to: `None` where all is as it should be already.
+type Outcome = Result<Option<(Stock, Vec<Event>)>, StockRefusal>;
+
+impl Stock {
+    /// An entry of the ledger: its particulars, and the figures after it.
+    fn movement(&self, name: &str, mut detail: serde_json::Value) -> Event {
+        let level = self.level();
+        detail["on_hand"] = level.on_hand.into();
+        detail["available"] = level.available.into();
+        Event::new(name, detail)
+    }
+
+    pub(super) fn receive(&self, reference: &str, quantity: u32) -> Outcome {
+        let reference = checked_reference(reference)?;
+        if self.receipts.contains(&reference) {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        next.received = self.received.saturating_add(quantity.into());
+        if quantity == 0 || next.received > TOTAL_LIMIT || next.level().on_hand > ON_HAND_LIMIT {
+            return Err(StockRefusal::OutOfRange);
+        }
+        next.receipts.remember(&reference);
+        let event = next.movement(
+            "stock.received",
+            json!({ "quantity": quantity, "reference": reference }),
+        );
+        Ok(Some((next, vec![event])))
+    }
+
+    pub(super) fn adjust(&self, delta: i64, reason: &str, reference: &str) -> Outcome {
+        let reference = checked_reference(reference)?;
+        if self.adjustments.contains(&reference) {
+            return Ok(None);
+        }
+        if delta == 0 || delta.unsigned_abs() > TOTAL_LIMIT || reason.len() > REASON_LIMIT {
+            return Err(StockRefusal::OutOfRange);
+        }
+        let level = self.level();
+        // Fits: both lie within TOTAL_LIMIT in either direction.
+        let on_hand = i64::try_from(level.on_hand)
+            .unwrap_or(i64::MAX)
+            .saturating_add(delta);
+        let Ok(on_hand) = u64::try_from(on_hand) else {
+            return Err(StockRefusal::BelowReserved);
+        };
+        if on_hand < level.reserved {
+            return Err(StockRefusal::BelowReserved);
+        }
+        let adjusted = self.adjusted.saturating_add(delta);
+        if on_hand > ON_HAND_LIMIT || adjusted.unsigned_abs() > TOTAL_LIMIT {
+            return Err(StockRefusal::OutOfRange);
+        }
+        let mut next = self.clone();
+        next.adjusted = adjusted;
+        next.adjustments.remember(&reference);
+        let event = next.movement(
+            "stock.adjusted",
+            json!({ "delta": delta, "reason": reason, "reference": reference }),
+        );
+        Ok(Some((next, vec![event])))
+    }
+
+    pub(super) fn reserve(&self, order: &OrderId, quantity: u32, expires_at: Timestamp) -> Outcome {
+        if quantity == 0 {
+            return Err(StockRefusal::OutOfRange);
+        }
+        if let Some(held) = self.reservations.get(order) {
+            return if held.quantity == quantity {
+                Ok(None)
+            } else {
+                Err(StockRefusal::OutOfRange)
+            };
+        }
+        if self.returned.contains(order) {
+            return Err(StockRefusal::NotReserved);
+        }
+        if self.taken.contains(order) {
+            return Ok(None);
+        }
+        // Invariant 1: what is reserved is on hand.
+        let available = self.level().available;
+        if available < u64::from(quantity) {
+            return Err(StockRefusal::OutOfStock {
+                available: u32::try_from(available).unwrap_or(u32::MAX),
+            });
+        }
+        if self.reservations.len() >= RESERVATION_LIMIT {
+            return Err(StockRefusal::TooManyReservations);
+        }
+        let mut next = self.clone();
+        next.reservations
+            .insert(order.clone(), Reservation { quantity, expires_at });
+        Ok(Some((next, Vec::new())))
+    }
+
+    pub(super) fn extend(&self, order: &OrderId, expires_at: Timestamp) -> Outcome {
+        let held = self.reservations.get(order).ok_or(StockRefusal::NotReserved)?;
+        if held.expires_at >= expires_at {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        next.reservations
+            .insert(order.clone(), Reservation { expires_at, ..*held });
+        Ok(Some((next, Vec::new())))
+    }
+
+    pub(super) fn release(&self, order: &OrderId) -> Outcome {
+        let mut next = self.clone();
+        let released = next.reservations.remove(order);
+        Ok(released.map(|held| {
+            let event = next.released(order, held);
+            (next, vec![event])
+        }))
+    }
+
+    /// What was reserved can be had again. No movement, since nothing left the shelf; but whoever shows what is available
+    /// may have looked in between (with the movement of another order), and would not look again (invariant 14).
+    fn released(&self, order: &OrderId, held: Reservation) -> Event {
+        let detail = json!({ "quantity": held.quantity, "order": order });
+        self.movement("stock.released", detail)
+    }
+
+    pub(super) fn take(&self, order: &OrderId) -> Outcome {
+        let mut next = self.clone();
+        let Some(Reservation { quantity, .. }) = next.reservations.remove(order) else {
+            return Ok(None);
+        };
+        // on_hand and reserved fall together: available stays as it was (invariants 1 and 2).
+        next.sold = next.sold.saturating_add(quantity.into());
+        next.taken.remember(order);
+        let event = next.movement("stock.sold", json!({ "quantity": quantity, "order": order }));
+        Ok(Some((next, vec![event])))
+    }
+
+    pub(super) fn give_back(&self, order: &OrderId, quantity: u32, at: Timestamp) -> Outcome {
+        if self.returned.contains(order) {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        // Remembered in both cases: a repetition after the release must not count as the return of something sold.
+        if !next.returned.remember(order, at) {
+            return Err(StockRefusal::TooManyReturns);
+        }
+        if let Some(held) = next.reservations.remove(order) {
+            let event = next.released(order, held);
+            return Ok(Some((next, vec![event])));
+        }
+        if quantity == 0 {
+            return Err(StockRefusal::OutOfRange);
+        }
+        next.sold = self
+            .sold
+            .checked_sub(quantity.into())
+            .ok_or(StockRefusal::OutOfRange)?;
+        let event = next.movement("stock.returned", json!({ "quantity": quantity, "order": order }));
+        Ok(Some((next, vec![event])))
+    }
+
+    pub(super) fn overdue(&self, at: Timestamp) -> Vec<OrderId> {
+        let mut expired: Vec<_> = self
+            .reservations
+            .iter()
+            .filter(|(_, reservation)| reservation.expires_at <= at)
+            .map(|(order, reservation)| (reservation.expires_at, order))
+            .collect();
+        expired.sort_unstable();
+        expired
+            .into_iter()
+            .take(OVERDUE_LIMIT)
+            .map(|(_, order)| order.clone())
+            .collect()
+    }
+}
+
+fn checked_reference(reference: &str) -> Result<String, StockRefusal> {
+    if reference.is_empty() || reference.len() > REFERENCE_LIMIT {
+        return Err(StockRefusal::OutOfRange);
+    }
+    Ok(reference.to_owned())
+}

@@ -1,0 +1,490 @@
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Event;
+use crate::fixtures::{at, order_id, run, survives_rest, survives_the_wire};
+
+fn receive(reference: &str, quantity: u32) -> StockCommand {
+    StockCommand::Receive {
+        reference: reference.into(),
+        quantity,
+    }
+}
+
+fn adjust(reference: &str, delta: i64) -> StockCommand {
+    StockCommand::Adjust {
+        delta,
+        reason: "count".into(),
+        reference: reference.into(),
+    }
+}
+
+fn reserve(order: usize, quantity: u32) -> StockCommand {
+    reserve_until(order, quantity, 60)
+}
+
+fn reserve_until(order: usize, quantity: u32, expires: i64) -> StockCommand {
+    StockCommand::Reserve {
+        order: order_id(order),
+        quantity,
+        expires_at: at(expires),
+    }
+}
+
+fn release(order: usize) -> StockCommand {
+    StockCommand::Release {
+        order: order_id(order),
+    }
+}
+
+fn take(order: usize) -> StockCommand {
+    StockCommand::Take {
+        order: order_id(order),
+    }
+}
+
+fn give_back(order: usize, quantity: u32) -> StockCommand {
+    StockCommand::Return {
+        order: order_id(order),
+        quantity,
+    }
+}
+
+fn refused(refusal: StockRefusal) -> (StockReply, Option<Vec<Event>>) {
+    (StockReply::Refused(refusal), None)
+}
+
+const NOTHING_TO_DO: (StockReply, Option<Vec<Event>>) = (StockReply::Done, None);
+
+fn stocked(quantity: u32) -> Stock {
+    let mut stock = Stock::initial("SKU-0");
+    assert_eq!(
+        run(&mut stock, &receive("opening", quantity), at(0)).0,
+        StockReply::Done
+    );
+    stock
+}
+
+/// Few orders and references, so that commands meet; fewer than are remembered.
+fn commands() -> impl Strategy<Value = StockCommand> {
+    let order = || 0usize..6;
+    let quantity = || prop_oneof![6 => 1u32..6, 1 => Just(0), 1 => Just(u32::MAX)];
+    let delta = prop_oneof![6 => -8i64..8, 1 => Just(i64::MIN), 1 => Just(i64::MAX)];
+    prop_oneof![
+        1 => Just(StockCommand::Get),
+        1 => Just(StockCommand::Overdue),
+        4 => (0usize..20, quantity())
+            .prop_map(|(reference, quantity)| receive(&format!("r{reference}"), quantity)),
+        3 => (0usize..20, delta).prop_map(|(reference, delta)| adjust(&format!("r{reference}"), delta)),
+        8 => (order(), quantity(), 0i64..40)
+            .prop_map(|(order, quantity, expires)| reserve_until(order, quantity, expires)),
+        2 => (order(), 0i64..80).prop_map(|(order, expires)| StockCommand::Extend {
+            order: order_id(order),
+            expires_at: at(expires),
+        }),
+        3 => order().prop_map(release),
+        4 => order().prop_map(take),
+        2 => (order(), quantity()).prop_map(|(order, quantity)| give_back(order, quantity)),
+    ]
+}
+
+/// The figures as the ledger of movements tells them, and the reservations as one would keep them by hand.
+#[derive(Default)]
+struct Model {
+    received: i128,
+    adjusted: i128,
+    sold: i128,
+    reservations: BTreeMap<OrderId, (u32, Timestamp)>,
+}
+
+impl Model {
+    fn hear(&mut self, event: &Event) {
+        let figure = |name: &str| i128::from(event.detail[name].as_i64().unwrap());
+        match event.name.as_str() {
+            "stock.received" => self.received += figure("quantity"),
+            "stock.adjusted" => self.adjusted += figure("delta"),
+            "stock.sold" => self.sold += figure("quantity"),
+            "stock.returned" => self.sold -= figure("quantity"),
+            "stock.released" => {}
+            other => panic!("{other} is no movement"),
+        }
+        assert_eq!(figure("on_hand"), self.on_hand());
+    }
+
+    fn on_hand(&self) -> i128 {
+        self.received + self.adjusted - self.sold
+    }
+
+    /// What an accepted command that changed something does to the reservations.
+    fn accept(&mut self, command: &StockCommand) {
+        match command {
+            StockCommand::Reserve {
+                order,
+                quantity,
+                expires_at,
+            } => {
+                let previous = self.reservations.insert(order.clone(), (*quantity, *expires_at));
+                assert_eq!(previous, None, "a reservation was replaced");
+            }
+            StockCommand::Extend { order, expires_at } => {
+                self.reservations.get_mut(order).unwrap().1 = *expires_at;
+            }
+            StockCommand::Release { order }
+            | StockCommand::Take { order }
+            | StockCommand::Return { order, .. } => {
+                self.reservations.remove(order);
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Invariants 1, 2 and 3 at every moment, against the ledger and a hand-kept list of reservations.
+    #[test]
+    fn figures_follow_the_ledger_and_nothing_is_oversold(commands in vec(commands(), 1..120)) {
+        let mut stock = Stock::initial("SKU-0");
+        let mut model = Model::default();
+        let mut moved: Vec<StockCommand> = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            let now = at(i64::try_from(index).unwrap());
+            let before = stock.clone();
+            let (reply, change) = run(&mut stock, command, now);
+            prop_assert_eq!(change.is_some(), stock != before);
+            if let Some(events) = &change {
+                prop_assert_eq!(&reply, &StockReply::Done);
+                events.iter().for_each(|event| model.hear(event));
+                model.accept(command);
+                if events.iter().any(|event| event.name != "stock.released") {
+                    moved.push(command.clone());
+                }
+            }
+
+            let level = stock.view();
+            let reserved: i128 = model.reservations.values().map(|(quantity, _)| i128::from(*quantity)).sum();
+            prop_assert!(model.on_hand() >= reserved, "invariant 1: {:?}", level);
+            prop_assert_eq!(i128::from(level.on_hand), model.on_hand(), "invariant 2");
+            prop_assert_eq!(i128::from(level.reserved), reserved, "invariant 3");
+            prop_assert_eq!(i128::from(level.available), model.on_hand() - reserved);
+            prop_assert_eq!(level.reservations as usize, model.reservations.len());
+            prop_assert_eq!(stock.due_at(), model.reservations.values().map(|(_, expires)| *expires).min());
+            let overdue: BTreeSet<_> = model
+                .reservations
+                .iter()
+                .filter(|(_, (_, expires))| *expires <= now)
+                .map(|(order, _)| order.clone())
+                .collect();
+            let StockReply::Overdue(named) = run(&mut stock, &StockCommand::Overdue, now).0 else {
+                panic!("Overdue was answered otherwise");
+            };
+            prop_assert_eq!(named.into_iter().collect::<BTreeSet<_>>(), overdue);
+
+            // A repetition at once, of anything that was accepted, changes nothing.
+            if change.is_some() {
+                prop_assert_eq!(run(&mut stock, command, now), NOTHING_TO_DO, "{:?} counted twice", command);
+            }
+            survives_the_wire(command)?;
+            survives_the_wire(&reply)?;
+        }
+        // A movement never counts again, however late its repetition.
+        let settled = stock.view();
+        for command in &moved {
+            let (_, change) = run(&mut stock, command, at(1_000));
+            prop_assert!(change.is_none(), "{:?} counted twice", command);
+        }
+        prop_assert_eq!(stock.view(), settled);
+        survives_the_wire(&stock.view())?;
+        survives_rest(&stock)?;
+    }
+
+    #[test]
+    fn buyers_in_any_number_get_exactly_what_is_there(opening in 0u32..40, wishes in vec(1u32..6, 1..60)) {
+        let mut stock = stocked(opening + 1);
+        run(&mut stock, &adjust("start", -1), at(0));
+        let mut left = opening;
+        for (order, &wish) in wishes.iter().enumerate() {
+            let (reply, _) = run(&mut stock, &reserve(order, wish), at(1));
+            if wish <= left {
+                prop_assert_eq!(reply, StockReply::Done);
+                left -= wish;
+            } else {
+                prop_assert_eq!(reply, StockReply::Refused(StockRefusal::OutOfStock { available: left }));
+            }
+        }
+        prop_assert_eq!(stock.view().available, u64::from(left));
+    }
+}
+
+#[test]
+fn movements_and_releases_are_told_and_reservations_are_not() {
+    let mut stock = Stock::initial("SKU-0");
+    let mut names = Vec::new();
+    for command in [
+        receive("r", 10),
+        adjust("r", -1),
+        reserve(1, 2),
+        reserve(2, 1),
+        release(2),
+        take(1),
+        give_back(1, 2),
+    ] {
+        let (reply, events) = run(&mut stock, &command, at(0));
+        assert_eq!(reply, StockReply::Done);
+        names.extend(
+            events
+                .unwrap()
+                .into_iter()
+                .map(|event| (event.name, event.detail)),
+        );
+    }
+    let expected = [
+        (
+            "stock.received",
+            serde_json::json!({"quantity": 10, "reference": "r", "on_hand": 10, "available": 10}),
+        ),
+        (
+            "stock.adjusted",
+            serde_json::json!({"delta": -1, "reason": "count", "reference": "r", "on_hand": 9, "available": 9}),
+        ),
+        (
+            "stock.released",
+            serde_json::json!({"quantity": 1, "order": "ord_2", "on_hand": 9, "available": 7}),
+        ),
+        (
+            "stock.sold",
+            serde_json::json!({"quantity": 2, "order": "ord_1", "on_hand": 7, "available": 7}),
+        ),
+        (
+            "stock.returned",
+            serde_json::json!({"quantity": 2, "order": "ord_1", "on_hand": 9, "available": 9}),
+        ),
+    ];
+    assert_eq!(names, expected.map(|(name, detail)| (name.to_owned(), detail)));
+}
+
+#[test]
+fn reserving_again_changes_neither_quantity_nor_expiry() {
+    let mut stock = stocked(10);
+    run(&mut stock, &reserve_until(1, 3, 60), at(0));
+    assert_eq!(run(&mut stock, &reserve_until(1, 3, 90), at(1)), NOTHING_TO_DO);
+    assert_eq!(stock.due_at(), Some(at(60)));
+    assert_eq!(
+        run(&mut stock, &reserve(1, 4), at(1)),
+        refused(StockRefusal::OutOfRange)
+    );
+}
+
+#[test]
+fn an_expiry_moves_only_later() {
+    let mut stock = stocked(10);
+    let extend = |expires| StockCommand::Extend {
+        order: order_id(1),
+        expires_at: at(expires),
+    };
+    assert_eq!(
+        run(&mut stock, &extend(90), at(0)),
+        refused(StockRefusal::NotReserved)
+    );
+    run(&mut stock, &reserve_until(1, 3, 60), at(0));
+    assert_eq!(run(&mut stock, &extend(50), at(1)), NOTHING_TO_DO);
+    assert!(run(&mut stock, &extend(90), at(1)).1.is_some());
+    assert_eq!(stock.due_at(), Some(at(90)));
+}
+
+#[test]
+fn overdue_names_the_oldest_first() {
+    let mut stock = stocked(10);
+    for (order, expires) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+        run(&mut stock, &reserve_until(order, 1, expires), at(0));
+    }
+    assert_eq!(
+        run(&mut stock, &StockCommand::Overdue, at(30)),
+        (StockReply::Overdue([2, 3, 1].map(order_id).to_vec()), None)
+    );
+}
+
+#[test]
+fn a_late_reservation_of_an_order_that_is_through_holds_nothing() {
+    let mut stock = stocked(10);
+    run(&mut stock, &reserve(1, 3), at(0));
+    run(&mut stock, &take(1), at(1));
+    assert_eq!(run(&mut stock, &reserve(1, 3), at(2)), NOTHING_TO_DO);
+    run(&mut stock, &give_back(1, 3), at(3));
+    assert_eq!(
+        run(&mut stock, &reserve(1, 3), at(4)),
+        refused(StockRefusal::NotReserved)
+    );
+    assert_eq!((stock.view().reserved, stock.view().sold), (0, 0));
+}
+
+#[test]
+fn a_return_gives_back_whichever_of_reservation_and_sale_there_is() {
+    let mut reserved = stocked(10);
+    run(&mut reserved, &reserve(1, 3), at(0));
+    let mut sold = reserved.clone();
+    run(&mut sold, &take(1), at(1));
+    for stock in [&mut reserved, &mut sold] {
+        assert!(run(stock, &give_back(1, 3), at(2)).1.is_some());
+        assert_eq!(run(stock, &give_back(1, 3), at(3)), NOTHING_TO_DO);
+        let level = stock.view();
+        assert_eq!((level.sold, level.reserved, level.available), (0, 0, 10));
+    }
+}
+
+#[test]
+fn more_than_was_sold_does_not_come_back() {
+    let mut stock = stocked(10);
+    run(&mut stock, &reserve(1, 3), at(0));
+    run(&mut stock, &take(1), at(1));
+    assert_eq!(
+        run(&mut stock, &give_back(2, 4), at(2)),
+        refused(StockRefusal::OutOfRange)
+    );
+    assert_eq!(
+        run(&mut stock, &give_back(2, 0), at(2)),
+        refused(StockRefusal::OutOfRange)
+    );
+    assert_eq!(stock.view().sold, 3);
+}
+
+#[test]
+fn an_adjustment_never_cuts_into_what_is_reserved() {
+    let mut stock = stocked(10);
+    run(&mut stock, &reserve(1, 4), at(0));
+    for delta in [-7, -11, -i64::from(u32::MAX)] {
+        assert_eq!(
+            run(&mut stock, &adjust("a", delta), at(1)),
+            refused(StockRefusal::BelowReserved)
+        );
+    }
+    assert!(run(&mut stock, &adjust("a", -6), at(1)).1.is_some());
+    assert_eq!(stock.view().available, 0);
+}
+
+#[test]
+fn a_receipt_and_an_adjustment_may_name_the_same_paper() {
+    let mut stock = stocked(10);
+    assert!(run(&mut stock, &adjust("opening", -1), at(0)).1.is_some());
+    assert_eq!(run(&mut stock, &receive("opening", 10), at(0)), NOTHING_TO_DO);
+    assert_eq!(stock.view().on_hand, 9);
+}
+
+#[test]
+fn what_lies_outside_the_limits_is_refused() {
+    let long = "x".repeat(REFERENCE_LIMIT + 1);
+    let most = u32::try_from(ON_HAND_LIMIT).unwrap();
+    let mut stock = stocked(most);
+    for command in [
+        receive("r", 0),
+        receive("", 1),
+        receive(&long, 1),
+        receive("r", 1),
+        adjust("a", 0),
+        adjust("", -1),
+        adjust("a", 1),
+        adjust("a", i64::MAX),
+        adjust("a", i64::MIN),
+        reserve(1, 0),
+        StockCommand::Adjust {
+            delta: -1,
+            reason: "x".repeat(REASON_LIMIT + 1),
+            reference: "a".into(),
+        },
+    ] {
+        assert_eq!(
+            run(&mut stock, &command, at(0)),
+            refused(StockRefusal::OutOfRange),
+            "{command:?}"
+        );
+    }
+    assert_eq!(stock.view().on_hand, ON_HAND_LIMIT);
+}
+
+#[test]
+fn the_number_of_open_reservations_is_bounded() {
+    let mut stock = stocked(u32::try_from(RESERVATION_LIMIT).unwrap() + 1);
+    // The last one is decided; the ones before it are put there, because deciding each copies all.
+    stock.reservations = (1..RESERVATION_LIMIT)
+        .map(|order| {
+            let reservation = Reservation {
+                quantity: 1,
+                expires_at: at(60),
+            };
+            (order_id(order), reservation)
+        })
+        .collect();
+    assert_eq!(
+        run(&mut stock, &reserve(RESERVATION_LIMIT, 1), at(0)).0,
+        StockReply::Done
+    );
+    assert_eq!(
+        run(&mut stock, &reserve(RESERVATION_LIMIT + 1, 1), at(0)),
+        refused(StockRefusal::TooManyReservations)
+    );
+}
+
+#[test]
+fn many_orders_that_give_back_together_and_repeat_it_count_once_each() {
+    let orders = 200;
+    let mut stock = stocked(400);
+    for order in 0..orders {
+        run(&mut stock, &reserve(order, 1), at(0));
+        run(&mut stock, &take(order), at(0));
+    }
+    for round in 0..3 {
+        for order in 0..orders {
+            let (reply, change) = run(&mut stock, &give_back(order, 1), at(round));
+            assert_eq!(
+                (reply, change.is_some()),
+                (StockReply::Done, round == 0),
+                "{order}"
+            );
+        }
+    }
+    assert_eq!((stock.view().sold, stock.view().available), (0, 400));
+}
+
+#[test]
+fn no_return_that_may_be_repeated_is_forgotten_for_another() {
+    let mut stock = stocked(1);
+    for order in 0..RETURN_LIMIT {
+        assert!(stock.returned.remember(&order_id(order), at(0)));
+    }
+    run(&mut stock, &reserve(RETURN_LIMIT, 1), at(0));
+    let last = give_back(RETURN_LIMIT, 1);
+    let window = i64::try_from(REPEATED_WITHIN.as_secs()).unwrap();
+    assert_eq!(
+        run(&mut stock, &last, at(window)),
+        refused(StockRefusal::TooManyReturns)
+    );
+    assert!(stock.returned.contains(&order_id(0)));
+    assert_eq!(run(&mut stock, &last, at(window + 1)).0, StockReply::Done);
+    assert!(!stock.returned.contains(&order_id(0)));
+    // The row shrinks again.
+    let week = i64::try_from(returns::KEPT.as_secs()).unwrap();
+    assert!(stock.returned.remember(&order_id(0), at(window + week + 2)));
+    assert!(!stock.returned.contains(&order_id(RETURN_LIMIT)));
+}
+
+#[test]
+fn a_row_that_holds_returned_orders_alone_still_counts() {
+    let mut stock = stocked(10);
+    for order in [1, 2] {
+        run(&mut stock, &reserve(order, 3), at(0));
+        run(&mut stock, &take(order), at(0));
+    }
+    run(&mut stock, &give_back(1, 3), at(0));
+    let mut row = serde_json::to_value(&stock).unwrap();
+    row["returned"] = serde_json::json!([order_id(1)]);
+    let mut stock: Stock = serde_json::from_value(row).unwrap();
+    assert_eq!(run(&mut stock, &give_back(1, 3), at(1)), NOTHING_TO_DO);
+    // Another return does not make it forgotten.
+    assert_eq!(run(&mut stock, &give_back(2, 3), at(2)).0, StockReply::Done);
+    assert_eq!(run(&mut stock, &give_back(1, 3), at(3)), NOTHING_TO_DO);
+    assert_eq!((stock.view().sold, stock.view().available), (0, 10));
+}

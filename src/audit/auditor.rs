@@ -1,0 +1,292 @@
+//! How an audit proceeds: everything is read once; what does not add up is for `suspects.rs` to look at until it is plain
+//! whether it is wrong or only under way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::orders::{Facts, Holding};
+use super::payments::{ChargeFacts, PaymentFacts};
+use super::stock::Books;
+use super::{Limits, Violation, orders, payments, rows};
+use crate::clock::Clock;
+use crate::stores::documents::{Document, DocumentStore, Row, row_id};
+use crate::stores::{StoreError, Stores};
+use souk_domain::order::OrderView;
+use souk_domain::{Cart, OrderId, Timestamp};
+
+/// Ledgers that are read at once.
+const CONCURRENCY: usize = 8;
+
+/// One audit.
+pub(super) struct Auditor<'a> {
+    pub(super) stores: &'a Stores,
+    pub(super) clock: &'a Clock,
+    pub(super) limits: Limits,
+    /// By SKU.
+    pub(super) books: HashMap<String, Books>,
+    /// By order.
+    pub(super) payments: HashMap<String, Vec<PaymentFacts>>,
+    /// By order: what the provider has.
+    pub(super) charges: HashMap<String, Vec<ChargeFacts>>,
+    /// Orders that did not add up at first sight, with the SKUs that name them without being among their lines.
+    pub(super) suspects: BTreeMap<String, BTreeSet<String>>,
+    /// SKUs with reservations that should have been swept by now, and the orders that these are for.
+    pub(super) overdue: BTreeMap<String, BTreeSet<OrderId>>,
+    violations: BTreeSet<Violation>,
+}
+
+impl<'a> Auditor<'a> {
+    pub(super) fn new(stores: &'a Stores, clock: &'a Clock, limits: Limits) -> Self {
+        Self {
+            stores,
+            clock,
+            limits,
+            books: HashMap::new(),
+            payments: HashMap::new(),
+            charges: HashMap::new(),
+            suspects: BTreeMap::new(),
+            overdue: BTreeMap::new(),
+            violations: BTreeSet::new(),
+        }
+    }
+
+    /// What was found so far, sorted.
+    pub(super) fn violations(self) -> Vec<Violation> {
+        self.violations.into_iter().collect()
+    }
+
+    /// Reads every store once, and notes what is wrong and what only seems so.
+    ///
+    /// Orders come last: what they do not account for was there before they were read, so that few of those that are
+    /// placed meanwhile seem suspect.
+    pub(super) async fn read(&mut self) -> Result<(), StoreError> {
+        self.read_carts().await?;
+        self.read_inventory().await?;
+        self.read_payments().await?;
+        self.read_charges().await?;
+        self.read_orders().await
+    }
+
+    pub(super) fn report(&mut self, violations: impl IntoIterator<Item = Violation>) {
+        self.violations.extend(violations);
+    }
+
+    /// The documents of a page; what can't be read of it is reported.
+    fn readable(&mut self, store: &str, page: Vec<Row>) -> Vec<Document> {
+        let mut documents = Vec::with_capacity(page.len());
+        for row in page {
+            match row {
+                Ok(document) => documents.push(document),
+                Err(row) => self.report([rows::unreadable(store, &row)]),
+            }
+        }
+        documents
+    }
+
+    async fn read_carts(&mut self) -> Result<(), StoreError> {
+        let mut pages = Pages::new(&*self.stores.carts, self.limits.page);
+        while let Some(page) = pages.next().await? {
+            let page = self.readable("carts", page);
+            self.report(
+                page.iter()
+                    .filter_map(|document| rows::record::<Cart>(document).err()),
+            );
+        }
+        Ok(())
+    }
+
+    async fn read_inventory(&mut self) -> Result<(), StoreError> {
+        let store = &*self.stores.inventory;
+        let limits = self.limits;
+        let mut pages = Pages::new(store, limits.page);
+        while let Some(page) = pages.next().await? {
+            let read: Vec<(String, Books)> = stream::iter(self.readable("inventory", page))
+                .map(|document| async move {
+                    let mut books = Books::default();
+                    let sku = document.id.clone();
+                    books.bring_up_to(store, document, limits.page).await?;
+                    Ok::<_, StoreError>((sku, books))
+                })
+                .buffer_unordered(CONCURRENCY)
+                .try_collect()
+                .await?;
+            let now = (self.clock)();
+            for (sku, books) in read {
+                self.report(books.check(&sku));
+                let overdue = books.overdue(&sku, now, &limits);
+                if !overdue.is_empty() {
+                    self.overdue.insert(sku.clone(), overdue.into_keys().collect());
+                }
+                self.books.insert(sku, books);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_payments(&mut self) -> Result<(), StoreError> {
+        let mut pages = Pages::new(&*self.stores.payments, self.limits.page);
+        while let Some(mut page) = pages.next().await? {
+            page.retain(|row| !payments::is_charge(row_id(row)));
+            for document in self.readable("payments", page) {
+                match PaymentFacts::read(&document) {
+                    Ok(payment) => self
+                        .payments
+                        .entry(payment.order.clone())
+                        .or_default()
+                        .push(payment),
+                    Err(violation) => self.report([violation]),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_charges(&mut self) -> Result<(), StoreError> {
+        let mut pages = Pages::new(&*self.stores.sandbox, self.limits.page);
+        while let Some(mut page) = pages.next().await? {
+            page.retain(|row| payments::is_charge(row_id(row)));
+            for document in self.readable("sandbox", page) {
+                match ChargeFacts::read(&document) {
+                    // One without an order was voided before it was ever asked for.
+                    Ok(charge) => {
+                        if let Some(order) = charge.order.clone() {
+                            self.charges.entry(order).or_default().push(charge);
+                        }
+                    }
+                    Err(violation) => self.report([violation]),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds every order against what was read before. What does not add up is looked at again, and so is everything
+    /// that names an order which was not found among them.
+    async fn read_orders(&mut self) -> Result<(), StoreError> {
+        let store = &*self.stores.orders;
+        let limit = self.limits.page;
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut strays = Strays::of(&self.books);
+        let mut pages = Pages::new(store, limit);
+        while let Some(page) = pages.next().await? {
+            for row in page.iter().filter_map(|row| row.as_ref().err()) {
+                // It can't be held against anything.
+                seen.insert(row.id.clone());
+                strays.forget(&row.id);
+            }
+            let page = self.readable("orders", page);
+            let ledgers: Vec<Option<Violation>> = stream::iter(&page)
+                .map(|document| rows::ledger(store, document, limit))
+                .buffered(CONCURRENCY)
+                .try_collect()
+                .await?;
+            self.report(ledgers.into_iter().flatten());
+            for document in &page {
+                let order = match rows::order(document) {
+                    Ok(order) => order,
+                    Err(violation) => {
+                        self.report([violation]);
+                        seen.insert(document.id.clone());
+                        strays.forget(&document.id);
+                        continue;
+                    }
+                };
+                let Some(order) = order else { continue };
+                seen.insert(document.id.clone());
+                let others = strays.settle(&order);
+                let facts = self.facts(&order, &others, (self.clock)());
+                if !orders::check(&facts, &self.limits).is_empty() {
+                    self.suspects.insert(document.id.clone(), others);
+                }
+            }
+        }
+        for (order, skus) in strays.left {
+            self.suspects.entry(order).or_default().extend(skus);
+        }
+        let paid = self.payments.keys().chain(self.charges.keys());
+        for order in paid.filter(|order| !seen.contains(*order)) {
+            self.suspects.entry(order.clone()).or_default();
+        }
+        Ok(())
+    }
+
+    /// What is known of an order. `others` are SKUs that it has no line for.
+    pub(super) fn facts<'b>(
+        &'b self,
+        order: &'b OrderView,
+        others: &'b BTreeSet<String>,
+        now: Timestamp,
+    ) -> Facts<'b> {
+        let id = order.id.as_str();
+        let holding = |sku: &'b str, quantity| Holding::new(sku, quantity, id, self.books.get(sku));
+        let lines = order
+            .lines
+            .iter()
+            .map(|line| holding(line.sku.as_str(), line.quantity));
+        Facts {
+            order,
+            holdings: lines
+                .chain(others.iter().map(|sku| holding(sku, 0)))
+                .flatten()
+                .collect(),
+            payments: self.payments.get(id).map(Vec::as_slice).unwrap_or_default(),
+            charges: self.charges.get(id).map(Vec::as_slice).unwrap_or_default(),
+            now,
+        }
+    }
+}
+
+/// Which SKUs name which orders, and are not accounted for by the orders themselves yet.
+struct Strays {
+    left: HashMap<String, BTreeSet<String>>,
+}
+
+impl Strays {
+    fn of(books: &HashMap<String, Books>) -> Self {
+        let mut left: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (sku, books) in books {
+            for order in books.orders() {
+                left.entry(order.to_owned()).or_default().insert(sku.clone());
+            }
+        }
+        Self { left }
+    }
+
+    /// The order accounts for its lines; the SKUs that remain have something of it that it does not know of.
+    fn settle(&mut self, order: &OrderView) -> BTreeSet<String> {
+        let mut skus = self.left.remove(order.id.as_str()).unwrap_or_default();
+        for line in &order.lines {
+            skus.remove(line.sku.as_str());
+        }
+        skus
+    }
+
+    fn forget(&mut self, order: &str) {
+        self.left.remove(order);
+    }
+}
+
+/// All documents of a store, page by page.
+struct Pages<'a> {
+    store: &'a dyn DocumentStore,
+    limit: usize,
+    after: Option<String>,
+}
+
+impl<'a> Pages<'a> {
+    fn new(store: &'a dyn DocumentStore, limit: usize) -> Self {
+        Self {
+            store,
+            limit,
+            after: None,
+        }
+    }
+
+    /// The next page; `None` after the last.
+    async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
+        let page = self.store.scan_each(self.after.as_deref(), self.limit).await?;
+        self.after = page.last().map(|row| row_id(row).to_owned());
+        Ok((!page.is_empty()).then_some(page))
+    }
+}

@@ -1,0 +1,219 @@
+//! An order against what was done for it (invariants 2, 3, 5, 6 and 12, and those of its money).
+
+use super::payments::{self, ChargeFacts, PaymentFacts};
+use super::stock::Books;
+use super::{Limits, NOBODY_CAME, Violation};
+use souk_domain::Timestamp;
+use souk_domain::order::{FulfilmentStatus, Lifecycle, OrderStatus, OrderView, PaymentStatus};
+
+/// What an order has of one SKU.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding<'a> {
+    sku: &'a str,
+    /// How many it ordered; 0 where it has no line for it.
+    ordered: u32,
+    reserved: u32,
+    sold: i64,
+}
+
+impl<'a> Holding<'a> {
+    /// `None` where the SKU's books can't be read, which is a violation of its own.
+    pub(super) fn new(sku: &'a str, ordered: u32, order: &str, books: Option<&Books>) -> Option<Self> {
+        if books.is_some_and(|books| !books.is_readable()) {
+            return None;
+        }
+        Some(Self {
+            sku,
+            ordered,
+            reserved: books.map_or(0, |books| books.reserved_for(order)),
+            sold: books.map_or(0, |books| books.sold_to(order)),
+        })
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.reserved == 0 && self.sold == 0
+    }
+
+    /// All that was ordered is held, and none of it sold.
+    fn is_reserved(&self) -> bool {
+        self.reserved == self.ordered && self.sold == 0
+    }
+
+    /// All that was ordered is sold, and none of it held.
+    fn is_sold(&self) -> bool {
+        self.reserved == 0 && self.sold == i64::from(self.ordered)
+    }
+}
+
+/// Everything that is known of an order.
+pub(super) struct Facts<'a> {
+    pub(super) order: &'a OrderView,
+    pub(super) holdings: Vec<Holding<'a>>,
+    pub(super) payments: &'a [PaymentFacts],
+    pub(super) charges: &'a [ChargeFacts],
+    pub(super) now: Timestamp,
+}
+
+/// The invariant that is about time: what it is broken by may only have been late.
+pub(super) const OVERDUE: u8 = 12;
+
+pub(super) fn subject(order: &str) -> String {
+    format!("order {order}")
+}
+
+/// What is wrong with an order.
+pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
+    let order = facts.order;
+    let violation = |invariant, detail| Violation {
+        invariant,
+        subject: subject(order.id.as_str()),
+        detail,
+    };
+    if let Some(detail) = impossible(order) {
+        // Nothing can be held against an order that contradicts itself.
+        return vec![violation(6, detail)];
+    }
+    let mut violations: Vec<Violation> = facts
+        .holdings
+        .iter()
+        .filter_map(|holding| stock(order, holding))
+        .map(|(invariant, detail)| violation(invariant, detail))
+        .collect();
+    violations.extend(payments::check(order, facts.payments, facts.charges));
+    if let Some(detail) = overdue(order, facts.now, limits) {
+        violations.push(violation(OVERDUE, detail));
+    }
+    violations
+}
+
+/// Invariant 6, as far as one row shows it: a combination that no way along the tables leads to.
+fn impossible(order: &OrderView) -> Option<String> {
+    use PaymentStatus as Money;
+    let (payment, fulfilment) = (order.payment_status, order.fulfilment_status);
+    let unfulfilled = fulfilment == FulfilmentStatus::Unfulfilled;
+    let taken = matches!(
+        payment,
+        Money::Captured | Money::PartiallyRefunded | Money::Refunded
+    );
+    let possible = match order.status {
+        OrderStatus::Pending => !order.finished && payment == Money::None && unfulfilled,
+        OrderStatus::Confirmed => payment == Money::Authorised || taken,
+        OrderStatus::Completed => (payment == Money::Authorised || taken) && !unfulfilled,
+        OrderStatus::Failed => {
+            let nothing = matches!(payment, Money::None | Money::Voided | Money::Declined);
+            order.finished && order.abandoned.is_some() && nothing && unfulfilled
+        }
+        OrderStatus::Cancelled => {
+            let given_back = matches!(payment, Money::Refunded | Money::Voided | Money::Declined);
+            let kept = matches!(
+                fulfilment,
+                FulfilmentStatus::Unfulfilled | FulfilmentStatus::Preparing
+            );
+            order.finished && given_back && kept
+        }
+    };
+    (!possible).then(|| {
+        format!(
+            "it is {} and {}, with its payment {} and its goods {}",
+            order.status.as_str(),
+            if order.finished { "finished" } else { "unfinished" },
+            payment.as_str(),
+            fulfilment.as_str()
+        )
+    })
+}
+
+/// What is wrong with what an order has of one SKU.
+fn stock(order: &OrderView, holding: &Holding<'_>) -> Option<(u8, String)> {
+    let Holding {
+        sku,
+        ordered,
+        reserved,
+        sold,
+    } = *holding;
+    if ordered == 0 {
+        return stray(holding, "it did not order any");
+    }
+    let status = order.status.as_str();
+    let has = format!("of {ordered} {sku}, {reserved} are reserved and {sold} sold");
+    match order.status {
+        OrderStatus::Pending => {
+            // Reserved line by line on the way forth, and released line by line on the way back.
+            if sold != 0 {
+                Some((5, format!("it is {status}; {has}")))
+            } else {
+                (reserved != 0 && reserved != ordered).then_some((3, has))
+            }
+        }
+        OrderStatus::Confirmed | OrderStatus::Completed if order.cancelling => {
+            let possible = holding.is_nothing() || holding.is_reserved() || holding.is_sold();
+            (!possible).then(|| (5, format!("it is being cancelled; {has}")))
+        }
+        OrderStatus::Confirmed | OrderStatus::Completed if !order.finished => {
+            let possible = holding.is_reserved() || holding.is_sold();
+            (!possible).then(|| (5, format!("it is {status}; {has}")))
+        }
+        OrderStatus::Confirmed | OrderStatus::Completed => {
+            // A reservation belongs to an order that is under way.
+            if reserved != 0 {
+                return Some((3, format!("it is {status} and finished; {has}")));
+            }
+            let came_back = order.fulfilment_status == FulfilmentStatus::Returned
+                && (0..i64::from(ordered)).contains(&sold);
+            (!holding.is_sold() && !came_back).then(|| (2, format!("it is {status} and finished; {has}")))
+        }
+        OrderStatus::Failed | OrderStatus::Cancelled => {
+            (!holding.is_nothing()).then(|| (5, format!("it is {status}; {has}")))
+        }
+    }
+}
+
+/// Something that no order accounts for.
+fn stray(holding: &Holding<'_>, why: &str) -> Option<(u8, String)> {
+    let Holding {
+        sku, reserved, sold, ..
+    } = holding;
+    if *reserved != 0 {
+        Some((3, format!("{why}, and {reserved} {sku} are reserved for it")))
+    } else {
+        (*sold != 0).then(|| (2, format!("{why}, and {sold} {sku} are sold to it")))
+    }
+}
+
+/// Invariant 12: whether a checkout, or its undoing, should have ended by now.
+fn overdue(order: &OrderView, now: Timestamp, limits: &Limits) -> Option<String> {
+    if order.finished {
+        return None;
+    }
+    // It has until its deadline for being confirmed; what it decides after that (a late cancellation, say) begins anew.
+    let latest = order.timeline.last().map_or(order.created_at, |entry| entry.at);
+    let ends_by = order
+        .deadline
+        .max(latest)
+        .plus(limits.payment_total + limits.sweep + limits.slack);
+    (now > ends_by).then(|| {
+        format!(
+            "it is {} and unfinished since {latest}; its deadline was {}; {NOBODY_CAME}",
+            order.status.as_str(),
+            order.deadline
+        )
+    })
+}
+
+/// What speaks of an order that nobody placed.
+pub(super) fn check_unknown<'a>(
+    id: &str,
+    holdings: impl Iterator<Item = Holding<'a>>,
+    payments: &[PaymentFacts],
+    charges: &[ChargeFacts],
+) -> Vec<Violation> {
+    holdings
+        .filter_map(|holding| stray(&holding, "it was never placed"))
+        .map(|(invariant, detail)| Violation {
+            invariant,
+            subject: subject(id),
+            detail,
+        })
+        .chain(payments::check_unknown(id, payments, charges))
+        .collect()
+}

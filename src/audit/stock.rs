@@ -1,0 +1,207 @@
+//! The books of one SKU: its row against its ledger (invariants 1, 2, 8 and 11).
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::rows::{self, Ledger, Sequence};
+use super::{Limits, NOBODY_CAME, Violation};
+use crate::stores::StoreError;
+use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use souk_domain::stock::{Reservation, Stock, StockLevel};
+use souk_domain::{Aggregate, OrderId, Timestamp};
+
+/// What is known of one SKU. It can be brought up to date at the cost of what is new.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    level: StockLevel,
+    reservations: BTreeMap<OrderId, Reservation>,
+    /// Up to which version the ledger is added up: that of the row.
+    version: u64,
+    sequence: Sequence,
+    received: i128,
+    adjusted: i128,
+    sold: i128,
+    /// By order: how many it bought, less what came back.
+    sold_to: HashMap<String, i64>,
+    /// What does not even add up to figures.
+    broken: Option<Violation>,
+}
+
+impl Books {
+    /// Takes `row`, and of the ledger what has come since the last time and is no younger than the row: the row was
+    /// read first, and is written in one transaction with its events, so that all of them are there.
+    pub(super) async fn bring_up_to(
+        &mut self,
+        store: &dyn DocumentStore,
+        row: Document,
+        page: usize,
+    ) -> Result<(), StoreError> {
+        let stock: Stock = match rows::record(&row) {
+            Ok(record) => record.state,
+            Err(violation) => {
+                self.broken = Some(violation);
+                return Ok(());
+            }
+        };
+        self.level = stock.view();
+        self.reservations.clone_from(stock.reservations());
+        let mut younger = 0;
+        let mut ledger = Ledger::above(store, &row.id, self.version, page);
+        while let Some(events) = ledger.next().await? {
+            for event in &events {
+                if event.version > row.version {
+                    younger = younger.max(event.version);
+                } else {
+                    self.add(&row.id, event);
+                }
+            }
+        }
+        if let Some(detail) = rows::ahead(store, &row, younger).await? {
+            self.breaks(rows::violation(subject(&row.id), detail));
+        }
+        self.version = row.version;
+        Ok(())
+    }
+
+    /// Only the first defect is kept: what follows from it says nothing more.
+    fn breaks(&mut self, violation: Violation) {
+        self.broken.get_or_insert(violation);
+    }
+
+    fn add(&mut self, sku: &str, event: &OutboxEvent) {
+        if let Some(detail) = self.sequence.admit(event) {
+            self.breaks(rows::violation(subject(sku), detail));
+        }
+        let detail = &event.event.detail;
+        let number = |field: &str| detail.get(field).and_then(serde_json::Value::as_i64);
+        let understood = match (event.event.name.as_str(), number("quantity"), number("delta")) {
+            ("stock.received", Some(quantity), _) => {
+                self.received += i128::from(quantity);
+                true
+            }
+            ("stock.adjusted", _, Some(delta)) => {
+                self.adjusted += i128::from(delta);
+                true
+            }
+            ("stock.sold", Some(quantity), _) => self.sell(detail, quantity),
+            ("stock.returned", Some(quantity), _) => self.sell(detail, quantity.saturating_neg()),
+            // Nothing moved: it was reserved, and is not any more.
+            ("stock.released", Some(_), _) => true,
+            _ => false,
+        };
+        if !understood {
+            let detail = format!(
+                "event {} ({}) is no movement of stock",
+                event.id, event.event.name
+            );
+            self.breaks(rows::violation(subject(sku), detail));
+        }
+    }
+
+    fn sell(&mut self, detail: &serde_json::Value, quantity: i64) -> bool {
+        let Some(order) = detail.get("order").and_then(serde_json::Value::as_str) else {
+            return false;
+        };
+        self.sold += i128::from(quantity);
+        let net = self.sold_to.entry(order.to_owned()).or_default();
+        *net = net.saturating_add(quantity);
+        true
+    }
+
+    /// Whether its figures can be held against anything.
+    pub(super) fn is_readable(&self) -> bool {
+        self.broken.is_none()
+    }
+
+    /// How many are reserved for an order.
+    pub(super) fn reserved_for(&self, order: &str) -> u32 {
+        OrderId::parse(order)
+            .ok()
+            .and_then(|order| self.reservations.get(&order))
+            .map_or(0, |reservation| reservation.quantity)
+    }
+
+    /// How many an order has bought and not given back.
+    pub(super) fn sold_to(&self, order: &str) -> i64 {
+        self.sold_to.get(order).copied().unwrap_or(0)
+    }
+
+    /// The orders that have something of this SKU; one may come twice.
+    pub(super) fn orders(&self) -> impl Iterator<Item = &str> {
+        let buyers = self
+            .sold_to
+            .iter()
+            .filter(|(_, net)| **net != 0)
+            .map(|(order, _)| order.as_str());
+        self.reservations.keys().map(OrderId::as_str).chain(buyers)
+    }
+
+    /// What is wrong with the SKU itself; what is only late, [`Books::overdue`] tells.
+    ///
+    /// Of invariant 3, that `reserved` is the sum of the reservations needs no check: nothing else is stored. Whose they
+    /// are is held against the orders.
+    pub(super) fn check(&self, sku: &str) -> Vec<Violation> {
+        if let Some(broken) = &self.broken {
+            return vec![broken.clone()];
+        }
+        let violation = |invariant, detail| Violation {
+            invariant,
+            subject: subject(sku),
+            detail,
+        };
+        let mut violations = Vec::new();
+        let StockLevel {
+            received,
+            adjusted,
+            sold,
+            reserved,
+            ..
+        } = self.level;
+        // Wider than the state's own arithmetic, which stops at zero.
+        let on_hand = i128::from(received) + i128::from(adjusted) - i128::from(sold);
+        if on_hand < i128::from(reserved) {
+            violations.push(violation(
+                1,
+                format!("{on_hand} are on hand ({received} received, {adjusted:+} adjusted, {sold} sold) and {reserved} reserved"),
+            ));
+        }
+        for (figure, row, ledger) in [
+            ("received", i128::from(received), self.received),
+            ("adjusted", i128::from(adjusted), self.adjusted),
+            ("sold", i128::from(sold), self.sold),
+        ] {
+            if row != ledger {
+                violations.push(violation(
+                    2,
+                    format!("{figure} is {row}, and its ledger adds up to {ledger}"),
+                ));
+            }
+        }
+        violations
+    }
+
+    /// The orders whose reservations should have been swept by now, each with what is wrong (invariant 11).
+    pub(super) fn overdue(&self, sku: &str, now: Timestamp, limits: &Limits) -> BTreeMap<OrderId, Violation> {
+        let grace = limits.order_deadline + limits.sweep + limits.slack;
+        self.reservations
+            .iter()
+            .filter(|(_, reservation)| now > reservation.expires_at.plus(grace))
+            .map(|(order, reservation)| {
+                let overdue = Duration::from_secs(now.since(reservation.expires_at).as_secs());
+                let violation = Violation {
+                    invariant: 11,
+                    subject: subject(sku),
+                    detail: format!(
+                        "{} are reserved for {order} until {}, which is {overdue:?} ago; {NOBODY_CAME}",
+                        reservation.quantity, reservation.expires_at
+                    ),
+                };
+                (order.clone(), violation)
+            })
+            .collect()
+    }
+}
+
+fn subject(sku: &str) -> String {
+    format!("sku {sku}")
+}

@@ -1,0 +1,147 @@
+//! What is in order, and what is only under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use futures::FutureExt;
+use serde_json::json;
+
+use super::shop::{NOW, Shop};
+use souk_domain::fixtures::{at, order_id, sku};
+use souk_domain::order::OrderCommand;
+
+#[tokio::test]
+async fn an_empty_shop_and_one_with_all_kinds_of_checkouts_are_clean() {
+    let shop = Shop::new().await;
+    shop.assert_clean().await;
+    shop.cart(1).await;
+    shop.check_out(1, &[2]).await;
+    shop.check_out(2, &[1, 3]).await;
+    shop.fail(3, &[1, 1]).await;
+    shop.check_out_and_cancel(4, &[2, 1]).await;
+    shop.assert_clean().await;
+}
+
+#[tokio::test]
+async fn the_embedded_stores_are_audited_alike() {
+    let shop = Shop::embedded().await;
+    shop.cart(1).await;
+    shop.check_out(1, &[2, 1]).await;
+    shop.check_out_and_cancel(2, &[2]).await;
+    shop.fail(3, &[1]).await;
+    shop.assert_clean().await;
+    let inventory = &*shop.stores.inventory;
+    shop.tamper(inventory, sku(0).as_str(), |body| {
+        body["state"]["sold"] = json!(1)
+    })
+    .await;
+    shop.assert_only(2, "sku SKU-0").await;
+}
+
+#[tokio::test]
+async fn every_point_of_a_checkout_is_in_order_while_it_is_under_way() {
+    let quantities = [2, 1];
+    let shop = Shop::new().await;
+    shop.place(1, &quantities).await;
+    shop.assert_clean().await;
+    shop.reserve(1, 0, 2).await;
+    shop.assert_clean().await;
+    shop.reserve(1, 1, 1).await;
+    shop.authorise(1, &quantities).await;
+    shop.assert_clean().await;
+    shop.confirm(1).await;
+    shop.assert_clean().await;
+    shop.take(1, 0).await;
+    shop.assert_clean().await;
+    shop.take(1, 1).await;
+    shop.capture_at_provider(Shop::payment_id(1).as_str(), &quantities)
+        .await;
+    shop.assert_clean().await;
+}
+
+#[tokio::test]
+async fn every_point_of_an_undoing_is_in_order_while_it_is_under_way() {
+    let quantities = [2, 1];
+    let shop = Shop::new().await;
+    shop.place(1, &quantities).await;
+    shop.reserve(1, 0, 2).await;
+    shop.authorise(1, &quantities).await;
+    shop.abandon(1).await;
+    shop.assert_clean().await;
+    shop.void(1).await;
+    shop.assert_clean().await;
+    shop.release(1, 0).await;
+    shop.assert_clean().await;
+
+    shop.check_out(2, &quantities).await;
+    // Long after its deadline: it has its time from here on.
+    shop.end_failed(1).await;
+    shop.cancel_at(2, 50_000).await;
+    assert_eq!(shop.audit_at(50_010).await, []);
+    shop.refund(2, &quantities).await;
+    shop.give_back(2, 1, 1).await;
+    assert_eq!(shop.audit_at(50_010).await, []);
+}
+
+#[tokio::test]
+async fn what_happens_while_the_auditor_reads_is_no_violation() {
+    let shop = Arc::new(Shop::new().await);
+    shop.check_out_until_confirmed(1, &[2]).await;
+    shop.place(2, &[1]).await;
+    // The clock is first asked when the inventory has been read, and the orders have not.
+    let (again, done) = (Arc::clone(&shop), AtomicBool::new(false));
+    let found = shop
+        .audit_by(Arc::new(move || {
+            if !done.swap(true, Ordering::Relaxed) {
+                let rest = async {
+                    again.take(1, 0).await;
+                    again.capture(1, &[2]).await;
+                    again.finish(1).await;
+                    again.reserve(2, 0, 1).await;
+                    again.authorise(2, &[1]).await;
+                    again.confirm(2).await;
+                    again.check_out(3, &[1, 1]).await;
+                };
+                rest.now_or_never().expect("stores in memory answer at once");
+            }
+            at(NOW)
+        }))
+        .await;
+    assert_eq!(found, []);
+}
+
+#[tokio::test]
+async fn an_order_that_moves_all_the_time_is_in_flight_and_one_that_stands_still_is_not() {
+    let shop = Arc::new(Shop::new().await);
+    // Confirmed without stock; its version moves whenever the auditor rests.
+    shop.place(1, &[1]).await;
+    shop.authorise(1, &[1]).await;
+    shop.confirm(1).await;
+    let (mover, moves) = (Arc::clone(&shop), Arc::new(AtomicU32::new(0)));
+    let counted = Arc::clone(&moves);
+    let moving = tokio::spawn(async move {
+        loop {
+            mover
+                .tamper(&*mover.stores.orders, order_id(1).as_str(), |_| {})
+                .await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(shop.audit_at(NOW).await, []);
+    assert!(moves.load(Ordering::Relaxed) > 1);
+    moving.abort();
+    assert!(moving.await.unwrap_err().is_cancelled());
+    shop.assert_only(5, "order ord_1").await;
+}
+
+#[tokio::test]
+async fn an_order_that_waits_for_its_shopper_has_until_its_deadline() {
+    let shop = Shop::new().await;
+    shop.place(1, &[1]).await;
+    shop.reserve(1, 0, 1).await;
+    shop.order(1, OrderCommand::AwaitAction).await;
+    // The deadline lies at 600.
+    assert_eq!(shop.audit_at(664).await, []);
+    assert_eq!(shop.audit_at(666).await, [(12, "order ord_1".to_owned())]);
+}

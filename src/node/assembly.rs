@@ -1,0 +1,285 @@
+//! Puts a node together: opens its stores, binds its addresses and makes its parts. What runs is in the tree.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::accounts::AccountParts;
+use super::consequences::Consequences;
+use super::health::Probe;
+use super::inbox::{Connected, Inbox, LinkCourier};
+use super::listeners::{ListenerTls, bind};
+use super::root::Board;
+use super::{NodeError, settings};
+use crate::actors::Regions;
+use crate::actors::entity::{Effects, EntityContext, NoEffects};
+use crate::actors::figures::KindFigures;
+use crate::actors::handle::Handle;
+use crate::actors::persistence::Persistence;
+use crate::actors::region::Region;
+use crate::actors::remote::{Correlations, Courier};
+use crate::actors::routing::Routing;
+use crate::clock::{self, Clock};
+use crate::cluster::certificates::{self, NodeTls};
+use crate::cluster::gossip::{Announcement, Gossip, GossipSettings, GossipState};
+use crate::cluster::key::ClusterKey;
+use crate::cluster::lanes::Links;
+use crate::cluster::membership::MembershipMessage;
+use crate::cluster::peers::PeersMessage;
+use crate::cluster::transport::NodeIdentity;
+use crate::cluster::view::{Member, MemberState};
+use crate::config::{Config, Node};
+use crate::gateways::Gateways;
+use crate::gateways::sandbox::SandboxGateway;
+use crate::http::Admission;
+use crate::operator::peers::OperatorClient;
+use crate::sagas::checkout::{CheckoutContext, SagasMessage, StartCheckout};
+use crate::sagas::sweeper::SweeperMessage;
+use crate::stores::Stores;
+use souk_domain::{Aggregate, Timestamp};
+
+/// A node's parts, before and while its actors run.
+pub(super) struct Assembly {
+    pub(super) config: Arc<Config>,
+    pub(super) me: Member,
+    pub(super) identity: NodeIdentity,
+    pub(super) stores: Stores,
+    pub(super) key: ClusterKey,
+    pub(super) tls: NodeTls,
+    pub(super) routing: Arc<Routing>,
+    pub(super) regions: Regions,
+    pub(super) carts: Persistence,
+    pub(super) orders: Persistence,
+    pub(super) inventory: Persistence,
+    pub(super) payments: Persistence,
+    pub(super) accounts: AccountParts,
+    pub(super) sagas: Handle<SagasMessage>,
+    pub(super) checkout: Arc<CheckoutContext>,
+    pub(super) sweeper: Handle<SweeperMessage>,
+    pub(super) peers: Handle<PeersMessage>,
+    pub(super) membership: Handle<MembershipMessage>,
+    pub(super) consequences: Arc<Consequences>,
+    pub(super) gossip: Gossip,
+    pub(super) links: Links,
+    pub(super) clock: Clock,
+    pub(super) probe: Arc<Probe>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) background: TaskTracker,
+    pub(super) board: Board,
+    pub(super) drain: Arc<CancellationToken>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) front_ended: CancellationToken,
+    pub(super) cluster_listener: TcpListener,
+    pub(super) shop_listener: TcpListener,
+    pub(super) operator_listener: TcpListener,
+    pub(super) metrics: metrics_exporter_prometheus::PrometheusHandle,
+    pub(super) shop_tls: Option<ListenerTls>,
+    pub(super) operator_tls: Option<ListenerTls>,
+    pub(super) client: OperatorClient,
+}
+
+fn member(node: &Node, incarnation: u64) -> Member {
+    Member {
+        name: node.name.clone(),
+        incarnation,
+        state: MemberState::Ready,
+        roles: node.roles.clone(),
+        cluster_address: node.cluster,
+        gossip_address: node.gossip,
+        shop_address: node.shop,
+        operator_address: node.operator,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+impl Assembly {
+    /// Opens the stores, binds the addresses and makes the parts; no actor runs yet.
+    pub(super) async fn build(config: Arc<Config>, name: &str) -> Result<Self, NodeError> {
+        let node = config
+            .node(name)
+            .ok_or_else(|| NodeError::Unknown(name.to_owned()))?
+            .clone();
+        let metrics = crate::operator::metrics::install()?;
+        let client = OperatorClient::between_nodes(&config)?;
+        let shop_tls = ListenerTls::load(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
+        let operator_tls = ListenerTls::load(config.tls.operator.as_ref(), &config.limits, "operators")?;
+        let cluster_listener = bind(node.cluster, "other nodes")?;
+        let shop_listener = bind(node.shop, "shoppers")?;
+        let operator_listener = bind(node.operator, "operators")?;
+        let tls = certificates::load_directory(&config.cluster.certificates, &node.name)?;
+        let key = ClusterKey::new(config.cluster.key.expose().to_vec())?;
+        let stores = crate::stores::open(&config).await?;
+
+        let clock = clock::system();
+        let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
+        // Milliseconds since the epoch: they grow from start to start.
+        let incarnation = u64::try_from(clock().as_millis()).unwrap_or(0);
+        let identity = NodeIdentity {
+            name: node.name.clone(),
+            incarnation,
+        };
+        let me = member(&node, incarnation);
+        let gossip = start_gossip(&config, &me, &identity, &key).await?;
+
+        let inbox = Arc::new(Inbox::default());
+        let links = Links::new(Arc::clone(&inbox) as Arc<dyn crate::cluster::lanes::FrameSink>);
+        let courier: Arc<dyn Courier> = Arc::new(LinkCourier(links.clone()));
+        let correlations = Arc::new(Correlations::default());
+        let routing = Routing::new(&node.name);
+        let sagas = Handle::default();
+        let rows = config.limits.batch_rows;
+        let (carts, orders, inventory) = (
+            Persistence::new(Arc::clone(&stores.carts), rows),
+            Persistence::new(Arc::clone(&stores.orders), rows),
+            Persistence::new(Arc::clone(&stores.inventory), rows),
+        );
+        let payments = Persistence::new(Arc::clone(&stores.payments), rows);
+        let shared = Shared {
+            config: &config,
+            routing: &routing,
+            clock: &clock,
+            in_flight: Arc::default(),
+            correlations: &correlations,
+            courier: &courier,
+        };
+        let start_checkout = StartCheckout {
+            sagas: sagas.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let regions = Regions {
+            carts: shared.region(&carts, Arc::new(NoEffects)),
+            orders: shared.region(&orders, Arc::new(start_checkout)),
+            skus: shared.region(&inventory, Arc::new(NoEffects)),
+        };
+        let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), now);
+        let checkout = Arc::new(CheckoutContext {
+            regions: regions.clone(),
+            payments: payments.clone(),
+            gateways: Gateways::new([Arc::new(gateway) as Arc<dyn crate::gateways::payment::PaymentGateway>]),
+            clock: Arc::clone(&clock),
+            limits: settings::checkout(&config.limits),
+            traces: Arc::default(),
+        });
+        let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
+        let connected = Connected {
+            regions: regions.clone(),
+            correlations: Arc::clone(&correlations),
+            membership: Handle::clone(&membership),
+            courier: Arc::clone(&courier),
+        };
+        // It was made a few lines above, and is connected once.
+        let _ = inbox.connected.set(connected);
+        let consequences = Arc::new(Consequences {
+            me: node.name.clone(),
+            regions: regions.clone(),
+            sagas: sagas.clone(),
+            sweeper: Handle::clone(&sweeper),
+            peers: Handle::clone(&peers),
+            gossip: gossip.clone(),
+            correlations,
+            courier,
+            verified: config.membership.verified_ms.duration(),
+        });
+        let http = settings::http(&config);
+        Ok(Self {
+            probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
+            admission: Arc::new(Admission::new(http.concurrency)),
+            background: TaskTracker::new(),
+            board: Board::default(),
+            drain: Arc::default(),
+            shutdown: CancellationToken::new(),
+            front_ended: CancellationToken::new(),
+            config,
+            me,
+            identity,
+            stores,
+            key,
+            tls,
+            routing,
+            regions,
+            carts,
+            orders,
+            inventory,
+            payments,
+            accounts,
+            sagas,
+            checkout,
+            sweeper,
+            peers,
+            membership,
+            consequences,
+            gossip,
+            links,
+            clock,
+            cluster_listener,
+            shop_listener,
+            operator_listener,
+            metrics,
+            shop_tls,
+            operator_tls,
+            client,
+        })
+    }
+}
+
+/// The wall clock as a plain function, for what lives outside the actors.
+fn now() -> Timestamp {
+    (clock::system())()
+}
+
+/// What the regions of a node share.
+struct Shared<'a> {
+    config: &'a Config,
+    routing: &'a Arc<Routing>,
+    clock: &'a Clock,
+    in_flight: Arc<AtomicUsize>,
+    correlations: &'a Arc<Correlations>,
+    courier: &'a Arc<dyn Courier>,
+}
+
+impl Shared<'_> {
+    fn region<A: Aggregate>(&self, persistence: &Persistence, effects: Arc<dyn Effects<A>>) -> Region<A> {
+        let entity = EntityContext {
+            persistence: persistence.clone(),
+            routing: Arc::clone(self.routing),
+            effects,
+            clock: Arc::clone(self.clock),
+            figures: Arc::new(KindFigures::new(A::KIND)),
+        };
+        Region::new(
+            entity,
+            settings::region(&self.config.limits),
+            Arc::clone(&self.in_flight),
+            Arc::clone(self.correlations),
+            Arc::clone(self.courier),
+        )
+    }
+}
+
+async fn start_gossip(
+    config: &Config,
+    me: &Member,
+    identity: &NodeIdentity,
+    key: &ClusterKey,
+) -> Result<Gossip, NodeError> {
+    let mut settings = GossipSettings::new(config.cluster.name.clone(), identity.clone(), me.gossip_address);
+    settings.interval = config.membership.gossip_interval_ms.duration();
+    settings.seeds = config
+        .nodes
+        .iter()
+        .filter(|node| node.name != me.name)
+        .map(|node| node.gossip.to_string())
+        .collect();
+    let announcement = Announcement {
+        state: GossipState::Ready,
+        roles: me.roles.clone(),
+        cluster_address: me.cluster_address,
+        shop_address: me.shop_address,
+        operator_address: me.operator_address,
+        version: me.version.clone(),
+    };
+    Ok(Gossip::start(settings, key, &announcement).await?)
+}

@@ -1,0 +1,445 @@
+//! The supervision tree of a node: how each of its actors is started, and how the tree looks to operators.
+
+use std::sync::Arc;
+
+use axum::Router;
+use futures::FutureExt;
+use ractor::{Actor, ActorRef, Message};
+use tokio_util::sync::CancellationToken;
+
+use super::assembly::Assembly;
+use super::root::{Board, ChildSpec};
+use super::service::{Run, Service, ServiceArguments};
+use super::settings;
+use crate::actors::Regions;
+use crate::actors::handle::Handle;
+use crate::actors::persistence::PersistenceActor;
+use crate::actors::region::{Region, RegionSupervisor};
+use crate::cluster::gossip::{Gossip, GossipMember, GossipState};
+use crate::cluster::membership::{Membership, MembershipArguments, MembershipMessage};
+use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
+use crate::cluster::view::{Member, MemberState, Role};
+use crate::http::{Conventions, Shop};
+use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
+use crate::projections::badges::BadgeProjector;
+use crate::projections::purchases::PurchaseProjector;
+use crate::projections::relay::{Consumer, Relay, RelayContext};
+use crate::sagas::checkout::{Sagas, StartCheckout};
+use crate::sagas::sweeper::{Sweeper, SweeperContext};
+use souk_domain::{Aggregate, Timestamp};
+
+/// The names of the regions in the supervision tree.
+const CARTS: &str = "region/cart";
+const ORDERS: &str = "region/order";
+const SKUS: &str = "region/sku";
+
+impl Assembly {
+    /// The children of the root in the order of their start: what others need comes first, and whoever brings the
+    /// node into the view comes last.
+    pub(super) fn children(&self) -> Vec<ChildSpec> {
+        let mut children = Vec::new();
+        for persistence in [&self.carts, &self.orders, &self.inventory, &self.payments] {
+            let name = format!("persistence/{}", persistence.store.name());
+            let arguments = persistence.clone();
+            children.push(child(name, "persistence", persistence.actor.clone(), move || {
+                (PersistenceActor, arguments.clone())
+            }));
+        }
+        children.push(region_child(CARTS, &self.regions.carts));
+        children.push(region_child(ORDERS, &self.regions.orders));
+        children.push(region_child(SKUS, &self.regions.skus));
+        let checkout = Arc::clone(&self.checkout);
+        children.push(child("sagas", "checkout", self.sagas.clone(), move || {
+            (Sagas, Arc::clone(&checkout))
+        }));
+        let sweeper = Arc::new(self.sweeper_context());
+        children.push(child("sweeper", "worker", self.sweeper.clone(), move || {
+            (Sweeper, Arc::clone(&sweeper))
+        }));
+        for relay in self.relays() {
+            let relay = Arc::new(relay);
+            let name = format!("relay/{}", relay.store.name());
+            children.push(child(name, "worker", Handle::default(), move || {
+                (Relay, Arc::clone(&relay))
+            }));
+        }
+        children.push(self.peers_child());
+        children.push(self.service("stores", "probe", self.store_probe(), CancellationToken::new()));
+        children.push(self.service(
+            "metrics",
+            "worker",
+            self.metrics_upkeep(),
+            CancellationToken::new(),
+        ));
+        for (name, run) in [
+            ("signing keys", self.accounts.follow_keys(&self.clock)),
+            ("revocations", self.accounts.follow_revocations(&self.clock)),
+        ] {
+            children.push(self.service(name, "worker", run, CancellationToken::new()));
+        }
+        children.extend(self.certificate_children());
+        let operator = self.operator_router();
+        children.push(self.listener(
+            "operator",
+            &self.operator_listener,
+            self.operator_tls.as_ref(),
+            operator,
+            CancellationToken::new(),
+        ));
+        let front = self.front_router();
+        children.push(self.listener(
+            "front",
+            &self.shop_listener,
+            self.shop_tls.as_ref(),
+            front,
+            self.front_ended.clone(),
+        ));
+        children.push(self.membership_child());
+        children
+    }
+
+    fn sweeper_context(&self) -> SweeperContext {
+        SweeperContext {
+            regions: self.regions.clone(),
+            orders: Arc::clone(&self.stores.orders),
+            inventory: Arc::clone(&self.stores.inventory),
+            checkouts: StartCheckout {
+                sagas: self.sagas.clone(),
+                clock: Arc::clone(&self.clock),
+            },
+            routing: Arc::clone(&self.routing),
+            clock: Arc::clone(&self.clock),
+            interval: self.config.limits.sweep_interval_ms.duration(),
+            reservation: self.config.limits.reservation_seconds.duration(),
+            idempotency: Arc::clone(&self.stores.idempotency),
+            keep_replies: self.config.limits.idempotency_keep_seconds.duration(),
+            sessions: Arc::clone(&self.stores.sessions),
+            keep_revocations: self.accounts.keep_revocations,
+        }
+    }
+
+    fn relays(&self) -> Vec<RelayContext> {
+        let badges: Arc<dyn Consumer> = Arc::new(BadgeProjector {
+            inventory: Arc::clone(&self.stores.inventory),
+            catalogue: Arc::clone(&self.stores.catalogue),
+        });
+        let purchases: Arc<dyn Consumer> = Arc::new(PurchaseProjector {
+            orders: Arc::clone(&self.stores.orders),
+            users: Arc::clone(&self.stores.users),
+            guests: self.accounts.service.guests.clone(),
+            clock: Arc::clone(&self.clock),
+        });
+        [(&self.inventory, vec![badges]), (&self.orders, vec![purchases])]
+            .into_iter()
+            .map(|(persistence, consumers)| RelayContext {
+                store: Arc::clone(&persistence.store),
+                consumers,
+                routing: Arc::clone(&self.routing),
+                written: Arc::clone(&persistence.events),
+                clock: Arc::clone(&self.clock),
+                attempts: u32::try_from(self.config.limits.delivery_attempts).unwrap_or(u32::MAX),
+            })
+            .collect()
+    }
+
+    fn peers_child(&self) -> ChildSpec {
+        let (membership, correlations) = (
+            self.membership.clone(),
+            Arc::clone(&self.consequences.correlations),
+        );
+        let events: LinkEvents = Arc::new(move |event| {
+            membership.cast(match event {
+                LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer),
+                LinkEvent::Down { peer, refused } => {
+                    // Whoever waits for its answers is told here: membership may be waiting for its store.
+                    correlations.forget(&peer.name);
+                    MembershipMessage::LinkDown { peer, refused }
+                }
+            });
+        });
+        let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
+        let (settings, links, handle) = (
+            settings::transport(&self.config),
+            self.links.clone(),
+            self.peers.clone(),
+        );
+        let listener = self.cluster_listener.try_clone().map(Arc::new);
+        let start = move |supervisor: ractor::ActorCell| {
+            let listener = match &listener {
+                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
+                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+            };
+            let (identity, tls, key) = (identity.clone(), tls.clone(), key.clone());
+            let (settings, links, handle) = (settings.clone(), links.clone(), handle.clone());
+            let events = Arc::clone(&events);
+            async move {
+                let arguments = PeersArguments {
+                    identity,
+                    listener: listener.map_err(|error| ractor::SpawnErr::StartupFailed(Box::new(error)))?,
+                    tls,
+                    key,
+                    settings,
+                    links,
+                    events,
+                };
+                let (actor, _) = Peers::spawn_linked(None, Peers, arguments, supervisor).await?;
+                handle.point_at(actor.clone());
+                Ok(actor.get_cell())
+            }
+            .boxed()
+        };
+        ChildSpec {
+            name: "peers".to_owned(),
+            kind: "transport",
+            start: Arc::new(start),
+        }
+    }
+
+    fn membership_child(&self) -> ChildSpec {
+        let me = self.me.clone();
+        let views = Arc::clone(&self.stores.views);
+        let routing = Arc::clone(&self.routing);
+        let consequences = Arc::clone(&self.consequences);
+        let membership_settings = settings::membership(&self.config);
+        let handle = self.membership.clone();
+        let gossip = self.gossip.clone();
+        let start = move |supervisor: ractor::ActorCell| {
+            let arguments = MembershipArguments {
+                me: me.clone(),
+                views: Arc::clone(&views),
+                routing: Arc::clone(&routing),
+                consequences: Arc::clone(&consequences)
+                    as Arc<dyn crate::cluster::membership::ViewConsequences>,
+                settings: membership_settings,
+            };
+            let (handle, gossip) = (handle.clone(), gossip.clone());
+            async move {
+                let (actor, _) = Membership::spawn_linked(None, Membership, arguments, supervisor).await?;
+                handle.point_at(actor.clone());
+                listen_to_gossip(gossip, actor.clone());
+                Ok(actor.get_cell())
+            }
+            .boxed()
+        };
+        ChildSpec {
+            name: "membership".to_owned(),
+            kind: "membership",
+            start: Arc::new(start),
+        }
+    }
+
+    fn store_probe(&self) -> Run {
+        let (probe, stores) = (Arc::clone(&self.probe), self.stores.clone());
+        Arc::new(move |shutdown| {
+            let watch = Arc::clone(&probe).watch_stores(stores.clone(), shutdown);
+            async move {
+                watch.await;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    fn metrics_upkeep(&self) -> Run {
+        let metrics = self.metrics.clone();
+        Arc::new(move |shutdown| {
+            let metrics = metrics.clone();
+            async move {
+                // It never ends by itself; told to end, there is nothing to finish.
+                shutdown
+                    .run_until_cancelled(crate::operator::metrics::keep_up(metrics))
+                    .await;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    /// The shop where the node has the role `front`; elsewhere its address tells how the node is, and nothing more.
+    fn front_router(&self) -> Router {
+        let shop = self.shop();
+        if self.me.roles.contains(&Role::Front) {
+            return crate::http::router(shop);
+        }
+        let conventions = Conventions::from(&shop.settings);
+        crate::http::wrap(
+            crate::http::health::router(shop.health, shop.admission),
+            conventions,
+        )
+    }
+
+    fn shop(&self) -> Shop {
+        let probe = Arc::clone(&self.probe);
+        Shop {
+            regions: self.regions.clone(),
+            catalogue: Arc::clone(&self.stores.catalogue),
+            orders: Arc::clone(&self.stores.orders),
+            inventory: Arc::clone(&self.stores.inventory),
+            accounts: Arc::clone(&self.accounts.service),
+            idempotency: Arc::clone(&self.stores.idempotency),
+            settings: settings::http(&self.config),
+            secret: self.key.derive("souk shop tokens 1"),
+            clock: Arc::clone(&self.clock),
+            health: Arc::new(move || probe.report()),
+            admission: Arc::clone(&self.admission),
+            background: self.background.clone(),
+        }
+    }
+
+    fn operator_router(&self) -> Router {
+        let (probe, board, me) = (Arc::clone(&self.probe), self.board.clone(), self.me.name.clone());
+        let (drain, regions) = (Arc::clone(&self.drain), self.regions.clone());
+        crate::operator::router(OperatorState {
+            me: self.me.clone(),
+            started_at: Timestamp::from_millis(i64::try_from(self.me.incarnation).unwrap_or(0)),
+            clock: Arc::clone(&self.clock),
+            token: self.config.operator.token.clone(),
+            config: self.config.redacted(),
+            regions: self.regions.clone(),
+            routing: Arc::clone(&self.routing),
+            persistence: vec![
+                self.carts.clone(),
+                self.orders.clone(),
+                self.inventory.clone(),
+                self.payments.clone(),
+            ],
+            stores: self.stores.clone(),
+            traces: Arc::clone(&self.checkout.traces),
+            membership: self.membership.clone(),
+            supervision: Arc::new(move || tree(&me, &board, &regions)),
+            health: Arc::new(move || probe.report()),
+            admission: Arc::clone(&self.admission),
+            metrics: self.metrics.clone(),
+            drain: Arc::new(move || drain.cancel()),
+            client: self.client.clone(),
+            conventions: Conventions::from(&settings::http(&self.config)),
+        })
+    }
+
+    pub(super) fn service(
+        &self,
+        name: &str,
+        kind: &'static str,
+        run: Run,
+        ended: CancellationToken,
+    ) -> ChildSpec {
+        let arguments = ServiceArguments {
+            run,
+            shutdown: self.shutdown.clone(),
+            ended,
+        };
+        child(name, kind, Handle::default(), move || {
+            (Service, arguments.clone())
+        })
+    }
+}
+
+/// The children of the root as the operator's interface shows them.
+fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
+    let children = board
+        .read()
+        .into_iter()
+        .map(|child| SupervisionTree {
+            children: match child.name.as_str() {
+                CARTS => vec![SupervisionTree::of_entities(&regions.carts)],
+                ORDERS => vec![SupervisionTree::of_entities(&regions.orders)],
+                SKUS => vec![SupervisionTree::of_entities(&regions.skus)],
+                _ => Vec::new(),
+            },
+            name: child.name,
+            kind: child.kind.to_owned(),
+            status: if child.running {
+                SupervisionStatus::Running
+            } else {
+                SupervisionStatus::Restarting
+            },
+            restarts: child.restarts,
+            last_error: child.last_error,
+        })
+        .collect();
+    SupervisionTree {
+        children,
+        ..SupervisionTree::running(node, "node")
+    }
+}
+
+/// A child whose present incarnation `handle` points at.
+fn child<Handler, Arguments, M>(
+    name: impl Into<String>,
+    kind: &'static str,
+    handle: Handle<M>,
+    make: impl Fn() -> (Handler, Arguments) + Send + Sync + 'static,
+) -> ChildSpec
+where
+    M: Message,
+    Arguments: ractor::State,
+    Handler: Actor<Msg = M, Arguments = Arguments>,
+{
+    let start = move |supervisor: ractor::ActorCell| {
+        let (handler, arguments) = make();
+        let handle = handle.clone();
+        async move {
+            let (actor, _): (ActorRef<M>, _) =
+                Handler::spawn_linked(None, handler, arguments, supervisor).await?;
+            handle.point_at(actor.clone());
+            Ok(actor.get_cell())
+        }
+        .boxed()
+    };
+    ChildSpec {
+        name: name.into(),
+        kind,
+        start: Arc::new(start),
+    }
+}
+
+fn region_child<A: Aggregate>(name: &'static str, region: &Region<A>) -> ChildSpec {
+    let handle = region.context().supervisor.clone();
+    let region = region.clone();
+    child(name, "region", handle, move || {
+        (RegionSupervisor::default(), region.clone())
+    })
+}
+
+/// Tells the membership whom gossip believes alive, for as long as it lives.
+fn listen_to_gossip(gossip: Gossip, membership: ActorRef<MembershipMessage>) {
+    tokio::spawn(async move {
+        let own = gossip.local_address();
+        let mut members = gossip.members();
+        loop {
+            let heard: Vec<Member> = members.borrow_and_update().iter().filter_map(heard).collect();
+            let others = heard
+                .into_iter()
+                .filter(|member| member.gossip_address != own)
+                .collect();
+            if membership.cast(MembershipMessage::Heard(others)).is_err() {
+                return;
+            }
+            if members.changed().await.is_err() {
+                // Without gossip the list would stand still, and so would what this node believes. The root starts membership
+                // again, and gives the node up where that does not help.
+                membership.stop(Some("gossip has ended".to_owned()));
+                return;
+            }
+        }
+    });
+}
+
+fn heard(member: &GossipMember) -> Option<Member> {
+    let state = match member.state {
+        GossipState::Joining => return None,
+        GossipState::Ready => MemberState::Ready,
+        GossipState::Leaving => MemberState::Leaving,
+    };
+    Some(Member {
+        name: member.name.clone(),
+        incarnation: member.incarnation,
+        state,
+        roles: member.roles.clone(),
+        cluster_address: member.cluster_address,
+        gossip_address: member.gossip_address,
+        shop_address: member.shop_address,
+        operator_address: member.operator_address,
+        version: member.version.clone(),
+    })
+}
