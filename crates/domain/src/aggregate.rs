@@ -55,6 +55,9 @@ pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + Send + Sync 
     /// What a caller gets to see of the state, with every reply.
     type View: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
 
+    /// What others learn of its changes; [`NoEvent`](super::event::NoEvent) where they learn nothing.
+    type Event: Event;
+
     /// The state before the first command. `id` has been validated by the caller.
     fn initial(id: &str) -> Self;
 
@@ -90,13 +93,13 @@ pub struct Decision<A: Aggregate> {
     pub change: Option<Change<A>>,
 }
 
-/// The state after a command, and what others are told.
+/// The state after a command, and its events.
 #[derive(Clone, Debug)]
-pub struct Change<A> {
+pub struct Change<A: Aggregate> {
     /// The next state, whole.
     pub state: A,
     /// Written to the outbox in the same transaction.
-    pub events: Vec<Event>,
+    pub events: Vec<A::Event>,
 }
 
 impl<A: Aggregate> Decision<A> {
@@ -111,7 +114,7 @@ impl<A: Aggregate> Decision<A> {
     }
 
     /// A verdict with a change and its events.
-    pub fn change_with(reply: A::Reply, state: A, events: Vec<Event>) -> Self {
+    pub fn change_with(reply: A::Reply, state: A, events: Vec<A::Event>) -> Self {
         Self {
             reply,
             change: Some(Change { state, events }),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::event::NoEvent;
 use super::recent::Recent;
 use super::{Aggregate, CartId, Currency, Decision, Kind, OrderId, ProductId, Sku, Timestamp};
 
@@ -204,6 +205,7 @@ impl Aggregate for Cart {
     type Command = CartCommand;
     type Reply = CartReply;
     type View = CartView;
+    type Event = NoEvent;
 
     fn initial(_id: &str) -> Self {
         Self {

@@ -104,7 +104,7 @@ pub fn run<A: Aggregate>(
     state: &mut A,
     command: &A::Command,
     at: Timestamp,
-) -> (A::Reply, Option<Vec<Event>>) {
+) -> (A::Reply, Option<Vec<A::Event>>) {
     let decision = state.decide(command, at);
     let events = decision.change.map(|change| {
         *state = change.state;

@@ -29,15 +29,15 @@ pub use address::{Address, FieldError};
 pub use aggregate::{Aggregate, Change, Decision, Kind};
 pub use cart::{Cart, CartCommand, CartLine, CartRefusal, CartReply, CartView};
 pub use email::EmailAddress;
-pub use event::Event;
+pub use event::{EncodedEvent, Event, EventId, NewEvent};
 pub use identifiers::{AddressId, CartId, CommandId, OrderId, PaymentId, ProductId, SessionId, Sku, UserId};
 pub use money::{Currency, Money};
 pub use order::{
-    FailureReason, FulfilmentStatus, Order, OrderCommand, OrderLine, OrderRefusal, OrderReply, OrderStatus,
+    FailureReason, FulfilmentStatus, Order, OrderCommand, OrderEvent, OrderLine, OrderRefusal, OrderReply, OrderStatus,
     OrderView, PaymentStatus, Placement, TimelineEntry,
 };
 pub use payment::{Payment, PaymentChange, PaymentInstruction, PaymentRefusal, PaymentState, Refund};
 pub use preferences::Preferences;
 pub use purchase::{Purchase, PurchasedItem};
-pub use stock::{Reservation, Stock, StockCommand, StockLevel, StockRefusal, StockReply};
+pub use stock::{Reservation, Stock, StockCommand, StockEvent, StockLevel, StockRefusal, StockReply};
 pub use time::Timestamp;

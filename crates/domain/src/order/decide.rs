@@ -1,26 +1,24 @@
 //! What each command does to an order.
 
-use serde_json::json;
-
 use super::{
-    FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderRefusal, OrderStatus, OrderView,
-    PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT, TIMELINE_LIMIT, TimelineEntry,
+    FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal, OrderStatus,
+    OrderSummary, OrderView, OrderedItem, PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT, TIMELINE_LIMIT, TimelineEntry,
 };
 use crate::checkout::StepRecord;
-use crate::{EmailAddress, Event, PaymentId, Timestamp};
+use crate::{EmailAddress, PaymentId, Timestamp};
 
 /// The entry of the timeline that holds the buyer's own words.
 const CANCELLING: &str = "cancelling";
 
 /// What a command comes to on a copy of the order: the events of the change, or `None` where there is nothing to do.
-type Outcome = Result<Option<Vec<Event>>, OrderRefusal>;
+type Outcome = Result<Option<Vec<OrderEvent>>, OrderRefusal>;
 
 /// The order after `command` with the events of the change; `None` where there is nothing to do.
 pub(super) fn outcome(
     state: &Order,
     command: &OrderCommand,
     at: Timestamp,
-) -> Result<Option<(Order, Vec<Event>)>, OrderRefusal> {
+) -> Result<Option<(Order, Vec<OrderEvent>)>, OrderRefusal> {
     if let OrderCommand::Place(placement) = command {
         return place(state, placement, at);
     }
@@ -55,7 +53,7 @@ fn place(
     state: &Order,
     placement: &Placement,
     at: Timestamp,
-) -> Result<Option<(Order, Vec<Event>)>, OrderRefusal> {
+) -> Result<Option<(Order, Vec<OrderEvent>)>, OrderRefusal> {
     if let Some(placed) = &state.placed {
         return if placed.fingerprint == placement.fingerprint {
             Ok(None)
@@ -108,7 +106,7 @@ impl OrderView {
         }
         buyer.clone_into(&mut self.buyer);
         self.note(at, "claimed", "");
-        Ok(Some(vec![self.event("order.claimed")]))
+        Ok(Some(vec![OrderEvent::Claimed(self.summary())]))
     }
 
     fn erase(&mut self, at: Timestamp) -> Outcome {
@@ -127,7 +125,7 @@ impl OrderView {
         self.payment.token.clear();
         self.own_words().for_each(String::clear);
         self.note(at, "erased", "");
-        Ok(Some(vec![self.event("order.erased")]))
+        Ok(Some(vec![OrderEvent::Erased(self.summary())]))
     }
 
     /// What the buyer wrote: why the order was called off.
@@ -170,7 +168,7 @@ impl OrderView {
         self.payment_id = Some(payment.clone());
         self.awaiting_action = false;
         self.note(at, "confirmed", "");
-        Ok(Some(vec![self.event("order.confirmed")]))
+        Ok(Some(vec![OrderEvent::Confirmed(self.summary())]))
     }
 
     fn finish(&mut self, captured: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
@@ -192,7 +190,7 @@ impl OrderView {
         }
         advance(&mut self.payment_status, PaymentStatus::Captured)?;
         self.note(at, "paid", "");
-        Ok(Some(vec![self.event("order.paid")]))
+        Ok(Some(vec![OrderEvent::Paid(self.summary())]))
     }
 
     fn end_failed(&mut self, voided: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
@@ -214,9 +212,10 @@ impl OrderView {
         self.finished = true;
         self.record(steps);
         self.note(at, "failed", reason.as_str());
-        let mut event = self.event("order.failed");
-        event.detail["reason"] = reason.as_str().into();
-        Ok(Some(vec![event]))
+        Ok(Some(vec![OrderEvent::Failed {
+            order: self.summary(),
+            reason: reason.as_str().to_owned(),
+        }]))
     }
 
     fn cancel(&mut self, reason: &str, at: Timestamp) -> Outcome {
@@ -272,9 +271,10 @@ impl OrderView {
         self.finished = true;
         self.record(steps);
         self.note(at, "cancelled", self.payment_status.as_str());
-        let mut event = self.event("order.cancelled");
-        event.detail["payment_status"] = self.payment_status.as_str().into();
-        Ok(Some(vec![event]))
+        Ok(Some(vec![OrderEvent::Cancelled {
+            order: self.summary(),
+            payment_status: self.payment_status,
+        }]))
     }
 
     fn note(&mut self, at: Timestamp, event: &str, detail: &str) {
@@ -295,16 +295,20 @@ impl OrderView {
         self.steps.drain(..surplus);
     }
 
-    /// An event with what others may know: nothing that identifies a person, nothing that pays.
-    fn event(&self, name: &str) -> Event {
-        let lines: Vec<_> = self
-            .lines
-            .iter()
-            .map(|line| json!({ "sku": line.sku, "product_id": line.product_id, "quantity": line.quantity }))
-            .collect();
-        Event::new(
-            name,
-            json!({ "order": self.id, "number": self.number, "total": self.total, "lines": lines }),
-        )
+    fn summary(&self) -> OrderSummary {
+        OrderSummary {
+            order: self.id.clone(),
+            number: self.number.clone(),
+            total: self.total,
+            lines: self
+                .lines
+                .iter()
+                .map(|line| OrderedItem {
+                    sku: line.sku.clone(),
+                    product_id: line.product_id.clone(),
+                    quantity: line.quantity,
+                })
+                .collect(),
+        }
     }
 }

@@ -14,11 +14,13 @@ use super::{
 };
 
 mod decide;
+mod event;
 mod lifecycle;
 mod placement;
 #[cfg(test)]
 mod tests;
 
+pub use event::{OrderEvent, OrderSummary, OrderedItem};
 pub use lifecycle::{FulfilmentStatus, Lifecycle, OrderStatus, PaymentStatus};
 pub use placement::Placement;
 
@@ -284,6 +286,7 @@ impl Aggregate for Order {
     type Reply = OrderReply;
     /// `None` until it is placed.
     type View = Option<OrderView>;
+    type Event = OrderEvent;
 
     fn initial(id: &str) -> Self {
         Self {

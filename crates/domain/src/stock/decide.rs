@@ -1,23 +1,22 @@
 //! What each command does to a stock.
 
-use serde_json::json;
-
 use super::{
     ON_HAND_LIMIT, OVERDUE_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, RESERVATION_LIMIT, Reservation, Stock,
-    StockRefusal, TOTAL_LIMIT,
+    StockEvent, StockFigures, StockRefusal, TOTAL_LIMIT,
 };
-use crate::{Event, OrderId, Timestamp};
+use crate::{OrderId, Timestamp};
 
 /// What a command comes to: `None` where all is as it should be already.
-type Outcome = Result<Option<(Stock, Vec<Event>)>, StockRefusal>;
+type Outcome = Result<Option<(Stock, Vec<StockEvent>)>, StockRefusal>;
 
 impl Stock {
-    /// An entry of the ledger: its particulars, and the figures after it.
-    fn movement(&self, name: &str, mut detail: serde_json::Value) -> Event {
+    /// What the ledger says of the stock after an event.
+    fn figures(&self) -> StockFigures {
         let level = self.level();
-        detail["on_hand"] = level.on_hand.into();
-        detail["available"] = level.available.into();
-        Event::new(name, detail)
+        StockFigures {
+            on_hand: level.on_hand,
+            available: level.available,
+        }
     }
 
     pub(super) fn receive(&self, reference: &str, quantity: u32) -> Outcome {
@@ -31,10 +30,12 @@ impl Stock {
             return Err(StockRefusal::OutOfRange);
         }
         next.receipts.remember(&reference);
-        let event = next.movement(
-            "stock.received",
-            json!({ "quantity": quantity, "reference": reference }),
-        );
+        let after = next.figures();
+        let event = StockEvent::Received {
+            quantity,
+            reference,
+            after,
+        };
         Ok(Some((next, vec![event])))
     }
 
@@ -64,10 +65,12 @@ impl Stock {
         let mut next = self.clone();
         next.adjusted = adjusted;
         next.adjustments.remember(&reference);
-        let event = next.movement(
-            "stock.adjusted",
-            json!({ "delta": delta, "reason": reason, "reference": reference }),
-        );
+        let event = StockEvent::Adjusted {
+            delta,
+            reason: reason.to_owned(),
+            reference,
+            after: next.figures(),
+        };
         Ok(Some((next, vec![event])))
     }
 
@@ -124,11 +127,12 @@ impl Stock {
         }))
     }
 
-    /// What was reserved can be had again. No movement, since nothing left the shelf; but whoever shows what is available
-    /// may have looked in between (with the movement of another order), and would not look again (invariant 14).
-    fn released(&self, order: &OrderId, held: Reservation) -> Event {
-        let detail = json!({ "quantity": held.quantity, "order": order });
-        self.movement("stock.released", detail)
+    fn released(&self, order: &OrderId, held: Reservation) -> StockEvent {
+        StockEvent::Released {
+            quantity: held.quantity,
+            order: order.clone(),
+            after: self.figures(),
+        }
     }
 
     pub(super) fn take(&self, order: &OrderId) -> Outcome {
@@ -139,7 +143,11 @@ impl Stock {
         // on_hand and reserved fall together: available stays as it was (invariants 1 and 2).
         next.sold = next.sold.saturating_add(quantity.into());
         next.taken.remember(order);
-        let event = next.movement("stock.sold", json!({ "quantity": quantity, "order": order }));
+        let event = StockEvent::Sold {
+            quantity,
+            order: order.clone(),
+            after: next.figures(),
+        };
         Ok(Some((next, vec![event])))
     }
 
@@ -163,7 +171,11 @@ impl Stock {
             .sold
             .checked_sub(quantity.into())
             .ok_or(StockRefusal::OutOfRange)?;
-        let event = next.movement("stock.returned", json!({ "quantity": quantity, "order": order }));
+        let event = StockEvent::Returned {
+            quantity,
+            order: order.clone(),
+            after: next.figures(),
+        };
         Ok(Some((next, vec![event])))
     }
 

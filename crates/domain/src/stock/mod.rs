@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::recent::Recent;
 use super::{Aggregate, Decision, Kind, OrderId, Timestamp};
 use returns::Returns;
+pub use event::{StockEvent, StockFigures};
 pub use returns::{REPEATED_WITHIN, RETURN_LIMIT};
 
 mod decide;
+mod event;
 mod returns;
 #[cfg(test)]
 mod tests;
@@ -221,6 +223,7 @@ impl Aggregate for Stock {
     type Command = StockCommand;
     type Reply = StockReply;
     type View = StockLevel;
+    type Event = StockEvent;
 
     fn initial(_id: &str) -> Self {
         Self::default()

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Event;
+use crate::EncodedEvent;
 use crate::fixtures::{at, order_id, run, survives_rest, survives_the_wire};
 
 fn receive(reference: &str, quantity: u32) -> StockCommand {
@@ -53,11 +53,11 @@ fn give_back(order: usize, quantity: u32) -> StockCommand {
     }
 }
 
-fn refused(refusal: StockRefusal) -> (StockReply, Option<Vec<Event>>) {
+fn refused(refusal: StockRefusal) -> (StockReply, Option<Vec<StockEvent>>) {
     (StockReply::Refused(refusal), None)
 }
 
-const NOTHING_TO_DO: (StockReply, Option<Vec<Event>>) = (StockReply::Done, None);
+const NOTHING_TO_DO: (StockReply, Option<Vec<StockEvent>>) = (StockReply::Done, None);
 
 fn stocked(quantity: u32) -> Stock {
     let mut stock = Stock::initial("SKU-0");
@@ -101,17 +101,27 @@ struct Model {
 }
 
 impl Model {
-    fn hear(&mut self, event: &Event) {
-        let figure = |name: &str| i128::from(event.detail[name].as_i64().unwrap());
-        match event.name.as_str() {
-            "stock.received" => self.received += figure("quantity"),
-            "stock.adjusted" => self.adjusted += figure("delta"),
-            "stock.sold" => self.sold += figure("quantity"),
-            "stock.returned" => self.sold -= figure("quantity"),
-            "stock.released" => {}
-            other => panic!("{other} is no movement"),
-        }
-        assert_eq!(figure("on_hand"), self.on_hand());
+    fn add(&mut self, event: &StockEvent) {
+        let after = match event {
+            StockEvent::Received { quantity, after, .. } => {
+                self.received += i128::from(*quantity);
+                after
+            }
+            StockEvent::Adjusted { delta, after, .. } => {
+                self.adjusted += i128::from(*delta);
+                after
+            }
+            StockEvent::Sold { quantity, after, .. } => {
+                self.sold += i128::from(*quantity);
+                after
+            }
+            StockEvent::Returned { quantity, after, .. } => {
+                self.sold -= i128::from(*quantity);
+                after
+            }
+            StockEvent::Released { after, .. } => after,
+        };
+        assert_eq!(i128::from(after.on_hand), self.on_hand());
     }
 
     fn on_hand(&self) -> i128 {
@@ -158,9 +168,9 @@ proptest! {
             prop_assert_eq!(change.is_some(), stock != before);
             if let Some(events) = &change {
                 prop_assert_eq!(&reply, &StockReply::Done);
-                events.iter().for_each(|event| model.hear(event));
+                events.iter().for_each(|event| model.add(event));
                 model.accept(command);
-                if events.iter().any(|event| event.name != "stock.released") {
+                if events.iter().any(|event| !matches!(event, StockEvent::Released { .. })) {
                     moved.push(command.clone());
                 }
             }
@@ -239,6 +249,7 @@ fn movements_and_releases_are_told_and_reservations_are_not() {
             events
                 .unwrap()
                 .into_iter()
+                .map(|event| EncodedEvent::encode(&event).unwrap())
                 .map(|event| (event.name, event.detail)),
         );
     }

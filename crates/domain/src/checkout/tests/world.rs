@@ -9,7 +9,7 @@ use crate::fixtures::{
     at, cart_id, dollars, instruction, order_id, payment_id, placement, product, run, sku,
 };
 use crate::{
-    Aggregate, Cart, CartCommand, Event, FailureReason, Order, OrderCommand, OrderReply, OrderStatus,
+    Aggregate, Cart, CartCommand, FailureReason, StockEvent, Order, OrderCommand, OrderReply, OrderStatus,
     OrderView, Payment, PaymentChange, PaymentState, PaymentStatus, Stock, StockCommand, StockRefusal,
     StockReply,
 };
@@ -127,15 +127,14 @@ impl World {
     /// Sends a command to a SKU; books what its ledger tells.
     fn stock(&mut self, line: usize, command: &StockCommand) -> StockReply {
         let (reply, events) = run(&mut self.stocks[line], command, at(self.now));
-        for Event { name, detail } in events.into_iter().flatten() {
-            let sign = match name.as_str() {
-                "stock.sold" => 1,
-                "stock.returned" => -1,
-                "stock.released" => continue,
-                other => panic!("{other} is no part of a checkout"),
+        for event in events.into_iter().flatten() {
+            let (order, sold) = match event {
+                StockEvent::Sold { quantity, order, .. } => (order, i64::from(quantity)),
+                StockEvent::Returned { quantity, order, .. } => (order, -i64::from(quantity)),
+                StockEvent::Released { .. } => continue,
+                other => panic!("{other:?} is no part of a checkout"),
             };
-            let order = detail["order"].as_str().unwrap().to_owned();
-            *self.sold.entry((line, order)).or_default() += sign * detail["quantity"].as_i64().unwrap();
+            *self.sold.entry((line, order.as_str().to_owned())).or_default() += sold;
         }
         let level = self.stocks[line].view();
         assert_eq!(level.on_hand, level.received - level.sold, "invariant 2");
