@@ -1,18 +1,19 @@
-//! The projector of stock badges: how many of a SKU can be bought, as the catalogue shows it (invariant 14).
+//! The projection of stock badges: how many of a SKU can be bought, as the catalogue shows it (invariant 14).
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::actors::entity::Record;
-use crate::projections::relay::{Consumer, Undelivered, rows};
+use crate::projections::relay::{Consumer, Failures, Receipt, Unavailable, rows};
+use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue};
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use crate::stores::documents::{Document, DocumentStore, LedgerEvent, outbox};
 use souk_domain::stock::Stock;
 use souk_domain::{Aggregate, Sku};
 
-/// Replaces the badge of every SKU that an event speaks of by what its stock says now. Badges carry the stock's
-/// version, so that repetitions and late comers change nothing.
+/// Replaces the badge of every SKU that emitted an event by what its stock says now. Badges carry the stock's version,
+/// so that repetitions and late events change nothing.
 pub struct BadgeProjector {
     /// The stock.
     pub inventory: Arc<dyn DocumentStore>,
@@ -20,11 +21,18 @@ pub struct BadgeProjector {
     pub catalogue: Arc<dyn Catalogue>,
 }
 
-/// The badge that a row of the inventory calls for.
-pub fn badge(document: &Document) -> Option<Badge> {
-    let record: Record<Stock> = Record::decode(document).ok()?;
-    Some(Badge {
-        sku: Sku::parse(&document.id).ok()?,
+/// The badge of a row of the inventory.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] where the row does not decode.
+pub fn badge(document: &Document) -> Result<Badge, StoreError> {
+    let corrupt = |what: String| StoreError::Corrupt {
+        store: "inventory",
+        what: format!("{}: {what}", document.id),
+    };
+    let record: Record<Stock> = Record::decode(document).map_err(|error| corrupt(error.to_string()))?;
+    Ok(Badge {
+        sku: Sku::parse(&document.id).map_err(|error| corrupt(error.to_string()))?,
         available: u32::try_from(record.state.view().available).unwrap_or(u32::MAX),
         version: document.version,
     })
@@ -33,28 +41,26 @@ pub fn badge(document: &Document) -> Option<Badge> {
 #[async_trait]
 impl Consumer for BadgeProjector {
     fn name(&self) -> &'static str {
-        "stock badges"
+        outbox::STOCK_BADGES
     }
 
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
-        let rows = rows(&*self.inventory, events).await?;
-        if rows.is_empty() {
-            return Ok(());
+    async fn consume(&self, events: &[LedgerEvent]) -> Result<Vec<Receipt>, Unavailable> {
+        let mut failures = Failures::default();
+        let mut badges = Vec::new();
+        for (entity, row) in rows(&*self.inventory, events).await? {
+            match row.map_err(|row| row.error).and_then(|document| badge(&document)) {
+                Ok(badge) => badges.push(badge),
+                Err(error) => failures.note(&entity, &error)?,
+            }
         }
-        let mut badges = Vec::with_capacity(rows.len());
-        let mut refused = None;
-        for (position, row) in rows {
-            match row {
-                Ok(document) => badges.extend(badge(&document)),
-                Err(unreadable) => {
-                    refused = Some(Undelivered::by(&unreadable.error, position));
-                    break;
+        if self.catalogue.put_badges(&badges).await.is_err() {
+            // One by one, to find those at fault.
+            for badge in &badges {
+                if let Err(error) = self.catalogue.put_badges(std::slice::from_ref(badge)).await {
+                    failures.note(badge.sku.as_str(), &error)?;
                 }
             }
         }
-        // Those before it are to be taken.
-        let put = self.catalogue.put_badges(&badges).await;
-        put.map_err(|error| Undelivered::by(&error, 0))?;
-        refused.map_or(Ok(()), Err)
+        Ok(failures.receipts(events))
     }
 }

@@ -1,4 +1,4 @@
-//! The projector of purchase histories: what an account has bought (invariant 14), and which orders of guests wait for
+//! The projection of purchase histories: what an account has bought (invariant 14), and which orders of guests wait for
 //! whoever proves their address.
 
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use crate::actors::entity::Record;
 use crate::authentication::guests::Guests;
 use crate::clock::Clock;
 use crate::error_chain::Chain;
-use crate::projections::relay::{Consumer, Undelivered, rows};
+use crate::projections::relay::{Consumer, Failures, Receipt, Unavailable, rows};
 use crate::stores::StoreError;
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Row, row_id};
+use crate::stores::documents::{Document, DocumentStore, LedgerEvent, Row, outbox, row_id};
 use crate::stores::users::UserStore;
 use souk_domain::account::email_key;
 use souk_domain::{Order, OrderView, Purchase, PurchasedItem, UserId};
@@ -28,8 +28,8 @@ pub struct Rebuilt {
     pub unreadable: Vec<String>,
 }
 
-/// Shows every order that an event speaks of as it stands now. Purchases carry the order's version, so that repetitions
-/// and late comers change nothing.
+/// Shows every order that emitted an event as it stands now. Purchases carry the order's version, so that repetitions
+/// and late events change nothing.
 pub struct PurchaseProjector {
     /// The orders.
     pub orders: Arc<dyn DocumentStore>,
@@ -42,15 +42,15 @@ pub struct PurchaseProjector {
 }
 
 impl PurchaseProjector {
-    /// Projects every order anew. One that can't be read keeps nobody from the others.
+    /// Projects every order anew, and goes on without those that can't be read.
     ///
     /// # Errors
-    /// [`StoreError`] where a store is away; what was projected until then stays.
+    /// [`StoreError`] where a store is unavailable; what was projected until then stays.
     pub async fn rebuild(&self) -> Result<Rebuilt, StoreError> {
         let mut after: Option<String> = None;
         let mut rebuilt = Rebuilt::default();
         loop {
-            let page = self.orders.scan_each(after.as_deref(), PAGE).await?;
+            let page = self.orders.scan(after.as_deref(), PAGE).await?;
             let is_last = page.len() < PAGE;
             after = page.last().map(|row| row_id(row).to_owned());
             for row in page {
@@ -135,17 +135,17 @@ fn purchase(order: &OrderView, user: UserId, version: u64, now: souk_domain::Tim
 #[async_trait]
 impl Consumer for PurchaseProjector {
     fn name(&self) -> &'static str {
-        "purchases"
+        outbox::PURCHASES
     }
 
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered> {
-        // In the order of the events, so that those before one that can't be taken have been.
-        for (position, row) in rows(&*self.orders, events).await? {
-            self.project_row(row)
-                .await
-                .map_err(|error| Undelivered::by(&error, position))?;
+    async fn consume(&self, events: &[LedgerEvent]) -> Result<Vec<Receipt>, Unavailable> {
+        let mut failures = Failures::default();
+        for (entity, row) in rows(&*self.orders, events).await? {
+            if let Err(error) = self.project_row(row).await {
+                failures.note(&entity, &error)?;
+            }
         }
-        Ok(())
+        Ok(failures.receipts(events))
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::cluster::key::ClusterKey;
     use crate::cluster::placement::shard_of;
-    use crate::stores::documents::memory::MemoryDocuments;
+    use crate::stores::documents::faulty::FaultyDocuments;
     use crate::stores::documents::{DocumentWrite, WriteOutcome};
     use crate::stores::users::{Credential, UserRecord};
     use souk_domain::fixtures::{at, order_id, payment_id, placement, run};
@@ -185,7 +185,7 @@ mod tests {
         let credential = Credential::new("none");
         users.create(&UserRecord { account, credential }).await.unwrap();
         let projector = PurchaseProjector {
-            orders: Arc::new(MemoryDocuments::new("orders")),
+            orders: FaultyDocuments::new("orders").await,
             users,
             guests: Guests::new(&ClusterKey::new([7; 32]).unwrap()),
             clock: Arc::new(|| at(9)),

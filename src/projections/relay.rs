@@ -1,226 +1,261 @@
-//! The outbox relay: delivers the events of this node's shards to their consumers, in order per entity, at least once
-//! (invariant 10), and puts what can't be delivered into the dead letters with its reason.
+//! The relay: one delivery task per store and consumer takes the events of this node's shards to the consumer, in order
+//! per entity, at least once (invariant 10). What can't be delivered becomes one of the consumer's dead letters.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::Notify;
+use futures::FutureExt;
+use tokio::sync::watch;
 
 use crate::actors::routing::Routing;
 use crate::clock::Clock;
 use crate::error_chain::Chain;
+use crate::panics;
+use crate::retry::Backoff;
 use crate::stores::StoreError;
-use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
+use crate::stores::documents::outbox::FailedDelivery;
+use crate::stores::documents::{DocumentStore, LedgerEvent, Outbox, Row, row_id};
 
-/// Events delivered in one round.
+/// Most events of one round.
 const ROUND_LIMIT: usize = 500;
-/// The pause after a round, in which further events gather.
+/// The pause after a write of events, in which further events gather.
 const GATHERING: Duration = Duration::from_millis(100);
-/// How often the outbox is looked at although nothing was heard: events of other nodes' time, failed deliveries.
+/// How often the outbox is read although this node wrote nothing: for events that others wrote, and for retries.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// How long a consumer has for one round.
+const CONSUMER_LIMIT: Duration = Duration::from_secs(30);
+/// Pauses before a failed delivery is tried again, and while a consumer is unavailable.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// Someone who wants to hear of events. Consumers recognise repetitions by the event's id or by the entity's version.
-#[async_trait]
-pub trait Consumer: Send + Sync + 'static {
-    /// Its name in logs and dead letters.
-    fn name(&self) -> &'static str;
-
-    /// Takes events in order.
-    async fn consume(&self, events: &[OutboxEvent]) -> Result<(), Undelivered>;
-}
-
-/// Why a consumer did not take all events.
+/// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Undelivered {
-    /// One of them can't be taken. Those before it have been.
-    Refused {
-        /// The position of the first such event.
-        position: usize,
+pub enum Receipt {
+    /// The consumer has taken it.
+    Delivered,
+    /// The consumer can't take this event.
+    Failed {
         /// Why.
         reason: String,
     },
-    /// A store is away: that is the fault of no event, and all of them come again.
-    Away {
-        /// What is known of it.
-        reason: String,
-    },
 }
 
-impl Undelivered {
-    /// What a store's error means where it befell the event at `position`.
-    pub fn by(error: &StoreError, position: usize) -> Self {
-        let reason = Chain(error).to_string();
+/// A consumer can take no event now, which is no event's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Why.
+    pub reason: String,
+}
+
+/// A projection, or whatever else follows from events. Consumers recognise repetitions by the event's id or by the
+/// entity's version.
+#[async_trait]
+pub trait Consumer: Send + Sync + 'static {
+    /// Its name in the outbox, in logs and dead letters.
+    fn name(&self) -> &'static str;
+
+    /// Takes events in order; one receipt for each. After a failure, what follows of the same entity is offered again
+    /// whatever its receipt says.
+    async fn consume(&self, events: &[LedgerEvent]) -> Result<Vec<Receipt>, Unavailable>;
+}
+
+/// Errors that belong to single entities.
+#[derive(Debug, Default)]
+pub(super) struct Failures(HashMap<String, String>);
+
+impl Failures {
+    /// Notes what befell one entity.
+    ///
+    /// # Errors
+    /// Where the store does not answer: that concerns all of them.
+    pub(super) fn note(&mut self, entity: &str, error: &StoreError) -> Result<(), Unavailable> {
         if error.is_transient() {
-            Self::Away { reason }
-        } else {
-            Self::Refused { position, reason }
+            return Err(unavailable(error));
         }
+        self.0.insert(entity.to_owned(), Chain(error).to_string());
+        Ok(())
+    }
+
+    /// The receipts of these events: failed where their entity has failed.
+    pub(super) fn receipts(&self, events: &[LedgerEvent]) -> Vec<Receipt> {
+        let receipt = |event: &LedgerEvent| match self.0.get(&event.id.entity) {
+            None => Receipt::Delivered,
+            Some(reason) => Receipt::Failed {
+                reason: reason.clone(),
+            },
+        };
+        events.iter().map(receipt).collect()
     }
 }
 
-/// The rows of the entities that these events speak of, each with the position of the entity's first event, in their order.
-/// What is gone has none.
+fn unavailable(error: &StoreError) -> Unavailable {
+    Unavailable {
+        reason: Chain(error).to_string(),
+    }
+}
+
+/// The rows of the entities that emitted these events, with the entities' ids.
 pub(super) async fn rows(
     store: &dyn DocumentStore,
-    events: &[OutboxEvent],
-) -> Result<Vec<(usize, Row)>, Undelivered> {
-    let mut first = HashMap::new();
-    let mut ids = Vec::new();
-    for (position, event) in events.iter().enumerate() {
-        first.entry(event.entity.as_str()).or_insert_with(|| {
-            ids.push(event.entity.clone());
-            position
-        });
-    }
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = store.load_each(&ids).await;
-    let mut rows: Vec<(usize, Row)> = found
-        .map_err(|error| Undelivered::by(&error, 0))?
-        .into_iter()
-        .filter_map(|row| Some((*first.get(row_id(&row))?, row)))
-        .collect();
-    rows.sort_unstable_by_key(|(position, _)| *position);
-    Ok(rows)
+    events: &[LedgerEvent],
+) -> Result<Vec<(String, Row)>, Unavailable> {
+    let entities: HashSet<&str> = events.iter().map(|event| event.id.entity.as_str()).collect();
+    let ids: Vec<String> = entities.into_iter().map(str::to_owned).collect();
+    let rows = store.load_many(&ids).await.map_err(|error| unavailable(&error))?;
+    Ok(rows.into_iter().map(|row| (row_id(&row).to_owned(), row)).collect())
 }
 
-/// One store's outbox with its consumers.
-pub struct RelayContext {
-    /// The store.
-    pub store: Arc<dyn DocumentStore>,
-    /// Who hears of its events.
-    pub consumers: Vec<Arc<dyn Consumer>>,
+/// The delivery of one store's events to one consumer.
+pub struct DeliveryTask {
+    /// The events.
+    pub outbox: Arc<dyn Outbox>,
+    /// Who gets them.
+    pub consumer: Arc<dyn Consumer>,
     /// Which shards are this node's.
     pub routing: Arc<Routing>,
-    /// Rings when a batch with events was written.
-    pub written: Arc<Notify>,
+    /// Changes when a batch with events was written.
+    pub written: watch::Sender<()>,
     /// The time.
     pub clock: Clock,
-    /// How often an event is offered before it is given up.
+    /// How often an event is offered before it becomes a dead letter.
     pub attempts: u32,
 }
 
-/// What a relay is told.
-pub enum RelayMessage {
-    /// Deliver what has gathered.
-    Deliver,
+/// How a round ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Round {
+    /// There may be more to deliver.
+    Full,
+    /// All that could be delivered was offered.
+    Done,
+    /// The store or the consumer did not answer.
+    Unavailable,
 }
 
-impl ractor::Message for RelayMessage {}
-
-/// The actor: one a store.
-pub struct Relay;
-
-impl Actor for Relay {
-    type Msg = RelayMessage;
-    type State = Arc<RelayContext>;
-    type Arguments = Arc<RelayContext>;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        context: Arc<RelayContext>,
-    ) -> Result<Self::State, ActorProcessingErr> {
-        let written = Arc::clone(&context.written);
-        tokio::spawn(async move {
-            // Ends with the actor.
-            while myself.cast(RelayMessage::Deliver).is_ok() {
-                tokio::select! {
-                    () = written.notified() => tokio::time::sleep(GATHERING).await,
-                    () = tokio::time::sleep(INTERVAL) => {}
+impl DeliveryTask {
+    /// Delivers for as long as it is polled.
+    pub async fn run(&self) {
+        let mut written = self.written.subscribe();
+        let mut pauses = RETRY;
+        loop {
+            written.borrow_and_update();
+            match self.round().await {
+                Round::Full => pauses = RETRY,
+                Round::Done => {
+                    pauses = RETRY;
+                    tokio::select! {
+                        // The sender is a field of this task.
+                        _ = written.changed() => tokio::time::sleep(GATHERING).await,
+                        () = tokio::time::sleep(INTERVAL) => {}
+                    }
                 }
+                Round::Unavailable => tokio::time::sleep(pauses.next_pause()).await,
             }
-        });
-        Ok(context)
-    }
-
-    async fn handle(
-        &self,
-        _myself: ActorRef<Self::Msg>,
-        RelayMessage::Deliver: RelayMessage,
-        context: &mut Self::State,
-    ) -> Result<(), ActorProcessingErr> {
-        let shards = context.routing.served();
-        if !shards.is_empty() && context.deliver(&shards).await {
-            // There may be more than one round's worth.
-            context.written.notify_one();
         }
-        Ok(())
     }
-}
 
-impl RelayContext {
-    /// One round. True where there may be more.
-    async fn deliver(&self, shards: &[u16]) -> bool {
-        let events = match self.store.undelivered(shards, ROUND_LIMIT).await {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::warn!(store = self.store.name(), %error, "the outbox could not be read");
-                return false;
+    async fn round(&self) -> Round {
+        let shards = self.routing.served();
+        if shards.is_empty() {
+            return Round::Done;
+        }
+        let consumer = self.consumer.name();
+        let deliveries = self
+            .outbox
+            .deliverable(consumer, &shards, (self.clock)(), ROUND_LIMIT)
+            .await;
+        let (events, attempts): (Vec<LedgerEvent>, Vec<u32>) = match deliveries {
+            Ok(deliveries) => deliveries
+                .into_iter()
+                .map(|delivery| (delivery.event, delivery.attempts))
+                .unzip(),
+            Err(error) => return self.store_failed("the outbox could not be read", &error),
+        };
+        if events.is_empty() {
+            return Round::Done;
+        }
+        let receipts = match self.offer(&events).await {
+            Ok(receipts) => receipts,
+            Err(Unavailable { reason }) => {
+                tracing::warn!(
+                    store = self.outbox.name(),
+                    consumer,
+                    reason,
+                    "a consumer is unavailable; its events wait"
+                );
+                return Round::Unavailable;
             }
         };
-        let full = events.len() == ROUND_LIMIT;
-        let mut blocked: HashSet<String> = HashSet::new();
-        let mut failed: Vec<(i64, String)> = Vec::new();
-        for consumer in &self.consumers {
-            let mut rest: Vec<OutboxEvent> = events
-                .iter()
-                .filter(|event| !blocked.contains(&event.entity))
-                .cloned()
-                .collect();
-            while let Err(undelivered) = consumer.consume(&rest).await {
-                let (position, reason) = match undelivered {
-                    Undelivered::Refused { position, reason } => (position, reason),
-                    Undelivered::Away { reason } => {
-                        tracing::warn!(
-                            store = self.store.name(),
-                            consumer = consumer.name(),
-                            reason,
-                            "events could not be delivered; they come again"
-                        );
-                        blocked.extend(rest.into_iter().map(|event| event.entity));
-                        break;
-                    }
-                };
-                let Some(event) = rest.get(position) else {
-                    break;
-                };
-                // In order per entity: what comes after it from the same entity has to wait for it.
-                failed.push((event.sequence, format!("{}: {reason}", consumer.name())));
-                blocked.insert(event.entity.clone());
-                rest = rest.split_off(position);
-                rest.retain(|event| !blocked.contains(&event.entity));
+        let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+        let mut blocked = HashSet::new();
+        for ((event, attempts), receipt) in events.iter().zip(attempts).zip(receipts) {
+            // In order per entity: what follows a failed event of the same entity waits for it.
+            if blocked.contains(event.id.entity.as_str()) {
+                continue;
+            }
+            match receipt {
+                Receipt::Delivered => delivered.push(event.sequence),
+                Receipt::Failed { reason } => {
+                    blocked.insert(event.id.entity.as_str());
+                    failed.push(self.failure(event, attempts, reason));
+                }
             }
         }
-        let delivered: Vec<i64> = events
-            .iter()
-            .filter(|event| !blocked.contains(&event.entity))
-            .map(|event| event.sequence)
-            .collect();
-        self.mark(&events, &delivered, &failed).await;
-        full && !delivered.is_empty()
+        if !delivered.is_empty()
+            && let Err(error) = self.outbox.delivered(consumer, &delivered).await
+        {
+            return self.store_failed("deliveries could not be recorded, and are repeated", &error);
+        }
+        if !failed.is_empty()
+            && let Err(error) = self.outbox.failed(consumer, &failed).await
+        {
+            return self.store_failed("failed deliveries could not be recorded", &error);
+        }
+        if events.len() == ROUND_LIMIT {
+            Round::Full
+        } else {
+            Round::Done
+        }
     }
 
-    async fn mark(&self, events: &[OutboxEvent], delivered: &[i64], failed: &[(i64, String)]) {
-        if !delivered.is_empty()
-            && let Err(error) = self.store.delivered(delivered, (self.clock)()).await
-        {
-            tracing::warn!(store = self.store.name(), %error, "delivered events could not be marked; they come again");
-        }
-        for (sequence, reason) in failed {
-            let attempts = events
-                .iter()
-                .find(|event| event.sequence == *sequence)
-                .map_or(0, |event| event.attempts);
-            let dead = attempts + 1 >= self.attempts;
-            metrics::counter!("souk_deliveries_failed_total", "store" => self.store.name()).increment(1);
-            if let Err(error) = self.store.undeliverable(*sequence, reason, dead).await {
-                tracing::warn!(store = self.store.name(), %error, "a failed delivery could not be noted");
-            }
+    /// Offers events to the consumer; a panic or a silence of its own makes it unavailable.
+    async fn offer(&self, events: &[LedgerEvent]) -> Result<Vec<Receipt>, Unavailable> {
+        let offered = AssertUnwindSafe(self.consumer.consume(events)).catch_unwind();
+        let unavailable = |reason: String| Unavailable { reason };
+        let receipts = tokio::time::timeout(CONSUMER_LIMIT, offered)
+            .await
+            .map_err(|_| unavailable(format!("no answer within {} s", CONSUMER_LIMIT.as_secs())))?
+            .map_err(|panic| unavailable(format!("it panicked: {}", panics::message(&*panic))))??;
+        if receipts.len() == events.len() {
+            Ok(receipts)
+        } else {
+            let (given, wanted) = (receipts.len(), events.len());
+            Err(unavailable(format!("it gave {given} receipts for {wanted} events")))
         }
     }
+
+    fn failure(&self, event: &LedgerEvent, attempts: u32, reason: String) -> FailedDelivery {
+        let (store, consumer) = (self.outbox.name(), self.consumer.name());
+        metrics::counter!("souk_deliveries_failed_total", "store" => store, "consumer" => consumer).increment(1);
+        let is_last = attempts + 1 >= self.attempts;
+        tracing::warn!(store, consumer, event = %event.id, reason, is_last, "an event could not be delivered");
+        let retry_at = || (self.clock)().plus(RETRY.after(attempts).next_pause());
+        FailedDelivery {
+            sequence: event.sequence,
+            retry_at: (!is_last).then(retry_at),
+            reason,
+        }
+    }
+
+    fn store_failed(&self, what: &'static str, error: &StoreError) -> Round {
+        let (store, consumer) = (self.outbox.name(), self.consumer.name());
+        tracing::warn!(store, consumer, error = %Chain(error), "{what}");
+        Round::Unavailable
+    }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -82,9 +82,8 @@ pub(super) struct Emitted<'a> {
     written: u64,
     #[serde(rename = "v")]
     version: u64,
-    /// Position among the events of its version: with entity and version it makes the event's stable id.
     #[serde(rename = "n")]
-    ordinal: u64,
+    ordinal: u32,
     #[serde(rename = "e")]
     name: &'a str,
     #[serde(rename = "d")]
@@ -92,29 +91,15 @@ pub(super) struct Emitted<'a> {
 }
 
 impl<'a> Emitted<'a> {
-    pub(super) fn of(write: &'a DocumentWrite) -> Vec<Self> {
-        let mut previous = None;
-        let mut ordinal = 0;
-        write
-            .events
-            .iter()
-            .map(|(version, event)| {
-                ordinal = if previous == Some(*version) {
-                    ordinal + 1
-                } else {
-                    0
-                };
-                previous = Some(*version);
-                Self {
-                    id: &write.document.id,
-                    written: write.document.version,
-                    version: *version,
-                    ordinal,
-                    name: &event.name,
-                    detail: &event.detail,
-                }
-            })
-            .collect()
+    pub(super) fn of(write: &'a DocumentWrite) -> impl Iterator<Item = Self> {
+        write.events.iter().map(|event| Self {
+            id: &write.document.id,
+            written: write.document.version,
+            version: event.id.version,
+            ordinal: event.id.ordinal,
+            name: &event.event.name,
+            detail: &event.event.detail,
+        })
     }
 }
 
@@ -125,8 +110,8 @@ fn size(write: &DocumentWrite) -> usize {
 }
 
 /// Splits a batch into parts of at most [`TRANSACTION_BYTES`]; a single row may be larger.
-pub(super) fn parts(batch: &[DocumentWrite]) -> Vec<&[DocumentWrite]> {
-    crate::stores::parts::parts(batch, TRANSACTION_BYTES, size)
+pub(super) fn parts<'a, 'b>(batch: &'a [&'b DocumentWrite]) -> Vec<&'a [&'b DocumentWrite]> {
+    crate::stores::parts::parts(batch, TRANSACTION_BYTES, |write| size(write))
 }
 
 #[cfg(test)]
@@ -134,9 +119,8 @@ mod tests {
     use super::*;
     use crate::stores::documents::Document;
     use proptest::prelude::*;
-    use souk_domain::Event;
 
-    fn write(id: usize, body: usize, versions: &[u64]) -> DocumentWrite {
+    fn write(id: usize, body: usize) -> DocumentWrite {
         DocumentWrite {
             document: Document {
                 id: id.to_string(),
@@ -147,10 +131,7 @@ mod tests {
                 body: "x".repeat(body),
             },
             expected: 0,
-            events: versions
-                .iter()
-                .map(|version| (*version, Event::new("event", serde_json::Value::Null)))
-                .collect(),
+            events: Vec::new(),
         }
     }
 
@@ -159,24 +140,15 @@ mod tests {
         fn parts_are_the_batch_in_order_and_within_the_limit(
             bodies in prop::collection::vec(0..TRANSACTION_BYTES * 5 / 4, 0..12),
         ) {
-            let batch: Vec<_> = bodies.iter().enumerate().map(|(id, body)| write(id, *body, &[])).collect();
+            let batch: Vec<_> = bodies.iter().enumerate().map(|(id, body)| write(id, *body)).collect();
+            let batch: Vec<&DocumentWrite> = batch.iter().collect();
             let parts = parts(&batch);
             let ids: Vec<&String> = parts.iter().flat_map(|part| part.iter()).map(|write| &write.document.id).collect();
             prop_assert_eq!(ids, batch.iter().map(|write| &write.document.id).collect::<Vec<_>>());
             for part in parts {
-                prop_assert!(part.len() == 1 || part.iter().map(size).sum::<usize>() <= TRANSACTION_BYTES);
+                prop_assert!(part.len() == 1 || part.iter().map(|write| size(write)).sum::<usize>() <= TRANSACTION_BYTES);
                 prop_assert!(!part.is_empty());
             }
         }
-    }
-
-    #[test]
-    fn ordinals_count_the_events_of_each_version() {
-        let write = write(1, 0, &[3, 3, 3, 4, 6, 6]);
-        let numbered: Vec<(u64, u64)> = Emitted::of(&write)
-            .iter()
-            .map(|event| (event.version, event.ordinal))
-            .collect();
-        assert_eq!(numbered, [(3, 0), (3, 1), (3, 2), (4, 0), (6, 0), (6, 1)]);
     }
 }

@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{
-    DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, Row, Unreadable,
-    WriteOutcome,
-};
+use super::{Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
+use crate::error_chain::Chain;
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
@@ -86,15 +84,6 @@ impl SealedDocuments {
         Ok(())
     }
 
-    async fn open_all(&self, mut documents: Vec<Document>) -> Result<Vec<Document>, StoreError> {
-        for turn in documents.chunks_mut(ROWS_A_TURN) {
-            turn.iter_mut().try_for_each(|document| self.open(document))?;
-            tokio::task::yield_now().await;
-        }
-        Ok(documents)
-    }
-
-    /// The same, row by row.
     async fn open_each(&self, mut rows: Vec<Row>) -> Vec<Row> {
         for turn in rows.chunks_mut(ROWS_A_TURN) {
             for row in turn {
@@ -124,41 +113,44 @@ impl DocumentStore for SealedDocuments {
         self.inner.technology()
     }
 
+    fn batches_in_flight(&self) -> usize {
+        self.inner.batches_in_flight()
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.inner.ping().await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Document>, StoreError> {
-        let mut found = self.inner.load(id).await?;
-        if let Some(document) = &mut found {
-            self.open(document)?;
-        }
-        Ok(found)
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
+        Ok(self.open_each(self.inner.load_many(ids).await?).await)
     }
 
-    async fn load_many(&self, ids: &[String]) -> Result<Vec<Document>, StoreError> {
-        self.open_all(self.inner.load_many(ids).await?).await
-    }
-
-    async fn load_each(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
-        Ok(self.open_each(self.inner.load_each(ids).await?).await)
-    }
-
-    async fn version(&self, id: &str) -> Result<u64, StoreError> {
-        self.inner.version(id).await
+    async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
+        self.inner.versions(ids).await
     }
 
     async fn write(&self, mark: &str, batch: &[DocumentWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         let mut sealed = Vec::with_capacity(batch.len());
+        let mut outcomes: Vec<Option<WriteOutcome>> = Vec::with_capacity(batch.len());
         for turn in batch.chunks(ROWS_A_TURN) {
             for write in turn {
-                sealed.push(self.sealed(write)?);
+                match self.sealed(write) {
+                    Ok(write) => {
+                        sealed.push(write);
+                        outcomes.push(None);
+                    }
+                    Err(error) => outcomes.push(Some(WriteOutcome::Refused(Chain(&error).to_string()))),
+                }
             }
             if batch.len() > ROWS_A_TURN {
                 tokio::task::yield_now().await;
             }
         }
-        self.inner.write(mark, &sealed).await
+        let mut written = self.inner.write(mark, &sealed).await?.into_iter();
+        Ok(outcomes
+            .into_iter()
+            .filter_map(|refused| refused.or_else(|| written.next()))
+            .collect())
     }
 
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
@@ -174,64 +166,13 @@ impl DocumentStore for SealedDocuments {
         owner: &str,
         before: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
-        self.open_all(self.inner.by_owner(owner, before, limit).await?)
-            .await
-    }
-
-    async fn each_by_owner(
-        &self,
-        owner: &str,
-        before: Option<&str>,
-        limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        let rows = self.inner.each_by_owner(owner, before, limit).await?;
+        let rows = self.inner.by_owner(owner, before, limit).await?;
         Ok(self.open_each(rows).await)
     }
 
-    async fn scan_each(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        Ok(self.open_each(self.inner.scan_each(after, limit).await?).await)
-    }
-
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError> {
-        self.open_all(self.inner.scan(after, limit).await?).await
-    }
-
-    async fn undelivered(&self, shards: &[u16], limit: usize) -> Result<Vec<OutboxEvent>, StoreError> {
-        self.inner.undelivered(shards, limit).await
-    }
-
-    async fn delivered(&self, sequences: &[i64], at: Timestamp) -> Result<(), StoreError> {
-        self.inner.delivered(sequences, at).await
-    }
-
-    async fn undeliverable(&self, sequence: i64, reason: &str, dead: bool) -> Result<(), StoreError> {
-        self.inner.undeliverable(sequence, reason, dead).await
-    }
-
-    async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
-        self.inner.outbox_depth().await
-    }
-
-    async fn pending(&self, limit: usize) -> Result<Vec<OutboxEvent>, StoreError> {
-        self.inner.pending(limit).await
-    }
-
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.inner.dead_letters(limit).await
-    }
-
-    async fn replay(&self, event_id: &str) -> Result<bool, StoreError> {
-        self.inner.replay(event_id).await
-    }
-
-    async fn ledger(
-        &self,
-        id: &str,
-        after_version: u64,
-        limit: usize,
-    ) -> Result<Vec<OutboxEvent>, StoreError> {
-        self.inner.ledger(id, after_version, limit).await
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(self.open_each(self.inner.scan(after, limit).await?).await)
     }
 }
 

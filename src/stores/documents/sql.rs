@@ -1,4 +1,4 @@
-//! The statements of documents in SQLite. Each is prepared once, whatever the size of a batch.
+//! The statements of documents and events in SQLite. Each is prepared once, whatever the size of a batch.
 
 /// The columns of [`Lines`](super::batch::Lines): `?1` holds the lines, `?2` the bodies.
 macro_rules! body {
@@ -28,7 +28,7 @@ pub(super) const INSERT: &str = concat!(
 
 /// Events of the rows that this very batch wrote, which their mark and version tell. A batch that is sent twice finds
 /// its events there already.
-pub(super) const EMIT: &str = "INSERT INTO outbox (entity, shard, version, ordinal, at, name, detail) \
+pub(super) const EMIT: &str = "INSERT INTO ledger (entity, shard, version, ordinal, at, name, detail) \
      SELECT d.id, d.shard, e.value->>'$.v', e.value->>'$.n', \
          CAST(round(unixepoch('subsec') * 1000) AS INTEGER), e.value->>'$.e', e.value->'$.d' \
      FROM json_each(?1) AS e \
@@ -37,33 +37,51 @@ pub(super) const EMIT: &str = "INSERT INTO outbox (entity, shard, version, ordin
      ORDER BY e.key \
      ON CONFLICT (entity, version, ordinal) DO NOTHING";
 
+/// The same events to every consumer of `?3`.
+pub(super) const FAN_OUT: &str = "INSERT INTO outbox (consumer, sequence, entity, shard) \
+     SELECT c.value, l.sequence, l.entity, l.shard \
+     FROM json_each(?1) AS e \
+     CROSS JOIN documents AS d ON d.id = e.value->>'$.i' \
+     CROSS JOIN ledger AS l ON l.entity = d.id AND l.version = e.value->>'$.v' AND l.ordinal = e.value->>'$.n' \
+     CROSS JOIN json_each(?3) AS c \
+     WHERE d.mark = ?2 AND d.version = e.value->>'$.w' \
+     ON CONFLICT (consumer, sequence) DO NOTHING";
+
 /// Compare-and-set of bodies alone. What is not returned has another body by now.
 pub(super) const RESEAL: &str = "UPDATE documents SET body = j.value->>'$.n' \
      FROM json_each(?1) AS j \
      WHERE documents.id = j.value->>'$.i' AND documents.body = j.value->>'$.b' \
      RETURNING documents.id";
 
-pub(super) const VERSION: &str = "SELECT version FROM documents WHERE id = ?1";
+pub(super) const VERSIONS: &str =
+    "SELECT id, version FROM documents WHERE id IN (SELECT value FROM json_each(?1))";
 pub(super) const APPLIED: &str =
     "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?1)) AND mark = ?2";
 pub(super) const DUE: &str = "SELECT id FROM documents INDEXED BY documents_due \
      WHERE due_at IS NOT NULL AND due_at <= ?1 AND shard IN (SELECT value FROM json_each(?2)) \
      ORDER BY due_at, id LIMIT ?3";
 
-/// The columns of a document, and of an event.
+/// The columns of a document, of an event, and of a delivery.
 macro_rules! select {
     (documents $tail:literal) => {
         concat!("SELECT id, shard, version, due_at, owner, body FROM documents ", $tail)
     };
-    (outbox $tail:literal) => {
+    (ledger $tail:literal) => {
         concat!(
-            "SELECT sequence, event_id, entity, shard, version, at, attempts, name, detail, dead_reason FROM outbox ",
+            "SELECT l.sequence, l.entity, l.version, l.ordinal, l.shard, l.at, l.name, l.detail FROM ledger AS l ",
+            $tail
+        )
+    };
+    ($table:ident $tail:literal) => {
+        concat!(
+            "SELECT l.sequence, l.entity, l.version, l.ordinal, l.shard, l.at, l.name, l.detail, o.attempts FROM ",
+            stringify!($table),
+            " AS o CROSS JOIN ledger AS l ON l.sequence = o.sequence ",
             $tail
         )
     };
 }
 
-pub(super) const LOAD: &str = select!(documents "WHERE id = ?1");
 pub(super) const LOAD_MANY: &str = select!(documents "WHERE id IN (SELECT value FROM json_each(?1))");
 pub(super) const BY_OWNER: &str = select!(documents "WHERE owner = ?1 ORDER BY id DESC LIMIT ?2");
 pub(super) const BY_OWNER_BEFORE: &str =
@@ -71,25 +89,45 @@ pub(super) const BY_OWNER_BEFORE: &str =
 pub(super) const AT_REST: &str = "SELECT id, body FROM documents WHERE id > ?1 ORDER BY id LIMIT ?2";
 pub(super) const SCAN: &str = select!(documents "WHERE id > ?1 ORDER BY id LIMIT ?2");
 
-// The partial indexes are named, because the planner may prefer to walk the whole ledger in the order of its key.
-pub(super) const UNDELIVERED: &str = select!(outbox "INDEXED BY outbox_pending \
-     WHERE delivered_at IS NULL AND dead_reason IS NULL AND shard IN (SELECT value FROM json_each(?1)) \
-     ORDER BY sequence LIMIT ?2");
-pub(super) const PENDING: &str = select!(outbox "INDEXED BY outbox_pending \
-     WHERE delivered_at IS NULL AND dead_reason IS NULL ORDER BY sequence LIMIT ?1");
-pub(super) const DEAD_LETTERS: &str = select!(outbox "INDEXED BY outbox_dead \
-     WHERE dead_reason IS NOT NULL ORDER BY sequence DESC LIMIT ?1");
 pub(super) const LEDGER: &str =
-    select!(outbox "WHERE entity = ?1 AND version > ?2 ORDER BY version, ordinal LIMIT ?3");
+    select!(ledger "WHERE l.entity = ?1 AND l.version > ?2 ORDER BY l.version, l.ordinal LIMIT ?3");
+/// An entity whose delivery failed waits with all that it emitted later.
+pub(super) const DELIVERABLE: &str = select!(outbox
+    "WHERE o.consumer = ?1 AND o.shard IN (SELECT value FROM json_each(?2)) \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS f INDEXED BY outbox_failed \
+         WHERE f.consumer = ?1 AND f.entity = o.entity AND f.sequence <= o.sequence \
+         AND f.retry_at IS NOT NULL AND f.retry_at > ?3) \
+     ORDER BY o.sequence LIMIT ?4");
+pub(super) const PENDING: &str = select!(outbox "WHERE o.consumer = ?1 ORDER BY o.sequence LIMIT ?2");
+pub(super) const DEAD_LETTERS: &str = "SELECT l.sequence, l.entity, l.version, l.ordinal, l.shard, l.at, l.name, l.detail, \
+         o.attempts, o.consumer, o.reason \
+     FROM dead_letters AS o CROSS JOIN ledger AS l ON l.sequence = o.sequence \
+     ORDER BY o.sequence DESC, o.consumer LIMIT ?1";
 
-pub(super) const DEPTH: &str = "SELECT \
-     (SELECT count(*) FROM outbox INDEXED BY outbox_pending WHERE delivered_at IS NULL AND dead_reason IS NULL), \
-     (SELECT count(*) FROM outbox INDEXED BY outbox_dead WHERE dead_reason IS NOT NULL), \
-     (SELECT at FROM outbox INDEXED BY outbox_pending WHERE delivered_at IS NULL AND dead_reason IS NULL \
-         ORDER BY sequence LIMIT 1)";
-pub(super) const DELIVERED: &str = "UPDATE outbox SET delivered_at = ?2 \
-     WHERE sequence IN (SELECT value FROM json_each(?1)) AND delivered_at IS NULL AND dead_reason IS NULL";
-pub(super) const FAILED: &str = "UPDATE outbox SET attempts = attempts + 1, dead_reason = CASE WHEN ?3 THEN ?2 ELSE dead_reason END \
-     WHERE sequence = ?1 AND delivered_at IS NULL AND dead_reason IS NULL";
-pub(super) const REPLAY: &str = "UPDATE outbox INDEXED BY outbox_dead SET dead_reason = NULL, attempts = 0 \
-     WHERE event_id = ?1 AND dead_reason IS NOT NULL RETURNING sequence";
+pub(super) const DEPTH: &str = "SELECT c.value, \
+     (SELECT count(*) FROM outbox WHERE consumer = c.value), \
+     (SELECT count(*) FROM dead_letters WHERE consumer = c.value), \
+     (SELECT l.at FROM outbox AS o CROSS JOIN ledger AS l ON l.sequence = o.sequence \
+         WHERE o.consumer = c.value ORDER BY o.sequence LIMIT 1) \
+     FROM json_each(?1) AS c ORDER BY c.key";
+pub(super) const DELIVERED: &str = "DELETE FROM outbox \
+     WHERE consumer = ?1 AND sequence IN (SELECT value FROM json_each(?2))";
+
+/// `?2` holds sequences with the time of the retry and the reason.
+pub(super) const RETRY: &str = "UPDATE outbox SET attempts = attempts + 1, retry_at = j.value->>1 \
+     FROM json_each(?2) AS j \
+     WHERE outbox.consumer = ?1 AND outbox.sequence = j.value->>0 AND j.value->>1 IS NOT NULL";
+pub(super) const BURY: &str = "INSERT INTO dead_letters (consumer, sequence, attempts, reason) \
+     SELECT o.consumer, o.sequence, o.attempts + 1, j.value->>2 \
+     FROM json_each(?2) AS j CROSS JOIN outbox AS o ON o.consumer = ?1 AND o.sequence = j.value->>0 \
+     WHERE j.value->>1 IS NULL";
+pub(super) const REMOVE_BURIED: &str = "DELETE FROM outbox WHERE consumer = ?1 AND sequence IN \
+     (SELECT value->>0 FROM json_each(?2) WHERE value->>1 IS NULL)";
+
+pub(super) const REPLAY: &str = "INSERT INTO outbox (consumer, sequence, entity, shard) \
+     SELECT d.consumer, l.sequence, l.entity, l.shard \
+     FROM ledger AS l CROSS JOIN dead_letters AS d ON d.sequence = l.sequence \
+     WHERE l.entity = ?1 AND l.version = ?2 AND l.ordinal = ?3 AND (?4 IS NULL OR d.consumer = ?4) \
+     RETURNING consumer";
+pub(super) const REMOVE_REPLAYED: &str = "DELETE FROM dead_letters WHERE (?4 IS NULL OR consumer = ?4) AND sequence = \
+     (SELECT sequence FROM ledger WHERE entity = ?1 AND version = ?2 AND ordinal = ?3)";

@@ -2,7 +2,7 @@
 //!
 //! A batch travels in as few parameters as one row would, so that its statements are prepared once whatever its size.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -11,34 +11,40 @@ use sqlx::migrate::Migrator;
 
 use super::batch::{Emitted, Exchange, Lines, parts};
 use super::sql::{
-    APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DEAD_LETTERS, DELIVERED, DEPTH, DUE, EMIT, FAILED, INSERT,
-    LEDGER, LOAD, LOAD_MANY, PENDING, REPLAY, RESEAL, SCAN, UNDELIVERED, UPDATE, VERSION,
+    APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DUE, EMIT, FAN_OUT, INSERT, LOAD_MANY, RESEAL, SCAN, UPDATE,
+    VERSIONS,
 };
-use super::{
-    BATCH_LIMIT, DeadLetter, Document, DocumentStore, DocumentWrite, OutboxDepth, OutboxEvent, WriteOutcome,
-};
+use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
+use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Rows, Statement, Writer};
-use souk_domain::{Event, Timestamp};
+use crate::stores::embedded::{Database, Rows, Statement, Value, Writer};
+use souk_domain::Timestamp;
 
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/documents/migrations");
 
-/// One of the document stores (`carts`, `orders`, `inventory`, `payments`) in SQLite.
+/// One of the document stores (`carts`, `orders`, `inventory`, `payments`, `sandbox`) in SQLite.
 pub struct SqliteDocuments {
-    database: Database,
+    pub(super) database: Database,
+    pub(super) consumers: &'static [&'static str],
 }
 
 impl SqliteDocuments {
-    /// Opens the database `name` of `directory`.
+    /// Opens the database `name` of `directory`, whose events go to these consumers. Without consumers it keeps no events.
     ///
     /// # Errors
     /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path, name: &'static str) -> Result<Self, StoreError> {
+    pub async fn open(
+        writer: &Writer,
+        directory: &Path,
+        name: &'static str,
+        consumers: &'static [&'static str],
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::open(writer, directory, name).await?,
+            consumers,
         })
     }
 
@@ -49,62 +55,62 @@ impl SqliteDocuments {
         }
     }
 
-    fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
         serde_json::to_string(value).map_err(|error| self.refused(error))
     }
 
-    fn documents(&self, rows: Rows) -> Result<Vec<Document>, StoreError> {
-        self.database.decode(rows, document)
+    async fn documents(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = self.database.read(statement).await?;
+        rows.into_iter().map(|row| self.document(row)).collect()
     }
 
-    fn events(&self, rows: Rows) -> Result<Vec<OutboxEvent>, StoreError> {
-        self.database.decode(rows, |row| self.event(row))
+    fn document(&self, row: Vec<Value>) -> Result<Row, StoreError> {
+        let mut columns = Columns::new(self.database.name(), row);
+        let id = columns.text("id")?;
+        let mut rest = || {
+            Ok(Document {
+                id: id.clone(),
+                shard: columns.integer("shard")?,
+                version: columns.integer("version")?,
+                due_at: columns.optional_integer("due_at")?.map(Timestamp::from_millis),
+                owner: columns.optional_text("owner")?,
+                body: columns.text("body")?,
+            })
+        };
+        Ok(rest().map_err(|error| Unreadable {
+            id: id.clone(),
+            due_at: None,
+            error,
+        }))
     }
 
-    fn event(&self, row: &mut Columns) -> Result<OutboxEvent, StoreError> {
-        Ok(OutboxEvent {
-            sequence: row.integer("sequence")?,
-            id: row.text("event_id")?,
-            entity: row.text("entity")?,
-            shard: row.integer("shard")?,
-            version: row.integer("version")?,
-            at: Timestamp::from_millis(row.integer("at")?),
-            attempts: row.integer("attempts")?,
-            event: Event {
-                name: row.text("name")?,
-                detail: serde_json::from_str(&row.text("detail")?)
-                    .map_err(|error| self.database.corrupt(format!("the detail of an event: {error}")))?,
-            },
-        })
+    fn ids(&self, rows: Rows) -> Result<HashSet<String>, StoreError> {
+        let ids = self.database.decode(rows, |row| row.text("id"))?;
+        Ok(ids.into_iter().collect())
     }
 
-    /// What would break the rules of the port, which no statement could then keep.
-    fn check(&self, batch: &[DocumentWrite]) -> Result<(), StoreError> {
-        if batch.len() > BATCH_LIMIT {
-            return Err(self.refused(format!("a batch of {} rows is too large", batch.len())));
+    /// Why this row can't be written whatever stands in the store.
+    fn defect(&self, write: &DocumentWrite, ids: &HashSet<&str>) -> Option<String> {
+        let Document { id, version, .. } = &write.document;
+        if ids.contains(id.as_str()) {
+            return Some(format!("{id} is in the batch twice"));
         }
-        let mut ids = HashSet::with_capacity(batch.len());
-        for write in batch {
-            let Document { id, version, .. } = &write.document;
-            if !ids.insert(id) {
-                return Err(self.refused(format!("{id} stands twice in one batch")));
-            }
-            if *version <= write.expected {
-                return Err(self.refused(format!("{id}: version {version} can't follow {}", write.expected)));
-            }
+        if *version <= write.expected {
+            return Some(format!("version {version} can't follow {}", write.expected));
         }
-        Ok(())
+        (self.consumers.is_empty() && !write.events.is_empty())
+            .then(|| format!("the {} store keeps no events", self.database.name()))
     }
 
     /// Writes rows in one transaction and returns the ids of those that were applied.
-    async fn write_part(&self, mark: &str, part: &[DocumentWrite]) -> Result<HashSet<String>, StoreError> {
+    async fn write_part(&self, mark: &str, part: &[&DocumentWrite]) -> Result<HashSet<String>, StoreError> {
         let lines = |created: bool| {
             let of_kind = move |write: &&DocumentWrite| (write.expected == 0) == created;
-            Lines::of(part.iter().filter(of_kind))
+            Lines::of(part.iter().copied().filter(of_kind))
         };
         let (created, updated) = (lines(true), lines(false));
-        let emitted: Vec<Emitted<'_>> = part.iter().flat_map(Emitted::of).collect();
-        let mut statements = Vec::with_capacity(3);
+        let emitted: Vec<Emitted<'_>> = part.iter().flat_map(|write| Emitted::of(write)).collect();
+        let mut statements = Vec::with_capacity(4);
         for (sql, lines) in [(UPDATE, updated), (INSERT, created)] {
             if !lines.is_empty() {
                 let (lines, bodies) = lines.encode().map_err(|error| self.refused(error))?;
@@ -112,25 +118,15 @@ impl SqliteDocuments {
             }
         }
         if !emitted.is_empty() {
-            statements.push(Statement::new(EMIT).bind(self.json(&emitted)?).bind(mark));
+            let emitted = self.json(&emitted)?;
+            statements.push(Statement::new(EMIT).bind(emitted.as_str()).bind(mark));
+            let consumers = self.json(&self.consumers)?;
+            statements.push(Statement::new(FAN_OUT).bind(emitted).bind(mark).bind(consumers));
         }
         let results = self.database.transact(statements).await?;
         // The events return no rows.
-        let rows = results.into_iter().flatten().collect();
-        let ids = self.database.decode(rows, |row| row.text("id"))?;
-        Ok(ids.into_iter().collect())
+        self.ids(results.into_iter().flatten().collect())
     }
-}
-
-fn document(row: &mut Columns) -> Result<Document, StoreError> {
-    Ok(Document {
-        id: row.text("id")?,
-        shard: row.integer("shard")?,
-        version: row.integer("version")?,
-        due_at: row.optional_integer("due_at")?.map(Timestamp::from_millis),
-        owner: row.optional_text("owner")?,
-        body: row.text("body")?,
-    })
 }
 
 #[async_trait]
@@ -147,30 +143,52 @@ impl DocumentStore for SqliteDocuments {
         self.database.ping().await
     }
 
-    async fn load(&self, id: &str) -> Result<Option<Document>, StoreError> {
-        let rows = self.database.read(Statement::new(LOAD).bind(id)).await?;
-        Ok(self.documents(rows)?.pop())
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
+        self.documents(Statement::new(LOAD_MANY).bind(self.json(&ids)?))
+            .await
     }
 
-    async fn load_many(&self, ids: &[String]) -> Result<Vec<Document>, StoreError> {
-        let statement = Statement::new(LOAD_MANY).bind(self.json(&ids)?);
-        self.documents(self.database.read(statement).await?)
-    }
-
-    async fn version(&self, id: &str) -> Result<u64, StoreError> {
-        let rows = self.database.read(Statement::new(VERSION).bind(id)).await?;
-        let versions = self.database.decode(rows, |row| row.integer("version"))?;
-        Ok(versions.first().copied().unwrap_or(0))
+    async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
+        let statement = Statement::new(VERSIONS).bind(self.json(&ids)?);
+        let rows = self.database.read(statement).await?;
+        let decode = |row: &mut Columns| Ok((row.text("id")?, row.integer("version")?));
+        let found: HashMap<String, u64> = self.database.decode(rows, decode)?.into_iter().collect();
+        Ok(ids.iter().map(|id| found.get(id).copied().unwrap_or(0)).collect())
     }
 
     async fn write(&self, mark: &str, batch: &[DocumentWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.check(batch)?;
-        let mut applied = HashSet::with_capacity(batch.len());
-        for (number, part) in parts(batch).into_iter().enumerate() {
+        if batch.len() > BATCH_LIMIT {
+            return Err(self.refused(format!("a batch of {} rows is too large", batch.len())));
+        }
+        let mut ids = HashSet::with_capacity(batch.len());
+        let mut outcomes = vec![WriteOutcome::Conflict; batch.len()];
+        let mut sound = Vec::with_capacity(batch.len());
+        for (write, outcome) in batch.iter().zip(&mut outcomes) {
+            match self.defect(write, &ids) {
+                Some(reason) => *outcome = WriteOutcome::Refused(reason),
+                None => sound.push(write),
+            }
+            ids.insert(write.document.id.as_str());
+        }
+        let mut settled: HashMap<String, WriteOutcome> = HashMap::with_capacity(sound.len());
+        let mut queue = parts(&sound);
+        queue.reverse();
+        while let Some(part) = queue.pop() {
             match self.write_part(mark, part).await {
-                Ok(ids) => applied.extend(ids),
-                Err(error) if number == 0 => return Err(error),
-                // Some rows are durable: of the batch as a whole nothing less can be said.
+                Ok(applied) => settled.extend(applied.into_iter().map(|id| (id, WriteOutcome::Applied))),
+                Err(StoreError::Refused { cause, .. }) => match part {
+                    [write] => {
+                        let reason = Chain(&*cause).to_string();
+                        settled.insert(write.document.id.clone(), WriteOutcome::Refused(reason));
+                    }
+                    // Nothing of it was written: halves of it, down to the row that is at fault.
+                    _ => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        queue.extend([second, first]);
+                    }
+                },
+                Err(error) if settled.is_empty() => return Err(error),
+                // Some rows may be durable: of the batch as a whole nothing less can be said.
                 Err(error) => {
                     return Err(StoreError::OutcomeUnknown {
                         store: self.database.name(),
@@ -179,27 +197,20 @@ impl DocumentStore for SqliteDocuments {
                 }
             }
         }
-        Ok(batch
-            .iter()
-            .map(|write| {
-                if applied.contains(&write.document.id) {
-                    WriteOutcome::Applied
-                } else {
-                    WriteOutcome::Conflict
-                }
-            })
-            .collect())
+        for (write, outcome) in batch.iter().zip(&mut outcomes) {
+            if *outcome == WriteOutcome::Conflict
+                && let Some(settled) = settled.remove(&write.document.id)
+            {
+                *outcome = settled;
+            }
+        }
+        Ok(outcomes)
     }
 
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
         // Through the writer, and so behind whatever it has accepted: the lost write is decided before this answers.
         let statement = Statement::new(APPLIED).bind(self.json(&ids)?).bind(mark);
-        let rows = self.database.transact_one(statement).await?;
-        let found: HashSet<String> = self
-            .database
-            .decode(rows, |row| row.text("id"))?
-            .into_iter()
-            .collect();
+        let found = self.ids(self.database.transact_one(statement).await?)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
@@ -217,7 +228,7 @@ impl DocumentStore for SqliteDocuments {
         owner: &str,
         before: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Document>, StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         let statement = match before {
             Some(before) => Statement::new(BY_OWNER_BEFORE)
                 .bind(owner)
@@ -225,77 +236,13 @@ impl DocumentStore for SqliteDocuments {
                 .bind(before),
             None => Statement::new(BY_OWNER).bind(owner).bind(limit),
         };
-        self.documents(self.database.read(statement).await?)
+        self.documents(statement).await
     }
 
-    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Document>, StoreError> {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
         // No id is empty, so that every id lies above the empty one.
-        let statement = Statement::new(SCAN).bind(after.unwrap_or_default()).bind(limit);
-        self.documents(self.database.read(statement).await?)
-    }
-
-    async fn undelivered(&self, shards: &[u16], limit: usize) -> Result<Vec<OutboxEvent>, StoreError> {
-        let statement = Statement::new(UNDELIVERED).bind(self.json(&shards)?).bind(limit);
-        self.events(self.database.read(statement).await?)
-    }
-
-    async fn delivered(&self, sequences: &[i64], at: Timestamp) -> Result<(), StoreError> {
-        let statement = Statement::new(DELIVERED)
-            .bind(self.json(&sequences)?)
-            .bind(at.as_millis());
-        self.database.transact_one(statement).await.map(|_| ())
-    }
-
-    async fn undeliverable(&self, sequence: i64, reason: &str, dead: bool) -> Result<(), StoreError> {
-        let statement = Statement::new(FAILED).bind(sequence).bind(reason).bind(dead);
-        self.database.transact_one(statement).await.map(|_| ())
-    }
-
-    async fn outbox_depth(&self) -> Result<OutboxDepth, StoreError> {
-        let rows = self.database.read(Statement::new(DEPTH)).await?;
-        let depth = self.database.decode(rows, |row| {
-            Ok(OutboxDepth {
-                pending: row.integer("pending")?,
-                dead: row.integer("dead")?,
-                oldest: row.optional_integer("oldest")?.map(Timestamp::from_millis),
-            })
-        })?;
-        Ok(depth.into_iter().next().unwrap_or_default())
-    }
-
-    async fn pending(&self, limit: usize) -> Result<Vec<OutboxEvent>, StoreError> {
-        self.events(self.database.read(Statement::new(PENDING).bind(limit)).await?)
-    }
-
-    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let rows = self
-            .database
-            .read(Statement::new(DEAD_LETTERS).bind(limit))
-            .await?;
-        self.database.decode(rows, |row| {
-            Ok(DeadLetter {
-                event: self.event(row)?,
-                reason: row.text("dead_reason")?,
-            })
-        })
-    }
-
-    async fn replay(&self, event_id: &str) -> Result<bool, StoreError> {
-        let rows = self
-            .database
-            .transact_one(Statement::new(REPLAY).bind(event_id))
-            .await?;
-        Ok(!rows.is_empty())
-    }
-
-    async fn ledger(
-        &self,
-        id: &str,
-        after_version: u64,
-        limit: usize,
-    ) -> Result<Vec<OutboxEvent>, StoreError> {
-        let statement = Statement::new(LEDGER).bind(id).bind(after_version).bind(limit);
-        self.events(self.database.read(statement).await?)
+        self.documents(Statement::new(SCAN).bind(after.unwrap_or_default()).bind(limit))
+            .await
     }
 }
 
@@ -331,12 +278,7 @@ impl RowsAtRest for SqliteDocuments {
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         let statement = Statement::new(RESEAL).bind(self.json(&exchanges)?);
-        let replaced = self.database.transact_one(statement).await?;
-        let replaced: HashSet<String> = self
-            .database
-            .decode(replaced, |row| row.text("id"))?
-            .into_iter()
-            .collect();
+        let replaced = self.ids(self.database.transact_one(statement).await?)?;
         Ok(rows
             .iter()
             .map(|resealed| replaced.contains(&resealed.row.id))
@@ -346,54 +288,44 @@ impl RowsAtRest for SqliteDocuments {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tempfile::TempDir;
 
     use super::*;
-    use crate::stores::documents::contract;
+    use crate::stores::documents::sql::{
+        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED, REPLAY,
+        RETRY,
+    };
     use crate::stores::embedded::Engine;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn every_document_store_keeps_the_contract() {
-        let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
-        for name in ["carts", "payments"] {
-            let store = SqliteDocuments::open(&writer, directory.path(), name)
-                .await
-                .unwrap();
-            assert_eq!(store.name(), name);
-            let store = Arc::new(store);
-            contract::suite(Arc::clone(&store) as Arc<dyn DocumentStore>).await;
-            contract::reseals(&*store).await;
-        }
-    }
 
     /// The queries that run all the time must not walk a table that grows for ever.
     #[tokio::test]
-    async fn frequent_queries_go_by_an_index() {
+    async fn frequent_queries_use_an_index() {
         let directory = TempDir::new().unwrap();
         let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
-        let store = SqliteDocuments::open(&writer, directory.path(), "orders")
+        let store = SqliteDocuments::open(&writer, directory.path(), "orders", &["a"])
             .await
             .unwrap();
         for sql in [
-            LOAD,
             LOAD_MANY,
-            VERSION,
+            VERSIONS,
             APPLIED,
             DUE,
             BY_OWNER,
             BY_OWNER_BEFORE,
             SCAN,
-            UNDELIVERED,
-            PENDING,
-            DEAD_LETTERS,
-            LEDGER,
             UPDATE,
             EMIT,
+            FAN_OUT,
+            DELIVERABLE,
             DELIVERED,
+            RETRY,
+            BURY,
+            REMOVE_BURIED,
+            PENDING,
+            DEAD_LETTERS,
             REPLAY,
+            REMOVE_REPLAYED,
+            LEDGER,
             RESEAL,
             AT_REST,
         ] {
@@ -403,9 +335,11 @@ mod tests {
                 .await
                 .unwrap();
             let plan = format!("{plan:?}");
-            assert!(!plan.contains("SCAN documents\""), "{sql}: {plan}");
-            assert!(!plan.contains("SCAN d\""), "{sql}: {plan}");
-            assert!(!plan.contains("SCAN outbox\""), "{sql}: {plan}");
+            for table in ["documents", "d", "ledger", "l", "outbox", "o", "f"] {
+                // The dead letters are few, and listed newest first of all consumers.
+                let is_listing = sql == DEAD_LETTERS && table == "o";
+                assert!(is_listing || !plan.contains(&format!("SCAN {table}\"")), "{sql}: {plan}");
+            }
         }
     }
 }

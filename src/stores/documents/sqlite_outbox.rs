@@ -1,0 +1,150 @@
+//! Events in SQLite, in the file of the documents that emit them.
+
+use async_trait::async_trait;
+
+use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
+use super::sql::{
+    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED, REPLAY,
+    RETRY,
+};
+use super::sqlite::SqliteDocuments;
+use crate::stores::StoreError;
+use crate::stores::embedded::Statement;
+use crate::stores::embedded::statement::Columns;
+use souk_domain::{EncodedEvent, EventId, Timestamp};
+
+impl SqliteDocuments {
+    fn event(&self, row: &mut Columns) -> Result<LedgerEvent, StoreError> {
+        Ok(LedgerEvent {
+            sequence: row.integer("sequence")?,
+            id: EventId {
+                entity: row.text("entity")?,
+                version: row.integer("version")?,
+                ordinal: row.integer("ordinal")?,
+            },
+            shard: row.integer("shard")?,
+            at: Timestamp::from_millis(row.integer("at")?),
+            event: EncodedEvent {
+                name: row.text("name")?,
+                detail: serde_json::from_str(&row.text("detail")?)
+                    .map_err(|error| self.database.corrupt(format!("the detail of an event: {error}")))?,
+            },
+        })
+    }
+
+    fn delivery(&self, row: &mut Columns) -> Result<Delivery, StoreError> {
+        Ok(Delivery {
+            event: self.event(row)?,
+            attempts: row.integer("attempts")?,
+        })
+    }
+
+    async fn deliveries(&self, statement: Statement) -> Result<Vec<Delivery>, StoreError> {
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| self.delivery(row))
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteDocuments {
+    fn name(&self) -> &'static str {
+        self.database.name()
+    }
+
+    fn consumers(&self) -> &'static [&'static str] {
+        self.consumers
+    }
+
+    async fn deliverable(
+        &self,
+        consumer: &str,
+        shards: &[u16],
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let statement = Statement::new(DELIVERABLE)
+            .bind(consumer)
+            .bind(self.json(&shards)?)
+            .bind(now.as_millis())
+            .bind(limit);
+        self.deliveries(statement).await
+    }
+
+    async fn delivered(&self, consumer: &str, sequences: &[i64]) -> Result<(), StoreError> {
+        let statement = Statement::new(DELIVERED)
+            .bind(consumer)
+            .bind(self.json(&sequences)?);
+        self.database.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn failed(&self, consumer: &str, failures: &[FailedDelivery]) -> Result<(), StoreError> {
+        let lines: Vec<_> = failures
+            .iter()
+            .map(|failure| (failure.sequence, failure.retry_at, &failure.reason))
+            .collect();
+        let lines = self.json(&lines)?;
+        let statements = [RETRY, BURY, REMOVE_BURIED]
+            .map(|sql| Statement::new(sql).bind(consumer).bind(lines.as_str()))
+            .into();
+        self.database.transact(statements).await.map(|_| ())
+    }
+
+    async fn depth(&self) -> Result<Vec<OutboxDepth>, StoreError> {
+        let statement = Statement::new(DEPTH).bind(self.json(&self.consumers)?);
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| {
+            Ok(OutboxDepth {
+                consumer: row.text("consumer")?,
+                pending: row.integer("pending")?,
+                dead: row.integer("dead")?,
+                oldest: row.optional_integer("oldest")?.map(Timestamp::from_millis),
+            })
+        })
+    }
+
+    async fn pending(&self, consumer: &str, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.deliveries(Statement::new(PENDING).bind(consumer).bind(limit))
+            .await
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        let statement = Statement::new(DEAD_LETTERS).bind(limit);
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| {
+            Ok(DeadLetter {
+                delivery: self.delivery(row)?,
+                consumer: row.text("consumer")?,
+                reason: row.text("reason")?,
+            })
+        })
+    }
+
+    async fn replay(&self, event: &EventId, consumer: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let statements = [REPLAY, REMOVE_REPLAYED]
+            .map(|sql| {
+                Statement::new(sql)
+                    .bind(event.entity.as_str())
+                    .bind(event.version)
+                    .bind(event.ordinal)
+                    .bind(consumer)
+            })
+            .into();
+        let replayed = self.database.transact(statements).await?;
+        let rows = replayed.into_iter().next().unwrap_or_default();
+        self.database.decode(rows, |row| row.text("consumer"))
+    }
+
+    async fn ledger(
+        &self,
+        entity: &str,
+        after_version: u64,
+        limit: usize,
+    ) -> Result<Vec<LedgerEvent>, StoreError> {
+        let statement = Statement::new(LEDGER)
+            .bind(entity)
+            .bind(after_version)
+            .bind(limit);
+        let rows = self.database.read(statement).await?;
+        self.database.decode(rows, |row| self.event(row))
+    }
+}
