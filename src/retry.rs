@@ -24,6 +24,11 @@ impl Backoff {
         }
     }
 
+    /// The same pauses, from after this many attempts on.
+    pub const fn after(self, attempt: u32) -> Self {
+        Self { attempt, ..self }
+    }
+
     /// The next pause: between half of it and all of it.
     pub fn next_pause(&mut self) -> Duration {
         let full = self

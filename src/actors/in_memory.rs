@@ -1,5 +1,4 @@
-//! The engine of a single node over stores in memory, for the tests of what stands in front of it. No workers: an order
-//! stays where it is put.
+//! The engine of a single node, for the tests of what uses it. No workers: an order stays where it is put.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,8 +14,9 @@ use super::remote::{Courier, CourierError};
 use super::routing::Routing;
 use crate::clock;
 use crate::cluster::view::{Member, MemberState, Role, View};
-use crate::stores::documents::BATCH_LIMIT;
-use crate::stores::documents::memory::MemoryDocuments;
+use crate::stores::documents::faulty::FaultyDocuments;
+use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
+use crate::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk_domain::Aggregate;
 
 /// The node's name.
@@ -36,8 +36,22 @@ impl Courier for Nowhere {
 }
 
 impl Regions {
-    /// Regions whose entities live and are kept in this process alone.
-    pub async fn in_memory() -> Self {
+    /// Regions whose entities live in this process, each kind over an empty store of its own.
+    pub async fn alone() -> Self {
+        let (carts, orders, inventory) = (
+            FaultyDocuments::new("carts").await,
+            FaultyDocuments::with_consumers("orders", ORDER_CONSUMERS).await,
+            FaultyDocuments::with_consumers("inventory", INVENTORY_CONSUMERS).await,
+        );
+        Self::over(carts, orders, inventory).await
+    }
+
+    /// Regions whose entities live in this process and are kept in these stores.
+    pub async fn over(
+        carts: Arc<dyn DocumentStore>,
+        orders: Arc<dyn DocumentStore>,
+        inventory: Arc<dyn DocumentStore>,
+    ) -> Self {
         let routing = Routing::new(HERE);
         let address = "127.0.0.1:1".parse().unwrap();
         let member = Member {
@@ -58,15 +72,15 @@ impl Regions {
         routing.install(view, Instant::now(), LONG);
         routing.verify(Instant::now(), LONG);
         Self {
-            carts: region("carts", &routing).await,
-            orders: region("orders", &routing).await,
-            skus: region("inventory", &routing).await,
+            carts: region(carts, &routing).await,
+            orders: region(orders, &routing).await,
+            skus: region(inventory, &routing).await,
         }
     }
 }
 
-async fn region<A: Aggregate>(store: &'static str, routing: &Arc<Routing>) -> Region<A> {
-    let persistence = Persistence::new(Arc::new(MemoryDocuments::new(store)), BATCH_LIMIT);
+async fn region<A: Aggregate>(store: Arc<dyn DocumentStore>, routing: &Arc<Routing>) -> Region<A> {
+    let persistence = Persistence::new(store, BATCH_LIMIT);
     let (actor, _) = Actor::spawn(None, PersistenceActor, persistence.clone())
         .await
         .unwrap();

@@ -1,7 +1,10 @@
-//! The persistence actor of a store: what gathers while a batch is in flight becomes the next batch, so that an idle
-//! shop writes at once and a busy one in bulk (group commit). Loads are gathered the same way.
+//! The persistence actor of a store: what arrives while a batch is in flight becomes the next batch, so that an idle shop
+//! writes at once and a busy one in bulk (group commit). Loads are batched the same way.
+//!
+//! As many batches are in flight as the store gains from. Of the writes of one row only one is; a load of that row comes
+//! after those that were asked for before it.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,35 +13,40 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
 use crate::error_chain::Chain;
-use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome};
+use crate::retry::{RetryPolicy, retry};
+use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome, row_id};
 use crate::stores::error::StoreError;
 
 /// Most bytes of bodies in one batch: well below what one frame to the store process may carry.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often an unknown outcome is asked for before the writers are told that it stays unknown.
-const OUTCOME_ATTEMPTS: u32 = 5;
-
-/// First pause between such questions; it doubles.
-const OUTCOME_PAUSE: Duration = Duration::from_millis(50);
+/// How an unknown outcome is asked for before the writers learn that it stays unknown. The store is unavailable or was
+/// restarted: there is no event to wait for, only time.
+const ASK_FOR_OUTCOME: RetryPolicy = RetryPolicy {
+    attempts: 6,
+    first_pause: Duration::from_millis(50),
+    longest_pause: Duration::from_secs(1),
+};
 
 /// What became of one write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// It is durable.
     Applied,
     /// Another version stands in the store.
     Conflict,
-    /// The store was away; nothing was written.
+    /// The store can't hold this row; nothing was written.
+    Refused,
+    /// The store was unavailable; nothing was written.
     Unavailable,
     /// Whether it was written can't be found out now: load before deciding anything.
     Unknown,
 }
 
-/// What became of one load. `Err` where the store did not answer.
+/// What became of one load. `Err` where the store did not answer or can't read the row.
 pub type Loaded = Result<Option<Document>, LoadFailed>;
 
-/// The store did not answer a load.
+/// The store did not answer a load, or can't read the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadFailed;
 
@@ -73,25 +81,25 @@ impl<T: Send + 'static> Drop for Receipt<T> {
     }
 }
 
-/// What the persistence actor is told.
+/// Messages of the persistence actor.
 pub enum PersistenceMessage {
     /// Write one row with the next batch.
     Write {
         /// The row.
         write: Box<DocumentWrite>,
-        /// Told of the outcome.
+        /// Gets the outcome.
         receipt: Receipt<Written>,
     },
     /// Load one row with the next batch.
     Load {
         /// Which.
         id: String,
-        /// Told of the result.
+        /// Gets the result.
         receipt: Receipt<Loaded>,
     },
-    /// The batch of writes in flight has ended.
-    WritesDone,
-    /// The batch of loads in flight has ended.
+    /// A batch of writes has ended: of these rows.
+    WritesDone(Vec<String>),
+    /// A batch of loads has ended.
     LoadsDone,
 }
 
@@ -157,8 +165,8 @@ pub struct Persistence {
     pub store: Arc<dyn DocumentStore>,
     /// Figures for operators.
     pub figures: Arc<PersistenceFigures>,
-    /// Rings when a batch with events was written.
-    pub events: Arc<tokio::sync::Notify>,
+    /// Changes when a batch with events was written.
+    pub events: tokio::sync::watch::Sender<()>,
     /// Most rows in one batch.
     pub batch_rows: usize,
 }
@@ -170,7 +178,7 @@ impl Persistence {
             actor: Handle::default(),
             store,
             figures: Arc::default(),
-            events: Arc::default(),
+            events: tokio::sync::watch::Sender::default(),
             batch_rows: batch_rows.clamp(1, BATCH_LIMIT),
         }
     }
@@ -207,13 +215,17 @@ impl Persistence {
 /// The actor. Its arguments are its own handle.
 pub struct PersistenceActor;
 
-/// What the actor keeps.
+/// State of the actor.
 pub struct PersistenceState {
     handle: Persistence,
-    gathered: VecDeque<(DocumentWrite, Receipt<Written>)>,
-    wanted: VecDeque<(String, Receipt<Loaded>)>,
-    writing: bool,
-    loading: bool,
+    writes: VecDeque<(DocumentWrite, Receipt<Written>)>,
+    loads: VecDeque<(String, Receipt<Loaded>)>,
+    /// Rows with writes that wait or are in flight, and how many.
+    unwritten: HashMap<String, usize>,
+    /// Rows whose write is in flight.
+    in_flight: HashSet<String>,
+    write_batches: usize,
+    load_batches: usize,
 }
 
 impl Actor for PersistenceActor {
@@ -228,10 +240,12 @@ impl Actor for PersistenceActor {
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(PersistenceState {
             handle,
-            gathered: VecDeque::new(),
-            wanted: VecDeque::new(),
-            writing: false,
-            loading: false,
+            writes: VecDeque::new(),
+            loads: VecDeque::new(),
+            unwritten: HashMap::new(),
+            in_flight: HashSet::new(),
+            write_batches: 0,
+            load_batches: 0,
         })
     }
 
@@ -242,43 +256,52 @@ impl Actor for PersistenceActor {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            PersistenceMessage::Write { write, receipt } => state.gathered.push_back((*write, receipt)),
-            PersistenceMessage::Load { id, receipt } => state.wanted.push_back((id, receipt)),
-            PersistenceMessage::WritesDone => state.writing = false,
-            PersistenceMessage::LoadsDone => state.loading = false,
+            PersistenceMessage::Write { write, receipt } => {
+                *state.unwritten.entry(write.document.id.clone()).or_default() += 1;
+                state.writes.push_back((*write, receipt));
+            }
+            PersistenceMessage::Load { id, receipt } => state.loads.push_back((id, receipt)),
+            PersistenceMessage::WritesDone(ids) => state.written(&ids),
+            PersistenceMessage::LoadsDone => state.load_batches -= 1,
         }
-        state.start_writing(&myself);
-        state.start_loading(&myself);
+        let most = state.handle.store.batches_in_flight().max(1);
+        while state.write_batches < most && state.start_writing(&myself) {}
+        while state.load_batches < most && state.start_loading(&myself) {}
         Ok(())
     }
 }
 
 /// Ends a batch even when its task panics: the actor must not wait for it for ever.
-struct Done(ActorRef<PersistenceMessage>, fn() -> PersistenceMessage);
+struct Done {
+    actor: ActorRef<PersistenceMessage>,
+    message: Option<PersistenceMessage>,
+}
 
 impl Drop for Done {
     fn drop(&mut self) {
-        // Only a stopped actor can't be told, and it waits for nothing.
-        drop(self.0.cast((self.1)()));
+        if let Some(message) = self.message.take() {
+            // Only a stopped actor can't be reached, and it waits for nothing.
+            drop(self.actor.cast(message));
+        }
     }
 }
 
 impl PersistenceState {
-    /// Takes the next batch: unique ids (a second write of the same row waits for the next batch), bounded in rows
-    /// and bytes.
-    fn take_batch(&mut self) -> (Vec<DocumentWrite>, Vec<Receipt<Written>>) {
-        let mut ids = HashSet::new();
+    /// Takes the next batch, bounded in rows and bytes. A row whose earlier write is in flight or in this batch waits for a
+    /// later one.
+    fn take_writes(&mut self) -> (Vec<DocumentWrite>, Vec<Receipt<Written>>) {
+        let mut taken = HashSet::new();
         let mut bytes = 0;
         let (mut writes, mut receipts, mut later) = (Vec::new(), Vec::new(), VecDeque::new());
-        while let Some((write, receipt)) = self.gathered.pop_front() {
-            let size = write.document.body.len();
+        while let Some((write, receipt)) = self.writes.pop_front() {
+            let (id, size) = (&write.document.id, write.document.body.len());
             let full =
                 writes.len() >= self.handle.batch_rows || (bytes + size > BATCH_BYTES && !writes.is_empty());
             if full {
                 later.push_back((write, receipt));
                 break;
             }
-            if ids.insert(write.document.id.clone()) {
+            if !self.in_flight.contains(id) && taken.insert(id.clone()) {
                 bytes += size;
                 writes.push(write);
                 receipts.push(receipt);
@@ -286,18 +309,50 @@ impl PersistenceState {
                 later.push_back((write, receipt));
             }
         }
-        later.append(&mut self.gathered);
-        self.gathered = later;
+        later.append(&mut self.writes);
+        self.writes = later;
+        self.in_flight.extend(taken);
         (writes, receipts)
     }
 
-    fn start_writing(&mut self, myself: &ActorRef<PersistenceMessage>) {
-        if self.writing || self.gathered.is_empty() {
-            return;
+    /// Takes the next loads: those of rows that no write waits for.
+    fn take_loads(&mut self) -> Vec<(String, Receipt<Loaded>)> {
+        let mut taken = Vec::new();
+        for load in std::mem::take(&mut self.loads) {
+            if taken.len() < self.handle.batch_rows && !self.unwritten.contains_key(&load.0) {
+                taken.push(load);
+            } else {
+                self.loads.push_back(load);
+            }
         }
-        self.writing = true;
-        let (writes, receipts) = self.take_batch();
-        let done = Done(myself.clone(), || PersistenceMessage::WritesDone);
+        taken
+    }
+
+    fn written(&mut self, ids: &[String]) {
+        self.write_batches -= 1;
+        for id in ids {
+            self.in_flight.remove(id);
+            if let Some(count) = self.unwritten.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    self.unwritten.remove(id);
+                }
+            }
+        }
+    }
+
+    /// Starts a batch of writes; false where none can start.
+    fn start_writing(&mut self, myself: &ActorRef<PersistenceMessage>) -> bool {
+        let (writes, receipts) = self.take_writes();
+        if writes.is_empty() {
+            return false;
+        }
+        self.write_batches += 1;
+        let ids = writes.iter().map(|write| write.document.id.clone()).collect();
+        let done = Done {
+            actor: myself.clone(),
+            message: Some(PersistenceMessage::WritesDone(ids)),
+        };
         let handle = self.handle.clone();
         tokio::spawn(async move {
             let outcomes = write_batch(&handle, &writes).await;
@@ -306,54 +361,52 @@ impl PersistenceState {
                 receipt.give(outcome);
             }
         });
+        true
     }
 
-    fn start_loading(&mut self, myself: &ActorRef<PersistenceMessage>) {
-        if self.loading || self.wanted.is_empty() {
-            return;
+    /// Starts a batch of loads; false where none can start.
+    fn start_loading(&mut self, myself: &ActorRef<PersistenceMessage>) -> bool {
+        let loads = self.take_loads();
+        if loads.is_empty() {
+            return false;
         }
-        self.loading = true;
-        let count = self.wanted.len().min(self.handle.batch_rows);
-        let mut wanted: Vec<_> = self.wanted.drain(..count).collect();
-        let done = Done(myself.clone(), || PersistenceMessage::LoadsDone);
+        self.load_batches += 1;
+        let done = Done {
+            actor: myself.clone(),
+            message: Some(PersistenceMessage::LoadsDone),
+        };
         let store = Arc::clone(&self.handle.store);
         tokio::spawn(async move {
-            let ids: Vec<String> = wanted.iter().map(|(id, _)| id.clone()).collect();
-            let mut found = store.load_many(&ids).await;
-            if ids.len() > 1 && matches!(&found, Err(error) if !error.is_transient()) {
-                // One row that can't be read must not keep the others from those who wait for them.
-                for (id, receipt) in wanted.drain(..) {
-                    receipt.give(load_one(&*store, &id).await);
-                }
-                found = Ok(Vec::new());
-            }
+            let ids: Vec<String> = loads.iter().map(|(id, _)| id.clone()).collect();
+            let found = store.load_many(&ids).await;
             drop(done);
             match found {
-                Ok(documents) => {
-                    let documents: std::collections::HashMap<String, Document> = documents
+                Ok(rows) => {
+                    let rows: HashMap<String, Loaded> = rows
                         .into_iter()
-                        .map(|document| (document.id.clone(), document))
+                        .map(|row| {
+                            let id = row_id(&row).to_owned();
+                            let loaded = row.map(Some).map_err(|unreadable| {
+                                log_failure(&*store, "load", &unreadable.error);
+                                LoadFailed
+                            });
+                            (id, loaded)
+                        })
                         .collect();
-                    for (id, receipt) in wanted {
-                        receipt.give(Ok(documents.get(&id).cloned()));
+                    for (id, receipt) in loads {
+                        receipt.give(rows.get(&id).cloned().unwrap_or(Ok(None)));
                     }
                 }
                 Err(error) => {
                     log_failure(&*store, "load", &error);
-                    for (_, receipt) in wanted {
+                    for (_, receipt) in loads {
                         receipt.give(Err(LoadFailed));
                     }
                 }
             }
         });
+        true
     }
-}
-
-async fn load_one(store: &dyn DocumentStore, id: &str) -> Loaded {
-    store.load(id).await.map_err(|error| {
-        log_failure(store, "load", &error);
-        LoadFailed
-    })
 }
 
 fn log_failure(store: &dyn DocumentStore, what: &'static str, error: &StoreError) {
@@ -369,9 +422,17 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
     let outcomes = match handle.store.write(&mark, writes).await {
         Ok(outcomes) => outcomes
             .into_iter()
-            .map(|outcome| match outcome {
+            .zip(writes)
+            .map(|(outcome, write)| match outcome {
                 WriteOutcome::Applied => Written::Applied,
                 WriteOutcome::Conflict => Written::Conflict,
+                WriteOutcome::Refused(reason) => {
+                    figures.errors.fetch_add(1, Ordering::Relaxed);
+                    let (store, id) = (handle.store.name(), &write.document.id);
+                    metrics::counter!("souk_store_errors_total", "store" => store).increment(1);
+                    tracing::error!(store, id, reason, "the store refused a row");
+                    Written::Refused
+                }
             })
             .collect(),
         Err(error) => {
@@ -385,7 +446,7 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
     };
     let took = started.elapsed();
     if writes.iter().any(|write| !write.events.is_empty()) {
-        handle.events.notify_one();
+        handle.events.send_replace(());
     }
     let conflicts = outcomes
         .iter()
@@ -403,27 +464,26 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
 
 async fn ask_for_outcome(handle: &Persistence, mark: &str, writes: &[DocumentWrite]) -> Vec<Written> {
     let ids: Vec<String> = writes.iter().map(|write| write.document.id.clone()).collect();
-    let mut pause = OUTCOME_PAUSE;
-    for _ in 0..OUTCOME_ATTEMPTS {
-        // The store is away or was restarted in this moment: there is no event to wait for, only time.
-        tokio::time::sleep(pause).await;
-        pause *= 2;
-        match handle.store.applied(mark, &ids).await {
-            // Rows without the mark may have conflicted or never been written: loading tells which.
-            Ok(applied) => {
-                return applied
-                    .into_iter()
-                    .map(|applied| {
-                        if applied {
-                            Written::Applied
-                        } else {
-                            Written::Unknown
-                        }
-                    })
-                    .collect();
-            }
-            Err(error) => log_failure(&*handle.store, "ask for the outcome of a write", &error),
+    let ask = || handle.store.applied(mark, &ids);
+    match retry("ask for the outcome of a write", ASK_FOR_OUTCOME, |_| true, ask).await {
+        // Rows without the mark may have conflicted or never been written: loading tells which.
+        Ok(applied) => applied
+            .into_iter()
+            .map(|applied| {
+                if applied {
+                    Written::Applied
+                } else {
+                    Written::Unknown
+                }
+            })
+            .collect(),
+        Err(error) => {
+            log_failure(&*handle.store, "ask for the outcome of a write", &error);
+            vec![Written::Unknown; writes.len()]
         }
     }
-    vec![Written::Unknown; writes.len()]
 }
+
+#[cfg(test)]
+#[path = "persistence_tests.rs"]
+mod tests;

@@ -97,15 +97,15 @@ impl<'a> Auditor<'a> {
     }
 
     async fn read_inventory(&mut self) -> Result<(), StoreError> {
-        let store = &*self.stores.inventory;
+        let stores = self.stores;
         let limits = self.limits;
-        let mut pages = Pages::new(store, limits.page);
+        let mut pages = Pages::new(&*stores.inventory, limits.page);
         while let Some(page) = pages.next().await? {
             let read: Vec<(String, Books)> = stream::iter(self.readable("inventory", page))
                 .map(|document| async move {
                     let mut books = Books::default();
                     let sku = document.id.clone();
-                    books.bring_up_to(store, document, limits.page).await?;
+                    books.bring_up_to(stores, document, limits.page).await?;
                     Ok::<_, StoreError>((sku, books))
                 })
                 .buffer_unordered(CONCURRENCY)
@@ -164,7 +164,7 @@ impl<'a> Auditor<'a> {
     /// Holds every order against what was read before. What does not add up is looked at again, and so is everything
     /// that names an order which was not found among them.
     async fn read_orders(&mut self) -> Result<(), StoreError> {
-        let store = &*self.stores.orders;
+        let (store, events) = (&*self.stores.orders, &*self.stores.order_events);
         let limit = self.limits.page;
         let mut seen: HashSet<String> = HashSet::new();
         let mut strays = Strays::of(&self.books);
@@ -177,7 +177,7 @@ impl<'a> Auditor<'a> {
             }
             let page = self.readable("orders", page);
             let ledgers: Vec<Option<Violation>> = stream::iter(&page)
-                .map(|document| rows::ledger(store, document, limit))
+                .map(|document| rows::ledger(store, events, document, limit))
                 .buffered(CONCURRENCY)
                 .try_collect()
                 .await?;
@@ -285,7 +285,7 @@ impl<'a> Pages<'a> {
 
     /// The next page; `None` after the last.
     async fn next(&mut self) -> Result<Option<Vec<Row>>, StoreError> {
-        let page = self.store.scan_each(self.after.as_deref(), self.limit).await?;
+        let page = self.store.scan(self.after.as_deref(), self.limit).await?;
         self.after = page.last().map(|row| row_id(row).to_owned());
         Ok((!page.is_empty()).then_some(page))
     }

@@ -8,7 +8,7 @@ use super::Violation;
 use crate::actors::entity::Record;
 use crate::error_chain::Chain;
 use crate::stores::StoreError;
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Unreadable};
+use crate::stores::documents::{Document, DocumentStore, LedgerEvent, Outbox, Unreadable};
 use souk_domain::order::OrderView;
 use souk_domain::{Aggregate, Order};
 
@@ -71,16 +71,17 @@ pub(super) struct Sequence {
 
 impl Sequence {
     /// What is wrong with the place of the next event, if anything.
-    pub(super) fn admit(&mut self, event: &OutboxEvent) -> Option<String> {
+    pub(super) fn admit(&mut self, event: &LedgerEvent) -> Option<String> {
         // Several events may share a version, but not their place in the outbox.
-        let in_order = event.version > 0 && event.version >= self.version && event.sequence > self.sequence;
+        let in_order =
+            event.id.version > 0 && event.id.version >= self.version && event.sequence > self.sequence;
         let detail = (!in_order).then(|| {
             format!(
                 "event {} (number {} of version {}) stands behind number {} of version {}",
-                event.id, event.sequence, event.version, self.sequence, self.version
+                event.id, event.sequence, event.id.version, self.sequence, self.version
             )
         });
-        self.version = self.version.max(event.version);
+        self.version = self.version.max(event.id.version);
         self.sequence = self.sequence.max(event.sequence);
         detail
     }
@@ -93,16 +94,16 @@ impl Sequence {
 
 /// The events of one entity above a version, page by page.
 pub(super) struct Ledger<'a> {
-    store: &'a dyn DocumentStore,
+    outbox: &'a dyn Outbox,
     id: &'a str,
     after: Option<u64>,
     limit: usize,
 }
 
 impl<'a> Ledger<'a> {
-    pub(super) fn above(store: &'a dyn DocumentStore, id: &'a str, version: u64, limit: usize) -> Self {
+    pub(super) fn above(outbox: &'a dyn Outbox, id: &'a str, version: u64, limit: usize) -> Self {
         Self {
-            store,
+            outbox,
             id,
             after: Some(version),
             limit,
@@ -110,21 +111,21 @@ impl<'a> Ledger<'a> {
     }
 
     /// The next page; `None` after the last. No version is split over two pages.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<OutboxEvent>>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<LedgerEvent>>, StoreError> {
         let Some(after) = self.after else {
             return Ok(None);
         };
         let mut limit = self.limit;
         loop {
-            let mut page = self.store.ledger(self.id, after, limit).await?;
+            let mut page = self.outbox.ledger(self.id, after, limit).await?;
             if page.len() < limit {
                 self.after = None;
                 return Ok((!page.is_empty()).then_some(page));
             }
             // The last version may go on beyond the page: it is left for the next, unless it is all there is in this one.
-            let last = page.last().map_or(after, |event| event.version);
-            page.retain(|event| event.version < last);
-            if let Some(latest) = page.iter().map(|event| event.version).max() {
+            let last = page.last().map_or(after, |event| event.id.version);
+            page.retain(|event| event.id.version < last);
+            if let Some(latest) = page.iter().map(|event| event.id.version).max() {
                 self.after = Some(latest);
                 return Ok(Some(page));
             }
@@ -136,12 +137,13 @@ impl<'a> Ledger<'a> {
 /// What is wrong with the ledger of an entity, if anything.
 pub(super) async fn ledger(
     store: &dyn DocumentStore,
+    outbox: &dyn Outbox,
     document: &Document,
     limit: usize,
 ) -> Result<Option<Violation>, StoreError> {
     let mut sequence = Sequence::default();
     let mut disorder = None;
-    let mut ledger = Ledger::above(store, &document.id, 0, limit);
+    let mut ledger = Ledger::above(outbox, &document.id, 0, limit);
     while let Some(page) = ledger.next().await? {
         for event in &page {
             let found = sequence.admit(event);
@@ -183,18 +185,22 @@ fn singular(store: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use souk_domain::{Cart, Event, Timestamp};
+    use souk_domain::{Cart, EncodedEvent, EventId, Timestamp};
 
-    fn event(version: u64, sequence: i64) -> OutboxEvent {
-        OutboxEvent {
+    fn event(version: u64, sequence: i64) -> LedgerEvent {
+        LedgerEvent {
             sequence,
-            id: format!("a-{version}"),
-            entity: "a".to_owned(),
+            id: EventId {
+                entity: "a".to_owned(),
+                version,
+                ordinal: 0,
+            },
             shard: 0,
-            version,
             at: Timestamp::default(),
-            attempts: 0,
-            event: Event::new("thing.changed", serde_json::Value::Null),
+            event: EncodedEvent {
+                name: "thing.changed".to_owned(),
+                detail: serde_json::Value::Null,
+            },
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::rows::{self, Ledger, Sequence};
 use super::{Limits, NOBODY_CAME, Violation};
-use crate::stores::StoreError;
-use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
-use souk_domain::stock::{Reservation, Stock, StockLevel};
+use crate::stores::documents::{Document, LedgerEvent};
+use crate::stores::{StoreError, Stores};
+use souk_domain::stock::{Reservation, Stock, StockEvent, StockLevel};
 use souk_domain::{Aggregate, OrderId, Timestamp};
 
 /// What is known of one SKU. It can be brought up to date at the cost of what is new.
@@ -32,7 +32,7 @@ impl Books {
     /// read first, and is written in one transaction with its events, so that all of them are there.
     pub(super) async fn bring_up_to(
         &mut self,
-        store: &dyn DocumentStore,
+        stores: &Stores,
         row: Document,
         page: usize,
     ) -> Result<(), StoreError> {
@@ -46,17 +46,17 @@ impl Books {
         self.level = stock.view();
         self.reservations.clone_from(stock.reservations());
         let mut younger = 0;
-        let mut ledger = Ledger::above(store, &row.id, self.version, page);
+        let mut ledger = Ledger::above(&*stores.stock_events, &row.id, self.version, page);
         while let Some(events) = ledger.next().await? {
             for event in &events {
-                if event.version > row.version {
-                    younger = younger.max(event.version);
+                if event.id.version > row.version {
+                    younger = younger.max(event.id.version);
                 } else {
                     self.add(&row.id, event);
                 }
             }
         }
-        if let Some(detail) = rows::ahead(store, &row, younger).await? {
+        if let Some(detail) = rows::ahead(&*stores.inventory, &row, younger).await? {
             self.breaks(rows::violation(subject(&row.id), detail));
         }
         self.version = row.version;
@@ -68,44 +68,31 @@ impl Books {
         self.broken.get_or_insert(violation);
     }
 
-    fn add(&mut self, sku: &str, event: &OutboxEvent) {
+    fn add(&mut self, sku: &str, event: &LedgerEvent) {
         if let Some(detail) = self.sequence.admit(event) {
             self.breaks(rows::violation(subject(sku), detail));
         }
-        let detail = &event.event.detail;
-        let number = |field: &str| detail.get(field).and_then(serde_json::Value::as_i64);
-        let understood = match (event.event.name.as_str(), number("quantity"), number("delta")) {
-            ("stock.received", Some(quantity), _) => {
-                self.received += i128::from(quantity);
-                true
-            }
-            ("stock.adjusted", _, Some(delta)) => {
-                self.adjusted += i128::from(delta);
-                true
-            }
-            ("stock.sold", Some(quantity), _) => self.sell(detail, quantity),
-            ("stock.returned", Some(quantity), _) => self.sell(detail, quantity.saturating_neg()),
+        match event.event.decode() {
+            Ok(StockEvent::Received { quantity, .. }) => self.received += i128::from(quantity),
+            Ok(StockEvent::Adjusted { delta, .. }) => self.adjusted += i128::from(delta),
+            Ok(StockEvent::Sold { quantity, order, .. }) => self.sell(&order, i64::from(quantity)),
+            Ok(StockEvent::Returned { quantity, order, .. }) => self.sell(&order, -i64::from(quantity)),
             // Nothing moved: it was reserved, and is not any more.
-            ("stock.released", Some(_), _) => true,
-            _ => false,
-        };
-        if !understood {
-            let detail = format!(
-                "event {} ({}) is no movement of stock",
-                event.id, event.event.name
-            );
-            self.breaks(rows::violation(subject(sku), detail));
+            Ok(StockEvent::Released { .. }) => {}
+            Err(_) => {
+                let detail = format!(
+                    "event {} ({}) is no movement of stock",
+                    event.id, event.event.name
+                );
+                self.breaks(rows::violation(subject(sku), detail));
+            }
         }
     }
 
-    fn sell(&mut self, detail: &serde_json::Value, quantity: i64) -> bool {
-        let Some(order) = detail.get("order").and_then(serde_json::Value::as_str) else {
-            return false;
-        };
+    fn sell(&mut self, order: &OrderId, quantity: i64) {
         self.sold += i128::from(quantity);
-        let net = self.sold_to.entry(order.to_owned()).or_default();
+        let net = self.sold_to.entry(order.as_str().to_owned()).or_default();
         *net = net.saturating_add(quantity);
-        true
     }
 
     /// Whether its figures can be held against anything.

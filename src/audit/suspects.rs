@@ -152,14 +152,14 @@ impl Auditor<'_> {
 
     /// What a SKU's row and ledger say by now. One that can't be read was reported, and stands as it was read before.
     async fn read_books_of(&mut self, sku: &str) -> Result<(), StoreError> {
-        let store = &*self.stores.inventory;
-        let row = match store.load(sku).await {
+        let stores = self.stores;
+        let row = match stores.inventory.load(sku).await {
             Err(error) if !error.is_transient() => None,
             loaded => loaded?,
         };
         if let Some(row) = row {
             let books = self.books.entry(sku.to_owned()).or_default();
-            books.bring_up_to(store, row, self.limits.page).await?;
+            books.bring_up_to(stores, row, self.limits.page).await?;
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Auditor<'_> {
     /// Payments before charges: what a payment says was done at the provider first, so that the charge, read later,
     /// is never behind.
     async fn read_money_of(&mut self, order: &str) -> Result<(), StoreError> {
-        let found = self.stores.payments.each_by_owner(order, None, PAYMENTS_LIMIT);
+        let found = self.stores.payments.by_owner(order, None, PAYMENTS_LIMIT);
         // Those that can't be read or do not decode have been reported.
         let payments: Vec<PaymentFacts> = found
             .await?
@@ -185,7 +185,7 @@ impl Auditor<'_> {
             .chain(payments.iter().map(|payment| payments::charge_id(&payment.id)))
             .collect();
         let ids: Vec<String> = ids.into_iter().collect();
-        let found = self.stores.sandbox.load_each(&ids).await?;
+        let found = self.stores.sandbox.load_many(&ids).await?;
         let charges = found
             .iter()
             .flatten()

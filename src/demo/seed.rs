@@ -16,7 +16,7 @@ use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
 use crate::stores::{StoreError, Stores};
 use souk_domain::catalogue::Product;
 use souk_domain::stock::{Stock, StockCommand};
-use souk_domain::{Aggregate, ProductId, Sku, Timestamp};
+use souk_domain::{Aggregate, NewEvent, ProductId, Sku, Timestamp};
 
 /// Products in one batch.
 const BATCH: u64 = 500;
@@ -138,13 +138,15 @@ fn opening(sku: &Sku, quantity: u32, now: Timestamp) -> Result<DocumentWrite, St
         };
         if let Some(change) = record.state.decide(&command, now).change {
             record.state = change.state;
-            events = change.events.into_iter().map(|event| (1, event)).collect();
+            events = change.events;
         }
     }
-    let body = serde_json::to_string(&record).map_err(|error| StoreError::Corrupt {
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt {
         store: "inventory",
         what: error.to_string(),
-    })?;
+    };
+    let body = serde_json::to_string(&record).map_err(corrupt)?;
+    let events = events.into_iter().map(|event| (1, event));
     Ok(DocumentWrite {
         document: Document {
             id: sku.as_str().to_owned(),
@@ -155,6 +157,6 @@ fn opening(sku: &Sku, quantity: u32, now: Timestamp) -> Result<DocumentWrite, St
             body,
         },
         expected: 0,
-        events,
+        events: NewEvent::number(sku.as_str(), events).map_err(corrupt)?,
     })
 }

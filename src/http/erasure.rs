@@ -9,6 +9,7 @@ use super::conventions::Context;
 use super::entity;
 use super::problem::Problem;
 use super::{Front, SharedFront};
+use crate::stores::documents::row_id;
 use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply, UserId};
 
 /// Orders that are stripped in one go.
@@ -69,11 +70,11 @@ async fn strip_all(front: &Front, context: &Context, user: &UserId) -> Result<()
             .orders
             .by_owner(user.as_str(), before.as_deref(), PAGE)
             .await?;
-        for document in &page {
-            strip(front, context, &document.id).await?;
+        for row in &page {
+            strip(front, context, row_id(row)).await?;
         }
         match page.last() {
-            Some(last) if page.len() == PAGE => before = Some(last.id.clone()),
+            Some(last) if page.len() == PAGE => before = Some(row_id(last).to_owned()),
             _ => return Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use super::test_support::{Fixture, MemoryIdempotency as Memory, NOW, placed, product};
 use super::*;
 use crate::actors::region::{Ask, Region};
-use crate::stores::documents::memory::MemoryDocuments;
+use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::{Document, DocumentWrite};
 use souk_domain::{FailureReason, Order, OrderCommand, PaymentId};
 
@@ -57,7 +57,7 @@ impl Client {
 
     /// Of a shop with these accounts.
     pub(super) async fn of(accounts: Arc<Accounts>) -> Self {
-        let listed = store();
+        let listed = store().await;
         let (router, orders, background) =
             shop_of(8, Arc::new(Memory::default()), Arc::clone(&listed), accounts).await;
         let mut client = Self {
@@ -161,13 +161,15 @@ async fn shop_of(
         product("a", &[("A-1", 1_000), ("A-2", 50)]),
         product("b", &[("B-1", 7)]),
     ];
-    let regions = Regions::in_memory().await;
+    let regions = Regions::alone().await;
     let orders = regions.orders.clone();
+    let inventory = FaultyDocuments::new("inventory").await;
     let shop = Shop {
         regions,
         catalogue: Arc::new(Fixture::new(products).with_badge("A-1", 4)),
         orders: store,
-        inventory: Arc::new(MemoryDocuments::with_clock("inventory", || NOW)),
+        inventory: Arc::clone(&inventory) as Arc<dyn DocumentStore>,
+        stock_events: inventory,
         accounts,
         idempotency,
         settings: HttpSettings {
@@ -186,8 +188,8 @@ async fn shop_of(
     (router(shop), orders, background)
 }
 
-fn store() -> Arc<dyn DocumentStore> {
-    Arc::new(MemoryDocuments::with_clock("orders", || NOW))
+async fn store() -> Arc<dyn DocumentStore> {
+    FaultyDocuments::new("orders").await
 }
 
 pub(super) fn submission() -> Value {
@@ -427,7 +429,7 @@ async fn a_body_is_kept_as_what_only_the_shop_can_make_of_it() {
     let memory = Arc::new(Memory::default());
     let mut client = Client::new().await;
     (client.router, client.orders, client.background) =
-        shop(Arc::clone(&memory) as Arc<dyn IdempotencyStore>, store()).await;
+        shop(Arc::clone(&memory) as Arc<dyn IdempotencyStore>, store().await).await;
     client.add("A-1", 1).await;
     let body = submission();
     assert_eq!(client.place("k", body.clone()).await.status, 202);
@@ -443,7 +445,7 @@ async fn an_outcome_survives_the_loss_of_the_kept_reply() {
     let memory = Arc::new(Memory::default());
     let mut client = Client::new().await;
     (client.router, client.orders, client.background) =
-        shop(Arc::clone(&memory) as Arc<dyn IdempotencyStore>, store()).await;
+        shop(Arc::clone(&memory) as Arc<dyn IdempotencyStore>, store().await).await;
     client.add("A-1", 1).await;
     let placed = client.place("k", submission()).await;
     let id = placed.body["id"].as_str().unwrap().to_owned();
@@ -535,7 +537,7 @@ async fn the_catalogue_is_browsed_page_by_page() {
 
 #[tokio::test]
 async fn above_the_limit_requests_are_refused_and_probes_answered() {
-    let (router, ..) = shop_with_places(0, Arc::new(Memory::default()), store()).await;
+    let (router, ..) = shop_with_places(0, Arc::new(Memory::default()), store().await).await;
     let send = |path| {
         router
             .clone()
@@ -563,7 +565,7 @@ async fn above_the_limit_requests_are_refused_and_probes_answered() {
 
 #[tokio::test]
 async fn a_buyer_lists_their_own_orders_page_by_page() {
-    let store = store();
+    let store = store().await;
     let mut client = Client::new().await;
     (client.router, client.orders, client.background) =
         shop(Arc::new(Memory::default()), Arc::clone(&store)).await;

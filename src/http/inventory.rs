@@ -163,21 +163,24 @@ pub(super) async fn movements(
     };
 
     // A page ends with a whole version: the events of one are more than one seldom, and never many.
-    let mut events = front.inventory.ledger(sku.as_str(), after, limit + 1).await?;
+    let mut events = front.stock_events.ledger(sku.as_str(), after, limit + 1).await?;
     let next = (events.len() > limit).then(|| {
         events.truncate(limit);
-        let last = events.last().map_or(after, |event| event.version);
-        let begins_whole = events.iter().position(|event| event.version == last).unwrap_or(0);
+        let last = events.last().map_or(after, |event| event.id.version);
+        let begins_whole = events
+            .iter()
+            .position(|event| event.id.version == last)
+            .unwrap_or(0);
         if begins_whole > 0 {
             events.truncate(begins_whole);
         }
-        events.last().map_or(last, |event| event.version)
+        events.last().map_or(last, |event| event.id.version)
     });
     let page = Page {
         items: events
             .iter()
             .map(|event| Movement {
-                version: event.version,
+                version: event.id.version,
                 at: event.at.to_rfc3339(),
                 event: &event.event.name,
                 detail: &event.event.detail,

@@ -12,7 +12,7 @@ use crate::actors::Regions;
 use crate::authentication::service::Accounts;
 pub use crate::clock::Clock;
 use crate::stores::catalogue::Catalogue;
-use crate::stores::documents::DocumentStore;
+use crate::stores::documents::{DocumentStore, Outbox};
 use crate::stores::idempotency::IdempotencyStore;
 
 pub mod admission;
@@ -78,8 +78,10 @@ pub struct Shop {
     pub catalogue: Arc<dyn Catalogue>,
     /// Orders, for listing a buyer's.
     pub orders: Arc<dyn DocumentStore>,
-    /// Stock, for its ledger.
+    /// Stock, for SKUs that are no longer in the catalogue.
     pub inventory: Arc<dyn DocumentStore>,
+    /// The ledger of stock.
+    pub stock_events: Arc<dyn Outbox>,
     /// Accounts and their sessions.
     pub accounts: Arc<Accounts>,
     /// Replies kept for repeated requests.
@@ -104,6 +106,7 @@ pub struct Front {
     catalogue: Arc<dyn Catalogue>,
     orders: Arc<dyn DocumentStore>,
     inventory: Arc<dyn DocumentStore>,
+    stock_events: Arc<dyn Outbox>,
     accounts: Arc<Accounts>,
     idempotency: Arc<dyn IdempotencyStore>,
     settings: HttpSettings,
@@ -139,6 +142,7 @@ pub fn routes(shop: Shop) -> Router {
         catalogue: shop.catalogue,
         orders: shop.orders,
         inventory: shop.inventory,
+        stock_events: shop.stock_events,
         accounts: shop.accounts,
         idempotency: shop.idempotency,
         settings: shop.settings,

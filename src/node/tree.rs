@@ -23,7 +23,7 @@ use crate::http::{Conventions, Shop};
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
-use crate::projections::relay::{Consumer, Relay, RelayContext};
+use crate::projections::relay::{Consumer, DeliveryTask};
 use crate::sagas::checkout::{Sagas, StartCheckout};
 use crate::sagas::sweeper::{Sweeper, SweeperContext};
 use souk_domain::{Aggregate, Timestamp};
@@ -56,12 +56,18 @@ impl Assembly {
         children.push(child("sweeper", "worker", self.sweeper.clone(), move || {
             (Sweeper, Arc::clone(&sweeper))
         }));
-        for relay in self.relays() {
-            let relay = Arc::new(relay);
-            let name = format!("relay/{}", relay.store.name());
-            children.push(child(name, "worker", Handle::default(), move || {
-                (Relay, Arc::clone(&relay))
-            }));
+        for delivery in self.deliveries() {
+            let name = format!("relay/{}/{}", delivery.outbox.name(), delivery.consumer.name());
+            let delivery = Arc::new(delivery);
+            let run: Run = Arc::new(move |shutdown| {
+                let delivery = Arc::clone(&delivery);
+                async move {
+                    shutdown.run_until_cancelled(delivery.run()).await;
+                    Ok(())
+                }
+                .boxed()
+            });
+            children.push(self.service(&name, "worker", run, CancellationToken::new()));
         }
         children.push(self.peers_child());
         children.push(self.service("stores", "probe", self.store_probe(), CancellationToken::new()));
@@ -118,7 +124,8 @@ impl Assembly {
         }
     }
 
-    fn relays(&self) -> Vec<RelayContext> {
+    /// A delivery task for each store with events and each of its consumers.
+    fn deliveries(&self) -> Vec<DeliveryTask> {
         let badges: Arc<dyn Consumer> = Arc::new(BadgeProjector {
             inventory: Arc::clone(&self.stores.inventory),
             catalogue: Arc::clone(&self.stores.catalogue),
@@ -129,17 +136,20 @@ impl Assembly {
             guests: self.accounts.service.guests.clone(),
             clock: Arc::clone(&self.clock),
         });
-        [(&self.inventory, vec![badges]), (&self.orders, vec![purchases])]
-            .into_iter()
-            .map(|(persistence, consumers)| RelayContext {
-                store: Arc::clone(&persistence.store),
-                consumers,
-                routing: Arc::clone(&self.routing),
-                written: Arc::clone(&persistence.events),
-                clock: Arc::clone(&self.clock),
-                attempts: u32::try_from(self.config.limits.delivery_attempts).unwrap_or(u32::MAX),
-            })
-            .collect()
+        [
+            (&self.stores.stock_events, &self.inventory, badges),
+            (&self.stores.order_events, &self.orders, purchases),
+        ]
+        .into_iter()
+        .map(|(outbox, persistence, consumer)| DeliveryTask {
+            outbox: Arc::clone(outbox),
+            consumer,
+            routing: Arc::clone(&self.routing),
+            written: persistence.events.clone(),
+            clock: Arc::clone(&self.clock),
+            attempts: u32::try_from(self.config.limits.delivery_attempts).unwrap_or(u32::MAX),
+        })
+        .collect()
     }
 
     fn peers_child(&self) -> ChildSpec {
@@ -275,6 +285,7 @@ impl Assembly {
             catalogue: Arc::clone(&self.stores.catalogue),
             orders: Arc::clone(&self.stores.orders),
             inventory: Arc::clone(&self.stores.inventory),
+            stock_events: Arc::clone(&self.stores.stock_events),
             accounts: Arc::clone(&self.accounts.service),
             idempotency: Arc::clone(&self.stores.idempotency),
             settings: settings::http(&self.config),

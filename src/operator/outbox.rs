@@ -1,6 +1,6 @@
 //! `/v1/outbox`, `/v1/dead-letters`: what waits for delivery, and what could not be delivered (invariant 10).
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -11,37 +11,34 @@ use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::path::Segment;
 use crate::http::problem::{self, Problem};
-use crate::stores::documents::{DocumentStore, OutboxEvent};
+use crate::stores::documents::{Delivery, Outbox};
+use souk_domain::EventId;
 
-/// Pending events that are shown of each store: the oldest.
+/// Pending events that are shown of each consumer: the oldest.
 const PENDING_SHOWN: usize = 20;
 /// Dead letters that are shown of each store: the newest.
 const DEAD_LETTERS_SHOWN: usize = 100;
 
-/// The stores whose documents emit events.
-fn emitting(state: &Shared) -> [&dyn DocumentStore; 4] {
-    let stores = &state.stores;
-    [
-        &*stores.carts,
-        &*stores.orders,
-        &*stores.inventory,
-        &*stores.payments,
-    ]
+/// The outboxes of all stores that emit events.
+fn outboxes(state: &Shared) -> [&dyn Outbox; 2] {
+    [&*state.stores.order_events, &*state.stores.stock_events]
 }
 
-/// How much waits in each store, and the first of it.
+/// How much waits for each consumer, and the first of it.
 pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
-    for store in emitting(&state) {
-        let depth = store.outbox_depth().await?;
-        let pending = store.pending(PENDING_SHOWN).await?;
-        items.push(json!({
-            "store": store.name(),
-            "pending": depth.pending,
-            "dead": depth.dead,
-            "oldest": depth.oldest.map(|at| at.to_rfc3339()),
-            "events": pending.into_iter().map(event).collect::<Vec<_>>(),
-        }));
+    for outbox in outboxes(&state) {
+        for depth in outbox.depth().await? {
+            let pending = outbox.pending(&depth.consumer, PENDING_SHOWN).await?;
+            items.push(json!({
+                "store": outbox.name(),
+                "consumer": depth.consumer,
+                "pending": depth.pending,
+                "dead": depth.dead,
+                "oldest": depth.oldest.map(|at| at.to_rfc3339()),
+                "events": pending.into_iter().map(item).collect::<Vec<_>>(),
+            }));
+        }
     }
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
@@ -50,11 +47,12 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
 pub(super) async fn dead_letters(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
     let mut total = 0;
-    for store in emitting(&state) {
-        total += store.outbox_depth().await?.dead;
-        for letter in store.dead_letters(DEAD_LETTERS_SHOWN).await? {
-            let mut item = event(letter.event);
-            item["store"] = store.name().into();
+    for outbox in outboxes(&state) {
+        total += outbox.depth().await?.iter().map(|depth| depth.dead).sum::<u64>();
+        for letter in outbox.dead_letters(DEAD_LETTERS_SHOWN).await? {
+            let mut item = item(letter.delivery);
+            item["store"] = outbox.name().into();
+            item["consumer"] = letter.consumer.into();
             item["reason"] = letter.reason.into();
             items.push(item);
         }
@@ -62,39 +60,49 @@ pub(super) async fn dead_letters(State(state): State<Shared>) -> Result<Response
     json::reply(StatusCode::OK, &json!({ "items": items, "total": total }))
 }
 
-/// Puts a dead letter back into the outbox.
+/// The query of a replay.
+#[derive(serde::Deserialize)]
+pub(super) struct Replay {
+    /// Whose dead letter; without it, those of all consumers.
+    consumer: Option<String>,
+}
+
+/// Puts the dead letters of an event back into the outbox.
 pub(super) async fn replay(
     State(state): State<Shared>,
     Segment(id): Segment,
+    Query(Replay { consumer }): Query<Replay>,
     context: Context,
 ) -> Result<Response, Problem> {
-    for store in emitting(&state) {
-        if store.replay(&id).await? {
-            access::log(&state, &context, "replay", &id);
-            // The relay of whichever node serves its shard looks at its interval; this node's at once.
-            for persistence in state
-                .persistence
-                .iter()
-                .filter(|persistence| persistence.store.name() == store.name())
-            {
-                persistence.events.notify_one();
-            }
-            let item = json!({ "id": id, "store": store.name(), "state": "pending" });
-            return json::reply(StatusCode::OK, &item);
+    let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no dead letter with this id");
+    let event: EventId = id.parse().map_err(|_| unknown())?;
+    for outbox in outboxes(&state) {
+        let consumers = outbox.replay(&event, consumer.as_deref()).await?;
+        if consumers.is_empty() {
+            continue;
         }
+        access::log(&state, &context, "replay", &id);
+        // The relay of another node that serves its shard reads the outbox at its interval; this node's at once.
+        for persistence in &state.persistence {
+            if persistence.store.name() == outbox.name() {
+                persistence.events.send_replace(());
+            }
+        }
+        let item = json!({ "id": id, "store": outbox.name(), "consumers": consumers, "state": "pending" });
+        return json::reply(StatusCode::OK, &item);
     }
-    Err(Problem::new(problem::NOT_FOUND).detail("there is no dead letter with this id"))
+    Err(unknown())
 }
 
-fn event(event: OutboxEvent) -> Value {
+fn item(Delivery { event, attempts }: Delivery) -> Value {
     json!({
-        "id": event.id,
+        "id": event.id.to_string(),
         "sequence": event.sequence,
-        "entity": event.entity,
+        "entity": event.id.entity,
         "shard": event.shard,
-        "version": event.version,
+        "version": event.id.version,
         "at": event.at.to_rfc3339(),
-        "attempts": event.attempts,
+        "attempts": attempts,
         "event": event.event.name,
         "detail": redacted(event.event.detail),
     })

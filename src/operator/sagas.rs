@@ -233,7 +233,7 @@ async fn unfinished(
     let there_are_more = due.len() > offset + limit;
     let ids: Vec<String> = due.into_iter().skip(offset).take(limit).collect();
     let mut found: HashMap<String, (OrderView, u64)> = orders
-        .load_each(&ids)
+        .load_many(&ids)
         .await?
         .iter()
         .filter_map(readable)
@@ -271,11 +271,7 @@ async fn ended(
 ) -> Result<Option<Position>, Problem> {
     let mut read = 0;
     while read < SCAN_LIMIT {
-        let page = state
-            .stores
-            .orders
-            .scan_each(cursor.as_deref(), SCAN_PAGE)
-            .await?;
+        let page = state.stores.orders.scan(cursor.as_deref(), SCAN_PAGE).await?;
         if page.is_empty() {
             return Ok(None);
         }

@@ -104,7 +104,10 @@ pub(super) async fn rows(
     let entities: HashSet<&str> = events.iter().map(|event| event.id.entity.as_str()).collect();
     let ids: Vec<String> = entities.into_iter().map(str::to_owned).collect();
     let rows = store.load_many(&ids).await.map_err(|error| unavailable(&error))?;
-    Ok(rows.into_iter().map(|row| (row_id(&row).to_owned(), row)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row_id(&row).to_owned(), row))
+        .collect())
 }
 
 /// The delivery of one store's events to one consumer.
@@ -232,13 +235,16 @@ impl DeliveryTask {
             Ok(receipts)
         } else {
             let (given, wanted) = (receipts.len(), events.len());
-            Err(unavailable(format!("it gave {given} receipts for {wanted} events")))
+            Err(unavailable(format!(
+                "it gave {given} receipts for {wanted} events"
+            )))
         }
     }
 
     fn failure(&self, event: &LedgerEvent, attempts: u32, reason: String) -> FailedDelivery {
         let (store, consumer) = (self.outbox.name(), self.consumer.name());
-        metrics::counter!("souk_deliveries_failed_total", "store" => store, "consumer" => consumer).increment(1);
+        metrics::counter!("souk_deliveries_failed_total", "store" => store, "consumer" => consumer)
+            .increment(1);
         let is_last = attempts + 1 >= self.attempts;
         tracing::warn!(store, consumer, event = %event.id, reason, is_last, "an event could not be delivered");
         let retry_at = || (self.clock)().plus(RETRY.after(attempts).next_pause());

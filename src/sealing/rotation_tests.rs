@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::sealing::{KEY_BYTES, Key};
-use crate::stores::documents::memory::MemoryDocuments;
+use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::sealed::SealedDocuments;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 
@@ -44,8 +44,8 @@ async fn put(store: &dyn DocumentStore, number: u64, version: u64) {
 }
 
 /// A store of payments with rows that lie open, and rows under `k1`.
-async fn filled(rows: u64) -> Arc<MemoryDocuments> {
-    let store = Arc::new(MemoryDocuments::new("payments"));
+async fn filled(rows: u64) -> Arc<FaultyDocuments> {
+    let store = FaultyDocuments::new("payments").await;
     let sealed = SealedDocuments::before(Arc::clone(&store) as Arc<dyn DocumentStore>, &ring(&["k1"]));
     for number in 0..rows {
         if number % 10 == 0 {
@@ -86,6 +86,7 @@ async fn everything_comes_under_the_first_key_and_stays_what_it_was() {
     // Under the new key alone all of it opens, at the version that it had.
     let sealed = SealedDocuments::before(Arc::clone(&store) as Arc<dyn DocumentStore>, &ring(&["k2"]));
     for (number, document) in sealed.scan(None, 1_000).await.unwrap().into_iter().enumerate() {
+        let document = document.unwrap();
         let expected: serde_json::Value = serde_json::from_str(&body(number as u64)).unwrap();
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&document.body).unwrap(),
@@ -99,7 +100,7 @@ async fn everything_comes_under_the_first_key_and_stays_what_it_was() {
 
 /// A store in which rows are written under the old key while the rotation has read them and not yet replaced them.
 struct Raced {
-    store: Arc<MemoryDocuments>,
+    store: Arc<FaultyDocuments>,
     writer: Arc<dyn DocumentStore>,
     races: Mutex<Vec<u64>>,
 }

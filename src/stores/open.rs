@@ -8,6 +8,7 @@ use super::at_rest::RowsAtRest;
 use super::catalogue::Catalogue;
 use super::catalogue::sqlite::SqliteCatalogue;
 use super::documents::DocumentStore;
+use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS, Outbox};
 use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
 use super::embedded::Writer;
@@ -34,6 +35,10 @@ pub struct Stores {
     pub orders: Arc<dyn DocumentStore>,
     /// `stores.inventory`
     pub inventory: Arc<dyn DocumentStore>,
+    /// `stores.orders`: the events of orders.
+    pub order_events: Arc<dyn Outbox>,
+    /// `stores.inventory`: the events of stock.
+    pub stock_events: Arc<dyn Outbox>,
     /// `stores.payments`
     pub payments: Arc<dyn DocumentStore>,
     /// `stores.sandbox`: the ledger of the sandbox payment provider.
@@ -96,7 +101,7 @@ pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, S
             "idempotency" => Arc::new(SqliteIdempotency::open(&writer, directory).await?),
             "users" => Arc::new(PhonesAtRest::open(&writer, directory).await?),
             "addresses" => Arc::new(AddressesAtRest::open(&writer, directory).await?),
-            name => Arc::new(SqliteDocuments::open(&writer, directory, name).await?),
+            name => Arc::new(SqliteDocuments::open(&writer, directory, name, &[]).await?),
         };
         stores.push(store);
     }
@@ -112,17 +117,25 @@ pub async fn open_embedded(
     directory: &Path,
     keyring: &Arc<Keyring>,
 ) -> Result<Stores, StoreError> {
-    let documents = async |name: &'static str| -> Result<Arc<dyn DocumentStore>, StoreError> {
-        let store: Arc<dyn DocumentStore> = Arc::new(SqliteDocuments::open(writer, directory, name).await?);
-        Ok(SealedDocuments::before(store, keyring))
+    let documents = async |name, consumers| -> Result<Arc<SqliteDocuments>, StoreError> {
+        Ok(Arc::new(
+            SqliteDocuments::open(writer, directory, name, consumers).await?,
+        ))
     };
+    let sealed = |store| SealedDocuments::before(store, keyring);
+    let (orders, inventory) = (
+        documents("orders", ORDER_CONSUMERS).await?,
+        documents("inventory", INVENTORY_CONSUMERS).await?,
+    );
     let replies = SqliteIdempotency::open(writer, directory).await?;
     Ok(Stores {
-        carts: documents("carts").await?,
-        orders: documents("orders").await?,
-        inventory: documents("inventory").await?,
-        payments: documents("payments").await?,
-        sandbox: documents("sandbox").await?,
+        carts: sealed(documents("carts", &[]).await?),
+        order_events: Arc::clone(&orders) as Arc<dyn Outbox>,
+        orders: sealed(orders),
+        stock_events: Arc::clone(&inventory) as Arc<dyn Outbox>,
+        inventory: sealed(inventory),
+        payments: sealed(documents("payments", &[]).await?),
+        sandbox: sealed(documents("sandbox", &[]).await?),
         catalogue: Arc::new(SqliteCatalogue::open(writer, directory).await?),
         users: Arc::new(SqliteUsers::open(writer, directory, keyring).await?),
         sessions: Arc::new(SqliteSessions::open(writer, directory).await?),

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::Stores;
-use super::documents::DocumentStore;
-use super::documents::memory::MemoryDocuments;
 use super::embedded::{Engine, Writer};
 use super::open::open_embedded;
 use crate::sealing::{KEY_BYTES, Key, Keyring};
@@ -18,20 +16,5 @@ pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
-    (stores, directory)
-}
-
-/// The same with documents in memory, which answer without ever letting another task in between.
-pub(crate) async fn memory_stores() -> (Stores, TempDir) {
-    let (embedded, directory) = embedded_stores().await;
-    let documents = |name| -> Arc<dyn DocumentStore> { Arc::new(MemoryDocuments::new(name)) };
-    let stores = Stores {
-        carts: documents("carts"),
-        orders: documents("orders"),
-        inventory: documents("inventory"),
-        payments: documents("payments"),
-        sandbox: documents("sandbox"),
-        ..embedded
-    };
     (stores, directory)
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use rustix::process::Signal;
 use serde_json::Value;
 use souk::config::Config;
+use souk::stores::documents::row_id;
 use tokio::time::timeout;
 
 use crate::harness::{Cluster, PATIENCE};
@@ -127,7 +128,8 @@ async fn charges(cluster: &Cluster) -> BTreeMap<String, Vec<Value>> {
     let config = Config::load(&cluster.config).unwrap();
     let stores = souk::stores::open(&config).await.unwrap();
     let mut charges: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for document in stores.sandbox.scan(None, 1_000).await.unwrap() {
+    for row in stores.sandbox.scan(None, 1_000).await.unwrap() {
+        let document = row.unwrap();
         let charge: Value = serde_json::from_str(&document.body).unwrap();
         let order = charge["request"]["order"].as_str().unwrap().to_owned();
         charges.entry(order).or_default().push(charge);
@@ -207,6 +209,6 @@ impl Purchase {
         let stores = souk::stores::open(&config).await.unwrap();
         let orders = stores.orders.by_owner(&self.cart.id, None, 10).await.unwrap();
         assert_eq!(orders.len(), 1, "{orders:?}");
-        orders[0].id.clone()
+        row_id(&orders[0]).to_owned()
     }
 }

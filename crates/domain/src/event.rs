@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The events of one kind of entity: an enum, tagged with the event's name as `event` and its particulars as `detail`.
 /// The particulars never hold personal data.
-pub trait Event: Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait Event:
+    Clone + fmt::Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+}
 
 /// The events of an aggregate that emits none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -99,6 +99,17 @@ pub fn placement(index: usize, quantities: &[u32]) -> Placement {
     }
 }
 
+/// Events whose names and particulars a test makes up.
+impl Event for EncodedEvent {}
+
+/// An event of any name, with any particulars.
+pub fn raw_event(name: &str, detail: serde_json::Value) -> EncodedEvent {
+    EncodedEvent {
+        name: name.to_owned(),
+        detail,
+    }
+}
+
 /// Runs `command` and makes its change the state; the reply, and the events of the change if there was one.
 pub fn run<A: Aggregate>(
     state: &mut A,

@@ -29,12 +29,12 @@ pub use address::{Address, FieldError};
 pub use aggregate::{Aggregate, Change, Decision, Kind};
 pub use cart::{Cart, CartCommand, CartLine, CartRefusal, CartReply, CartView};
 pub use email::EmailAddress;
-pub use event::{EncodedEvent, Event, EventId, NewEvent};
+pub use event::{EncodedEvent, Event, EventId, NewEvent, NoEvent};
 pub use identifiers::{AddressId, CartId, CommandId, OrderId, PaymentId, ProductId, SessionId, Sku, UserId};
 pub use money::{Currency, Money};
 pub use order::{
-    FailureReason, FulfilmentStatus, Order, OrderCommand, OrderEvent, OrderLine, OrderRefusal, OrderReply, OrderStatus,
-    OrderView, PaymentStatus, Placement, TimelineEntry,
+    FailureReason, FulfilmentStatus, Order, OrderCommand, OrderEvent, OrderLine, OrderRefusal, OrderReply,
+    OrderStatus, OrderView, PaymentStatus, Placement, TimelineEntry,
 };
 pub use payment::{Payment, PaymentChange, PaymentInstruction, PaymentRefusal, PaymentState, Refund};
 pub use preferences::Preferences;

@@ -308,7 +308,7 @@ impl<A: Aggregate> EntityState<A> {
             }
             Err(error) => {
                 tracing::error!(kind = A::KIND.as_str(), id = %self.id, %error, "a state could not be encoded");
-                self.pipeline.fail_all();
+                self.pipeline.fail_all("the state could not be encoded");
                 self.request_load(myself);
             }
         }
@@ -333,8 +333,12 @@ impl<A: Aggregate> EntityState<A> {
                 self.pipeline.conflicted(written == Written::Unknown);
                 self.request_load(myself);
             }
-            Written::Unavailable => {
-                self.pipeline.fail_all();
+            Written::Refused | Written::Unavailable => {
+                self.pipeline.fail_all(if written == Written::Refused {
+                    "the store refused the row"
+                } else {
+                    "the store was unavailable"
+                });
                 self.request_load(myself);
             }
         }

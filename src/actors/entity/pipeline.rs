@@ -11,7 +11,7 @@ use crate::actors::outcome::{Answer, Ask, Failure, Outcome, ReplyTo, Slot};
 use crate::actors::persistence::{LoadFailed, Loaded};
 use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
-use souk_domain::{Aggregate, Event, Timestamp};
+use souk_domain::{Aggregate, NewEvent, Timestamp};
 
 /// How often one command is decided anew after conflicts before its caller is told to try later.
 const CONFLICT_LIMIT: u8 = 8;
@@ -67,7 +67,7 @@ pub(super) struct Pipeline<A: Aggregate> {
     durable_version: u64,
     tentative: Option<Arc<Record<A>>>,
     tentative_version: u64,
-    events: Vec<(u64, Event)>,
+    events: Vec<(u64, A::Event)>,
     gathered: Vec<Held<A>>,
     flight: Option<Box<Flight<A>>>,
     waiters: Vec<Waiter<A>>,
@@ -169,7 +169,7 @@ impl<A: Aggregate> Pipeline<A> {
             Ok(Some(document)) => Record::decode(&document)
                 .map(|record| (record, document.version))
                 .map_err(|error| format!("the row does not decode: {error}")),
-            Err(LoadFailed) => Err("the store did not answer".to_owned()),
+            Err(LoadFailed) => Err("the row can't be read now".to_owned()),
         };
         match decoded {
             Ok((record, version)) => {
@@ -325,7 +325,7 @@ impl<A: Aggregate> Pipeline<A> {
                 body,
             },
             expected: self.durable_version,
-            events: std::mem::take(&mut self.events),
+            events: NewEvent::number(id, std::mem::take(&mut self.events))?,
         };
         self.flight = Some(Box::new(Flight {
             held: std::mem::take(&mut self.gathered),
@@ -409,13 +409,13 @@ impl<A: Aggregate> Pipeline<A> {
         self.start_loading(queued, true);
     }
 
-    /// The store is away: whoever waits for a write is told, and the next command reads the row again.
-    pub(super) fn fail_all(&mut self) {
+    /// The write failed for this reason: its callers and those behind it get an error, and the row is loaded again.
+    pub(super) fn fail_all(&mut self, reason: &str) {
         let in_flight = self.flight.take().map(|flight| flight.held).unwrap_or_default();
         for held in in_flight.into_iter().chain(std::mem::take(&mut self.gathered)) {
             held.command.reply_to.send(Outcome::Failed(Failure::Store));
         }
-        self.last_error = Some("the store was away".into());
+        self.last_error = Some(reason.into());
         self.start_loading(Vec::new(), true);
     }
 

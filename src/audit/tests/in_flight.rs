@@ -24,7 +24,7 @@ async fn an_empty_shop_and_one_with_all_kinds_of_checkouts_are_clean() {
 
 #[tokio::test]
 async fn the_embedded_stores_are_audited_alike() {
-    let shop = Shop::embedded().await;
+    let shop = Shop::new().await;
     shop.cart(1).await;
     shop.check_out(1, &[2, 1]).await;
     shop.check_out_and_cancel(2, &[2]).await;

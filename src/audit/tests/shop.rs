@@ -14,12 +14,14 @@ use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::stores::Stores;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
-use crate::stores::testing::{embedded_stores, memory_stores};
+use crate::stores::testing::embedded_stores;
 use souk_domain::fixtures::{at, cart_id, instruction, order_id, placement, sku};
 use souk_domain::order::{FailureReason, OrderCommand, OrderReply};
 use souk_domain::payment::{Payment, PaymentChange};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
-use souk_domain::{Aggregate, Cart, Event, Money, Order, PaymentId, Timestamp};
+use souk_domain::{
+    Aggregate, Cart, EncodedEvent, Event, Money, NewEvent, NoEvent, Order, PaymentId, Timestamp,
+};
 
 /// When everything happens that a test gives no other time.
 pub(super) const NOW: i64 = 100;
@@ -45,11 +47,6 @@ pub(super) struct Shop {
 impl Shop {
     /// Documents in memory; 10 pieces of SKU 0 and of SKU 1.
     pub(super) async fn new() -> Self {
-        Self::over(memory_stores().await).await
-    }
-
-    /// The same in SQLite.
-    pub(super) async fn embedded() -> Self {
         Self::over(embedded_stores().await).await
     }
 
@@ -224,7 +221,7 @@ impl Shop {
             owner: Some(payment.order.as_str().to_owned()),
             body: serde_json::to_string(payment).unwrap(),
         };
-        put(&*self.stores.payments, document, Vec::new()).await;
+        put(&*self.stores.payments, document, Vec::<NoEvent>::new()).await;
     }
 
     /// Has the provider hold the money under this key.
@@ -388,7 +385,7 @@ impl Shop {
         store: &dyn DocumentStore,
         id: &str,
         body: Value,
-        events: Vec<(u64, Event)>,
+        events: Vec<(u64, EncodedEvent)>,
     ) {
         let row = store.load(id).await.unwrap();
         let version = row.as_ref().map_or(0, |row| row.version);
@@ -403,7 +400,7 @@ impl Shop {
         let write = DocumentWrite {
             expected: version,
             document,
-            events,
+            events: NewEvent::number(id, events).unwrap(),
         };
         assert_eq!(
             store.write("tampered", &[write]).await.unwrap(),
@@ -417,12 +414,12 @@ impl Shop {
     }
 }
 
-async fn put(store: &dyn DocumentStore, document: Document, events: Vec<Event>) {
+async fn put(store: &dyn DocumentStore, document: Document, events: Vec<impl Event>) {
     let version = document.version;
     let write = DocumentWrite {
         expected: version - 1,
+        events: NewEvent::number(&document.id, events.into_iter().map(|event| (version, event))).unwrap(),
         document,
-        events: events.into_iter().map(|event| (version, event)).collect(),
     };
     assert_eq!(
         store.write("decided", &[write]).await.unwrap(),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::SandboxGateway;
 use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::documents::DocumentStore;
-use crate::stores::documents::memory::{Fault, MemoryDocuments};
+use crate::stores::documents::faulty::{Fault, FaultyDocuments};
 use souk_domain::{Currency, Money, OrderId, Timestamp};
 
 fn clock() -> Timestamp {
@@ -30,15 +30,15 @@ fn wish(token: &str) -> Authorisation {
 
 const KEY: &str = "pay_1.1";
 
-fn ledger() -> Arc<MemoryDocuments> {
-    Arc::new(MemoryDocuments::new("payments"))
+async fn ledger() -> Arc<FaultyDocuments> {
+    FaultyDocuments::new("payments").await
 }
 
-fn sandbox(ledger: &Arc<MemoryDocuments>) -> SandboxGateway {
+fn sandbox(ledger: &Arc<FaultyDocuments>) -> SandboxGateway {
     SandboxGateway::new(ledger.clone(), clock)
 }
 
-async fn captured(ledger: &Arc<MemoryDocuments>) -> SandboxGateway {
+async fn captured(ledger: &Arc<FaultyDocuments>) -> SandboxGateway {
     let sandbox = sandbox(ledger);
     sandbox.authorise(&wish("tok_ok")).await.unwrap();
     sandbox.capture(KEY, dollars(5_000)).await.unwrap();
@@ -60,7 +60,7 @@ async fn tokens_are_authorised_or_declined_once_and_for_all() {
         ("tok_made_up", Some("invalid_token")),
         ("", Some("invalid_token")),
     ] {
-        let ledger = ledger();
+        let ledger = ledger().await;
         let first = sandbox(&ledger).authorise(&wish(token)).await.unwrap();
         match (&first, declined) {
             (Authorised::Authorised { reference }, None) => assert!(reference.starts_with("sbx_")),
@@ -80,7 +80,7 @@ async fn tokens_are_authorised_or_declined_once_and_for_all() {
 
 #[tokio::test]
 async fn a_key_stands_for_one_authorisation() {
-    let sandbox = sandbox(&ledger());
+    let sandbox = sandbox(&ledger().await);
     sandbox.authorise(&wish("tok_ok")).await.unwrap();
     let dearer = Authorisation {
         amount: dollars(5_001),
@@ -104,7 +104,7 @@ async fn a_key_stands_for_one_authorisation() {
 
 #[tokio::test]
 async fn a_slow_token_takes_its_time_and_is_authorised() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     let sandbox = SandboxGateway {
         slow: Duration::from_millis(20),
         ..sandbox(&ledger)
@@ -118,7 +118,7 @@ async fn a_slow_token_takes_its_time_and_is_authorised() {
 
 #[tokio::test]
 async fn a_slow_authorisation_loses_to_a_void_in_the_meantime() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     let slow = SandboxGateway {
         slow: Duration::from_millis(20),
         ..sandbox(&ledger)
@@ -133,7 +133,7 @@ async fn a_slow_authorisation_loses_to_a_void_in_the_meantime() {
 
 #[tokio::test]
 async fn a_timeout_token_never_answers_until_it_is_voided() {
-    let sandbox = sandbox(&ledger());
+    let sandbox = sandbox(&ledger().await);
     let request = wish("tok_timeout");
     let mut authorisation = sandbox.authorise(&request);
     for _ in 0..100 {
@@ -148,7 +148,7 @@ async fn a_timeout_token_never_answers_until_it_is_voided() {
 
 #[tokio::test]
 async fn a_lost_reply_has_charged() {
-    let sandbox = sandbox(&ledger());
+    let sandbox = sandbox(&ledger().await);
     let error = sandbox.authorise(&wish("tok_reply_lost")).await.unwrap_err();
     assert!(matches!(error, GatewayError::OutcomeUnknown(_)));
     let ChargeState::Authorised { reference } = sandbox.query(KEY).await.unwrap() else {
@@ -163,7 +163,7 @@ async fn a_lost_reply_has_charged() {
 
 #[tokio::test]
 async fn a_flaky_token_fails_twice_a_key_whichever_node_asks() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     for _ in 0..2 {
         let error = sandbox(&ledger).authorise(&wish("tok_flaky")).await.unwrap_err();
         assert!(matches!(error, GatewayError::Unavailable(_)));
@@ -181,7 +181,7 @@ async fn a_flaky_token_fails_twice_a_key_whichever_node_asks() {
 #[tokio::test]
 async fn an_action_is_confirmed_or_called_off_by_the_shopper() {
     for (confirmed, expected) in [(true, None), (false, Some("action_refused"))] {
-        let sandbox = sandbox(&ledger());
+        let sandbox = sandbox(&ledger().await);
         let answer = sandbox.authorise(&wish("tok_requires_action")).await.unwrap();
         let Authorised::RequiresAction { reference, url } = answer else {
             panic!("{answer:?}");
@@ -201,7 +201,7 @@ async fn an_action_is_confirmed_or_called_off_by_the_shopper() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_key_is_one_charge_however_many_ask_at_once() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     let tasks = (0..32).map(|_| {
         let sandbox = sandbox(&ledger);
         tokio::spawn(async move { sandbox.authorise(&wish("tok_ok")).await.unwrap() })
@@ -220,7 +220,7 @@ async fn one_key_is_one_charge_however_many_ask_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lost_reply_is_lost_to_one_of_those_who_ask_at_once() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     let tasks = (0..32).map(|_| {
         let sandbox = sandbox(&ledger);
         tokio::spawn(async move { sandbox.authorise(&wish("tok_reply_lost")).await.is_err() })
@@ -235,7 +235,7 @@ async fn a_lost_reply_is_lost_to_one_of_those_who_ask_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn refunds_that_race_stay_within_what_was_captured() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     captured(&ledger).await;
     let tasks = (0..32).map(|number| {
         let sandbox = sandbox(&ledger);
@@ -257,7 +257,7 @@ async fn refunds_that_race_stay_within_what_was_captured() {
 
 #[tokio::test]
 async fn a_void_before_the_authorisation_is_a_tombstone() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     sandbox(&ledger).void(KEY).await.unwrap();
     assert_eq!(code(sandbox(&ledger).authorise(&wish("tok_ok")).await), "voided");
     assert_eq!(
@@ -270,18 +270,18 @@ async fn a_void_before_the_authorisation_is_a_tombstone() {
 
 #[tokio::test]
 async fn what_is_voided_can_not_be_captured_and_what_is_captured_not_voided() {
-    let sandbox = sandbox(&ledger());
+    let sandbox = sandbox(&ledger().await);
     sandbox.authorise(&wish("tok_ok")).await.unwrap();
     sandbox.void(KEY).await.unwrap();
     assert_eq!(code(sandbox.capture(KEY, dollars(5_000)).await), "voided");
-    let sandbox = captured(&ledger()).await;
+    let sandbox = captured(&ledger().await).await;
     assert_eq!(code(sandbox.void(KEY).await), "already_captured");
     assert_eq!(sandbox.query(KEY).await.unwrap(), ChargeState::Captured);
 }
 
 #[tokio::test]
 async fn a_second_capture_takes_nothing() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     let sandbox = captured(&ledger).await;
     let writes = ledger.writes();
     sandbox.capture(KEY, dollars(5_000)).await.unwrap();
@@ -291,7 +291,7 @@ async fn a_second_capture_takes_nothing() {
 
 #[tokio::test]
 async fn a_capture_stays_within_what_is_set_aside() {
-    let sandbox = sandbox(&ledger());
+    let sandbox = sandbox(&ledger().await);
     assert_eq!(code(sandbox.capture(KEY, dollars(1)).await), "not_authorised");
     sandbox.authorise(&wish("tok_ok")).await.unwrap();
     assert_eq!(
@@ -314,7 +314,7 @@ async fn a_capture_stays_within_what_is_set_aside() {
 
 #[tokio::test]
 async fn a_refund_key_gives_back_once() {
-    let sandbox = captured(&ledger()).await;
+    let sandbox = captured(&ledger().await).await;
     for _ in 0..3 {
         sandbox.refund(KEY, "ref_1", dollars(3_000)).await.unwrap();
     }
@@ -337,7 +337,7 @@ async fn a_refund_key_gives_back_once() {
 
 #[tokio::test]
 async fn the_ledgers_own_failures_are_told_apart() {
-    let ledger = ledger();
+    let ledger = ledger().await;
     ledger.inject(Fault::Unavailable);
     let error = sandbox(&ledger).authorise(&wish("tok_ok")).await.unwrap_err();
     assert!(matches!(error, GatewayError::Unavailable(_)));
@@ -374,12 +374,14 @@ fn any_call() -> impl Strategy<Value = Call> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     /// Invariant 4, and that a charge is never both voided and captured, whatever is called in whatever order.
     #[test]
     fn money_moves_at_most_once_each_way(calls in prop::collection::vec(any_call(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let sandbox = sandbox(&ledger());
+            let sandbox = sandbox(&ledger().await);
             let mut taken = None;
             let mut given = std::collections::BTreeMap::new();
             let mut voided = false;

@@ -51,7 +51,7 @@ pub(super) async fn list(
     // One more than the page holds tells whether another follows.
     let mut rows = front
         .orders
-        .each_by_owner(caller.buyer(), before.as_deref(), limit + 1)
+        .by_owner(caller.buyer(), before.as_deref(), limit + 1)
         .await?;
     let is_last = rows.len() <= limit;
     rows.truncate(limit);
@@ -77,11 +77,10 @@ pub(super) async fn everything(
     buyer: &str,
     limit: usize,
 ) -> Result<Vec<serde_json::Value>, Problem> {
-    let documents = front.orders.by_owner(buyer, None, limit).await?;
-    documents
-        .iter()
-        .map(|document| {
-            let (order, version) = stored(document)?;
+    let rows = front.orders.by_owner(buyer, None, limit).await?;
+    rows.into_iter()
+        .map(|row| {
+            let (order, version) = stored(&row.map_err(|row| row.error)?)?;
             // Text, numbers and lists of such: it always encodes.
             Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
         })

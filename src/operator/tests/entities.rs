@@ -4,13 +4,12 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::node::{HERE, Node, neighbour, nobody};
-use super::rows::{assert_tells_nothing_personal, order, placed, put};
+use super::rows::{assert_tells_nothing_personal, bury, order, placed, put};
 use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
 use crate::sagas::checkout::Trace;
-use souk_domain::Event;
 use souk_domain::checkout::Step;
-use souk_domain::fixtures::{at, payment_id, step_record};
+use souk_domain::fixtures::{at, payment_id, raw_event, step_record};
 use souk_domain::order::{FailureReason, OrderCommand};
 
 #[tokio::test]
@@ -108,21 +107,16 @@ async fn an_entity_of_another_node_is_asked_for_there() {
 #[tokio::test]
 async fn dead_letters_are_shown_with_their_reason_and_replayed_once() {
     let node = Node::new().await;
-    let event = |email| Event::new("order.confirmed", json!({ "order": "ord_1", "email": email }));
+    let event = |email| raw_event("order.confirmed", json!({ "order": "ord_1", "email": email }));
     let events = vec![(3, event("ada@private.example")), (4, event("-"))];
     put(&*node.stores.orders, order("ord_1", Vec::new()), events).await;
-    let pending = node.stores.orders.pending(10).await.unwrap();
-    node.stores
-        .orders
-        .undeliverable(pending[0].sequence, "nobody listens", true)
-        .await
-        .unwrap();
+    bury(&node, "nobody listens").await;
 
     let outbox = node.get("/v1/outbox").await;
     assert_tells_nothing_personal(&outbox.text);
     let stores: Vec<_> = outbox.items().iter().map(|item| item["store"].clone()).collect();
-    assert_eq!(stores, ["carts", "orders", "inventory", "payments"]);
-    let orders = &outbox.items()[1];
+    assert_eq!(stores, ["orders", "inventory"]);
+    let orders = &outbox.items()[0];
     assert_eq!((&orders["pending"], &orders["dead"]), (&json!(1), &json!(1)));
     assert_eq!(
         (&orders["events"][0]["event"], &orders["events"][0]["version"]),
@@ -134,8 +128,8 @@ async fn dead_letters_are_shown_with_their_reason_and_replayed_once() {
     assert_tells_nothing_personal(&dead.text);
     let letter = &dead.items()[0];
     assert_eq!(
-        (&letter["store"], &letter["reason"]),
-        (&json!("orders"), &json!("nobody listens"))
+        (&letter["store"], &letter["consumer"], &letter["reason"]),
+        (&json!("orders"), &json!("purchases"), &json!("nobody listens"))
     );
     assert_eq!(
         (&letter["attempts"], &dead.json()["total"]),

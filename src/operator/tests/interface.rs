@@ -6,12 +6,11 @@ use axum::http::{StatusCode, header};
 use serde_json::{Value, json};
 
 use super::node::{HERE, Node, TOKEN, bearer, kinds, neighbour, nobody};
-use super::rows::{order, put};
+use super::rows::{bury, order, put};
 use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
 use crate::traces::captured::CapturedLog;
-use souk_domain::Event;
-use souk_domain::fixtures::at;
+use souk_domain::fixtures::{at, raw_event};
 use souk_domain::stock::StockCommand;
 
 const QUESTIONS: &[(&str, &str)] = &[
@@ -316,17 +315,12 @@ async fn nodes_drain_when_told_so_wherever_that_is_asked_and_it_stands_in_the_au
     put(
         &*node.stores.orders,
         order("ord_1", Vec::new()),
-        vec![(4, Event::new("e", json!({})))],
+        vec![(4, raw_event("e", json!({})))],
     )
     .await;
-    let event = node.stores.orders.pending(1).await.unwrap().remove(0);
-    node.stores
-        .orders
-        .undeliverable(event.sequence, "no", true)
-        .await
-        .unwrap();
+    let event = bury(&node, "no").await;
     assert_eq!(
-        node.post(&format!("/v1/dead-letters/{}/replay", event.id))
+        node.post(&format!("/v1/dead-letters/{event}/replay"))
             .await
             .status,
         200
@@ -350,7 +344,7 @@ async fn nodes_drain_when_told_so_wherever_that_is_asked_and_it_stands_in_the_au
         ("drain", HERE),
         ("drain", "there"),
         ("drain", "there"),
-        ("replay", event.id.as_str()),
+        ("replay", event.as_str()),
     ];
     assert_eq!(acts, expected);
     for line in &lines {

@@ -1,4 +1,4 @@
-//! One node's interface over entities in memory, and a neighbour that says what a test wants it to.
+//! One node's interface over embedded stores, and a neighbour that says what a test wants it to.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ use crate::stores::testing::embedded_stores;
 use souk_domain::fixtures::at;
 use souk_domain::{Aggregate, Kind};
 
-/// The name that [`Regions::in_memory`] gives its node.
+/// The name that [`Regions::over`] gives its node.
 pub(super) const HERE: &str = "here";
 pub(super) const TOKEN: &str = "an operator's token";
 /// Longer than any test runs.
@@ -91,19 +91,18 @@ fn persistence<A: Aggregate>(region: &Region<A>) -> Persistence {
 
 impl Node {
     pub(super) async fn new() -> Self {
-        let regions = Regions::in_memory().await;
-        let (embedded, directory) = embedded_stores().await;
+        let (stores, directory) = embedded_stores().await;
+        let regions = Regions::over(
+            Arc::clone(&stores.carts),
+            Arc::clone(&stores.orders),
+            Arc::clone(&stores.inventory),
+        )
+        .await;
         let (carts, orders, skus) = (
             persistence(&regions.carts),
             persistence(&regions.orders),
             persistence(&regions.skus),
         );
-        let stores = Stores {
-            carts: Arc::clone(&carts.store),
-            orders: Arc::clone(&orders.store),
-            inventory: Arc::clone(&skus.store),
-            ..embedded
-        };
         let routing = Arc::clone(&regions.orders.context().entity.routing);
         let (traces, drains): (Arc<DashMap<_, _>>, Arc<AtomicUsize>) = Default::default();
         let recorder = PrometheusBuilder::new().build_recorder();

@@ -62,6 +62,9 @@ impl WorkerState {
         match self.context.payments.write_and_wait(write).await {
             Written::Applied => Ok(()),
             Written::Conflict => Err(StepError::Again("another worker wrote the payment".to_owned())),
+            Written::Refused => Err(StepError::Again(
+                "the payments store refused the payment".to_owned(),
+            )),
             Written::Unavailable | Written::Unknown => {
                 Err(StepError::Again("the payments store was away".to_owned()))
             }

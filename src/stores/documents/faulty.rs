@@ -179,8 +179,7 @@ impl DocumentStore for FaultyDocuments {
         }
         let refused = lock(&self.refused).clone();
         let is_refused = |write: &DocumentWrite| refused.contains(&write.document.id);
-        let accepted: Vec<DocumentWrite> =
-            batch.iter().filter(|write| !is_refused(write)).cloned().collect();
+        let accepted: Vec<DocumentWrite> = batch.iter().filter(|write| !is_refused(write)).cloned().collect();
         let mut outcomes = self.store.write(mark, &accepted).await?.into_iter();
         if fault == Some(Fault::ReplyLost) {
             return Err(self.unknown());
@@ -337,8 +336,13 @@ mod tests {
             assert_eq!(store.applied("m", &["a".to_owned()]).await.unwrap(), [applied]);
         }
         store.refuse("b");
-        let outcomes = store.write("n", &[contract::write("b", 0), contract::write("c", 0)]).await;
-        assert!(matches!(outcomes.unwrap()[..], [WriteOutcome::Refused(_), WriteOutcome::Applied]));
+        let outcomes = store
+            .write("n", &[contract::write("b", 0), contract::write("c", 0)])
+            .await;
+        assert!(matches!(
+            outcomes.unwrap()[..],
+            [WriteOutcome::Refused(_), WriteOutcome::Applied]
+        ));
         store.set_available(false);
         assert!(store.load("a").await.is_err());
     }

@@ -152,12 +152,8 @@ pub trait DocumentStore: Send + Sync + 'static {
     async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// Documents of one owner, ids descending, below `before` when given.
-    async fn by_owner(
-        &self,
-        owner: &str,
-        before: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError>;
+    async fn by_owner(&self, owner: &str, before: Option<&str>, limit: usize)
+    -> Result<Vec<Row>, StoreError>;
 
     /// All documents, ids ascending, above `after` when given.
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError>;

@@ -338,7 +338,10 @@ mod tests {
             for table in ["documents", "d", "ledger", "l", "outbox", "o", "f"] {
                 // The dead letters are few, and listed newest first of all consumers.
                 let is_listing = sql == DEAD_LETTERS && table == "o";
-                assert!(is_listing || !plan.contains(&format!("SCAN {table}\"")), "{sql}: {plan}");
+                assert!(
+                    is_listing || !plan.contains(&format!("SCAN {table}\"")),
+                    "{sql}: {plan}"
+                );
             }
         }
     }

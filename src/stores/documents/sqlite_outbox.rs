@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
 use super::sql::{
-    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED, REPLAY,
-    RETRY,
+    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED,
+    REPLAY, RETRY,
 };
 use super::sqlite::SqliteDocuments;
 use crate::stores::StoreError;

@@ -2,7 +2,8 @@
 
 use super::{
     FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal, OrderStatus,
-    OrderSummary, OrderView, OrderedItem, PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT, TIMELINE_LIMIT, TimelineEntry,
+    OrderSummary, OrderView, OrderedItem, PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT,
+    TIMELINE_LIMIT, TimelineEntry,
 };
 use crate::checkout::StepRecord;
 use crate::{EmailAddress, PaymentId, Timestamp};

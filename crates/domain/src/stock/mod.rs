@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::recent::Recent;
 use super::{Aggregate, Decision, Kind, OrderId, Timestamp};
-use returns::Returns;
 pub use event::{StockEvent, StockFigures};
+use returns::Returns;
 pub use returns::{REPEATED_WITHIN, RETURN_LIMIT};
 
 mod decide;

@@ -9,8 +9,8 @@ use crate::fixtures::{
     at, cart_id, dollars, instruction, order_id, payment_id, placement, product, run, sku,
 };
 use crate::{
-    Aggregate, Cart, CartCommand, FailureReason, StockEvent, Order, OrderCommand, OrderReply, OrderStatus,
-    OrderView, Payment, PaymentChange, PaymentState, PaymentStatus, Stock, StockCommand, StockRefusal,
+    Aggregate, Cart, CartCommand, FailureReason, Order, OrderCommand, OrderReply, OrderStatus, OrderView,
+    Payment, PaymentChange, PaymentState, PaymentStatus, Stock, StockCommand, StockEvent, StockRefusal,
     StockReply,
 };
 

@@ -93,7 +93,10 @@ fn the_way_forward() {
             {"sku": "SKU-1", "product_id": "prd_1", "quantity": 1},
         ],
     });
-    assert_eq!(encoded(events), [("order.confirmed".to_owned(), expected.clone())]);
+    assert_eq!(
+        encoded(events),
+        [("order.confirmed".to_owned(), expected.clone())]
+    );
     assert!(!order.settled(), "the stock is not yet taken");
 
     let (_, events) = run(&mut order, &finish(true), at(3));
