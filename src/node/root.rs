@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use crate::retry::Backoff;
+use souk_retry::Backoff;
 
 /// The first pause before a child starts again.
 const FIRST_REST: Duration = Duration::from_millis(100);

@@ -1,6 +1,6 @@
 //! A defect that makes one entity panic at every command hurts its own callers, and nobody else.
 
-use souk::cluster::placement::shard_of;
+use souk_cluster::placement::shard_of;
 
 use crate::harness::Cluster;
 use crate::load::answer;

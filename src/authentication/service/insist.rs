@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::AccountError;
-use crate::retry::Backoff;
+use souk_retry::Backoff;
 
 /// How often it is tried.
 const ATTEMPTS: u32 = 5;
