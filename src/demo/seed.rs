@@ -7,12 +7,12 @@ use indicatif::ProgressBar;
 
 use crate::actors::entity::Record;
 use crate::clock;
-use crate::cluster::placement::shard_of;
 use crate::config::Config;
 use crate::projections::badges::badge;
 use crate::stores::catalogue::Badge;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
 use crate::stores::{StoreError, Stores};
+use souk_cluster::placement::shard_of;
 use souk_demo::generator::{Generator, categories};
 use souk_domain::catalogue::Product;
 use souk_domain::stock::{Stock, StockCommand};

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use super::election::{self, Plan};
-use super::transport::NodeIdentity;
-use super::view::{Member, MemberState, View};
-use crate::actors::routing::Routing;
-use crate::stores::views::Views;
+use crate::election::{self, Plan};
+use crate::ownership::Routing;
+use crate::transport::NodeIdentity;
+use crate::view::{Member, MemberState, View};
+use crate::views::Views;
 
 /// How often a node shows itself in the coordination store.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -505,7 +505,7 @@ fn names(view: &View) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::view::fixtures::member;
+    use crate::view::fixtures::member;
 
     #[test]
     fn members_whose_signs_of_life_nobody_could_read_are_not_taken_for_dead() {

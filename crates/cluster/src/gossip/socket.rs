@@ -13,7 +13,7 @@ use metrics::counter;
 use tokio::net::UdpSocket;
 
 use super::seal::{Rejection, Seal, SealError};
-use crate::cluster::key::ClusterKey;
+use crate::key::ClusterKey;
 
 /// Largest UDP payload there is over IPv4.
 const DATAGRAM_LIMIT: usize = 65_507;

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::sessions::{Serial, SessionEvent, Sessions, gateways, ractor_name};
 use super::{LinkEvent, LinkEvents, Peer};
-use crate::cluster::lanes::{Connection, Links};
-use crate::cluster::transport::{Admission, DialError, Secured, TransportSettings, connect, dial};
+use crate::lanes::{Connection, Links};
+use crate::transport::{Admission, DialError, Secured, TransportSettings, connect, dial};
 
 /// A link that lived shorter than this was a failure, and the next attempt waits as after one.
 const STABLE: Duration = Duration::from_secs(1);

@@ -195,7 +195,7 @@ pub fn http_client(authority: Option<&Path>) -> Result<ClientConfig, Certificate
 }
 
 /// The one implementation of cryptography: rustls is told of it everywhere, and looks for none by itself.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -221,7 +221,8 @@ fn read(path: &Path) -> Result<String, CertificateError> {
     fs::read_to_string(path).map_err(|source| file_error("read", path, source))
 }
 
-pub(crate) fn file_error(action: &'static str, path: &Path, source: io::Error) -> CertificateError {
+/// The error of an operation on a file.
+pub fn file_error(action: &'static str, path: &Path, source: io::Error) -> CertificateError {
     CertificateError::File {
         action,
         path: path.to_owned(),
@@ -229,7 +230,8 @@ pub(crate) fn file_error(action: &'static str, path: &Path, source: io::Error) -
     }
 }
 
-pub(crate) fn pem_error(path: &Path, source: rustls::pki_types::pem::Error) -> CertificateError {
+/// The error of a file without usable PEM.
+pub fn pem_error(path: &Path, source: rustls::pki_types::pem::Error) -> CertificateError {
     CertificateError::Pem {
         path: path.to_owned(),
         source,

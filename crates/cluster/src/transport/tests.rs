@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::cluster::certificates::{NodeTls, generate, load, load_directory};
+use crate::certificates::{NodeTls, generate, load, load_directory};
 
 fn identity(name: &str) -> NodeIdentity {
     NodeIdentity {

@@ -17,11 +17,11 @@ use ractor_cluster::{
 use tokio_rustls::TlsAcceptor;
 
 use super::link::LinkMessage;
-use crate::cluster::certificates;
-use crate::cluster::frames::LaneMessage;
-use crate::cluster::key::ClusterKey;
-use crate::cluster::lanes::{Gateway, LANES};
-use crate::cluster::transport::NodeIdentity;
+use crate::certificates;
+use crate::frames::LaneMessage;
+use crate::key::ClusterKey;
+use crate::lanes::{Gateway, LANES};
+use crate::transport::NodeIdentity;
 
 const LABEL: &str = "souk-link-";
 const SUBSCRIPTION: &str = "souk-links";

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use chitchat::{Chitchat, ChitchatId, NodeState};
 
-use crate::cluster::view::Role;
+use crate::view::Role;
 
 /// The keys that a node publishes.
 pub mod keys {

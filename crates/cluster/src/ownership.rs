@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use crate::cluster::placement::{self, SHARDS};
-use crate::cluster::view::View;
+use crate::placement::{self, SHARDS};
+use crate::view::View;
 
 /// Who owns a shard, as seen from this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,7 +244,7 @@ impl Routing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::view::fixtures::member;
+    use crate::view::fixtures::member;
 
     fn view(number: u64, names: &[&str]) -> View {
         View {

@@ -116,7 +116,7 @@ fn next(view: &View, mut members: Vec<Member>) -> View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::view::fixtures::member;
+    use crate::view::fixtures::member;
 
     fn view(number: u64, members: &[Member]) -> View {
         View {

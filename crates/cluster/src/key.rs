@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-
-use crate::hexadecimal::Hexadecimal;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 
 /// Shortest secret, in bytes, that is accepted: 128 bits.
 pub const SECRET_MINIMUM: usize = 16;
@@ -32,26 +29,21 @@ impl ClusterKey {
         Ok(Self(secret))
     }
 
-    /// 32 bytes for one purpose: HKDF with SHA-256 (RFC 5869), no salt, the label as its info, one block of output.
+    /// 32 bytes for one purpose: HKDF with SHA-256 (RFC 5869), no salt, the label as its info.
     pub fn derive(&self, label: &str) -> [u8; 32] {
-        let extracted = authenticate(&[0; 32], &[&self.0]);
-        authenticate(&extracted, &[label.as_bytes(), &[1]])
+        let mut derived = [0; 32];
+        Salt::new(HKDF_SHA256, &[])
+            .extract(&self.0)
+            .expand(&[label.as_bytes()], HKDF_SHA256)
+            .and_then(|output| output.fill(&mut derived))
+            .expect("HKDF-SHA256 gives up to 255 blocks, and this is one");
+        derived
     }
 
     /// The cookie of ractor's own challenge, which stands behind the mutual TLS and not in its place.
     pub fn cookie(&self) -> String {
-        Hexadecimal(&self.derive("souk ractor cookie 1")).to_string()
+        hex::encode(self.derive("souk ractor cookie 1"))
     }
-}
-
-/// HMAC-SHA256 over the parts, one after another.
-fn authenticate(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    // HMAC takes a key of any length, so this cannot fail; the type allows for other algorithms that can.
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes a key of any length");
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 impl fmt::Debug for ClusterKey {
@@ -69,7 +61,7 @@ mod tests {
         // RFC 5869, test case 3: 22 times 0x0b, no salt, no info; the first 32 bytes of the output.
         let key = ClusterKey::new(vec![0x0b; 22]).unwrap();
         assert_eq!(
-            Hexadecimal(&key.derive("")).to_string(),
+            hex::encode(key.derive("")),
             "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
         );
     }

@@ -1,4 +1,4 @@
-//! Who is in the cluster, who owns what, and how nodes talk.
+//! Membership, ownership of shards, and the links between nodes.
 
 pub mod certificates;
 pub mod election;
@@ -7,7 +7,9 @@ pub mod gossip;
 pub mod key;
 pub mod lanes;
 pub mod membership;
+pub mod ownership;
 pub mod peers;
 pub mod placement;
 pub mod transport;
 pub mod view;
+pub mod views;

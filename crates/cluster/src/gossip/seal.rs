@@ -11,7 +11,7 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
 
-use crate::cluster::key::ClusterKey;
+use crate::key::ClusterKey;
 
 /// First byte of every datagram; authenticated with it.
 const VERSION: u8 = 1;

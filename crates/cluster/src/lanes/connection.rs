@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::window::{ReceiveWindow, SendWindow, WindowError};
 use super::{FrameSink, LANES, SendError};
-use crate::cluster::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
-use crate::cluster::transport::{NodeIdentity, Secured};
+use crate::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
+use crate::transport::{NodeIdentity, Secured};
 
 /// Items that may wait for one lane.
 pub const QUEUE_ITEMS: usize = 4096;

@@ -4,8 +4,7 @@ use std::fmt;
 
 use ractor::BytesConvertable;
 use ractor_cluster::RactorClusterMessage;
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Items that are packed into one frame at most.
 pub const FRAME_ITEMS: usize = 256;
@@ -19,51 +18,12 @@ pub const ITEM_BYTES: usize = 8 * 1024 * 1024;
 const _: () = assert!(ITEM_BYTES + FRAME_BYTES < souk_wire::DECODE_LIMIT);
 
 /// An encoded request, reply or notice. What it says is the business of whoever sends and receives it.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Item(pub Vec<u8>);
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
 impl fmt::Debug for Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Item({} bytes)", self.0.len())
-    }
-}
-
-// Written and read as one run of bytes; serde's own `Vec<u8>` goes byte by byte.
-impl Serialize for Item {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Item {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<u8>, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = sequence.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(bytes)
-            }
-        }
-
-        deserializer.deserialize_byte_buf(Bytes).map(Item)
     }
 }
 

@@ -11,9 +11,8 @@ use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
-
-use crate::stall::Stall;
 
 /// How long a stream may be silent or stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +68,10 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
             over: Over::new(&over),
             _permit: self.permit,
         };
+        let mut writer = Box::pin(TimeoutWriter::new(writer));
+        writer.as_mut().set_timeout_pinned(Some(self.limits.write_stall));
         let writer = GuardedWriter {
             inner: writer,
-            stall: Stall::new(self.limits.write_stall),
             over: Over::new(&over),
         };
         (reader, writer)
@@ -172,43 +172,35 @@ impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
 }
 
 struct GuardedWriter<Inner> {
-    inner: Inner,
-    stall: Stall,
+    inner: Pin<Box<TimeoutWriter<Inner>>>,
     over: Over,
 }
 
-impl<Inner: AsyncWrite + Unpin> GuardedWriter<Inner> {
+impl<Inner: AsyncWrite> GuardedWriter<Inner> {
     fn guard<T>(
         &mut self,
         context: &mut Context<'_>,
-        operation: impl FnOnce(Pin<&mut Inner>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(Pin<&mut TimeoutWriter<Inner>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.over.token.is_cancelled() {
             return Poll::Ready(Err(closed()));
         }
-        match operation(Pin::new(&mut self.inner), context) {
-            Poll::Ready(Ok(done)) => {
-                self.stall.over();
-                return Poll::Ready(Ok(done));
-            }
+        match operation(self.inner.as_mut(), context) {
+            Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
             Poll::Ready(Err(error)) => {
                 self.over.token.cancel();
-                return Poll::Ready(Err(error));
+                Poll::Ready(Err(if error.kind() == io::ErrorKind::TimedOut {
+                    timed_out("stalled write")
+                } else {
+                    error
+                }))
             }
-            Poll::Pending => {}
+            Poll::Pending => self.over.poll(context).map(Err),
         }
-        if let Poll::Ready(error) = self.over.poll(context) {
-            return Poll::Ready(Err(error));
-        }
-        if self.stall.poll(context).is_ready() {
-            self.over.token.cancel();
-            return Poll::Ready(Err(timed_out("stalled write")));
-        }
-        Poll::Pending
     }
 }
 
-impl<Inner: AsyncWrite + Unpin> AsyncWrite for GuardedWriter<Inner> {
+impl<Inner: AsyncWrite> AsyncWrite for GuardedWriter<Inner> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut()
             .guard(context, |inner, context| inner.poll_write(context, bytes))

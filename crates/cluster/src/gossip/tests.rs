@@ -3,7 +3,7 @@ use std::time::Instant;
 use tokio::time::timeout;
 
 use super::*;
-use crate::cluster::view::Role;
+use crate::view::Role;
 
 /// More than any step of these tests takes on a busy machine; a step that fails, fails by it.
 const PATIENCE: Duration = Duration::from_secs(60);
