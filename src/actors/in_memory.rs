@@ -11,12 +11,11 @@ use super::figures::KindFigures;
 use super::persistence::{Persistence, PersistenceActor};
 use super::region::{Region, RegionLimits, RegionSupervisor};
 use super::remote::{Courier, CourierError};
-use super::routing::Routing;
 use crate::clock;
-use crate::cluster::view::{Member, MemberState, Role, View};
 use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use crate::stores::documents::{BATCH_LIMIT, DocumentStore};
+use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::Aggregate;
 
 /// The node's name.

@@ -13,9 +13,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
 use crate::error_chain::Chain;
-use crate::retry::{RetryPolicy, retry};
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome, row_id};
 use crate::stores::error::StoreError;
+use souk_retry::{RetryPolicy, retry};
 
 /// Most bytes of bodies in one batch: well below what one frame to the store process may carry.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;

@@ -10,14 +10,13 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use tokio::sync::watch;
 
-use crate::actors::routing::Routing;
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::panics;
-use crate::retry::Backoff;
 use crate::stores::StoreError;
 use crate::stores::documents::outbox::FailedDelivery;
 use crate::stores::documents::{DocumentStore, LedgerEvent, Outbox, Row, row_id};
+use souk_retry::Backoff;
 
 /// Most events of one round.
 const ROUND_LIMIT: usize = 500;

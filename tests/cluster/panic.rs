@@ -1,6 +1,6 @@
 //! An entity that panics at every command affects only its own callers.
 
-use souk::cluster::placement::shard_of;
+use souk_cluster::placement::shard_of;
 
 use crate::harness::Cluster;
 use crate::load::answer;

@@ -9,7 +9,6 @@ use tempfile::TempDir;
 
 use crate::actors::entity::Record;
 use crate::audit::{Limits, audit};
-use crate::cluster::placement::shard_of;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::stores::Stores;
@@ -26,7 +25,7 @@ use souk_domain::{
 /// When everything happens that a test gives no other time.
 pub(super) const NOW: i64 = 100;
 
-/// Small pages, so that every list is read in several; no pause, because in memory nothing moves by itself.
+/// Small pages, so that every list is read in several; no pause, because nothing moves by itself.
 pub(super) const LIMITS: Limits = Limits {
     page: 2,
     pause: Duration::ZERO,

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::node::{HERE, Node, TOKEN, bearer, kinds, neighbour, nobody};
 use super::rows::{bury, order, put};
-use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
 use crate::traces::captured::CapturedLog;
+use souk_cluster::placement::shard_of;
 use souk_domain::fixtures::{at, raw_event};
 use souk_domain::stock::StockCommand;
 
@@ -226,9 +226,9 @@ async fn every_store_is_shown_with_the_batches_of_this_node() {
     assert_eq!(
         listed,
         [
-            ("carts", "memory"),
-            ("orders", "memory"),
-            ("inventory", "memory"),
+            ("carts", "sqlite"),
+            ("orders", "sqlite"),
+            ("inventory", "sqlite"),
             ("payments", "sqlite"),
             ("sandbox", "sqlite"),
             ("catalogue", "sqlite"),

@@ -2,9 +2,9 @@
 
 use super::node::Node;
 use crate::actors::entity::Record;
-use crate::cluster::placement::shard_of;
 use crate::stores::documents::outbox::{FailedDelivery, PURCHASES};
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite};
+use souk_cluster::placement::shard_of;
 use souk_domain::fixtures::{at, placement, run};
 use souk_domain::order::OrderCommand;
 use souk_domain::{Aggregate, EncodedEvent, NewEvent, Order, OrderId, Placement};

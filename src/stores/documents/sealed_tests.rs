@@ -33,7 +33,7 @@ const NONE: Vec<NoEvent> = Vec::new();
 
 /// A store, and the same behind the seal.
 async fn pair(name: &'static str) -> (Arc<FaultyDocuments>, Arc<dyn DocumentStore>) {
-    let raw = FaultyDocuments::new(name).await;
+    let raw = FaultyDocuments::with_consumers(name, contract::CONSUMERS).await;
     let sealed = SealedDocuments::before(Arc::clone(&raw) as Arc<dyn DocumentStore>, &keyring("k1"));
     (raw, sealed)
 }

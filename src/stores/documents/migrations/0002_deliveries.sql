@@ -7,7 +7,7 @@ ALTER TABLE outbox RENAME TO ledger;
 
 CREATE TABLE outbox (
     consumer TEXT NOT NULL,
-    sequence INTEGER NOT NULL REFERENCES ledger (sequence),
+    sequence INTEGER NOT NULL,
     entity TEXT NOT NULL,
     shard INTEGER NOT NULL,
     -- Failed deliveries so far.
@@ -21,7 +21,7 @@ CREATE INDEX outbox_failed ON outbox (consumer, entity, sequence) WHERE retry_at
 
 CREATE TABLE dead_letters (
     consumer TEXT NOT NULL,
-    sequence INTEGER NOT NULL REFERENCES ledger (sequence),
+    sequence INTEGER NOT NULL,
     attempts INTEGER NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (consumer, sequence)
