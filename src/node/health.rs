@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actors::routing::Routing;
 use crate::cluster::lanes::Links;
 use crate::cluster::transport::NodeIdentity;
-use crate::http::{Health, HealthReport};
+use crate::http::api::health::{Health, HealthReport};
 use crate::stores::{StoreError, Stores};
 
 /// How often the stores are pinged.

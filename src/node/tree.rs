@@ -19,7 +19,8 @@ use crate::cluster::gossip::{Gossip, GossipMember, GossipState};
 use crate::cluster::membership::{Membership, MembershipArguments, MembershipMessage};
 use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
 use crate::cluster::view::{Member, MemberState, Role};
-use crate::http::{Conventions, Shop};
+use crate::http::Shop;
+use crate::http::edge::conventions::Conventions;
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
@@ -262,8 +263,8 @@ impl Assembly {
             return crate::http::router(shop);
         }
         let conventions = Conventions::from(&shop.settings);
-        crate::http::wrap(
-            crate::http::health::router(shop.health, shop.admission),
+        crate::http::edge::conventions::wrap(
+            crate::http::api::health::router(shop.health, shop.admission),
             conventions,
         )
     }

@@ -16,9 +16,9 @@ use crate::actors::figures::KindFigures;
 use crate::actors::region::Region;
 use crate::actors::routing::Owner;
 use crate::cluster::placement::shard_of;
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
 use crate::stores::documents::DocumentStore;
 use souk_domain::{Aggregate, CartId, Kind, OrderId, Sku};
 

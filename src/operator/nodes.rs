@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::peers::{self, Scope};
 use crate::cluster::view::{Member, MemberState};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_domain::Kind;
 
 /// This node, or all of them by name.

@@ -15,7 +15,8 @@ use crate::cluster::certificates::{self, CertificateError};
 use crate::cluster::membership::{MembershipDescription, MembershipMessage};
 use crate::cluster::view::Member;
 use crate::config::Config;
-use crate::http::conventions::{Context, REQUEST_ID};
+use crate::http::edge::context::Context;
+use crate::http::edge::headers::REQUEST_ID;
 
 /// The header of a question between nodes; `1`: answer for yourself alone.
 pub const LOCAL: &str = "x-souk-local";

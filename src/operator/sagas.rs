@@ -14,11 +14,11 @@ use super::peers::{self, PeerError, Scope};
 use crate::actors::entity::Record;
 use crate::actors::routing::Owner;
 use crate::cluster::placement::{SHARDS, shard_of};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::path::Segment;
-use crate::http::problem::{self, Problem};
-use crate::http::query::{Page, Parameters};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
+use crate::http::request::query::{Page, Parameters};
 use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_domain::checkout::StepRecord;
@@ -300,7 +300,7 @@ async fn ended(
 /// One checkout.
 pub(super) async fn show(
     State(state): State<Shared>,
-    Segment(id): Segment,
+    PathParameter(id): PathParameter,
     scope: Scope,
     context: Context,
 ) -> Result<Response, Problem> {

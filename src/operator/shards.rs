@@ -11,9 +11,9 @@ use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::routing::{Owner, Routing};
 use crate::cluster::placement::SHARDS;
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_domain::Kind;
 
 /// What becomes of a shard at the moment.
