@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use crate::actors::region::RegionLimits;
-use crate::cluster::membership::MembershipSettings;
-use crate::cluster::transport::{StreamLimits, TransportSettings};
 use crate::config::{Config, Limits};
 use crate::http::edge::client_address::TrustedProxies;
 use crate::http::edge::settings::{
@@ -12,6 +10,8 @@ use crate::http::edge::settings::{
 };
 use crate::http::edge::tls::ServerTls;
 use crate::sagas::checkout::CheckoutLimits;
+use souk_cluster::membership::MembershipSettings;
+use souk_cluster::transport::{StreamLimits, TransportSettings};
 
 /// What a caller is told who is refused because too much waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

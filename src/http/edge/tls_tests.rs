@@ -12,9 +12,9 @@ use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cluster::certificates;
 use crate::http::edge::server::serve;
 use crate::http::edge::settings::ServerSettings;
+use souk_cluster::certificates;
 
 /// How soon a test that waits for the files to be looked at has them looked at.
 const OFTEN: Duration = Duration::from_millis(20);

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::http::edge::conventions::{Conventions, wrap};
 use crate::http::edge::settings::HttpSettings;
-use crate::traces::kept::follow;
+use crate::traces::captured::follow;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
