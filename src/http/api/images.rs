@@ -4,12 +4,12 @@ use axum::extract::State;
 use axum::http::header::{self, HeaderName};
 use axum::response::{IntoResponse, Response};
 
-use crate::demo::picture;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::edge::security::RESOURCE_POLICY;
 use crate::http::request::etag::{IfNoneMatch, Tag};
 use crate::http::request::front::SharedFront;
 use crate::http::request::path::PathParameter;
+use souk_demo::picture;
 use souk_domain::ProductId;
 
 /// Browsers keep a picture for a day, and ask then whether it is still the same.
