@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::redact::redacted;
 use super::{Shared, access};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::path::Segment;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
 use crate::stores::documents::{Delivery, Outbox};
 use souk_domain::EventId;
 
@@ -70,7 +70,7 @@ pub(super) struct Replay {
 /// Puts the dead letters of an event back into the outbox.
 pub(super) async fn replay(
     State(state): State<Shared>,
-    Segment(id): Segment,
+    PathParameter(id): PathParameter,
     Query(Replay { consumer }): Query<Replay>,
     context: Context,
 ) -> Result<Response, Problem> {

@@ -64,3 +64,60 @@ impl Consumer for BadgeProjector {
         Ok(failures.receipts(events))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::documents::contract::write;
+    use crate::stores::documents::faulty::FaultyDocuments;
+    use crate::stores::testing::embedded_stores;
+    use souk_domain::fixtures::{raw_event, sku};
+    use souk_domain::{EventId, Timestamp};
+
+    fn event(sku: &Sku) -> LedgerEvent {
+        LedgerEvent {
+            sequence: 1,
+            id: EventId {
+                entity: sku.as_str().to_owned(),
+                version: 1,
+                ordinal: 0,
+            },
+            shard: 0,
+            at: Timestamp::default(),
+            event: raw_event("stock.received", serde_json::Value::Null),
+        }
+    }
+
+    /// The event whose row can't be read is at fault, and not the first of the batch.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_row_that_does_not_decode_fails_its_own_event() {
+        let (stores, _directory) = embedded_stores().await;
+        let inventory = FaultyDocuments::new("inventory").await;
+        let skus = [0, 1, 2].map(sku);
+        let batch = [0, 1, 2].map(|index| {
+            let mut write = write(skus[index].as_str(), 0);
+            let record = Record::<Stock>::initial(skus[index].as_str());
+            if index != 1 {
+                write.document.body = serde_json::to_string(&record).unwrap();
+            }
+            write
+        });
+        inventory.write("m", &batch).await.unwrap();
+        let projector = BadgeProjector {
+            inventory: Arc::clone(&inventory) as Arc<dyn DocumentStore>,
+            catalogue: Arc::clone(&stores.catalogue),
+        };
+        let events = [&skus[0], &skus[1], &skus[2], &skus[1]].map(event);
+        let receipts = projector.consume(&events).await.unwrap();
+        let failed: Vec<bool> = receipts
+            .iter()
+            .map(|receipt| *receipt != Receipt::Delivered)
+            .collect();
+        assert_eq!(failed, [false, true, false, true]);
+        let badges = stores.catalogue.badges(&skus).await.unwrap();
+        assert_eq!(badges.len(), 2);
+        // A store that does not answer is no event's fault.
+        inventory.set_available(false);
+        assert!(projector.consume(&events).await.is_err());
+    }
+}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-
 use super::shop::{NOW, Shop};
 use souk_domain::fixtures::{at, order_id};
 use souk_domain::order::OrderCommand;
