@@ -24,6 +24,9 @@ use crate::http::request::path::PathParameter;
 use souk_domain::account::{self, Account, EmailKey};
 use souk_domain::{EmailAddress, OrderCommand, SessionId};
 
+/// A token in the published document.
+const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
+
 /// Longest `User-Agent` that is kept with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
 
@@ -155,7 +158,19 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
     }
 }
 
-/// `POST /v1/auth/register`.
+/// Open an account
+#[utoipa::path(
+    post,
+    path = "/v1/auth/register",
+    operation_id = "register",
+    tag = "Accounts",
+    request_body(
+        content = Register,
+        example = json!({"email": "ada@example.org", "password": "a long sentence of mine", "name": "Ada Example"}),
+    ),
+    responses((status = 201, description = "The account, signed in.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::EMAIL_TAKEN]))),
+)]
 pub async fn register(
     State(front): State<SharedFront>,
     CallingDevice(device): CallingDevice,
@@ -186,7 +201,18 @@ pub async fn register(
     signed_in(StatusCode::CREATED, &opened.await?)
 }
 
-/// `POST /v1/auth/login`.
+/// Sign in
+///
+/// Takes as long for an account that does not exist as for a wrong password.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/login",
+    operation_id = "login",
+    tag = "Accounts",
+    request_body(content = Login, example = json!({"email": "ada@example.org", "password": "a long sentence of mine"})),
+    responses((status = 200, description = "The account, signed in.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::BAD_CREDENTIALS]))),
+)]
 pub async fn login(
     State(front): State<SharedFront>,
     context: Context,
@@ -205,7 +231,18 @@ pub async fn login(
     signed_in(StatusCode::OK, &tokens)
 }
 
-/// `POST /v1/auth/refresh`.
+/// Get new tokens
+///
+/// A refresh token can be used once; using it again ends the session.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/refresh",
+    operation_id = "refreshTokens",
+    tag = "Accounts",
+    request_body(content = Refresh, example = json!({"refresh_token": REFRESH_TOKEN})),
+    responses((status = 200, description = "A new pair.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::BAD_REFRESH_TOKEN]))),
+)]
 pub async fn refresh(
     State(front): State<SharedFront>,
     Json(body): Json<Refresh>,
@@ -217,7 +254,16 @@ pub async fn refresh(
     }
 }
 
-/// `POST /v1/auth/logout`: the session of the caller's token is over.
+/// End this session
+///
+/// Its tokens become invalid on every node within seconds.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/logout",
+    operation_id = "logout",
+    tag = "Accounts",
+    responses((status = 204, description = "The session has ended.")),
+)]
 pub async fn logout(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -229,7 +275,14 @@ pub async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/auth/sessions`: the caller's own devices.
+/// List the caller's sessions
+#[utoipa::path(
+    get,
+    path = "/v1/auth/sessions",
+    operation_id = "listSessions",
+    tag = "Accounts",
+    responses((status = 200, description = "All of them, the most recently used first.", body = Sessions<'static>)),
+)]
 pub async fn sessions(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -260,7 +313,15 @@ pub async fn sessions(
     )
 }
 
-/// `DELETE /v1/auth/sessions/{id}`.
+/// End a session of the caller
+#[utoipa::path(
+    delete,
+    path = "/v1/auth/sessions/{id}",
+    operation_id = "endSession",
+    tag = "Accounts",
+    params(("id" = SessionId, Path, description = "The session.")),
+    responses((status = 204, description = "The session has ended.")),
+)]
 pub async fn end_session(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -275,8 +336,16 @@ pub async fn end_session(
     }
 }
 
-/// `POST /v1/auth/password/forgot`: 202, whether or not there is such an account; the work goes on behind the reply, so
-/// that its time tells nothing either.
+/// Request an e-mail for setting a new password
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password/forgot",
+    operation_id = "forgotPassword",
+    tag = "Accounts",
+    request_body(content = Forgot, example = json!({"email": "ada@example.org"})),
+    responses((status = 202, description = "If the account exists, an e-mail is on its way to it.")),
+)]
+// The work continues behind the reply, so that neither status nor time tells whether the account exists.
 pub async fn forgot_password(
     State(front): State<SharedFront>,
     background: Background,
@@ -297,7 +366,17 @@ pub async fn forgot_password(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// `POST /v1/auth/password/reset`.
+/// Set a new password
+///
+/// Every session of the account ends.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password/reset",
+    operation_id = "resetPassword",
+    tag = "Accounts",
+    request_body(content = Reset, example = json!({"token": REFRESH_TOKEN, "password": "another long sentence"})),
+    responses((status = 204, description = "The password is set.")),
+)]
 pub async fn reset_password(
     State(front): State<SharedFront>,
     context: Context,
@@ -315,7 +394,18 @@ pub async fn reset_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/auth/email/verify`.
+/// Verify the e-mail address of an account
+///
+/// Orders placed as a guest with this address become the account's: at once where the caller is signed in to it, else
+/// when its owner signs in next.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/email/verify",
+    operation_id = "verifyEmail",
+    tag = "Accounts",
+    request_body(content = Verify, example = json!({"token": REFRESH_TOKEN})),
+    responses((status = 204, description = "The address is verified.")),
+)]
 pub async fn verify_email(
     State(front): State<SharedFront>,
     context: Context,
@@ -405,4 +495,24 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
         header::HeaderValue::from_static("no-store"),
     );
     Ok(response.into_response())
+}
+
+/// A reply with tokens in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "user": {
+            "id": "usr_000001",
+            "email": "ada@example.org",
+            "name": "Ada Example",
+            "phone": null,
+            "roles": ["customer"],
+            "email_verified": false,
+            "created_at": "2026-11-22T10:00:00.000Z",
+            "version": 1,
+        },
+        "access_token": "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmVk",
+        "token_type": "Bearer",
+        "expires_in": 900,
+        "refresh_token": REFRESH_TOKEN,
+    })
 }

@@ -22,6 +22,9 @@ use crate::http::request::path::PathParameter;
 use souk_domain::cart::QUANTITY_LIMIT;
 use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
+/// A cart token in the published document.
+const TOKEN: &str = "kZ0ww2e1mY4rTq8v5sXb6n7c9d0fGhJkLpQwErTyUiO";
+
 /// A cart as clients see it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Cart)]
@@ -91,7 +94,33 @@ pub struct Merge {
     cart_token: String,
 }
 
-/// `POST /v1/carts`: a guest's cart. It costs nothing until something is put in.
+/// Create a guest's cart
+///
+/// It uses no storage until an item is added.
+#[utoipa::path(
+    post,
+    path = "/v1/carts",
+    operation_id = "createCart",
+    tag = "Cart",
+    request_body(content = Option<NoFields>, example = json!({})),
+    responses((
+        status = 201,
+        description = "An empty cart and the token that opens it.",
+        body = NewCart<'static>,
+        headers(("ETag")),
+        example = json!({
+            "cart_token": TOKEN,
+            "cart": {
+                "id": "crt_000001",
+                "version": 0,
+                "currency": "USD",
+                "items": [],
+                "subtotal": {"amount": 0, "currency": "USD"},
+                "item_count": 0,
+            },
+        }),
+    )),
+)]
 pub async fn create(
     State(front): State<SharedFront>,
     OptionalJson(NoFields {}): OptionalJson<NoFields>,
@@ -105,7 +134,15 @@ pub async fn create(
     json::versioned(StatusCode::CREATED, 0, &body)
 }
 
-/// `GET /v1/cart`.
+/// Show the caller's cart
+#[utoipa::path(
+    get,
+    path = "/v1/cart",
+    operation_id = "getCart",
+    tag = "Cart",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -117,7 +154,19 @@ pub async fn show(
     json::unless_had(&condition, answer.version, &shown.body(caller.cart(), &answer))
 }
 
-/// `POST /v1/cart/items`.
+/// Add an item to the cart
+///
+/// Adds to the quantity in the cart; a cart holds up to 100 lines of up to 999 each.
+#[utoipa::path(
+    post,
+    path = "/v1/cart/items",
+    operation_id = "addCartItem",
+    tag = "Cart",
+    params(IfMatch),
+    request_body(content = AddItem, example = json!({"sku": "SHIRT-M", "quantity": 2})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn add_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -141,7 +190,17 @@ pub async fn add_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `PUT /v1/cart/items/{sku}`: 0 removes.
+/// Set the quantity of an item
+#[utoipa::path(
+    put,
+    path = "/v1/cart/items/{sku}",
+    operation_id = "setCartItem",
+    tag = "Cart",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = SetItem, example = json!({"quantity": 3})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn set_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -173,7 +232,18 @@ pub async fn set_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `DELETE /v1/cart/items/{sku}`: one that is not there is no matter.
+/// Remove an item from the cart
+///
+/// Removing an absent item succeeds.
+#[utoipa::path(
+    delete,
+    path = "/v1/cart/items/{sku}",
+    operation_id = "removeCartItem",
+    tag = "Cart",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn remove_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -188,7 +258,15 @@ pub async fn remove_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `DELETE /v1/cart`: empties it.
+/// Empty the cart
+#[utoipa::path(
+    delete,
+    path = "/v1/cart",
+    operation_id = "emptyCart",
+    tag = "Cart",
+    params(IfMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn empty(
     State(front): State<SharedFront>,
     context: Context,
@@ -207,7 +285,18 @@ pub async fn empty(
     .await
 }
 
-/// `POST /v1/cart/merge`: the lines of a guest's cart join the caller's, once.
+/// Merge a guest's cart into the caller's
+///
+/// Quantities are added up and capped. The same cart is merged once.
+#[utoipa::path(
+    post,
+    path = "/v1/cart/merge",
+    operation_id = "mergeCart",
+    tag = "Cart",
+    params(IfMatch),
+    request_body(content = Merge, example = json!({"cart_token": TOKEN})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn merge(
     State(front): State<SharedFront>,
     context: Context,
@@ -330,6 +419,27 @@ fn render<'a>(
         subtotal,
         item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
     }
+}
+
+/// A cart in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "crt_000001",
+        "version": 2,
+        "currency": "USD",
+        "items": [{
+            "sku": "SHIRT-M",
+            "product_id": "prd_000001",
+            "title": "Linen shirt",
+            "options": {"size": "M"},
+            "quantity": 2,
+            "unit_price": {"amount": 4900, "currency": "USD"},
+            "line_total": {"amount": 9800, "currency": "USD"},
+            "available": 12,
+        }],
+        "subtotal": {"amount": 9800, "currency": "USD"},
+        "item_count": 2,
+    })
 }
 
 #[cfg(test)]

@@ -34,7 +34,18 @@ pub struct Node<'a> {
     children: Vec<Node<'a>>,
 }
 
-/// `GET /v1/categories`.
+/// Show the tree of categories
+#[utoipa::path(
+    get,
+    path = "/v1/categories",
+    operation_id = "listCategories",
+    tag = "Catalogue",
+    responses((status = 200, description = "The tree.", body = Tree<'static>, example = json!({"items": [{
+        "slug": "clothing",
+        "name": "Clothing",
+        "children": [{"slug": "shirts", "name": "Shirts", "children": []}],
+    }]}))),
+)]
 pub async fn list(State(front): State<SharedFront>) -> Result<Response, Problem> {
     let categories = front.catalogue.categories().await?;
     json::reply(

@@ -38,7 +38,28 @@ pub struct Quote {
     weight_grams: u64,
 }
 
-/// `POST /v1/checkout/quote`.
+/// Calculate tax and shipping for the cart
+#[utoipa::path(
+    post,
+    path = "/v1/checkout/quote",
+    operation_id = "quote",
+    tag = "Checkout and orders",
+    request_body(content = QuoteBody, example = json!({"address": example_address()})),
+    responses((status = 200, description = "Tax and shipping options.", body = Quote, example = json!({
+        "subtotal": {"amount": 9800, "currency": "USD"},
+        "tax": {"amount": 0, "currency": "USD"},
+        "shipping_options": [{
+            "id": "standard",
+            "carrier": "Caravan",
+            "service": "Standard",
+            "price": {"amount": 499, "currency": "USD"},
+            "min_days": 3,
+            "max_days": 5,
+        }],
+        "weight_grams": 440,
+    }))),
+    extensions(("x-problems" = json!([problem::EMPTY_CART, problem::OUT_OF_STOCK]))),
+)]
 pub async fn quote(
     State(front): State<SharedFront>,
     context: Context,
@@ -225,6 +246,18 @@ impl From<QuoteError> for Problem {
         );
         Self::new(problem::INTERNAL)
     }
+}
+
+/// An address in the published document.
+pub fn example_address() -> serde_json::Value {
+    serde_json::json!({
+        "name": "Ada Example",
+        "line1": "1 Test Street",
+        "city": "Springfield",
+        "region": "IL",
+        "postcode": "62701",
+        "country": "US",
+    })
 }
 
 #[cfg(test)]

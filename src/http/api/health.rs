@@ -56,7 +56,7 @@ impl HealthReport {
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
 #[derive(Clone)]
-struct Probe {
+pub struct Probe {
     health: HealthSource,
     admission: Arc<Admission>,
 }
@@ -69,12 +69,38 @@ pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
         .with_state(Probe { health, admission })
 }
 
-/// Alive is whoever can answer this.
-async fn live() -> Result<Response, Problem> {
+/// Check that the process replies
+#[utoipa::path(
+    get,
+    path = LIVE,
+    operation_id = "isAlive",
+    tag = "Service",
+    responses((status = 200, description = "It replies.", body = HealthReport, example = json!({"status": "ok", "checks": {}}))),
+)]
+pub async fn live() -> Result<Response, Problem> {
     json::reply(StatusCode::OK, &HealthReport::of(BTreeMap::new()))
 }
 
-async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
+/// Check whether the node is ready
+///
+/// Replies however busy the node is.
+#[utoipa::path(
+    get,
+    path = READY,
+    operation_id = "isReady",
+    tag = "Service",
+    responses(
+        (status = 200, description = "Ready: `ok`, or `degraded`.", body = HealthReport, example = json!({
+            "status": "degraded",
+            "checks": {"stores": "degraded", "view": "ok"},
+        })),
+        (status = 503, description = "Not ready: `draining`, or `unavailable`.", body = HealthReport, example = json!({
+            "status": "draining",
+            "checks": {"stores": "ok", "view": "ok"},
+        })),
+    ),
+)]
+pub async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
     let mut report = (probe.health)();
     if probe.admission.is_draining() {
         report.status = report.status.max(Health::Draining);

@@ -15,7 +15,15 @@ use souk_domain::ProductId;
 /// Browsers keep a picture for a day, and ask then whether it is still the same.
 const CACHE_CONTROL: &str = "public, max-age=86400, stale-while-revalidate=604800";
 
-/// `GET /images/{id}.svg`.
+/// Show a product's picture
+#[utoipa::path(
+    get,
+    path = "/images/{file}",
+    operation_id = "getImage",
+    tag = "Catalogue",
+    params(("file" = String, Path, description = "The product's identifier, and `.svg`.", example = "prd_000001.svg"), IfNoneMatch),
+    responses((status = 200, description = "The picture.", body = String, content_type = "image/svg+xml", headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     PathParameter(file): PathParameter,

@@ -16,7 +16,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, Quantity};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
 use souk_domain::{Sku, Stock};
 
@@ -80,7 +80,16 @@ pub struct Adjustment {
     reason: String,
 }
 
-/// `GET /v1/admin/inventory/{sku}`.
+/// Show the stock of a SKU
+#[utoipa::path(
+    get,
+    path = "/v1/admin/inventory/{sku}",
+    operation_id = "getStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfNoneMatch),
+    responses((status = 200, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -92,7 +101,19 @@ pub async fn show(
     json::unless_had(&condition, answer.version, &level(&sku, &answer))
 }
 
-/// `POST /v1/admin/inventory/{sku}/receipts`: goods came in. The same reference counts once.
+/// Record a delivery
+///
+/// A reference counts once.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/inventory/{sku}/receipts",
+    operation_id = "receiveStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = Receipt, example = json!({"quantity": 40, "reference": "delivery 4711"})),
+    responses((status = 201, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
+)]
 pub async fn receive(
     State(front): State<SharedFront>,
     context: Context,
@@ -119,7 +140,19 @@ pub async fn receive(
     Ok(response)
 }
 
-/// `POST /v1/admin/inventory/{sku}/adjustments`: a count or a loss. Never below what is reserved.
+/// Record a stock count or a loss
+///
+/// Never below the reserved quantity.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/inventory/{sku}/adjustments",
+    operation_id = "adjustStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = Adjustment, example = json!({"delta": -2, "reason": "broken in the warehouse"})),
+    responses((status = 201, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
+)]
 pub async fn adjust(
     State(front): State<SharedFront>,
     context: Context,
@@ -147,7 +180,16 @@ pub async fn adjust(
     Ok(response)
 }
 
-/// `GET /v1/admin/inventory/{sku}/movements`: the ledger, oldest first.
+/// Show the ledger of a SKU, oldest first
+#[utoipa::path(
+    get,
+    path = "/v1/admin/inventory/{sku}/movements",
+    operation_id = "listStockMovements",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), Paging),
+    responses((status = 200, description = "A page of the ledger.", body = inline(Page<Movement<'static>>))),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn movements(
     State(front): State<SharedFront>,
     PathParameter(sku): PathParameter,
@@ -271,4 +313,19 @@ fn level<'a>(sku: &'a Sku, answer: &Answer<Stock>) -> Body<'a> {
         reorder_point: None,
         version: answer.version,
     }
+}
+
+/// A stock level in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "sku": "SHIRT-M",
+        "received": 40,
+        "adjusted": -2,
+        "sold": 26,
+        "on_hand": 12,
+        "reserved": 1,
+        "available": 11,
+        "reorder_point": null,
+        "version": 31,
+    })
 }

@@ -7,23 +7,26 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::etag::IfNoneMatch;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
+use crate::http::request::parameter::parameter;
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::Parameters;
+use crate::http::request::query::{Paging, Parameters, VALUE_LIMIT};
 use crate::stores::catalogue::{ProductQuery, Sort};
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{Money, ProductId, Sku};
 
 /// Longest search text, in bytes.
-pub const QUERY_LIMIT: usize = 200;
+const QUERY_LIMIT: usize = 200;
 
 /// The orders of a list, by their names.
-pub const SORTS: [(&str, Sort); 4] = [
+const SORTS: [(&str, Sort); 4] = [
     ("relevance", Sort::Relevance),
     ("price", Sort::Price),
     ("-price", Sort::PriceDescending),
@@ -92,7 +95,33 @@ pub struct Listed<'a> {
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/products/{id}`.
+/// Show a product
+#[utoipa::path(
+    get,
+    path = "/v1/products/{id}",
+    operation_id = "getProduct",
+    tag = "Catalogue",
+    params(("id" = ProductId, Path, description = "The product."), IfNoneMatch),
+    responses((status = 200, description = "The product.", body = ProductBody<'static>, headers(("ETag")), example = json!({
+        "id": "prd_000001",
+        "title": "Linen shirt",
+        "description": "Light, and cut wide.",
+        "category": "shirts",
+        "brand": "Fenwick",
+        "attributes": {"material": "linen"},
+        "images": ["/images/prd_000001.svg"],
+        "price": {"amount": 4900, "currency": "USD"},
+        "skus": [{
+            "sku": "SHIRT-M",
+            "options": {"size": "M"},
+            "price": {"amount": 4900, "currency": "USD"},
+            "weight_grams": 220,
+            "available": 12,
+        }],
+        "rating": {"average": null, "count": 0},
+        "version": 3,
+    }))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     PathParameter(id): PathParameter,
@@ -113,7 +142,17 @@ pub async fn show(
     )
 }
 
-/// `GET /v1/products`.
+/// Browse and search products
+///
+/// Lengths of texts are in bytes of UTF-8. An empty parameter counts as absent; an unknown one is refused.
+#[utoipa::path(
+    get,
+    path = "/v1/products",
+    operation_id = "listProducts",
+    tag = "Catalogue",
+    params(Filters, Paging),
+    responses((status = 200, description = "A page of products.", body = Listed<'static>)),
+)]
 pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) -> Result<Response, Problem> {
     let mut query = read(&mut parameters);
     let description = describe(&query);
@@ -147,6 +186,37 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
         next_cursor: (!is_last).then(|| front.keys.seal_cursor(&description, &next.to_string())),
     };
     json::reply(StatusCode::OK, &body)
+}
+
+/// The parameters of [`list`] in the published document, apart from those of its pages.
+pub struct Filters;
+
+impl IntoParams for Filters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = |kind| Object::builder().schema_type(kind);
+        let text = |limit| schema(Type::String).max_length(Some(limit));
+        let price = || schema(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
+        let in_stock = schema(Type::Boolean).default(Some(false.into()));
+        let sort = schema(Type::String)
+            .enum_values(Some(SORTS.map(|(name, _)| name)))
+            .default(Some("relevance".into()));
+        [
+            ("q", "Words in the texts of the product.", text(QUERY_LIMIT)),
+            ("category", "The slug of a category.", text(VALUE_LIMIT)),
+            ("brand", "The brand.", text(VALUE_LIMIT)),
+            ("min_price", "Lowest price, in minor units.", price()),
+            (
+                "max_price",
+                "Highest price, in minor units; not below `min_price`.",
+                price(),
+            ),
+            ("in_stock", "Only available products.", in_stock),
+            ("sort", "The order.", sort),
+        ]
+        .into_iter()
+        .map(|(name, description, schema)| parameter(name, ParameterIn::Query, description, schema.build()))
+        .collect()
+    }
 }
 
 /// What is asked for, but for where the page starts.

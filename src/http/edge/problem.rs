@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, response};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::actors::region::AskError;
@@ -157,6 +157,12 @@ impl Kind {
             other if other.is_server_error() => INTERNAL,
             _ => BAD_REQUEST,
         }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
     }
 }
 

@@ -15,6 +15,10 @@ use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::http::edge::problem::Problem;
+use crate::http::request::parameter::parameter;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
 
 /// An entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +152,30 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
             Some(Tags::OneOf(tags)) => Self::OneOf(tags),
         })
     }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description =
+            "Entity tags, or `*`: 412 `version-conflict` where none of them has the current version.";
+        vec![condition("If-Match", description, "*")]
+    }
+}
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "Entity tags that the client has: 304 where one of them is current.";
+        vec![condition("If-None-Match", description, "\"7\"")]
+    }
+}
+
+/// Any text is accepted as a tag: one that the shop did not write matches nothing.
+fn condition(name: &str, description: &str, example: &str) -> Parameter {
+    let schema = Object::builder()
+        .schema_type(Type::String)
+        .examples([example])
+        .build();
+    parameter(name, ParameterIn::Header, description, schema)
 }
 
 enum Tags {

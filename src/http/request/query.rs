@@ -7,9 +7,13 @@ use std::collections::btree_map::Entry;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::keys::Keys;
+use crate::http::request::parameter::parameter;
 
 /// Items on a page where the client does not say.
 pub const DEFAULT_PAGE: usize = 20;
@@ -142,12 +146,42 @@ impl Parameters {
     }
 }
 
+/// The parameters `limit` and `cursor` in the published document.
+pub struct Paging;
+
+impl IntoParams for Paging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = Object::builder()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(PAGE_LIMIT))
+            .default(Some(DEFAULT_PAGE.into()));
+        let cursor = Object::with_type(Type::String);
+        vec![
+            parameter(
+                "limit",
+                ParameterIn::Query,
+                "Maximum number of items on the page.",
+                limit.build(),
+            ),
+            parameter(
+                "cursor",
+                ParameterIn::Query,
+                "Where the page starts: the `next_cursor` of the page before, of the same list.",
+                cursor,
+            ),
+        ]
+    }
+}
+
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items on the page.
+    #[schema(max_items = 100)]
     pub items: Vec<T>,
-    /// Where the next one starts; `None` on the last.
+    /// Where the next page starts; null on the last.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

@@ -552,7 +552,7 @@ async fn above_the_limit_requests_are_refused_and_probes_answered() {
             .clone()
             .oneshot(Request::get(path).body(Body::empty()).unwrap())
     };
-    for route in routes::table() {
+    for route in routes::table().into_iter().map(|route| route.endpoint) {
         let request = Request::builder()
             .method(&route.method)
             .uri(route.path.replace(['{', '}'], "x"));

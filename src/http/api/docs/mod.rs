@@ -29,12 +29,28 @@ const SWAGGER_UI: [(&str, &str); 2] = [
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
 ];
 
-/// `GET /openapi.json`.
+/// Show this document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getDocument",
+    tag = "Service",
+    params(IfNoneMatch),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object, headers(("ETag")))),
+)]
 pub async fn document(State(front): State<SharedFront>, condition: IfNoneMatch) -> Response {
     front.document.respond(&condition)
 }
 
-/// `GET /docs`.
+/// Show this document as a page
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "getDocumentPage",
+    tag = "Service",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8", headers(("ETag")))),
+)]
 pub async fn show(condition: IfNoneMatch) -> Response {
     static PAGE: LazyLock<Asset> =
         LazyLock::new(|| Asset::new("text/html; charset=utf-8", include_str!("page.html")));
@@ -45,7 +61,20 @@ pub async fn show(condition: IfNoneMatch) -> Response {
     response
 }
 
-/// `GET /docs/{file}`: what the page loads.
+/// Show a file that the page loads
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    operation_id = "getDocumentPageFile",
+    tag = "Service",
+    params(("file" = String, Path, description = "The file.", example = "page.js"), IfNoneMatch),
+    responses((
+        status = 200,
+        description = "The file.",
+        content((String = "text/css; charset=utf-8"), (String = "text/javascript; charset=utf-8")),
+        headers(("ETag")),
+    )),
+)]
 pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) -> Result<Response, Problem> {
     static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
         let own = (

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::profile::given;
 use crate::authentication::service::CHANGE_ATTEMPTS;
 use crate::http::api::checkout;
+use crate::http::api::checkout::example_address;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::IfMatch;
@@ -167,7 +168,14 @@ fn checked(address: Address) -> Result<Address, Problem> {
     checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
 }
 
-/// `GET /v1/me/addresses`: all of them, oldest first; there are at most [`ADDRESS_LIMIT`].
+/// List the caller's addresses
+#[utoipa::path(
+    get,
+    path = "/v1/me/addresses",
+    operation_id = "listAddresses",
+    tag = "Me",
+    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = List<'static>)),
+)]
 pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
     let addresses = front.accounts.users.addresses(&signed.0.user).await?;
     let items = addresses.iter().map(Body::new).collect();
@@ -180,7 +188,24 @@ pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Re
     )
 }
 
-/// `POST /v1/me/addresses`.
+/// Save an address
+#[utoipa::path(
+    post,
+    path = "/v1/me/addresses",
+    operation_id = "addAddress",
+    tag = "Me",
+    request_body(content = Add, example = example_address),
+    responses((
+        status = 201,
+        description = "The address.",
+        body = Body<'static>,
+        headers(("ETag")),
+        links(
+            ("changeAddress" = (operation_id = "changeAddress", parameters(("id" = "$response.body#/id")))),
+            ("removeAddress" = (operation_id = "removeAddress", parameters(("id" = "$response.body#/id")))),
+        ),
+    )),
+)]
 pub async fn add(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -224,7 +249,16 @@ pub async fn add(
     json::versioned(StatusCode::CREATED, saved.version, &Body::new(&saved))
 }
 
-/// `PATCH /v1/me/addresses/{id}`.
+/// Change a saved address
+#[utoipa::path(
+    patch,
+    path = "/v1/me/addresses/{id}",
+    operation_id = "changeAddress",
+    tag = "Me",
+    params(("id" = AddressId, Path, description = "The address."), IfMatch),
+    request_body(content = Change, example = json!({"city": "Chicago", "phone": null, "default": true})),
+    responses((status = 200, description = "The address.", body = Body<'static>, headers(("ETag")))),
+)]
 pub async fn change(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -266,7 +300,17 @@ pub async fn change(
     Err(Problem::busy(problem::RETRY_AFTER))
 }
 
-/// `DELETE /v1/me/addresses/{id}`.
+/// Remove a saved address
+///
+/// When the default address is removed, the oldest one left becomes the default.
+#[utoipa::path(
+    delete,
+    path = "/v1/me/addresses/{id}",
+    operation_id = "removeAddress",
+    tag = "Me",
+    params(("id" = AddressId, Path, description = "The address."), IfMatch),
+    responses((status = 204, description = "The address is removed.")),
+)]
 pub async fn remove(
     State(front): State<SharedFront>,
     signed: Signed,

@@ -83,7 +83,16 @@ impl<'a> ExportedSession<'a> {
     }
 }
 
-/// `GET /v1/me/export`.
+/// Export the data kept about the caller
+///
+/// The newest 1000 orders and purchases; the lists have the rest.
+#[utoipa::path(
+    get,
+    path = "/v1/me/export",
+    operation_id = "exportMe",
+    tag = "Me",
+    responses((status = 200, description = "All of it.", body = Export<'static>)),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,

@@ -38,7 +38,15 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-/// `GET /v1/me`.
+/// Show the caller's account
+#[utoipa::path(
+    get,
+    path = "/v1/me",
+    operation_id = "getMe",
+    tag = "Me",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -48,7 +56,18 @@ pub async fn show(
     json::unless_had(&condition, account.version, &UserBody::new(&account))
 }
 
-/// `PATCH /v1/me`.
+/// Change the caller's account
+///
+/// Absent fields stay as they are.
+#[utoipa::path(
+    patch,
+    path = "/v1/me",
+    operation_id = "changeMe",
+    tag = "Me",
+    params(IfMatch),
+    request_body(content = Change, example = json!({"name": "Ada Example", "phone": "+1 217 555 0100"})),
+    responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
+)]
 pub async fn change(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -88,7 +107,17 @@ pub async fn change(
     json::versioned(StatusCode::OK, account.version, &UserBody::new(&account))
 }
 
-/// `DELETE /v1/me`: the account is gone; orders stay for the books, stripped of what identifies.
+/// Erase the caller's account
+///
+/// Orders are kept for bookkeeping, without personal data.
+#[utoipa::path(
+    delete,
+    path = "/v1/me",
+    operation_id = "eraseMe",
+    tag = "Me",
+    params(IfMatch),
+    responses((status = 204, description = "The account is erased.")),
+)]
 pub async fn erase(
     State(front): State<SharedFront>,
     context: Context,

@@ -11,7 +11,7 @@ use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
 
 /// An order in its buyer's history.
@@ -44,7 +44,17 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `GET /v1/me/purchases`.
+/// List the caller's purchases, newest first
+///
+/// A purchase appears a moment after its order.
+#[utoipa::path(
+    get,
+    path = "/v1/me/purchases",
+    operation_id = "listPurchases",
+    tag = "Me",
+    params(Paging),
+    responses((status = 200, description = "A page of purchases.", body = inline(Page<Body<'static>>))),
+)]
 pub async fn list(
     State(front): State<SharedFront>,
     signed: Signed,

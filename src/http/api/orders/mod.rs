@@ -16,7 +16,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, OptionalJson};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_domain::order::REASON_LIMIT;
@@ -38,7 +38,15 @@ pub struct Cancel {
     reason: Option<String>,
 }
 
-/// `GET /v1/orders`.
+/// List the caller's orders, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    operation_id = "listOrders",
+    tag = "Checkout and orders",
+    params(Paging),
+    responses((status = 200, description = "A page of orders.", body = inline(Page<OrderBody<'static>>))),
+)]
 pub async fn list(
     State(front): State<SharedFront>,
     caller: Caller,
@@ -119,7 +127,15 @@ fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
     Ok((order, document.version))
 }
 
-/// `GET /v1/orders/{id}`.
+/// Show an order of the caller
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}",
+    operation_id = "getOrder",
+    tag = "Checkout and orders",
+    params(("id" = OrderId, Path, description = "The order."), IfNoneMatch),
+    responses((status = 200, description = "The order.", body = OrderBody<'static>, headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -131,7 +147,19 @@ pub async fn show(
     json::unless_had(&condition, version, &OrderBody::new(&order, version))
 }
 
-/// `POST /v1/orders/{id}/cancel`: called off before it is shipped.
+/// Cancel an order
+///
+/// Only before it is shipped. Stock and money are returned.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/cancel",
+    operation_id = "cancelOrder",
+    tag = "Checkout and orders",
+    params(("id" = OrderId, Path, description = "The order."), IfMatch),
+    request_body(content = Option<Cancel>, example = json!({"reason": "ordered twice"})),
+    responses((status = 200, description = "The order.", body = OrderBody<'static>, headers(("ETag")))),
+    extensions(("x-problems" = json!([problem::TOO_LATE, problem::ORDER_STATE]))),
+)]
 pub async fn cancel(
     State(front): State<SharedFront>,
     context: Context,

@@ -7,8 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::body::OrderBody;
 use super::outcome;
 use crate::actors::region::AskError;
+use crate::http::api::checkout::example_address;
 use crate::http::api::checkout::{self, Basket};
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, FieldError, Problem};
@@ -79,7 +81,53 @@ struct Wish {
     expected_total: Option<Money>,
 }
 
-/// `POST /v1/orders`.
+/// Order the contents of the cart
+///
+/// Reserves the stock and the money, and replies when the order is confirmed or has failed; with 202 where that takes longer
+/// than 5 s. A failed order has a `Location` too.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    operation_id = "placeOrder",
+    tag = "Checkout and orders",
+    request_body(content = PlaceBody, example = json!({
+        "address": example_address(),
+        "shipping_option": "standard",
+        "payment": {"gateway": "sandbox", "token": "tok_ok"},
+        "email": "ada@example.org",
+    })),
+    responses(
+        (
+            status = 201,
+            description = "The order, confirmed.",
+            body = OrderBody<'static>,
+            headers(("ETag"), ("Location")),
+            links(
+                ("getOrder" = (operation_id = "getOrder", parameters(("id" = "$response.body#/id")))),
+                ("cancelOrder" = (operation_id = "cancelOrder", parameters(("id" = "$response.body#/id")))),
+            ),
+        ),
+        (
+            status = 202,
+            description = "The order, still pending: poll its `Location`.",
+            body = OrderBody<'static>,
+            headers(("ETag"), ("Location")),
+            links(
+                ("getOrder" = (operation_id = "getOrder", parameters(("id" = "$response.body#/id")))),
+                ("cancelOrder" = (operation_id = "cancelOrder", parameters(("id" = "$response.body#/id")))),
+            ),
+        ),
+    ),
+    extensions(("x-problems" = json!([
+        problem::PAYMENT_DECLINED,
+        problem::OUT_OF_STOCK,
+        problem::PRICE_CHANGED,
+        problem::CHECKOUT_EXPIRED,
+        problem::ORDER_CANCELLED,
+        problem::EMPTY_CART,
+        problem::CHECKOUT_FAILED,
+    ]))),
+)]
 pub async fn place(
     State(front): State<SharedFront>,
     context: Context,
