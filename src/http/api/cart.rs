@@ -19,7 +19,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, NoFields, OptionalJson, Quantity};
 use crate::http::request::path::PathParameter;
-use souk_domain::cart::QUANTITY_LIMIT;
+use souk_domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
 use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
 /// A cart token in the published document.
@@ -53,7 +53,7 @@ pub struct CartItem<'a> {
     unit_price: Option<Money>,
     #[schema(required)]
     line_total: Option<Money>,
-    /// How many can be had, as far as this node knows.
+    /// The available quantity, as far as this node knows.
     available: u32,
 }
 
@@ -73,7 +73,7 @@ pub struct AddItem {
     sku: String,
     /// Added to what is there.
     #[schema(value_type = u32, minimum = 1, maximum = 999)]
-    quantity: Quantity,
+    quantity: Quantity<1, QUANTITY_LIMIT>,
 }
 
 /// How many of a line there shall be.
@@ -82,7 +82,7 @@ pub struct AddItem {
 pub struct SetItem {
     /// 0 removes the line.
     #[schema(value_type = u32, maximum = 999)]
-    quantity: Quantity,
+    quantity: Quantity<0, QUANTITY_LIMIT>,
 }
 
 /// A guest's cart that joins the caller's.
@@ -175,12 +175,6 @@ pub async fn add_item(
     condition: IfMatch,
     Json(body): Json<AddItem>,
 ) -> Result<Response, Problem> {
-    if !(1..=QUANTITY_LIMIT).contains(&body.quantity.0) {
-        return Err(Problem::field(
-            "quantity",
-            format!("must lie between 1 and {QUANTITY_LIMIT}"),
-        ));
-    }
     let (sku, product_id) = known_sku(&front, &body.sku).await?;
     let command = CartCommand::Add {
         sku,
@@ -210,12 +204,6 @@ pub async fn set_item(
     PathParameter(sku): PathParameter,
     Json(body): Json<SetItem>,
 ) -> Result<Response, Problem> {
-    if body.quantity.0 > QUANTITY_LIMIT {
-        return Err(Problem::field(
-            "quantity",
-            format!("must lie between 0 and {QUANTITY_LIMIT}"),
-        ));
-    }
     let command = if body.quantity.0 == 0 {
         // Also of what the catalogue does not know any more.
         CartCommand::Remove {
@@ -418,6 +406,18 @@ fn render<'a>(
         items,
         subtotal,
         item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+    }
+}
+
+impl From<CartRefusal> for Problem {
+    fn from(refusal: CartRefusal) -> Self {
+        match refusal {
+            CartRefusal::QuantityOutOfRange => Self::field(
+                "quantity",
+                format!("a line has a quantity between 1 and {QUANTITY_LIMIT}"),
+            ),
+            CartRefusal::TooManyLines => Self::field("sku", format!("a cart has at most {LINE_LIMIT} lines")),
+        }
     }
 }
 

@@ -63,7 +63,7 @@ pub struct SkuBody<'a> {
     options: &'a BTreeMap<String, String>,
     price: Money,
     weight_grams: u32,
-    /// How many can be had, as far as this node knows.
+    /// The available quantity, as far as this node knows.
     available: u32,
 }
 

@@ -14,7 +14,7 @@ use crate::http::request::route::Endpoint;
 const INTRODUCTION: &str = "The interface of a shop to its clients.
 
 Times are RFC 3339 in UTC. Identifiers are opaque. Money is in minor units, never a float; \
-whole numbers are written without a fraction. Bodies are JSON in UTF-8; unknown and repeated fields are refused, as are bodies above the limit (256 KiB unless the shop is set up otherwise) and unknown \
+integers are written without a fraction. Bodies are JSON in UTF-8; unknown and duplicate fields are refused, as are bodies above the limit (256 KiB unless configured otherwise) and unknown \
 parameters of lists.
 
 Errors are problems (RFC 9457), each with a `type` of its own. A method that a path does not know is `method-not-allowed` \

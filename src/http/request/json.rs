@@ -9,7 +9,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use serde::Serialize;
-use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
 
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::etag::{IfNoneMatch, Tag};
@@ -64,7 +64,7 @@ impl<T: DeserializeOwned + Default> FromRequest<SharedFront> for OptionalJson<T>
 /// Reads a body within the limits of time and size.
 ///
 /// # Errors
-/// 413, 408, or 400 for a body that broke off.
+/// 413, 408, or 400 for a truncated body.
 pub async fn read(body: Body, front: &Front) -> Result<Bytes, Problem> {
     read_within(body, front.settings.body_limit, front.settings.body_timeout).await
 }
@@ -75,7 +75,7 @@ async fn read_within(body: Body, limit: usize, within: Duration) -> Result<Bytes
         Ok(Err(error)) if is_length_limit(&error) => {
             Err(Problem::new(problem::BODY_TOO_LARGE).detail(format!("a body holds at most {limit} bytes")))
         }
-        Ok(Err(_)) => Err(Problem::new(problem::BAD_REQUEST).detail("the body broke off")),
+        Ok(Err(_)) => Err(Problem::new(problem::BAD_REQUEST).detail("the request body was truncated")),
         Err(_) => Err(Problem::new(problem::REQUEST_TIMEOUT)),
     }
 }
@@ -140,8 +140,8 @@ fn blame(path: &str, message: &str) -> (String, String) {
     let named = message.split('`').nth(1);
     for (prefix, plain) in [
         ("missing field `", "is required"),
-        ("unknown field `", "is not known"),
-        ("duplicate field `", "stands there twice"),
+        ("unknown field `", "is unknown"),
+        ("duplicate field `", "duplicate field"),
     ] {
         if let (true, Some(name)) = (message.starts_with(prefix), named) {
             let parent = path
@@ -162,41 +162,42 @@ fn blame(path: &str, message: &str) -> (String, String) {
 /// What a value must be. serde's own message shows the one that it refuses, and a password or a card's token in the wrong
 /// place is one all the same: replies are kept, and logged by others.
 fn demand(message: &str) -> String {
-    const WHOLE_NUMBERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
+    const INTEGERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
     // The value may hold these words as well; what is expected is ours, and stands last.
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if expected.starts_with("struct ") => "must be an object".to_owned(),
-        Some((_, expected)) if WHOLE_NUMBERS.contains(&expected) => {
-            format!("must be a whole number that fits {expected}")
+        Some((_, expected)) if INTEGERS.contains(&expected) => {
+            format!("must be an integer that fits {expected}")
         }
         Some((_, expected)) => format!("must be {expected}"),
         None => message.to_owned(),
     }
 }
 
-/// How many of something: a whole number of JSON that fits 32 bits. What range is allowed is for its user to say.
+/// A quantity: an integer between `LEAST` and `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantity(pub u32);
+pub struct Quantity<const LEAST: u32 = 0, const MOST: u32 = { u32::MAX }>(pub u32);
 
-impl<'de> de::Deserialize<'de> for Quantity {
+impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Quantity<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WholeNumber;
+        struct Integer<const LEAST: u32, const MOST: u32>;
 
-        impl Visitor<'_> for WholeNumber {
-            type Value = Quantity;
+        impl<const LEAST: u32, const MOST: u32> Visitor<'_> for Integer<LEAST, MOST> {
+            type Value = Quantity<LEAST, MOST>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a whole number that is not negative")
+                write!(f, "an integer between {LEAST} and {MOST}")
             }
 
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Quantity, E> {
-                u32::try_from(value)
-                    .map(Quantity)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+                match u32::try_from(value) {
+                    Ok(quantity) if (LEAST..=MOST).contains(&quantity) => Ok(Quantity(quantity)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+                }
             }
         }
 
-        deserializer.deserialize_u64(WholeNumber)
+        deserializer.deserialize_u64(Integer)
     }
 }
 
@@ -320,11 +321,11 @@ mod tests {
             (r#"{"sku": {"hunter2": 98765}}"#, "must be a string"),
             (
                 r#"{"sku": "a", "quantity": "hunter2, expected hunter2"}"#,
-                "must be a whole number that is not negative",
+                "must be an integer between 0 and 4294967295",
             ),
             (
                 r#"{"sku": "a", "quantity": -98765}"#,
-                "must be a whole number that is not negative",
+                "must be an integer between 0 and 4294967295",
             ),
             (
                 r#"{"sku": "a", "quantity": 1, "inner": "hunter2"}"#,
@@ -340,7 +341,7 @@ mod tests {
         }
         assert_eq!(
             demand("invalid value: integer `300`, expected u8"),
-            "must be a whole number that fits u8"
+            "must be an integer that fits u8"
         );
         assert_eq!(
             demand("unknown variant `hunter2`, expected `a` or `b`"),

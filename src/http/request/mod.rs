@@ -16,3 +16,5 @@ pub mod policy;
 pub mod query;
 pub mod rate_limit;
 pub mod route;
+
+mod refusals;

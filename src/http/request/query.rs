@@ -48,7 +48,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
                     Entry::Vacant(place) => drop(place.insert(value)),
                     Entry::Occupied(place) => {
                         let name = place.key().clone();
-                        parameters.refuse(name, "stands there twice");
+                        parameters.refuse(name, "duplicate parameter");
                     }
                 }
             }
@@ -73,7 +73,7 @@ impl Parameters {
         let text = self.text(name)?;
         let amount = text.parse().ok().filter(|amount| *amount >= 0);
         if amount.is_none() {
-            self.refuse(name, "must be a whole number of minor units that is not negative");
+            self.refuse(name, "must be a non-negative integer, in minor units");
         }
         amount
     }
@@ -109,7 +109,7 @@ impl Parameters {
         match text.parse() {
             Ok(limit @ 1..=PAGE_LIMIT) => limit,
             _ => {
-                self.refuse("limit", format!("must be a whole number from 1 to {PAGE_LIMIT}"));
+                self.refuse("limit", format!("must be an integer between 1 and {PAGE_LIMIT}"));
                 DEFAULT_PAGE
             }
         }
@@ -136,7 +136,7 @@ impl Parameters {
     /// 422 with each wrong or unknown parameter.
     pub fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.values).into_keys() {
-            self.refuse(name, "is not known");
+            self.refuse(name, "is unknown");
         }
         if self.errors.is_empty() {
             Ok(())

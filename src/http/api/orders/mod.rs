@@ -19,6 +19,7 @@ use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
+use souk_domain::order::OrderRefusal;
 use souk_domain::order::REASON_LIMIT;
 use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 
@@ -233,4 +234,25 @@ async fn own(
         .filter(|order| order.buyer == caller.buyer())
         .ok_or_else(not_found)?;
     Ok((id, answer.version, order))
+}
+
+impl From<OrderRefusal> for Problem {
+    fn from(refusal: OrderRefusal) -> Self {
+        match refusal {
+            OrderRefusal::NotPlaced | OrderRefusal::NotAGuests => Self::new(problem::NOT_FOUND),
+            OrderRefusal::OtherPlacement => Self::new(problem::IDEMPOTENCY_KEY_REUSED),
+            OrderRefusal::TooLate => Self::new(problem::TOO_LATE),
+            OrderRefusal::InvalidPlacement => {
+                // Placements are made here, out of the catalogue's figures.
+                tracing::error!("an order was refused as contradicting itself");
+                Self::new(problem::INTERNAL)
+            }
+            OrderRefusal::AlreadyConfirmed
+            | OrderRefusal::Abandoned
+            | OrderRefusal::Cancelling
+            | OrderRefusal::OutOfOrder
+            | OrderRefusal::UnderWay
+            | OrderRefusal::MoneyNotReturned => Self::new(problem::ORDER_STATE),
+        }
+    }
 }

@@ -30,7 +30,7 @@ fn failure(reason: Option<&FailureReason>) -> Problem {
     match reason {
         Some(FailureReason::OutOfStock { skus }) => {
             let error = |(sku, available): &(Sku, u32)| {
-                FieldError::new(sku.to_string(), format!("only {available} of it can be had"))
+                FieldError::new(sku.to_string(), format!("only {available} available"))
             };
             Problem::new(problem::OUT_OF_STOCK).errors(skus.iter().map(error).collect())
         }

@@ -1,0 +1,272 @@
+//! Every error that a client sees: RFC 9457 problem details, made in one place.
+//!
+//! A handler answers with a [`Problem`]; [`finish`] writes its body once the request id is known. What the framework
+//! itself refuses (an unreadable path, say) is turned into a problem there too, so that clients meet one shape only.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{self, HeaderValue};
+use axum::http::{StatusCode, response};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+mod kinds;
+
+pub use kinds::*;
+
+/// What the `type` of every problem starts with.
+pub const TYPE_BASE: &str = "https://souk.example/problems/";
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+/// When to try again after an overload whose end nobody can tell.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A field that is to blame, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The path of the field in the body, as in `address.country`; the parameter's name; or a SKU.
+    #[schema(value_type = String)]
+    pub field: Cow<'static, str>,
+    /// What is wrong with it, for people.
+    #[schema(value_type = String)]
+    pub message: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// A field and what is wrong with it.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// An error as it is written (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Rendered<'a> {
+    /// Names the kind of problem.
+    #[schema(format = "uri")]
+    r#type: String,
+    /// What the kind means.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What is the matter this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    detail: Option<&'a str>,
+    /// The request's id, as in `X-Request-Id`.
+    instance: &'a str,
+    /// What is to blame, where something is.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+/// An error as a client sees it. Boxed, so that the results which carry it stay small.
+#[derive(Clone, Debug)]
+pub struct Problem(Box<Details>);
+
+#[derive(Clone, Debug)]
+struct Details {
+    kind: Kind,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    location: Option<HeaderValue>,
+}
+
+impl Problem {
+    /// A problem of this kind, without particulars.
+    pub fn new(kind: Kind) -> Self {
+        Self(Box::new(Details {
+            kind,
+            detail: None,
+            errors: Vec::new(),
+            retry_after: None,
+            location: None,
+        }))
+    }
+
+    /// One wrong field (422 `validation`).
+    pub fn field(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::validation(vec![FieldError::new(field, message)])
+    }
+
+    /// Wrong fields (422 `validation`).
+    pub fn validation(errors: Vec<FieldError>) -> Self {
+        Self::new(VALIDATION).errors(errors)
+    }
+
+    /// Overloaded (503 `busy`): try again after `retry_after`.
+    pub fn busy(retry_after: Duration) -> Self {
+        Self::new(BUSY).retry_after(retry_after)
+    }
+
+    /// The resource stands at `current`, not where the client's condition says.
+    pub fn version_conflict(current: u64) -> Self {
+        Self::new(VERSION_CONFLICT).detail(format!("the resource stands at version {current}"))
+    }
+
+    /// Says what is the matter this time; nothing of another user, of a store or of this machine.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Names what is to blame.
+    #[must_use]
+    pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
+        self
+    }
+
+    /// Says where the resource stands that this is about.
+    #[must_use]
+    pub fn location(mut self, location: HeaderValue) -> Self {
+        self.0.location = Some(location);
+        self
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The fields that are to blame.
+    pub fn field_errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
+    fn body(&self, instance: &str) -> Vec<u8> {
+        let details = &self.0;
+        serde_json::to_vec(&Rendered {
+            r#type: details.kind.uri(),
+            title: details.kind.title(),
+            status: details.kind.status().as_u16(),
+            detail: details.detail.as_deref(),
+            instance,
+            errors: &details.errors,
+        })
+        // Strings and numbers always encode.
+        .unwrap_or_default()
+    }
+}
+
+impl IntoResponse for Problem {
+    /// A response without a body yet: [`finish`] writes it.
+    fn into_response(self) -> Response {
+        let mut response = self.0.kind.status().into_response();
+        let headers = response.headers_mut();
+        if let Some(retry_after) = self.0.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds(retry_after));
+        }
+        if let Some(location) = &self.0.location {
+            headers.insert(header::LOCATION, location.clone());
+        }
+        if self.0.kind.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Whole seconds, rounded up, at least one: what `Retry-After` takes.
+fn seconds(duration: Duration) -> HeaderValue {
+    HeaderValue::from(duration.as_secs() + u64::from(duration.subsec_nanos() > 0 || duration.is_zero()))
+}
+
+/// Writes the body of a problem, and turns what the framework refused by itself into one. Responses that are no errors
+/// or that have their body already pass unchanged.
+pub fn finish(response: Response, instance: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let problem = match parts.extensions.remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_bare_error(&parts) => Problem::new(Kind::of_status(parts.status)),
+        None => return Response::from_parts(parts, body),
+    };
+    let body = problem.body(instance);
+    parts
+        .headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    parts
+        .headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(parts, Body::from(body))
+}
+
+fn is_bare_error(parts: &response::Parts) -> bool {
+    let is_error = parts.status.is_client_error() || parts.status.is_server_error();
+    is_error
+        && parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_none_or(|media_type| media_type.as_bytes().starts_with(b"text/plain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn json(response: Response) -> serde_json::Value {
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_problem_carries_what_the_contract_names() {
+        let problem = Problem::field("quantity", "too many").detail("no");
+        let response = finish(problem.into_response(), "req-1");
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], MEDIA_TYPE);
+        assert_eq!(
+            json(response).await,
+            serde_json::json!({
+                "type": "https://souk.example/problems/validation",
+                "title": "The request is not valid",
+                "status": 422,
+                "detail": "no",
+                "instance": "req-1",
+                "errors": [{"field": "quantity", "message": "too many"}],
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_framework_refuses_becomes_a_problem_and_a_page_does_not() {
+        let bare = (StatusCode::BAD_REQUEST, "Invalid URL: /home/someone").into_response();
+        let body = json(finish(bare, "r")).await;
+        assert_eq!(body["type"], "https://souk.example/problems/bad-request");
+        assert!(!body.to_string().contains("/home"));
+
+        let page = (StatusCode::NOT_FOUND, axum::response::Html("<p>")).into_response();
+        assert_eq!(
+            finish(page, "r").headers()[header::CONTENT_TYPE],
+            "text/html; charset=utf-8"
+        );
+        let fine = finish("fine".into_response(), "r");
+        assert_eq!(fine.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn retry_after_is_a_whole_number_of_seconds_and_never_zero() {
+        for (duration, expected) in [(0, "1"), (1, "1"), (999, "1"), (1000, "1"), (1001, "2")] {
+            assert_eq!(seconds(Duration::from_millis(duration)), expected);
+        }
+    }
+}
