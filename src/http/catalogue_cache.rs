@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_warm_shelf_reads_no_store_also_for_what_does_not_exist() {
+    async fn a_warm_cache_reads_no_store() {
         let catalogue = Arc::new(Fixture::new([product("a", &[("A-1", 100), ("A-2", 200)])]));
         let catalogue_cache = catalogue_cache(&catalogue);
         let (first, second, unknown) = (sku("A-1"), sku("A-2"), sku("NONE"));

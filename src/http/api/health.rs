@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_follows_the_worst_check_and_liveness_does_not() {
+    async fn readiness_follows_the_worst_check() {
         let admission = Arc::new(Admission::new(1));
         for (health, status, name) in [
             (Health::Ok, 200, "ok"),

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_come_in_than_there_are_places_until_one_leaves_for_good() {
+    fn a_permit_is_released_with_its_last_clone() {
         let admission = Admission::new(1);
         let permit = admission.enter(&Method::POST).unwrap();
         let clone = permit.clone();

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_own_places_and_gets_them_back() {
+    fn connections_are_counted_per_address() {
         let connections = Connections::new(2, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
         let first = connections.enter(address("203.0.113.1")).unwrap();
         let _second = connections.enter(address("::ffff:203.0.113.1")).unwrap();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one_and_proxies_are_not_counted() {
+    fn ipv6_networks_count_as_one_client() {
         let connections = Connections::new(1, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
         let _one = connections.enter(address("2001:db8::1")).unwrap();
         assert!(connections.enter(address("2001:db8::2")).is_none());

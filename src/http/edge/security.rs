@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_keeps_what_it_says_itself_and_gets_the_rest() {
+    fn own_headers_win_over_the_defaults() {
         let own = HeaderValue::from_static("default-src 'self'");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_SECURITY_POLICY, own.clone())]);
         complete(&mut headers, false);

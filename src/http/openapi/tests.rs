@@ -145,7 +145,7 @@ fn every_operation_is_complete() {
 }
 
 #[test]
-fn what_follows_from_policy_repetition_body_and_path_is_described() {
+fn derived_problems_and_parameters_are_documented() {
     let document = document();
     for route in routes::endpoints() {
         let operation = of(&document, &route);
@@ -220,7 +220,7 @@ fn every_kind_of_problem_can_be_met_somewhere() {
 }
 
 #[test]
-fn every_reference_leads_somewhere_and_every_component_is_used() {
+fn references_resolve_and_components_are_used() {
     let document = document();
     let mut referred = BTreeSet::new();
     walk("", &document, &mut |at, value| {
@@ -279,7 +279,7 @@ fn schemas_are_such_by_json_schema_2020_12() {
 }
 
 #[test]
-fn requests_refuse_unknown_fields_in_the_document_as_well() {
+fn documented_bodies_refuse_unknown_fields() {
     let document = document();
     for operation in operations(&document).into_values() {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];

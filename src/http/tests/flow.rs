@@ -354,7 +354,7 @@ async fn lines_of_another_cart_join_once() {
 }
 
 #[tokio::test]
-async fn an_order_is_quoted_placed_confirmed_and_shown_to_its_buyer_only() {
+async fn an_order_is_visible_to_its_buyer_only() {
     let client = Client::new().await;
     let quote_body = || Some(json!({"address": crate::http::test_support::guest_address()}));
     let early = client.send("POST", "/v1/checkout/quote", quote_body(), &[]).await;
@@ -434,7 +434,7 @@ async fn an_order_is_quoted_placed_confirmed_and_shown_to_its_buyer_only() {
 }
 
 #[tokio::test]
-async fn a_body_is_kept_as_what_only_the_shop_can_make_of_it() {
+async fn bodies_are_stored_as_keyed_fingerprints() {
     let memory = Arc::new(Memory::default());
     let mut client = Client::new().await;
     (client.router, client.orders, client.background) =
@@ -545,7 +545,7 @@ async fn the_catalogue_is_browsed_page_by_page() {
 }
 
 #[tokio::test]
-async fn above_the_limit_requests_are_refused_and_probes_answered() {
+async fn probes_are_answered_above_the_limit() {
     let (router, ..) = shop_with_places(0, Arc::new(Memory::default()), store()).await;
     let send = |path| {
         router
@@ -646,7 +646,7 @@ async fn a_buyer_lists_their_own_orders_page_by_page() {
 }
 
 #[tokio::test]
-async fn work_under_a_key_goes_on_when_its_client_hangs_up() {
+async fn keyed_work_completes_after_a_disconnect() {
     let client = Client::new().await;
     let body = || Some(json!({"sku": "A-1", "quantity": 2}));
     let key = [("idempotency-key", "k1")];

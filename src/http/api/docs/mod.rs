@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_page_loads_what_is_there_and_nothing_from_elsewhere() {
+    async fn the_page_loads_only_its_own_files() {
         let page = include_str!("page.html");
         for outside in ["http://", "https://", "//cdn", "style=", "<style", "onload"] {
             assert!(!page.contains(outside), "{outside}");

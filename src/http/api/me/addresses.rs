@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_change_leaves_out_stays_and_null_takes_away() {
+    fn absent_fields_stay_and_null_removes() {
         let mut address = crate::http::test_support::guest_address();
         address.phone = Some("+1 217 555 0100".to_owned());
         let change: Change = serde_json::from_str(r#"{"city": "Chicago", "phone": null}"#).unwrap();

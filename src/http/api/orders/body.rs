@@ -106,7 +106,7 @@ mod tests {
     use crate::http::test_support::order;
 
     #[test]
-    fn an_order_shows_what_the_contract_names_and_no_secret() {
+    fn an_order_has_the_documented_fields() {
         let order = order();
         let body = serde_json::to_value(OrderBody::new(&order, 4)).unwrap();
         let mut names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_framework_refuses_becomes_a_problem_and_a_page_does_not() {
+    async fn framework_errors_become_problems() {
         let bare = (StatusCode::BAD_REQUEST, "Invalid URL: /home/someone").into_response();
         let body = json(finish(bare, "r")).await;
         assert_eq!(body["type"], "https://souk.example/problems/bad-request");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_a_whole_number_of_seconds_and_never_zero() {
+    fn retry_after_is_at_least_one_second() {
         for (duration, expected) in [(0, "1"), (1, "1"), (999, "1"), (1000, "1"), (1001, "2")] {
             assert_eq!(seconds(Duration::from_millis(duration)), expected);
         }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn one_node_admits_the_limit_exactly_and_tells_the_store_once_a_chunk() {
+    fn one_node_admits_exactly_the_limit() {
         for requests in [1, 2, 9, 10, 11, 120, 1_200] {
             let limit = limit(requests);
             let (mut ledger, mut store) = (Ledger::new(limit, at(5)), Counter::default());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_counts_down_and_the_next_window_begins_anew() {
+    fn remaining_counts_down_within_a_window() {
         let limit = limit(3);
         let (mut ledger, mut store) = (Ledger::new(limit, at(59_000)), Counter::default());
         for remaining in [2, 1, 0] {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_store_is_away_each_node_counts_by_itself() {
+    fn without_the_store_each_node_counts_alone() {
         let limit = limit(20);
         let mut ledger = Ledger::new(limit, at(0));
         let mut admitted = 0;
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_when_the_window_is_over_changes_nothing() {
+    fn a_late_store_reply_changes_nothing() {
         let limit = limit(10);
         let mut ledger = Ledger::new(limit, at(0));
         assert!(matches!(ledger.take(limit, at(0)), Verdict::Admitted(_)));
@@ -393,7 +393,7 @@ mod tests {
     proptest! {
         /// Whatever node a caller turns to, in whatever order, and however late the store answers.
         #[test]
-        fn nobody_gets_more_than_the_limit_and_a_chunk_for_each_node(
+        fn the_limit_is_exceeded_by_a_chunk_per_node_at_most(
             requests in 1_u32..150,
             (nodes, events) in (1_usize..5).prop_flat_map(|nodes| (Just(nodes), events(nodes))),
         ) {
