@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
 
-use super::flow::{Client, Reply, submission};
+use super::client::{Client, Reply, submission};
 use crate::actors::region::Ask;
 use crate::authentication::service::Accounts;
 use crate::gateways::mail::{Letter, MailError, Mailer};
