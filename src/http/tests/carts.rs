@@ -1,11 +1,13 @@
 //! Carts as clients see them.
 
+use std::sync::Arc;
+
+use axum::http::header;
+use serde_json::{Value, json};
+
 use super::client::Client;
 use crate::http::edge::problem;
 use crate::http::router;
-use axum::http::header;
-use serde_json::{Value, json};
-use std::sync::Arc;
 
 #[tokio::test]
 async fn a_cart_is_filled_changed_and_emptied() {

@@ -1,5 +1,14 @@
 //! A client of the shop over the real entities and stores in memory.
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
+use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
 use crate::actors::Regions;
 use crate::actors::region::{Ask, Region};
 use crate::authentication::service::Accounts;
@@ -14,14 +23,7 @@ use crate::http::{Shop, router};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::memory::MemoryDocuments;
 use crate::stores::idempotency::IdempotencyStore;
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, header};
-use serde_json::{Value, json};
 use souk_domain::{Order, OrderCommand};
-use std::sync::Arc;
-use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
 pub(super) struct Client {
     pub(super) router: Router,

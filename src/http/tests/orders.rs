@@ -1,5 +1,10 @@
 //! Orders as clients see them.
 
+use std::sync::Arc;
+
+use axum::http::header;
+use serde_json::{Value, json};
+
 use super::client::{Client, Reply, shop, store, submission};
 use crate::http::edge::problem;
 use crate::http::request::keys;
@@ -7,10 +12,7 @@ use crate::http::router;
 use crate::http::test_support::{MemoryIdempotency as Memory, placed};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::idempotency::IdempotencyStore;
-use axum::http::header;
-use serde_json::{Value, json};
 use souk_domain::{FailureReason, OrderCommand, PaymentId};
-use std::sync::Arc;
 
 #[tokio::test]
 async fn an_order_is_visible_to_its_buyer_only() {

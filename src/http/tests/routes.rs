@@ -1,13 +1,15 @@
 //! Every route: credentials, admission, methods.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use tower::ServiceExt;
+
 use super::client::{Client, shop_with_places, store};
 use crate::http::edge::problem;
 use crate::http::test_support::MemoryIdempotency as Memory;
 use crate::http::{router, routes};
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
-use std::sync::Arc;
-use tower::ServiceExt;
 
 #[tokio::test]
 async fn nobody_and_impostors_are_turned_away() {
