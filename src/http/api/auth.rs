@@ -1,4 +1,4 @@
-//! `/v1/auth`: accounts are opened, sessions begin, go on and end.
+//! `/v1/auth`: registration, sessions, passwords, verification of e-mail addresses.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ use souk_domain::{EmailAddress, OrderCommand, SessionId};
 /// A token in the published document.
 const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
 
-/// Longest `User-Agent` that is kept with a session, in characters.
+/// Longest `User-Agent` stored with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
 
-/// How long the orders that an account takes over from a guest may take to change hands, all of them together.
+/// Time limit for transferring all of a guest's orders to an account.
 const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 
-/// A password on its way in: not shown, and wiped when it has been used.
+/// A password: not shown, and wiped after use.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Password(Zeroizing<String>);
@@ -44,7 +44,7 @@ struct Password(Zeroizing<String>);
 pub struct Register {
     #[schema(max_length = 254, format = Email, example = "ada@example.org")]
     email: String,
-    /// Not one of the common ones.
+    /// Common passwords are refused.
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
     /// Printable, and not blank.
@@ -52,7 +52,7 @@ pub struct Register {
     name: String,
 }
 
-/// Who signs in.
+/// Credentials.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
@@ -62,14 +62,14 @@ pub struct Login {
     password: Password,
 }
 
-/// The token of a session.
+/// A refresh token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     refresh_token: String,
 }
 
-/// Whose password is forgotten.
+/// The account with a forgotten password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forgot {
@@ -81,17 +81,17 @@ pub struct Forgot {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
-    /// From the letter.
+    /// From the e-mail.
     token: String,
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
 }
 
-/// A proof that an e-mail address is the account's own.
+/// A code that verifies an e-mail address.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// From the letter.
+    /// From the e-mail.
     token: String,
 }
 
@@ -106,11 +106,11 @@ pub struct Tokens<'a> {
     token_type: &'static str,
     /// Seconds that the access token lives.
     expires_in: u64,
-    /// Good for one `POST /v1/auth/refresh`.
+    /// Valid for one `POST /v1/auth/refresh`.
     refresh_token: &'a str,
 }
 
-/// A device on which somebody is signed in.
+/// A session.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionBody<'a> {
@@ -123,9 +123,9 @@ pub struct SessionBody<'a> {
     #[schema(format = DateTime)]
     expires_at: String,
     user_agent: &'a str,
-    /// Where it signed in from.
+    /// The address of the client at sign-in.
     address: &'a str,
-    /// Whether the caller's own token is of it.
+    /// Whether it is the session of the request's access token.
     current: bool,
 }
 
@@ -138,7 +138,7 @@ pub struct Sessions<'a> {
     next_cursor: Option<String>,
 }
 
-/// What the client signs in with.
+/// The device that signs in.
 pub struct CallingDevice(Device);
 
 impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
@@ -193,7 +193,7 @@ pub async fn register(
     let behind = background.clone();
     let opened = background.finish(async move {
         let tokens = front.accounts.register(registration, &device).await?;
-        // The account stands: nobody is told otherwise because a letter takes its time.
+        // The account is stored: the reply does not depend on sending the e-mail.
         let account = tokens.account.clone();
         behind.spawn(async move { front.accounts.send_verification(&account).await });
         Ok(tokens)
@@ -220,13 +220,13 @@ pub async fn login(
     background: Background,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
-    // What no account can have is as unknown as any other, and nobody has to be told why.
+    // An address that no account can have gets the same reply as an unknown one.
     let key = EmailAddress::parse(&body.email)
         .ok()
         .and_then(|email| account::email_key(&email).ok())
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
     let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
-    // What was ordered without signing in since the address was proven follows behind the reply.
+    // Orders placed as a guest since the address was verified are transferred behind the reply.
     background.spawn(claim_orders(front, context, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
 }
@@ -389,7 +389,7 @@ pub async fn reset_password(
         reset.await.map_err(spent_token)
     });
     let account = reset.await?;
-    // Whoever reads the letters chose the password just now, and nobody else is signed in any more.
+    // The reader of the e-mails has just set the password, and all other sessions have ended.
     background.spawn(claim_orders(front, context, account));
     Ok(StatusCode::NO_CONTENT)
 }
@@ -417,16 +417,15 @@ pub async fn verify_email(
     let proof =
         background.finish(async move { shop.accounts.verify_email(&body.token).await.map_err(spent_token) });
     let account = proof.await?;
-    // The account may be somebody else's, who opened it under this address: only who is signed in there takes over what its
-    // reader ordered as a guest, or signs in there from now on.
+    // The account may belong to somebody else, who opened it under this address: the orders of its reader are
+    // transferred only to a session of that account, now or at the next sign-in.
     if caller.as_ref().and_then(Caller::user) == Some(&account.id) {
         background.spawn(claim_orders(front, context, account));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Hands the orders over that were placed by a guest with the account's address, now that it is proven. What fails here is
-/// done at the next login; the address stays proven.
+/// Transfers orders placed by a guest with the account's verified address. Failures are retried at the next sign-in.
 async fn claim_orders(front: SharedFront, context: Context, account: Account) {
     let claims = claim_each(&front, &context, &account);
     if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
@@ -455,7 +454,7 @@ async fn claim_each(front: &Front, context: &Context, account: &Account) {
     }
 }
 
-/// A code that is none is a field of the body, and no credential.
+/// An invalid code is an invalid field of the body, not an authentication failure.
 fn spent_token(error: AccountError) -> Problem {
     match error {
         AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
@@ -463,7 +462,7 @@ fn spent_token(error: AccountError) -> Problem {
     }
 }
 
-/// The address that an account may have, or `None` with what is wrong in `errors`.
+/// The e-mail address of an account, or `None` with the reason in `errors`.
 fn account_email(text: &str, errors: &mut Vec<FieldError>) -> Option<(EmailAddress, EmailKey)> {
     let Ok(email) = EmailAddress::parse(text) else {
         errors.push(FieldError::new("email", "is not a valid e-mail address"));
@@ -489,7 +488,7 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
             refresh_token: &tokens.refresh_token,
         },
     )?;
-    // Tokens are nobody else's (RFC 6749, section 5.1).
+    // Tokens must not be cached (RFC 6749, section 5.1).
     response.headers_mut().insert(
         header::CACHE_CONTROL,
         header::HeaderValue::from_static("no-store"),

@@ -34,13 +34,13 @@ pub struct CartBody<'a> {
     version: u64,
     currency: Currency,
     items: Vec<CartItem<'a>>,
-    /// Of the lines that have a price.
+    /// The sum of the lines that have a price.
     subtotal: Money,
-    /// All quantities together.
+    /// The sum of all quantities.
     item_count: u64,
 }
 
-/// A line. What is not sold any more has neither title nor price, and none is available.
+/// A line. A product that is not sold any more has neither title nor price, and none is available.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CartItem<'a> {
     sku: &'a Sku,
@@ -60,23 +60,23 @@ pub struct CartItem<'a> {
 /// A guest's new cart with the token that opens it.
 #[derive(Serialize, ToSchema)]
 pub struct NewCart<'a> {
-    /// Goes into the header `Cart-Token`.
+    /// For the header `Cart-Token`.
     cart_token: &'a str,
     cart: CartBody<'a>,
 }
 
-/// What goes into a cart.
+/// An item to add.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddItem {
     #[schema(value_type = Sku)]
     sku: String,
-    /// Added to what is there.
+    /// Added to the quantity in the cart.
     #[schema(value_type = u32, minimum = 1, maximum = 999)]
     quantity: Quantity<1, QUANTITY_LIMIT>,
 }
 
-/// How many of a line there shall be.
+/// The quantity of a line.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetItem {
@@ -85,12 +85,12 @@ pub struct SetItem {
     quantity: Quantity<0, QUANTITY_LIMIT>,
 }
 
-/// A guest's cart that joins the caller's.
+/// A guest's cart to merge.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MergeCart)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {
-    /// What `POST /v1/carts` gave.
+    /// From `POST /v1/carts`.
     cart_token: String,
 }
 
@@ -205,7 +205,7 @@ pub async fn set_item(
     Json(body): Json<SetItem>,
 ) -> Result<Response, Problem> {
     let command = if body.quantity.0 == 0 {
-        // Also of what the catalogue does not know any more.
+        // Removing works for SKUs that are not in the catalogue any more.
         CartCommand::Remove {
             sku: parse_sku(&sku)?,
         }
@@ -308,7 +308,7 @@ pub async fn merge(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// The cart as it stands.
+/// The current cart.
 pub async fn get(front: &Front, context: &Context, cart: &CartId) -> Result<Answer<Cart>, Problem> {
     let ask = entity::read(context, front.settings.ask_timeout, CartCommand::Get);
     Ok(front.regions.carts.ask(cart.as_str(), ask).await?)
@@ -336,7 +336,7 @@ async fn change(
 }
 
 fn parse_sku(text: &str) -> Result<Sku, Problem> {
-    // What is no SKU by its form names nothing either.
+    // A malformed SKU does not exist.
     Sku::parse(text).map_err(|_| Problem::new(problem::UNKNOWN_SKU))
 }
 
@@ -348,7 +348,7 @@ async fn known_sku(front: &Front, text: &str) -> Result<(Sku, ProductId), Proble
     }
 }
 
-/// What the catalogue says of the lines of a cart.
+/// The catalogue's part of a cart.
 struct Shown {
     listings: Vec<Option<Listing>>,
     available: Vec<u32>,
@@ -381,8 +381,8 @@ fn render<'a>(
     for ((line, listing), available) in view.lines.iter().zip(listings).zip(available) {
         let listing = listing.as_ref();
         let unit_price = listing.map(|listing| listing.variant().price);
-        // A price that does not go with the cart (of another currency, or absurdly high) makes its line unsellable, but
-        // must not keep the shopper from seeing the rest.
+        // A price that does not fit the cart (another currency, or absurdly high) makes its line unsellable, but the
+        // shopper sees the rest.
         let line_total = unit_price
             .and_then(|price| price.times(line.quantity).ok())
             .filter(|total| total.currency == subtotal.currency);

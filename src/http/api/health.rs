@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`: for load balancers and whoever starts nodes.
+//! `/livez`, `/readyz`: probes for load balancers and orchestrators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,34 +16,34 @@ use crate::http::edge::conventions::READY;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 
-/// How a node, or one thing that it needs, is.
+/// The health of a node, or of one of its dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All well.
+    /// Healthy.
     Ok,
-    /// It serves, slower or with less.
+    /// Serves, slower or with less.
     Degraded,
-    /// It is going away: no new clients.
+    /// Shutting down: no new clients.
     Draining,
-    /// It does not serve.
+    /// Does not serve.
     Unavailable,
 }
 
-/// Where a node says that its process answers.
+/// The path of liveness probes.
 pub const LIVE: &str = "/livez";
 
-/// What `/readyz` says.
+/// The health of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HealthReport {
-    /// On the whole.
+    /// The worst of the checks.
     pub status: Health,
-    /// By name: what was looked at and how it is.
+    /// The health of each dependency, by name.
     pub checks: BTreeMap<String, Health>,
 }
 
 impl HealthReport {
-    /// As good as the worst of its checks.
+    /// The worst of its checks.
     pub fn of(checks: BTreeMap<String, Health>) -> Self {
         Self {
             status: checks.values().max().copied().unwrap_or(Health::Ok),
@@ -52,7 +52,7 @@ impl HealthReport {
     }
 }
 
-/// Tells how the node is; asked at every `/readyz`, so it looks at what is known and waits for nothing.
+/// Reads the health of the node at every `/readyz`: known state, without waiting.
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
 #[derive(Clone)]
@@ -61,7 +61,7 @@ pub struct Probe {
     admission: Arc<Admission>,
 }
 
-/// The two routes; they answer however busy the node is.
+/// The two routes, which reply however busy the node is.
 pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
     Router::new()
         .route(LIVE, get(live))

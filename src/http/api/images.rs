@@ -1,4 +1,4 @@
-//! `/images`: the pictures of the demo's products, drawn when asked for.
+//! `/images`: the pictures of the demo products, drawn on request.
 
 use axum::extract::State;
 use axum::http::header::{self, HeaderName};
@@ -12,7 +12,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::path::PathParameter;
 use souk_domain::ProductId;
 
-/// Browsers keep a picture for a day, and ask then whether it is still the same.
+/// Browsers cache a picture for a day before they revalidate it.
 const CACHE_CONTROL: &str = "public, max-age=86400, stale-while-revalidate=604800";
 
 /// Show a product's picture
@@ -32,12 +32,12 @@ pub async fn show(
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CACHE_CONTROL, CACHE_CONTROL),
-        // Opened as a page of its own, a picture runs nothing and loads nothing.
+        // A picture opened as a page runs and loads nothing.
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ),
-        // A shop's pages may stand on another origin than its pictures.
+        // Pages may be on another origin than pictures.
         (RESOURCE_POLICY, "cross-origin"),
     ];
     let not_found = || Problem::new(problem::NOT_FOUND);

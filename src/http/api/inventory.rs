@@ -1,4 +1,4 @@
-//! `/v1/admin/inventory`: a merchant's view of the stock, and what comes in and goes out besides sales.
+//! `/v1/admin/inventory`: stock for merchants, deliveries and adjustments.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -29,12 +29,12 @@ pub struct Body<'a> {
     received: u64,
     adjusted: i64,
     sold: u64,
-    /// Received and adjusted, less what was sold.
+    /// Received and adjusted, minus sold.
     on_hand: u64,
     reserved: u64,
-    /// On hand, less what is reserved.
+    /// On hand, minus reserved.
     available: u64,
-    /// None is set as yet.
+    /// Not set as yet.
     #[schema(required)]
     reorder_point: Option<u64>,
     /// The entity tag begins with it.
@@ -52,25 +52,25 @@ pub struct Movement<'a> {
     detail: &'a serde_json::Value,
 }
 
-/// Goods that came in.
+/// A delivery.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     #[schema(value_type = u32, minimum = 1, maximum = 1_000_000_000)]
     quantity: Quantity,
-    /// Names the delivery: the same one counts once. Printable, and not blank; in UTF-8 at most 255 bytes.
+    /// Identifies the delivery, which counts once. Printable, and not blank; at most 255 bytes of UTF-8.
     #[schema(min_length = 1, max_length = 255, pattern = r"\S", example = "delivery 4711")]
     reference: String,
 }
 
-/// A count or a loss.
+/// A stock count or a loss.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
     /// Not 0.
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000, example = -2)]
     delta: i64,
-    /// Printable, and not blank; in UTF-8 at most 500 bytes.
+    /// Printable, and not blank; at most 500 bytes of UTF-8.
     #[schema(
         min_length = 1,
         max_length = 500,
@@ -170,7 +170,7 @@ pub async fn adjust(
     let command = StockCommand::Adjust {
         delta: body.delta,
         reason: body.reason,
-        // Of the request: under an idempotency key, its repetition counts once.
+        // Derived from the request: a repetition under an idempotency key counts once.
         reference: identity.command.as_str().to_owned(),
     };
     let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
@@ -205,7 +205,7 @@ pub async fn movements(
         None => 0,
     };
 
-    // A page ends with a whole version: the events of one are more than one seldom, and never many.
+    // A page ends with a whole version: seldom more than one event, and never many.
     let mut events = front.inventory.ledger(sku.as_str(), after, limit + 1).await?;
     let next = (events.len() > limit).then(|| {
         events.truncate(limit);
@@ -242,7 +242,7 @@ fn text(field: &'static str, value: &str, limit: usize, errors: &mut Vec<FieldEr
     }
 }
 
-/// A SKU that is in the catalogue, or that has stock: what is not sold any more can still be counted.
+/// A SKU of the catalogue, or with stock: what is not sold any more can still be counted.
 async fn known(front: &Front, text: &str) -> Result<Sku, Problem> {
     let unknown = || Problem::new(problem::UNKNOWN_SKU);
     let sku = Sku::parse(text).map_err(|_| unknown())?;
@@ -265,7 +265,7 @@ async fn get(front: &Front, context: &Context, sku: &Sku) -> Result<Answer<Stock
     Ok(front.regions.skus.ask(sku.as_str(), ask).await?)
 }
 
-/// The reply to a movement, and whether it moved anything: a repetition does not.
+/// The reply to a movement, and whether it changed anything: a repetition does not.
 async fn change(
     front: &Front,
     context: &Context,
@@ -294,7 +294,7 @@ async fn change(
         StockReply::Refused(other) => Err(Problem::new(problem::STOCK_CONFLICT).detail(other.to_string())),
         StockReply::Done | StockReply::Overdue(_) => {
             let response = json::versioned(StatusCode::CREATED, answer.version, &level(&sku, &answer))?;
-            // Where others move stock in between, a repetition looks like news: better one line of the log too many.
+            // With concurrent movements a repetition may look like a change: rather one line too many in the log.
             Ok((response, answer.version > standing))
         }
     }

@@ -1,4 +1,4 @@
-//! `/.well-known/jwks.json`: the keys by which anybody can check an access token (RFC 7517).
+//! `/.well-known/jwks.json`: the keys for verifying access tokens (RFC 7517).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use crate::http::edge::problem::Problem;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 
-/// How long it may be kept: shorter than a new key is known before it signs.
+/// Caching time: shorter than a new key is published before it signs.
 const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// Show the keys of the access tokens

@@ -1,4 +1,4 @@
-//! `/v1/products`: browsing.
+//! `/v1/products`: the catalogue.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ use souk_domain::{Money, ProductId, Sku};
 /// Longest search text, in bytes.
 const QUERY_LIMIT: usize = 200;
 
-/// The orders of a list, by their names.
+/// The sort orders by name.
 const SORTS: [(&str, Sort); 4] = [
     ("relevance", Sort::Relevance),
     ("price", Sort::Price),
@@ -44,9 +44,9 @@ pub struct ProductBody<'a> {
     category: &'a str,
     brand: &'a str,
     attributes: &'a BTreeMap<String, String>,
-    /// Where its pictures stand.
+    /// The URLs of its pictures.
     images: &'a [String],
-    /// The lowest of its SKUs'.
+    /// The lowest price of its SKUs.
     #[schema(required)]
     price: Option<Money>,
     skus: Vec<SkuBody<'a>>,
@@ -55,7 +55,7 @@ pub struct ProductBody<'a> {
     version: u64,
 }
 
-/// One of the forms in which a product is sold.
+/// A variant of a product.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ProductSku)]
 pub struct SkuBody<'a> {
@@ -67,7 +67,7 @@ pub struct SkuBody<'a> {
     available: u32,
 }
 
-/// What reviewers say: nothing as yet.
+/// Ratings of reviews: none as yet.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Rating {
     #[schema(required)]
@@ -75,7 +75,7 @@ pub struct Rating {
     count: u64,
 }
 
-/// Counts by value: none are computed as yet.
+/// Counts by value: none as yet.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Facets {}
 
@@ -87,7 +87,7 @@ pub struct Listed<'a> {
     /// On all pages.
     total: u64,
     facets: Facets,
-    /// What was probably meant, where nothing was found.
+    /// A spelling suggestion, where nothing was found.
     #[schema(required)]
     suggestion: Option<&'a str>,
     /// Where the next page starts; null on the last.
@@ -159,7 +159,7 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
     let cursor = parameters.cursor(&front.keys, &description)?;
     parameters.finish()?;
     query.offset = match cursor {
-        // Signed by us, so it is a number unless the format of positions changed.
+        // Signed by the shop, so a number unless the format of cursors changed.
         Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
         None => 0,
     };
@@ -219,7 +219,7 @@ impl IntoParams for Filters {
     }
 }
 
-/// What is asked for, but for where the page starts.
+/// Reads the query, without the start of the page.
 fn read(parameters: &mut Parameters) -> ProductQuery {
     let text = parameters.text("q");
     if text.as_ref().is_some_and(|text| text.len() > QUERY_LIMIT) {
@@ -244,7 +244,7 @@ fn read(parameters: &mut Parameters) -> ProductQuery {
     query
 }
 
-/// Names the list, so that a cursor serves no other one. The size of its pages does not belong to it.
+/// Describes the list, so that a cursor is valid for no other one. The size of its pages does not matter.
 fn describe(query: &ProductQuery) -> String {
     let ProductQuery {
         text,
@@ -258,7 +258,7 @@ fn describe(query: &ProductQuery) -> String {
         limit: _,
     } = query;
     let mut description = "products".to_owned();
-    // Debug output quotes and escapes texts, so that no two queries read alike; writing to a string does not fail.
+    // Debug output quotes and escapes strings, so that descriptions are unambiguous; writing to a string does not fail.
     let _ = write!(
         description,
         " {text:?} {category:?} {brand:?} {min_price:?} {max_price:?} {in_stock} {sort:?}"

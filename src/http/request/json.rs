@@ -1,4 +1,4 @@
-//! Bodies: JSON read strictly, with the field named that is wrong, and JSON written.
+//! JSON bodies: strict reading that names the invalid field, and writing.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use objects::Objects;
 
 mod objects;
 
-/// Reads a JSON body. Unknown and repeated fields are refused by the target type (`deny_unknown_fields`), wrong types
-/// with 422, what is no JSON with 400, another content type with 415, more than the limit with 413.
+/// A JSON body. Unknown and duplicate fields are refused by the target type (`deny_unknown_fields`), wrong types with
+/// 422, malformed JSON with 400, another content type with 415, a body above the limit with 413.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// The same where the body may be missing: then the default.
+/// The same for an optional body: the default if it is absent.
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub T);
 
-/// A body that has no fields yet.
+/// A body without fields.
 #[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
@@ -110,7 +110,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
-        // What is wrong may stand before what is no JSON at all.
+        // The invalid field may come before the syntax error.
         match serde_json::from_slice::<IgnoredAny>(body) {
             Ok(IgnoredAny) => refusal(&path, &error.into_inner()),
             Err(broken) => refusal(".", &broken),
@@ -122,7 +122,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 fn refusal(path: &str, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
-    // The position is of use for what is no JSON only.
+    // The position helps with malformed JSON only.
     let message = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(message, _)| message);
@@ -133,8 +133,8 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
     Problem::validation(vec![FieldError::new(field, message)])
 }
 
-/// The field to blame. For a missing, unknown or repeated one, serde names it in its message, and the path leads to its
-/// parent (or, for an unknown one, to itself).
+/// The invalid field. For a missing, unknown or duplicate one, serde names it in its message, and the path leads to its
+/// parent (for an unknown one, to itself).
 fn blame(path: &str, message: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
     let named = message.split('`').nth(1);
@@ -159,11 +159,11 @@ fn blame(path: &str, message: &str) -> (String, String) {
     (field.to_owned(), demand(message))
 }
 
-/// What a value must be. serde's own message shows the one that it refuses, and a password or a card's token in the wrong
-/// place is one all the same: replies are kept, and logged by others.
+/// What a value must be. serde's own message includes the refused value, which may be a password or a card token in the
+/// wrong field: replies are stored, and logged by clients.
 fn demand(message: &str) -> String {
     const INTEGERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
-    // The value may hold these words as well; what is expected is ours, and stands last.
+    // The value may contain these words too; the expectation is ours, and comes last.
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if expected.starts_with("struct ") => "must be an object".to_owned(),
         Some((_, expected)) if INTEGERS.contains(&expected) => {
@@ -214,7 +214,7 @@ pub fn versioned<T: Serialize>(status: StatusCode, version: u64, body: &T) -> Re
     Ok((status, JSON, tag, bytes).into_response())
 }
 
-/// The same as the answer to a read: 304 where the client has this very body.
+/// The reply to a read: 304 where the client has this body.
 ///
 /// # Errors
 /// As of [`reply`].
@@ -233,7 +233,7 @@ pub fn unless_had<T: Serialize>(
 /// A JSON reply.
 ///
 /// # Errors
-/// 500 for a value that JSON can't hold, which is a defect.
+/// 500 for a value that can't be JSON, which is a defect.
 pub fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Problem> {
     Ok((status, JSON, encode(body)?).into_response())
 }

@@ -15,15 +15,15 @@ use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::keys::Keys;
 use crate::http::request::parameter::parameter;
 
-/// Items on a page where the client does not say.
+/// Items on a page by default.
 pub const DEFAULT_PAGE: usize = 20;
 /// Most items on a page.
 pub const PAGE_LIMIT: usize = 100;
 /// Longest value of a parameter, in bytes.
 pub const VALUE_LIMIT: usize = 1024;
 
-/// The query parameters of a request. Handlers take out what they know; [`Parameters::finish`] refuses the rest, so that
-/// no filter is silently ignored.
+/// The query parameters of a request. Handlers take those that they know; [`Parameters::finish`] refuses the rest, so
+/// that no filter is silently ignored.
 #[derive(Debug)]
 pub struct Parameters {
     values: BTreeMap<String, String>,
@@ -58,17 +58,17 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// Notes that a parameter is wrong.
+    /// Records an invalid parameter.
     pub fn refuse(&mut self, name: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) {
         self.errors.push(FieldError::new(name, message));
     }
 
-    /// Takes a text; an empty one counts as absent.
+    /// Takes a string; an empty one counts as absent.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// Takes an amount of minor units that is not negative.
+    /// Takes a non-negative amount of minor units.
     pub fn amount(&mut self, name: &'static str) -> Option<i64> {
         let text = self.text(name)?;
         let amount = text.parse().ok().filter(|amount| *amount >= 0);
@@ -101,7 +101,7 @@ impl Parameters {
         chosen.map(|(_, value)| *value)
     }
 
-    /// Takes `limit`: how many items a page shall hold.
+    /// Takes `limit`: the most items on the page.
     pub fn limit(&mut self) -> usize {
         let Some(text) = self.values.remove("limit") else {
             return DEFAULT_PAGE;
@@ -115,8 +115,8 @@ impl Parameters {
         }
     }
 
-    /// Takes `cursor`: where the page starts, in the list that `list` describes. The description holds everything that
-    /// makes the list what it is, the owner included, but not the size of its pages.
+    /// Takes `cursor`: where the page starts, in the list that `list` describes. The description has all that defines
+    /// the list, its owner included, but not the size of its pages.
     ///
     /// # Errors
     /// 400 `bad-cursor`.
@@ -130,10 +130,10 @@ impl Parameters {
             .transpose()
     }
 
-    /// Whether everything was right and nothing is left over.
+    /// Checks that everything was valid and nothing is left over.
     ///
     /// # Errors
-    /// 422 with each wrong or unknown parameter.
+    /// 422 with each invalid or unknown parameter.
     pub fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.values).into_keys() {
             self.refuse(name, "is unknown");

@@ -1,4 +1,5 @@
-//! `/openapi.json`, and `/docs`: the document as a page, to read and to try calls on. It comes whole from this binary.
+//! `/openapi.json`, and `/docs`: the document as a page for reading and trying calls. Everything is part of this
+//! binary.
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -16,8 +17,8 @@ use crate::http::request::etag::IfNoneMatch;
 use crate::http::request::front::SharedFront;
 use crate::http::request::path::PathParameter;
 
-/// Lets the page run what this node serves and nothing else, and lets it talk to this node only. Swagger UI puts styles
-/// into the elements that it makes, and pictures into its style sheet.
+/// The page runs only what this node serves, and talks to this node only. Swagger UI sets styles on its elements, and
+/// has pictures in its style sheet.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -97,7 +98,7 @@ pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) ->
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))
 }
 
-/// A file of Swagger UI; a test sees to it that there is such a one.
+/// A file of Swagger UI; a test checks that it exists.
 fn embedded(name: &str) -> Bytes {
     let file = utoipa_swagger_ui::serve(name, Arc::new(Config::<'static>::default()));
     match file.ok().flatten().map(|file| file.bytes) {

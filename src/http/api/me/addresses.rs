@@ -1,4 +1,4 @@
-//! `/v1/me/addresses`: where the caller's parcels may go.
+//! `/v1/me/addresses`: the caller's saved addresses.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -23,7 +23,7 @@ use souk_domain::{Address, AddressId, UserId};
 /// Most addresses of an account.
 pub const ADDRESS_LIMIT: usize = 50;
 
-/// An address of the caller's.
+/// A saved address.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SavedAddress)]
 pub struct Body<'a> {
@@ -40,7 +40,7 @@ pub struct Body<'a> {
     country: &'a str,
     #[schema(required)]
     phone: Option<&'a str>,
-    /// Whether it is the one that a shop offers first.
+    /// Whether it is offered first.
     default: bool,
     /// The entity tag begins with it.
     version: u64,
@@ -104,12 +104,12 @@ pub struct Add {
     country: String,
     #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<String>,
-    /// The first one is, whatever this says.
+    /// The first address is the default in any case.
     #[serde(default)]
     default: bool,
 }
 
-/// What is left out stays; `null` takes an optional line away.
+/// Absent fields stay; `null` removes an optional one.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChangeAddress)]
 #[serde(deny_unknown_fields)]
@@ -133,7 +133,7 @@ pub struct Change {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<Option<String>>,
-    /// `true` makes it the default one; that passes on by choosing another.
+    /// `true` makes it the default; choose another to change that.
     default: Option<bool>,
 }
 
@@ -162,7 +162,7 @@ impl Change {
     }
 }
 
-/// The address in the form in which it is kept.
+/// The address as it is stored.
 fn checked(address: Address) -> Result<Address, Problem> {
     let mut errors = Vec::new();
     checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
@@ -223,7 +223,7 @@ pub async fn add(
         phone: body.phone,
     })?;
     let saved = SavedAddress {
-        // Of the request: its repetition adds no second one.
+        // Derived from the request: a repetition adds no second address.
         id: AddressId::from_suffix(identity.command.as_str()),
         address,
         default: body.default,
@@ -237,7 +237,7 @@ pub async fn add(
         .put_address(user, &saved, None, ADDRESS_LIMIT)
         .await?
     {
-        // A conflict is this very request, made before.
+        // A conflict is an earlier attempt of this request.
         AddressChange::Applied | AddressChange::Conflict => {}
         AddressChange::Full => {
             let message = format!("an account has at most {ADDRESS_LIMIT} addresses");
@@ -278,7 +278,7 @@ pub async fn change(
         let expected = saved.version;
         body.apply(&mut saved.address);
         saved.address = checked(saved.address)?;
-        // A request that is wrong in itself is refused whatever its condition (RFC 9110, section 13.2.1).
+        // An invalid request is refused whatever its condition (RFC 9110, section 13.2.1).
         if !condition.allows(expected) {
             return Err(Problem::version_conflict(expected));
         }
@@ -329,7 +329,7 @@ pub async fn remove(
     }
 }
 
-/// The address of this account; another's is as good as none.
+/// An address of this account; another's is not found.
 pub async fn own(front: &Front, user: &UserId, id: &str) -> Result<SavedAddress, Problem> {
     let addresses = front.accounts.users.addresses(user).await?;
     addresses

@@ -1,4 +1,4 @@
-//! `/v1/me/notification-preferences`: what the caller wants to be told about, and how.
+//! `/v1/me/notification-preferences`: topics and channels of the caller's notifications.
 
 use axum::extract::State;
 use axum::http::StatusCode;

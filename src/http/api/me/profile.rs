@@ -17,7 +17,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use souk_domain::account::{check_name, phone_errors};
 
-/// What an owner may change. Everything else of an account, its roles above all, is refused as an unknown field.
+/// What an owner may change. Other fields of an account, roles above all, are refused as unknown.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChangeUser)]
 #[serde(deny_unknown_fields)]
@@ -25,13 +25,13 @@ pub struct Change {
     /// Printable, and not blank.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: Option<String>,
-    /// `null` takes it away.
+    /// `null` removes it.
     #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     #[serde(default, deserialize_with = "given")]
     phone: Option<Option<String>>,
 }
 
-/// Tells `null` from what was left out.
+/// Distinguishes `null` from an absent field.
 pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

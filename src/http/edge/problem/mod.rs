@@ -1,7 +1,7 @@
-//! Every error that a client sees: RFC 9457 problem details, made in one place.
+//! Errors of clients: RFC 9457 problem details, made in one place.
 //!
-//! A handler answers with a [`Problem`]; [`finish`] writes its body once the request id is known. What the framework
-//! itself refuses (an unreadable path, say) is turned into a problem there too, so that clients meet one shape only.
+//! A handler returns a [`Problem`]; [`finish`] writes its body once the request id is known. Errors of the framework
+//! itself (an undecodable path, for example) become problems there too, so that clients meet one form only.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,16 +21,16 @@ pub use kinds::*;
 pub const TYPE_BASE: &str = "https://souk.example/problems/";
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
-/// When to try again after an overload whose end nobody can tell.
+/// When to try again after an overload of unknown length.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A field that is to blame, and why.
+/// An invalid field and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The path of the field in the body, as in `address.country`; the parameter's name; or a SKU.
+    /// The path of the field in the body, such as `address.country`; the name of the parameter; or a SKU.
     #[schema(value_type = String)]
     pub field: Cow<'static, str>,
-    /// What is wrong with it, for people.
+    /// What is wrong with it.
     #[schema(value_type = String)]
     pub message: Cow<'static, str>,
 }
@@ -45,29 +45,29 @@ impl FieldError {
     }
 }
 
-/// An error as it is written (RFC 9457).
+/// A problem as it is written (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct Rendered<'a> {
-    /// Names the kind of problem.
+    /// Identifies the kind of problem.
     #[schema(format = "uri")]
     r#type: String,
     /// What the kind means.
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// What is the matter this time.
+    /// What is wrong with this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     detail: Option<&'a str>,
     /// The request's id, as in `X-Request-Id`.
     instance: &'a str,
-    /// What is to blame, where something is.
+    /// The invalid fields, if any.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
 }
 
-/// An error as a client sees it. Boxed, so that the results which carry it stay small.
+/// A problem. Boxed, so that results stay small.
 #[derive(Clone, Debug)]
 pub struct Problem(Box<Details>);
 
@@ -81,7 +81,7 @@ struct Details {
 }
 
 impl Problem {
-    /// A problem of this kind, without particulars.
+    /// A problem of this kind, without details.
     pub fn new(kind: Kind) -> Self {
         Self(Box::new(Details {
             kind,
@@ -92,12 +92,12 @@ impl Problem {
         }))
     }
 
-    /// One wrong field (422 `validation`).
+    /// One invalid field (422 `validation`).
     pub fn field(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         Self::validation(vec![FieldError::new(field, message)])
     }
 
-    /// Wrong fields (422 `validation`).
+    /// Invalid fields (422 `validation`).
     pub fn validation(errors: Vec<FieldError>) -> Self {
         Self::new(VALIDATION).errors(errors)
     }
@@ -107,33 +107,33 @@ impl Problem {
         Self::new(BUSY).retry_after(retry_after)
     }
 
-    /// The resource stands at `current`, not where the client's condition says.
+    /// The resource is at version `current`, which the client's condition excludes.
     pub fn version_conflict(current: u64) -> Self {
         Self::new(VERSION_CONFLICT).detail(format!("the resource stands at version {current}"))
     }
 
-    /// Says what is the matter this time; nothing of another user, of a store or of this machine.
+    /// Adds what is wrong with this request; nothing of another user, of a store or of this machine.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Names what is to blame.
+    /// Adds the invalid fields.
     #[must_use]
     pub fn errors(mut self, errors: Vec<FieldError>) -> Self {
         self.0.errors = errors;
         self
     }
 
-    /// Says when to try again.
+    /// Adds when to try again.
     #[must_use]
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
         self.0.retry_after = Some(retry_after);
         self
     }
 
-    /// Says where the resource stands that this is about.
+    /// Adds the URL of the resource.
     #[must_use]
     pub fn location(mut self, location: HeaderValue) -> Self {
         self.0.location = Some(location);
@@ -145,7 +145,7 @@ impl Problem {
         self.0.kind
     }
 
-    /// The fields that are to blame.
+    /// The invalid fields.
     pub fn field_errors(&self) -> &[FieldError] {
         &self.0.errors
     }
@@ -166,7 +166,7 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    /// A response without a body yet: [`finish`] writes it.
+    /// A response without a body: [`finish`] writes it.
     fn into_response(self) -> Response {
         let mut response = self.0.kind.status().into_response();
         let headers = response.headers_mut();
@@ -184,13 +184,12 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Whole seconds, rounded up, at least one: what `Retry-After` takes.
+/// Whole seconds, rounded up, at least one, for `Retry-After`.
 fn seconds(duration: Duration) -> HeaderValue {
     HeaderValue::from(duration.as_secs() + u64::from(duration.subsec_nanos() > 0 || duration.is_zero()))
 }
 
-/// Writes the body of a problem, and turns what the framework refused by itself into one. Responses that are no errors
-/// or that have their body already pass unchanged.
+/// Writes the body of a problem, and turns bare errors of the framework into problems. Other responses pass unchanged.
 pub fn finish(response: Response, instance: &str) -> Response {
     let (mut parts, body) = response.into_parts();
     let problem = match parts.extensions.remove::<Problem>() {
