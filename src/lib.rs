@@ -22,6 +22,5 @@ mod panics;
 pub mod projections;
 pub mod sagas;
 pub mod sealing;
-pub mod stall;
 pub mod stores;
 pub mod traces;
