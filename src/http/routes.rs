@@ -10,7 +10,8 @@ use axum::Router;
 use utoipa::OpenApi;
 
 use super::api::me::{addresses, export, preferences, profile, purchases};
-use super::api::{auth, cart, categories, checkout, docs, health, images, inventory, jwks, orders, products};
+use super::api::orders::{self, place};
+use super::api::{auth, cart, categories, checkout, docs, health, images, inventory, jwks, products};
 use super::edge::admission::Admission;
 use super::request::front::SharedFront;
 use super::request::policy::Policy;
@@ -48,7 +49,7 @@ pub fn table() -> Vec<Route> {
         route!(cart::remove_item, Shopper),
         route!(cart::merge, Shopper).honours_keys(),
         route!(checkout::quote, Shopper),
-        route!(orders::place, Shopper).requires_key(),
+        route!(place::place, Shopper).requires_key(),
         route!(orders::list, Shopper),
         route!(orders::show, Shopper),
         route!(orders::cancel, Shopper).honours_keys(),

@@ -19,16 +19,14 @@ use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
-use souk_domain::order::OrderRefusal;
-use souk_domain::order::REASON_LIMIT;
+use souk_domain::order::{OrderRefusal, REASON_LIMIT};
 use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 
 mod body;
 mod outcome;
-mod place;
+pub mod place;
 
 pub use body::OrderBody;
-pub use place::{PlaceBody, place};
 
 /// The reason for a cancellation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
