@@ -12,7 +12,6 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod demo;
-pub mod error_chain;
 pub mod fail;
 pub mod gateways;
 pub mod hexadecimal;

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 
 use crate::actors::routing::Routing;
 use crate::clock::Clock;
-use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
+use souk_error_chain::Chain;
 
 /// Events delivered in one round.
 const ROUND_LIMIT: usize = 500;

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use souk::authentication::Sealer;
 use souk::cluster::key::ClusterKey;
 use souk::config::Config;
-use souk::stores::embedded::Writer;
 use souk::stores::sessions::SessionStore as _;
 use souk::stores::sessions::sqlite::SqliteSessions;
+use souk_embedded::Writer;
 
 use crate::support::cluster::Cluster;
 
