@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
 
-use crate::actors::routing::Routing;
 use crate::clock::Clock;
 use crate::stores::StoreError;
 use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
+use souk_cluster::ownership::Routing;
 use souk_error_chain::Chain;
 
 /// Events delivered in one round.
