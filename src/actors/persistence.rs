@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
-use crate::error_chain::Chain;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome, row_id};
 use crate::stores::error::StoreError;
+use souk_error_chain::Chain;
 use souk_retry::{RetryPolicy, retry};
 
 /// Most bytes of bodies in one batch: well below what one frame to the store process may carry.

@@ -11,11 +11,12 @@ use futures::FutureExt;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::error_chain::Chain;
 use crate::panics;
 use crate::stores::StoreError;
 use crate::stores::documents::outbox::FailedDelivery;
 use crate::stores::documents::{DocumentStore, LedgerEvent, Outbox, Row, row_id};
+use souk_cluster::ownership::Routing;
+use souk_error_chain::Chain;
 use souk_retry::Backoff;
 
 /// Most events of one round.

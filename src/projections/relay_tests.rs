@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::*;
 use crate::clock;
-use crate::cluster::view::{Member, MemberState, Role, View};
 use crate::stores::documents::contract::write;
 use crate::stores::documents::faulty::FaultyDocuments;
+use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::NewEvent;
 use souk_domain::fixtures::raw_event;
 

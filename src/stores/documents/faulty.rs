@@ -13,7 +13,7 @@ use super::sqlite::SqliteDocuments;
 use super::{DocumentStore, DocumentWrite, Row, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::{Engine, Writer};
+use crate::stores::sqlite;
 use souk_domain::{EventId, Timestamp};
 
 /// What happens to a write.
@@ -61,7 +61,7 @@ impl FaultyDocuments {
         batches_in_flight: usize,
     ) -> Arc<Self> {
         let folder = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+        let writer = sqlite::in_process_writer(folder.path()).unwrap();
         let store = SqliteDocuments::open(&writer, folder.path(), name, consumers)
             .await
             .unwrap();

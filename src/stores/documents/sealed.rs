@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
-use crate::error_chain::Chain;
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
 use souk_domain::Timestamp;
+use souk_error_chain::Chain;
 
 /// Rows that are sealed or opened before others get a turn on this thread: some hundred microseconds of work.
 const ROWS_A_TURN: usize = 16;

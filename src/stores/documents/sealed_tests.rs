@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::actors::entity::Record;
-use crate::error_chain::Chain;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::operator::redact;
@@ -20,6 +19,7 @@ use souk_domain::{
     Address, Cart, CommandId, EmailAddress, Event, NewEvent, NoEvent, Order, OrderCommand, Payment,
     PaymentInstruction,
 };
+use souk_error_chain::Chain;
 
 /// In everything personal of the samples.
 const MARKER: &str = "Marker";

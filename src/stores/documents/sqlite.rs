@@ -7,7 +7,6 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::migrate::Migrator;
 
 use super::batch::{Emitted, Exchange, Lines, parts};
 use super::sql::{
@@ -15,15 +14,18 @@ use super::sql::{
     VERSIONS,
 };
 use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
-use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Rows, Statement, Value, Writer};
+use crate::stores::sqlite::{Columns, Database};
 use souk_domain::Timestamp;
+use souk_embedded::{Rows, Statement, Value, Writer};
+use souk_error_chain::Chain;
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/documents/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_documents.sql"),
+    include_str!("migrations/0002_deliveries.sql"),
+];
 
 /// One of the document stores (`carts`, `orders`, `inventory`, `payments`, `sandbox`) in SQLite.
 pub struct SqliteDocuments {
@@ -295,13 +297,13 @@ mod tests {
         BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED, REPLAY,
         RETRY,
     };
-    use crate::stores::embedded::Engine;
+    use crate::stores::sqlite;
 
     /// The queries that run all the time must not walk a table that grows for ever.
     #[tokio::test]
     async fn frequent_queries_use_an_index() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteDocuments::open(&writer, directory.path(), "orders", &["a"])
             .await
             .unwrap();

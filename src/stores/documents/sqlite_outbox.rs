@@ -9,9 +9,9 @@ use super::sql::{
 };
 use super::sqlite::SqliteDocuments;
 use crate::stores::StoreError;
-use crate::stores::embedded::Statement;
-use crate::stores::embedded::statement::Columns;
+use crate::stores::sqlite::Columns;
 use souk_domain::{EncodedEvent, EventId, Timestamp};
+use souk_embedded::Statement;
 
 impl SqliteDocuments {
     fn event(&self, row: &mut Columns) -> Result<LedgerEvent, StoreError> {
