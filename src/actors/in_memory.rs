@@ -15,6 +15,7 @@ use crate::clock;
 use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use crate::stores::documents::{BATCH_LIMIT, DocumentStore};
+use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::Aggregate;
 

@@ -14,6 +14,7 @@ use crate::gateways::sandbox::SandboxGateway;
 use crate::stores::Stores;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::testing::embedded_stores;
+use souk_cluster::placement::shard_of;
 use souk_domain::fixtures::{at, cart_id, instruction, order_id, placement, sku};
 use souk_domain::order::{FailureReason, OrderCommand, OrderReply};
 use souk_domain::payment::{Payment, PaymentChange};

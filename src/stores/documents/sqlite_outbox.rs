@@ -148,3 +148,61 @@ impl Outbox for SqliteDocuments {
         self.database.decode(rows, |row| self.event(row))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use souk_embedded::{Database, Engine, Schema, Writer};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, STOCK_BADGES};
+    use crate::stores::documents::sqlite::MIGRATIONS;
+    use crate::stores::sqlite;
+
+    static BEFORE: &[Schema] = &[Schema {
+        name: "inventory",
+        migrations: &[MIGRATIONS[0]],
+    }];
+
+    /// What waited in the first schema, or was dead, does so for the one consumer that there was.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_schema_is_migrated() {
+        let directory = TempDir::new().unwrap();
+        let writer = Writer::in_process(Engine::open(directory.path(), BEFORE).unwrap());
+        let insert = "INSERT INTO outbox (entity, version, ordinal, shard, at, name, detail, attempts, delivered_at, dead_reason) \
+             VALUES ('A-1', 1, 0, 7, 10, 'stock.received', '{}', 0, 11, NULL), \
+                 ('A-1', 2, 0, 7, 12, 'stock.sold', '{\"quantity\":1}', 3, NULL, NULL), \
+                 ('B-1', 1, 0, 8, 13, 'stock.sold', '{}', 10, NULL, 'it broke')";
+        let database = Database::open(&writer, directory.path(), "inventory")
+            .await
+            .unwrap();
+        database.transact(vec![Statement::new(insert)]).await.unwrap();
+        drop((database, writer));
+
+        // The engine closes its files in the background.
+        let writer = loop {
+            match sqlite::in_process_writer(directory.path()) {
+                Ok(writer) => break writer,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        };
+        let store = SqliteDocuments::open(&writer, directory.path(), "inventory", INVENTORY_CONSUMERS)
+            .await
+            .unwrap();
+        let now = Timestamp::from_millis(20);
+        let pending = store.deliverable(STOCK_BADGES, &[7, 8], now, 10).await.unwrap();
+        let pending: Vec<_> = pending
+            .iter()
+            .map(|delivery| (delivery.event.id.to_string(), delivery.attempts))
+            .collect();
+        assert_eq!(pending, [("A-1.2.0".to_owned(), 3)]);
+        let dead = store.dead_letters(10).await.unwrap();
+        assert_eq!(dead.len(), 1);
+        assert_eq!(dead[0].delivery.event.id.to_string(), "B-1.1.0");
+        assert_eq!(
+            (dead[0].consumer.as_str(), dead[0].reason.as_str()),
+            (STOCK_BADGES, "it broke")
+        );
+        assert_eq!(store.ledger("A-1", 0, 10).await.unwrap().len(), 2);
+    }
+}
