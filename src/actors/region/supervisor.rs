@@ -124,7 +124,7 @@ impl<A: Aggregate> RegionState<A> {
         if handle.get().is_none() {
             // Sent while the shard was this node's, and here after it was handed over: started now it would live on, and
             // pass for what stands in the store when the shard comes back.
-            if self.region.0.entity.routing.owner(shard) != Owner::Here {
+            if self.region.0.entity.routing.owner(shard) != Owner::Local {
                 message.refuse();
                 return Ok(());
             }
