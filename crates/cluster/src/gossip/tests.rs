@@ -108,7 +108,7 @@ async fn a_new_incarnation_supersedes_the_old_for_good() {
     sees(&n1, &[("n1", 1), ("n2", 5)]).await;
     let new = start("n2", 6, &[&n1]).await;
     sees(&n1, &[("n1", 1), ("n2", 6)]).await;
-    // The old process lives on, as a zombie would; it must not come back when the new one goes.
+    // The old process is still alive. It must not reappear when the new one ends.
     drop(new);
     sees(&n1, &[("n1", 1)]).await;
     drop(old);
@@ -132,7 +132,7 @@ async fn other_keys_and_clusters_are_ignored() {
             .await
             .unwrap();
     }
-    // When the friend, who came last, has been heard, the others would have been.
+    // The last node to start has been seen, so the others would have been.
     let friend = start("n2", 1, &[&n1]).await;
     let members = sees(&n1, &[("n1", 1), ("n2", 1)]).await;
     assert_eq!(members.len(), 2);

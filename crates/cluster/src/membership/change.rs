@@ -26,7 +26,7 @@ pub enum OwnershipChange {
     State(MemberState),
 }
 
-/// Is told of changes, in their order.
+/// Receives changes, in order.
 #[async_trait]
 pub trait OwnershipListener: Send + Sync + 'static {
     /// Called on the membership actor: must not block.

@@ -91,7 +91,7 @@ pub struct MembershipArguments {
     pub views: Arc<dyn Views>,
     /// Where views are installed.
     pub routing: Arc<Routing>,
-    /// Is told of changes.
+    /// Receives the changes.
     pub listener: Arc<dyn OwnershipListener>,
     /// The live nodes according to gossip.
     pub gossip: watch::Receiver<Vec<Member>>,

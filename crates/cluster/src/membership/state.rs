@@ -37,7 +37,7 @@ pub struct MembershipState {
 }
 
 pub(super) struct Leaving {
-    /// Whom to tell; taken when told.
+    /// The caller; taken when it has its reply.
     pub(super) done: Option<RpcReplyPort<()>>,
     pub(super) until: Instant,
 }

@@ -68,10 +68,10 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
             closed: Closed::new(&closed),
             _permit: self.permit,
         };
-        let mut writer = Box::pin(TimeoutWriter::new(writer));
-        writer.as_mut().set_timeout_pinned(Some(self.limits.write_stall));
+        let mut writer = TimeoutWriter::new(writer);
+        writer.set_timeout(Some(self.limits.write_stall));
         let writer = GuardedWriter {
-            inner: writer,
+            inner: Box::pin(writer),
             closed: Closed::new(&closed),
         };
         (reader, writer)
