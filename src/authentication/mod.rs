@@ -5,10 +5,9 @@
 //! [`signing`] keeps as the store has it) and against the revocations in memory ([`revocations`], which polls them).
 //! What decides is pure and gets the time as an argument; what waits has a time limit.
 
-mod following;
 pub mod guests;
-pub mod kept;
 pub mod passwords;
+mod polling;
 pub mod pool;
 pub mod revocations;
 pub mod ring;
@@ -19,8 +18,8 @@ pub mod throttle;
 pub mod tokens;
 
 pub use passwords::{PasswordError, PasswordSettings, Passwords};
-pub use revocations::{RevocationPage, RevocationSettings, RevocationSource, Revocations, RevokedSessions};
+pub use revocations::{RevocationSettings, Revocations, RevokedSessions};
 pub use ring::{Ring, RingRules, SharedRing};
 pub use sealing::Sealer;
-pub use signing::{SigningError, SigningKeySettings, SigningKeyStore, SigningKeys};
+pub use signing::{SigningError, SigningKeySettings, SigningKeys};
 pub use tokens::{AccessToken, Claims, Grant, Issuer, TokenError, TokenSettings, Verifier};

@@ -5,26 +5,22 @@
 //! ring that it has: it signs and verifies, and tries again at the next interval.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::following::{Words, follow};
+use super::polling::{Reporting, poll};
 use super::ring::{KeyError, Ring, RingRules, SharedRing, SigningKey};
 use super::sealing::{SEED_LENGTH, SealError, Sealer};
 use crate::clock::Clock;
 use crate::cluster::key::ClusterKey;
 use crate::stores::StoreError;
-use crate::stores::sessions::SigningKeyRow;
+use crate::stores::signing_keys::{SigningKeyRow, SigningKeyStore};
 use souk_domain::Timestamp;
 
-/// How long one call to the store has.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// How often a node reads the keys, by default.
 pub const DEFAULT_REFRESH: Duration = Duration::from_secs(2);
 /// How old a key has to be to sign, by default: two reads and a second that clocks may differ by.
@@ -33,21 +29,6 @@ pub const DEFAULT_SETTLE: Duration = Duration::from_secs(5);
 pub const DEFAULT_ROTATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The beginning of time: a key that is added unless a newer one exists is the first of all.
 const BEGINNING: Timestamp = Timestamp::from_millis(i64::MIN);
-
-/// Where signing keys rest: the sessions store.
-#[async_trait]
-pub trait SigningKeyStore: Send + Sync + 'static {
-    /// All of them, newest first.
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError>;
-    /// Adds a key unless one exists that was created after `unless_newer_than`. True where it was added.
-    async fn add_signing_key(
-        &self,
-        key: &SigningKeyRow,
-        unless_newer_than: Timestamp,
-    ) -> Result<bool, StoreError>;
-    /// Removes keys created before; returns how many.
-    async fn remove_signing_keys(&self, before: Timestamp) -> Result<u64, StoreError>;
-}
 
 /// The times that signing keys go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +61,6 @@ pub enum SigningError {
     /// The store said so.
     #[error("the signing keys could not be read or written")]
     Store(#[from] StoreError),
-    /// The store said nothing.
-    #[error("the store of the signing keys did not answer within {CALL_LIMIT:?}")]
-    TimedOut,
     /// A key could not be sealed.
     #[error("a signing key could not be sealed")]
     Seal(#[from] SealError),
@@ -201,7 +179,7 @@ impl SigningKeys {
         }
         let removable = self.0.ring.load().removable_before(now, self.0.settings.rules);
         if let Some(before) = removable {
-            let removed = within_limit(self.0.store.remove_signing_keys(before)).await?;
+            let removed = self.0.store.remove(before).await?;
             tracing::info!(removed, "signing keys are removed: no token under them can live");
             self.reload(now).await?;
         }
@@ -210,12 +188,12 @@ impl SigningKeys {
 
     /// Keeps the ring as the store has it, every interval, until `stop`.
     pub async fn follow(self, clock: Clock, stop: CancellationToken) {
-        let words = Words {
-            failing: "the signing keys can't be kept up; those that are loaded go on",
-            again: "the signing keys are read again",
+        let reporting = Reporting {
+            failing: "signing keys can't be read; the loaded ones stay in use",
+            recovered: "signing keys are read again",
             failures: metrics::counter!("souk_signing_key_reads_failed_total"),
         };
-        follow(self.0.settings.refresh, stop, words, || {
+        poll(self.0.settings.refresh, stop, reporting, || {
             let (this, now) = (self.clone(), clock());
             async move { this.maintain(now).await }
         })
@@ -223,7 +201,7 @@ impl SigningKeys {
     }
 
     async fn rows(&self) -> Result<Vec<SigningKeyRow>, SigningError> {
-        within_limit(self.0.store.signing_keys()).await
+        Ok(self.0.store.list().await?)
     }
 
     async fn add(&self, created_at: Timestamp, unless_newer_than: Timestamp) -> Result<bool, SigningError> {
@@ -235,7 +213,7 @@ impl SigningKeys {
             material: self.0.sealer.seal(key.id(), &seed)?,
             created_at,
         };
-        within_limit(self.0.store.add_signing_key(&row, unless_newer_than)).await
+        Ok(self.0.store.add(&row, unless_newer_than).await?)
     }
 }
 
@@ -268,13 +246,6 @@ fn report(unopened: &[(String, SealError)], known: &[String]) {
         if !known.contains(id) {
             tracing::warn!(key = id, %error, "a signing key does not open: its tokens are refused here");
         }
-    }
-}
-
-async fn within_limit<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, SigningError> {
-    match tokio::time::timeout(CALL_LIMIT, call).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(SigningError::TimedOut),
     }
 }
 

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::counted;
 use crate::hexadecimal::Hexadecimal;
-use crate::stores::sessions::{Count, SessionStore};
+use crate::stores::counters::{Counter, CounterStore};
 use souk_domain::account::EmailKey;
 use souk_domain::{Timestamp, UserId};
 
@@ -56,11 +56,11 @@ impl Attempt {
     }
 
     /// What is counted, with its window and how many failures are allowed in it.
-    fn counts(&self) -> Vec<(Count, u64)> {
+    fn counts(&self) -> Vec<(Counter, u64)> {
         let ladder = |key: &str, steps: &[(Duration, u64)]| {
             let step = |(window, limit): &(Duration, u64)| {
                 let key = format!("{key}:{}", window.as_secs());
-                (Count { key, window: *window }, *limit)
+                (Counter { key, window: *window }, *limit)
             };
             steps.iter().map(step).collect::<Vec<_>>()
         };
@@ -81,21 +81,17 @@ pub fn is_same_network(kept: &str, address: IpAddr) -> bool {
 /// Counts failed attempts.
 #[derive(Clone)]
 pub struct Throttle {
-    store: Arc<dyn SessionStore>,
+    /// Where they are counted.
+    pub counters: Arc<dyn CounterStore>,
 }
 
 impl Throttle {
-    /// Counts in `store`.
-    pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        Self { store }
-    }
-
     /// How long the attempt has to wait; `None` where it is looked at now. `is_known`: the account is signed in at this
     /// address already.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
         let counts = attempt.counts();
-        let keys: Vec<Count> = counts.iter().map(|(count, _)| count.clone()).collect();
-        let found = match self.store.counts(&keys, now).await {
+        let keys: Vec<Counter> = counts.iter().map(|(count, _)| count.clone()).collect();
+        let found = match self.counters.counts(&keys, now).await {
             Ok(found) => found,
             Err(error) => {
                 away(&error);
@@ -115,7 +111,11 @@ impl Throttle {
     /// Whether the account may be sent another letter, which this call counts.
     pub async fn allows_letter(&self, user: &UserId, now: Timestamp) -> bool {
         let (window, limit) = LETTERS;
-        match self.store.hit(&format!("letters:{user}"), now, window, 1).await {
+        match self
+            .counters
+            .hit(&format!("letters:{user}"), now, window, 1)
+            .await
+        {
             Ok(count) => count <= limit,
             Err(error) => {
                 away(&error);
@@ -129,7 +129,7 @@ impl Throttle {
         let counts = attempt.counts();
         let hits = counts
             .iter()
-            .map(|(count, _)| self.store.hit(&count.key, now, count.window, 1));
+            .map(|(count, _)| self.counters.hit(&count.key, now, count.window, 1));
         for hit in join_all(hits).await {
             if let Err(error) = hit {
                 away(&error);
@@ -141,7 +141,7 @@ impl Throttle {
     pub async fn succeeded(&self, attempt: &Attempt) {
         for (window, _) in PAIR {
             let key = format!("{}:{}", attempt.pair, window.as_secs());
-            if let Err(error) = self.store.forget(&key).await {
+            if let Err(error) = self.counters.forget(&key).await {
                 away(&error);
             }
         }
@@ -166,18 +166,17 @@ fn away(error: &crate::stores::StoreError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::embedded::{Engine, Writer};
-    use crate::stores::sessions::sqlite::SqliteSessions;
+    use crate::stores::counters::sqlite::SqliteCounters;
+    use crate::stores::testing::open_database;
     use souk_domain::EmailAddress;
     use souk_domain::account::email_key;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
 
     async fn throttle() -> (Throttle, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
-        let store = SqliteSessions::open(&writer, folder.path()).await.unwrap();
-        (Throttle::new(Arc::new(store)), folder)
+        let (database, folder) = open_database("sessions").await;
+        let counters = Arc::new(SqliteCounters(database));
+        (Throttle { counters }, folder)
     }
 
     fn attempt(email: &str, address: &str) -> Attempt {

@@ -13,8 +13,9 @@ use super::flow_tests::{Client, Reply, submission};
 use super::test_support::{NOW, accounts};
 use crate::authentication::service::Accounts;
 use crate::gateways::mail::{Letter, MailError, Mailer};
+use crate::stores::TokenHash;
+use crate::stores::codes::Purpose;
 use crate::stores::documents::{Document, DocumentWrite};
-use crate::stores::sessions::{Purpose, TokenHash};
 use crate::traces::captured::CapturedLog;
 use souk_domain::account::{Role, email_key};
 use souk_domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
@@ -40,7 +41,7 @@ async fn code(accounts: &Accounts, purpose: Purpose, user: &UserId, token: &'sta
     let hash = TokenHash(Sha256::digest(token).into());
     let expires_at = NOW.plus(Duration::from_secs(60));
     accounts
-        .sessions
+        .codes
         .issue(purpose, &hash, user, expires_at)
         .await
         .unwrap();

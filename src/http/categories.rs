@@ -35,7 +35,7 @@ pub(super) struct Node<'a> {
 
 /// `GET /v1/categories`.
 pub(super) async fn list(State(front): State<SharedFront>) -> Result<Response, Problem> {
-    let categories = front.catalogue.categories().await?;
+    let categories = front.products.categories().await?;
     json::reply(
         StatusCode::OK,
         &Tree {

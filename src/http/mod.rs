@@ -11,9 +11,10 @@ use tokio_util::task::TaskTracker;
 use crate::actors::Regions;
 use crate::authentication::service::Accounts;
 pub use crate::clock::Clock;
-use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
+use crate::stores::products::ProductStore;
+use crate::stores::search::SearchIndex;
 
 pub mod admission;
 pub mod caller;
@@ -75,7 +76,9 @@ pub struct Shop {
     /// The way to carts, orders and SKUs.
     pub regions: Regions,
     /// Products and categories.
-    pub catalogue: Arc<dyn Catalogue>,
+    pub products: Arc<dyn ProductStore>,
+    /// Product search.
+    pub search: Arc<dyn SearchIndex>,
     /// Orders, for listing a buyer's.
     pub orders: Arc<dyn DocumentStore>,
     /// Stock, for its ledger.
@@ -101,7 +104,8 @@ pub struct Shop {
 /// The state that handlers share.
 pub struct Front {
     regions: Regions,
-    catalogue: Arc<dyn Catalogue>,
+    products: Arc<dyn ProductStore>,
+    search: Arc<dyn SearchIndex>,
     orders: Arc<dyn DocumentStore>,
     inventory: Arc<dyn DocumentStore>,
     accounts: Arc<Accounts>,
@@ -127,16 +131,17 @@ pub fn router(shop: Shop) -> Router {
 pub fn routes(shop: Shop) -> Router {
     let health = health::router(shop.health, Arc::clone(&shop.admission));
     let front = Arc::new(Front {
-        shelf: shelf::Shelf::new(Arc::clone(&shop.catalogue), &shop.settings.shelf),
+        shelf: shelf::Shelf::new(Arc::clone(&shop.products), &shop.settings.shelf),
         keys: keys::Keys::derive(&shop.secret),
         rate_limits: rate_limit::RateLimiter::new(
-            Arc::clone(&shop.accounts.sessions),
+            Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,
             shop.settings.trusted_proxies.clone(),
             Arc::clone(&shop.clock),
         ),
         regions: shop.regions,
-        catalogue: shop.catalogue,
+        products: shop.products,
+        search: shop.search,
         orders: shop.orders,
         inventory: shop.inventory,
         accounts: shop.accounts,

@@ -36,7 +36,7 @@ use super::client_address::{ClientAddress, TrustedProxies};
 use super::problem::{self, Problem};
 use super::settings::RateLimitSettings;
 use crate::stores::StoreError;
-use crate::stores::sessions::SessionStore;
+use crate::stores::counters::CounterStore;
 use souk_domain::{CartId, Timestamp, UserId};
 
 /// How many requests are allowed in a window.
@@ -179,7 +179,7 @@ impl IntoResponse for Refusal {
 pub(super) struct RateLimiter(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn SessionStore>,
+    store: Arc<dyn CounterStore>,
     clock: Clock,
     trusted_proxies: TrustedProxies,
     per_caller: Option<Rule>,
@@ -203,7 +203,7 @@ impl fmt::Debug for RateLimiter {
 impl RateLimiter {
     /// Settles with `store`.
     pub(super) fn new(
-        store: Arc<dyn SessionStore>,
+        store: Arc<dyn CounterStore>,
         settings: RateLimitSettings,
         trusted_proxies: TrustedProxies,
         clock: Clock,

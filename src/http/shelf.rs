@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use super::settings::ShelfSettings;
 use crate::stores::StoreError;
-use crate::stores::catalogue::Catalogue;
+use crate::stores::products::ProductStore;
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{ProductId, Sku};
 
@@ -36,7 +36,7 @@ impl Listing {
 
 /// The cache.
 pub struct Shelf {
-    catalogue: Arc<dyn Catalogue>,
+    store: Arc<dyn ProductStore>,
     /// `None`: there is none.
     products: Cache<ProductId, Option<Arc<Product>>>,
     /// `None`: there is none.
@@ -45,10 +45,10 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// An empty shelf before `catalogue`.
-    pub fn new(catalogue: Arc<dyn Catalogue>, settings: &ShelfSettings) -> Self {
+    /// An empty shelf before `store`.
+    pub fn new(store: Arc<dyn ProductStore>, settings: &ShelfSettings) -> Self {
         Self {
-            catalogue,
+            store,
             products: cache(settings.capacity, settings.products_for),
             listings: cache(settings.capacity, settings.products_for),
             badges: cache(settings.capacity, settings.badges_for),
@@ -63,7 +63,8 @@ impl Shelf {
         if let Some(known) = self.products.get(id) {
             return Ok(known);
         }
-        let product = self.catalogue.product(id).await?.map(Arc::new);
+        let product = self.store.products(std::slice::from_ref(id)).await?;
+        let product = product.into_iter().next().map(Arc::new);
         match &product {
             Some(product) => self.keep(product),
             None => self.products.insert(id.clone(), None),
@@ -80,7 +81,7 @@ impl Shelf {
             skus.iter().map(|sku| self.listings.get(*sku)).collect();
         let missing = missing(skus, &found);
         if !missing.is_empty() {
-            for product in self.catalogue.products_of(&missing).await? {
+            for product in self.store.products_of(&missing).await? {
                 self.keep(&Arc::new(product));
             }
             for (sku, slot) in skus.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
@@ -103,7 +104,7 @@ impl Shelf {
         let mut found: Vec<Option<u32>> = skus.iter().map(|sku| self.badges.get(*sku)).collect();
         let missing = missing(skus, &found);
         if !missing.is_empty() {
-            let badges = self.catalogue.badges(&missing).await?;
+            let badges = self.store.badges(&missing).await?;
             for (sku, slot) in skus.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let badge = badges.iter().find(|badge| badge.sku == **sku);
                 let available = badge.map_or(0, |badge| badge.available);
@@ -155,7 +156,7 @@ mod tests {
             badges_for: std::time::Duration::from_secs(3600),
             capacity: 100,
         };
-        Shelf::new(Arc::clone(catalogue) as Arc<dyn Catalogue>, &settings)
+        Shelf::new(Arc::clone(catalogue) as Arc<dyn ProductStore>, &settings)
     }
 
     #[tokio::test]

@@ -8,7 +8,6 @@ use futures::FutureExt;
 use super::NodeError;
 use super::service::Run;
 use crate::authentication::guests::Guests;
-use crate::authentication::kept::Kept;
 use crate::authentication::service::{AccountSettings, Accounts};
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
@@ -67,10 +66,9 @@ impl AccountParts {
             lifetime: accounts.access_token_seconds.duration(),
         };
         let longest_life = tokens.longest_life();
-        let kept = Arc::new(Kept(Arc::clone(&stores.sessions)));
         let now = clock();
         let keys = SigningKeys::open(
-            Arc::clone(&kept) as Arc<_>,
+            Arc::clone(&stores.signing_keys),
             key,
             SigningKeySettings::for_tokens(longest_life),
             now,
@@ -80,17 +78,22 @@ impl AccountParts {
             interval: accounts.revocations_ms.duration(),
             longest_life,
         };
-        let revocations = Revocations::open(kept, following, now).await?;
+        let revocations = Revocations::open(Arc::clone(&stores.revocations), following, now)
+            .await
+            .map_err(NodeError::Revocations)?;
         let passwords = Passwords::start(password_settings(config))?;
         let service = Accounts {
             users: Arc::clone(&stores.users),
             sessions: Arc::clone(&stores.sessions),
+            codes: Arc::clone(&stores.codes),
             passwords,
             issuer: Issuer::new(keys.ring(), keys.rules(), tokens.clone()),
             verifier: Verifier::new(keys.ring(), revocations.sessions(), &tokens),
             ring: keys.ring(),
             revocations,
-            throttle: Throttle::new(Arc::clone(&stores.sessions)),
+            throttle: Throttle {
+                counters: Arc::clone(&stores.counters),
+            },
             guests: Guests::new(key),
             mailer: Arc::new(MailFolder::new(config.cluster.data.join(MAIL_FOLDER))),
             settings: AccountSettings {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::Stores;
 use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
-use super::embedded::{Engine, Writer};
+use super::embedded::{Database, Engine, Statement, Writer};
 use super::open::open_embedded;
+use super::{Stores, TokenHash};
 use crate::sealing::{KEY_BYTES, Key, Keyring};
 
 /// Embedded stores in a folder of their own, which goes when the second part is dropped.
@@ -19,6 +19,32 @@ pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
     (stores, directory)
+}
+
+/// The hash of a made-up token; no two names have the same.
+pub(crate) fn token_hash(name: &str) -> TokenHash {
+    use sha2::{Digest, Sha256};
+    TokenHash(Sha256::digest(name).into())
+}
+
+/// An embedded database in a folder of its own.
+pub(crate) async fn open_database(name: &'static str) -> (Database, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+    let database = Database::open(&writer, folder.path(), name).await.unwrap();
+    (database, folder)
+}
+
+/// Asserts that none of the statements reads a whole table.
+pub(crate) async fn assert_indexed(name: &'static str, statements: &[&'static str]) {
+    let (database, _folder) = open_database(name).await;
+    for sql in statements {
+        let explain = Statement::new(format!("EXPLAIN QUERY PLAN {sql}"));
+        let plan = format!("{:?}", database.read(explain).await.unwrap());
+        // `SCAN table`, and not `SCAN table USING INDEX` or the scan of a JSON array.
+        let scans_table = |step: &str| step.split('"').next().is_some_and(|name| !name.contains(' '));
+        assert!(!plan.split("SCAN ").skip(1).any(scans_table), "{sql}: {plan}");
+    }
 }
 
 /// The same with documents in memory, which answer without ever letting another task in between.

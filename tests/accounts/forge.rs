@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use souk::authentication::Sealer;
 use souk::cluster::key::ClusterKey;
 use souk::config::Config;
-use souk::stores::embedded::Writer;
-use souk::stores::sessions::SessionStore as _;
-use souk::stores::sessions::sqlite::SqliteSessions;
+use souk::stores::embedded::{Database, Writer};
+use souk::stores::signing_keys::SigningKeyStore as _;
+use souk::stores::signing_keys::sqlite::SqliteSigningKeys;
 
 use crate::support::cluster::Cluster;
 
@@ -82,10 +82,11 @@ pub async fn own_key(cluster: &Cluster, kid: &str) -> Ed25519KeyPair {
     let writer = Writer::connect(&config.cluster.data, nobody)
         .await
         .expect("the store process answers");
-    let sessions = SqliteSessions::open(&writer, &config.cluster.data)
+    let database = Database::open(&writer, &config.cluster.data, "users")
         .await
-        .expect("the sessions store opens");
-    let rows = sessions.signing_keys().await.expect("the keys can be read");
+        .expect("the users store opens");
+    let keys = SqliteSigningKeys(database).list().await;
+    let rows = keys.expect("the keys can be read");
     let row = rows
         .iter()
         .find(|row| row.id == kid)

@@ -66,8 +66,14 @@ impl Accounts {
     /// [`AccountError::Store`], where the sessions store stays away.
     pub(super) async fn end_all_sessions(&self, user: &UserId) -> Result<(), AccountError> {
         retry_store("end all sessions of an account", async || {
-            self.sessions.revoke_all(user, None, (self.clock)()).await?;
-            Ok(())
+            loop {
+                let sessions = self.sessions.list(user, (self.clock)()).await?;
+                if sessions.is_empty() {
+                    return Ok(());
+                }
+                let ids: Vec<_> = sessions.into_iter().map(|session| session.id).collect();
+                self.end_sessions(user, &ids).await?;
+            }
         })
         .await
     }

@@ -24,6 +24,7 @@ use super::throttle::{Attempt, Throttle, is_same_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::gateways::mail::Mailer;
+use crate::stores::codes::CodeStore;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
 use opaque::{opaque_token, token_hash};
@@ -37,6 +38,8 @@ pub struct Accounts {
     pub users: Arc<dyn UserStore>,
     /// The sessions store.
     pub sessions: Arc<dyn SessionStore>,
+    /// One-time codes.
+    pub codes: Arc<dyn CodeStore>,
     /// Where passwords are hashed.
     pub passwords: Passwords,
     /// Makes access tokens.
@@ -295,7 +298,9 @@ impl Accounts {
             Rotation::Reused(session) => {
                 metrics::counter!("souk_refresh_tokens_reused_total").increment(1);
                 tracing::warn!(target: "souk::audit", user = %session.user, session = %session.id,
-                    "a refresh token was used twice: its session is over");
+                    "a refresh token was used twice; its session has ended");
+                // Where that fails, the same token shown again leads here again.
+                self.revocations.revoke(&[session.id], now).await?;
                 Err(AccountError::BadToken)
             }
             Rotation::Unknown => Err(AccountError::BadToken),
@@ -322,13 +327,22 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Store`]
     pub async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, AccountError> {
-        let ended = self.sessions.revoke(user, session, (self.clock)()).await?;
-        if ended {
-            // This node need not wait for its next look; the others learn of it there. Only of what was the caller's to end:
-            // anybody may name a session.
-            self.revocations.note(session.as_str(), (self.clock)());
-        }
-        Ok(ended)
+        // Revoked is only what belongs to the caller: anybody may name a session.
+        let session = self.sessions.find(user, session, (self.clock)()).await?;
+        let Some(session) = session else {
+            return Ok(false);
+        };
+        self.end_sessions(user, &[session.id]).await?;
+        Ok(true)
+    }
+
+    /// Ends sessions of the account. The first write keeps their access tokens from being accepted; where the second fails,
+    /// the sessions are still live, and the caller can repeat the call.
+    async fn end_sessions(&self, user: &UserId, sessions: &[SessionId]) -> Result<(), AccountError> {
+        let now = (self.clock)();
+        self.revocations.revoke(sessions, now).await?;
+        self.sessions.end(user, sessions, now).await?;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore;
 use sha2::{Digest, Sha256};
 
-use crate::stores::sessions::TokenHash;
+use crate::stores::TokenHash;
 
 /// Random bytes of a refresh token and of a one-time token: 256 bits can't be guessed, and need no slow hash.
 const TOKEN_BYTES: usize = 32;

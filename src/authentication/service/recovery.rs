@@ -6,7 +6,7 @@ use super::error::retry_store;
 use super::opaque::{opaque_token, token_hash};
 use super::{AccountError, Accounts};
 use crate::gateways::mail::Letter;
-use crate::stores::sessions::Purpose;
+use crate::stores::codes::Purpose;
 use crate::stores::users::Credential;
 use souk_domain::OrderId;
 use souk_domain::account::{Account, EmailKey, email_key, password};
@@ -33,7 +33,7 @@ impl Accounts {
         }
         let (token, hash) = opaque_token();
         let expires_at = now.plus(self.settings.reset);
-        self.sessions
+        self.codes
             .issue(Purpose::PasswordReset, &hash, &record.account.id, expires_at)
             .await?;
         self.post(Letter::password_reset(&record.account.email, &token))
@@ -53,7 +53,7 @@ impl Accounts {
         let credential = Credential::new(self.passwords.hash(password).await?);
         let now = (self.clock)();
         let user = self
-            .sessions
+            .codes
             .redeem(Purpose::PasswordReset, &hash, now)
             .await?
             .ok_or(AccountError::BadToken)?;
@@ -74,7 +74,7 @@ impl Accounts {
     pub async fn verify_email(&self, token: &str) -> Result<Account, AccountError> {
         let hash = token_hash(token).ok_or(AccountError::BadToken)?;
         let user = self
-            .sessions
+            .codes
             .redeem(Purpose::EmailVerification, &hash, (self.clock)())
             .await?
             .ok_or(AccountError::BadToken)?;
@@ -103,7 +103,7 @@ impl Accounts {
         let (token, hash) = opaque_token();
         let expires_at = (self.clock)().plus(self.settings.verification);
         let issued = self
-            .sessions
+            .codes
             .issue(Purpose::EmailVerification, &hash, &account.id, expires_at)
             .await;
         match issued {

@@ -13,7 +13,8 @@ use super::*;
 use crate::authentication::PasswordSettings;
 use crate::http::test_support::{NOW, accounts};
 use crate::stores::StoreError;
-use crate::stores::sessions::{Purpose, TokenHash};
+use crate::stores::TokenHash;
+use crate::stores::codes::Purpose;
 use crate::stores::users::{AddressChange, SavedAddress};
 use souk_domain::account::email_key;
 use souk_domain::{AddressId, EmailAddress, OrderId, Preferences, Purchase};
@@ -162,7 +163,7 @@ async fn reset(accounts: &Accounts, user: &UserId) {
     let hash = TokenHash(Sha256::digest("code").into());
     let expires_at = NOW.plus(Duration::from_secs(60));
     let issued = accounts
-        .sessions
+        .codes
         .issue(Purpose::PasswordReset, &hash, user, expires_at);
     issued.await.unwrap();
     accounts

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::Migrator;
 
-use crate::stores::{catalogue, documents, idempotency, sessions, users, views};
+use crate::stores::{documents, idempotency, products, sessions, users, views};
 
 /// A database of the embedded store: one file, one writer, one schema.
 pub struct Schema {
@@ -36,7 +36,7 @@ pub(super) static SCHEMAS: [Schema; 10] = [
     },
     Schema {
         name: "catalogue",
-        migrator: &catalogue::sqlite::MIGRATOR,
+        migrator: &products::sqlite::MIGRATOR,
     },
     Schema {
         name: "idempotency",

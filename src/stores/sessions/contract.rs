@@ -1,22 +1,20 @@
-//! What every adapter of the sessions port must show.
-
-mod counters;
-mod revocations;
+//! The contract suite of the sessions port.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Revocations, Rotation, Session, SessionStore, TokenHash};
+use super::{Rotation, Session, SessionStore};
 use crate::stores::StoreError;
+use crate::stores::testing::token_hash as token;
 use souk_domain::{SessionId, Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long a session lives unused.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const SECOND: Duration = Duration::from_secs(1);
-/// How long revocations are kept.
+/// How long ended sessions are kept.
 const KEEP: Duration = Duration::from_secs(3_600);
 
 /// Runs everything against `store`, which must be empty.
@@ -29,20 +27,13 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     a_lost_answer_is_asked_for_again(&*store).await;
     tokens_and_sessions_expire(&*store).await;
     of_racing_rotations_one_wins(&store).await;
-    revocations::suite(&store).await;
-    counters::suite(&store).await;
+    a_user_ends_own_sessions_alone(&*store).await;
     // Last, because it removes what the others left.
     a_sweep_removes_what_is_over(&*store).await;
 }
 
 fn user(name: &str) -> UserId {
     UserId::from_suffix(name)
-}
-
-/// The hash of an imagined token: no two names have the same.
-fn token(name: &str) -> TokenHash {
-    use sha2::{Digest, Sha256};
-    TokenHash(Sha256::digest(name).into())
 }
 
 fn session(user_name: &str, id: &str) -> Session {
@@ -76,15 +67,9 @@ async fn live(store: &dyn SessionStore, user_name: &str, now: Timestamp) -> Vec<
     sessions.iter().map(|session| session.id.to_string()).collect()
 }
 
-/// All revocations so far.
-async fn revoked(store: &dyn SessionStore) -> Revocations {
-    store.revoked_since(0, 10_000).await.unwrap()
-}
-
-/// How often the session stands among the revocations.
-async fn times_revoked(store: &dyn SessionStore, session: &Session) -> usize {
-    let revoked = revoked(store).await.sessions;
-    revoked.iter().filter(|id| **id == session.id).count()
+async fn ended(store: &dyn SessionStore, session: &Session, now: Timestamp) -> u64 {
+    let ids = std::slice::from_ref(&session.id);
+    store.end(&session.user, ids, now).await.unwrap()
 }
 
 async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
@@ -157,7 +142,7 @@ async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionS
     // The spent one as well as the live one, in the session as it stands now; also when that has been revoked.
     for revoked in [false, true] {
         if revoked {
-            assert!(store.revoke(&first.user, &first.id, NOW).await.unwrap());
+            assert_eq!(ended(store, &first, NOW).await, 1);
         }
         for name in ["tells-0", "tells-1"] {
             assert_eq!(of(name, NOW).await, Some(used.clone()));
@@ -188,13 +173,6 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
         }
     }
     assert_eq!(live(store, "victim", NOW).await, [other.id.to_string()]);
-    assert_eq!(
-        (
-            times_revoked(store, &stolen).await,
-            times_revoked(store, &other).await
-        ),
-        (1, 0)
-    );
     assert!(matches!(
         rotate(store, "victim-other", "victim-other-1", NOW).await,
         Rotation::Rotated(_)
@@ -202,11 +180,11 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
 }
 
 async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
-    let session = opened(store, "lost", "lost-0").await;
+    opened(store, "lost", "lost-0").await;
     let first = rotate(store, "lost-0", "lost-1", NOW).await;
     assert!(matches!(first, Rotation::Rotated(_)));
     assert_eq!(rotate(store, "lost-0", "lost-1", NOW).await, first);
-    assert_eq!(times_revoked(store, &session).await, 0);
+    assert_eq!(live(store, "lost", NOW).await.len(), 1);
     // The token is a live one as any other, and once it is used the same call is a reuse as any other.
     assert!(matches!(
         rotate(store, "lost-1", "lost-2", NOW).await,
@@ -216,13 +194,12 @@ async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
         rotate(store, "lost-0", "lost-1", NOW).await,
         Rotation::Reused(_)
     ));
-    assert_eq!(times_revoked(store, &session).await, 1);
     assert_eq!(live(store, "lost", NOW).await.len(), 0);
     assert_eq!(rotate(store, "lost-2", "lost-3", NOW).await, Rotation::Unknown);
     // Of a session that is revoked meanwhile nothing is given out.
-    opened(store, "lost", "late-0").await;
+    let late = opened(store, "lost", "late-0").await;
     rotate(store, "late-0", "late-1", NOW).await;
-    store.revoke_all(&user("lost"), None, NOW).await.unwrap();
+    assert_eq!(ended(store, &late, NOW).await, 1);
     assert_eq!(rotate(store, "late-0", "late-1", NOW).await, Rotation::Unknown);
 }
 
@@ -241,13 +218,7 @@ async fn tokens_and_sessions_expire(store: &dyn SessionStore) {
     // The session lives on with its new token; the old one has expired, and so proves nothing.
     assert_eq!(live(store, "expiry", end).await, [session.id.to_string()]);
     assert_eq!(rotate(store, "expiry-0", "thief", end).await, Rotation::Unknown);
-    assert_eq!(times_revoked(store, &session).await, 0);
-    assert!(
-        !store
-            .revoke(&session.user, &session.id, last.plus(LIFE))
-            .await
-            .unwrap()
-    );
+    assert_eq!(ended(store, &session, last.plus(LIFE)).await, 0);
     assert!(matches!(
         rotate(store, "expiry-1", "expiry-2", end).await,
         Rotation::Rotated(_)
@@ -286,8 +257,7 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
             }
         }
         assert_eq!((rotated, reused), (1, 19));
-        // The family is revoked, once, the winner's token included; the others go on.
-        assert_eq!(times_revoked(&**store, &contested).await, 1);
+        // The family has ended, the winner's token included; the others continue.
         for racer in 0..20 {
             assert_eq!(
                 rotate(&**store, &format!("{id}-{racer}"), "more", NOW).await,
@@ -295,7 +265,8 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
             );
         }
         for (session, name) in [(bystander, "bystander"), (sibling, "sibling")] {
-            assert_eq!(times_revoked(&**store, &session).await, 0);
+            let found = store.find(&session.user, &session.id, NOW).await.unwrap();
+            assert_eq!(found, Some(session));
             let old = format!("{name}-{round}");
             assert!(matches!(
                 rotate(&**store, &old, &format!("{old}-next"), NOW).await,
@@ -305,47 +276,80 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
     }
 }
 
+async fn a_user_ends_own_sessions_alone(store: &dyn SessionStore) {
+    let mut many = Vec::new();
+    for number in 0..4 {
+        many.push(opened(store, "many", &format!("many-{number}")).await);
+    }
+    let other = opened(store, "few", "few-0").await;
+    let [first, second, third, kept] = &*many else {
+        unreachable!()
+    };
+    let ids = |sessions: &[&Session]| {
+        sessions
+            .iter()
+            .map(|session| session.id.clone())
+            .collect::<Vec<_>>()
+    };
+
+    assert_eq!(store.end(&other.user, &ids(&[first]), NOW).await.unwrap(), 0);
+    assert_eq!(
+        store.end(&first.user, &ids(&[first, &other]), NOW).await.unwrap(),
+        1
+    );
+    assert_eq!(store.end(&first.user, &ids(&[first]), NOW).await.unwrap(), 0);
+    assert_eq!(
+        rotate(store, "many-0", "many-0-next", NOW).await,
+        Rotation::Unknown
+    );
+    assert_eq!(
+        store
+            .end(&first.user, &ids(&[first, second, third]), NOW)
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(live(store, "many", NOW).await, ["ses_many-3"]);
+    assert_eq!(live(store, "few", NOW).await, ["ses_few-0"]);
+    assert_eq!(store.end(&first.user, &[], NOW).await.unwrap(), 0);
+
+    let find =
+        async |user: &UserId, session: &Session, now| store.find(user, &session.id, now).await.unwrap();
+    assert_eq!(find(&kept.user, kept, NOW).await.as_ref(), Some(kept));
+    assert_eq!(find(&other.user, kept, NOW).await, None);
+    assert_eq!(find(&first.user, first, NOW).await, None);
+    assert_eq!(find(&kept.user, kept, NOW.plus(LIFE)).await, None);
+    // Identifiers compare bytewise.
+    let upper = SessionId::from_suffix("MANY-3");
+    assert_eq!(store.find(&kept.user, &upper, NOW).await.unwrap(), None);
+    assert_eq!(store.find(&user("MANY"), &kept.id, NOW).await.unwrap(), None);
+}
+
 async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
     let everything = NOW.plus(LIFE * 10);
     while store.sweep(everything, KEEP, 1_000).await.unwrap() > 0 {}
-    assert_eq!(revoked(store).await.sessions, []);
 
-    let sequence = {
-        let marker = opened(store, "sweep", "marker").await;
-        store.revoke(&marker.user, &marker.id, NOW).await.unwrap();
-        revoked(store).await.sequence
-    };
+    let over = opened(store, "sweep", "over").await;
+    assert_eq!(ended(store, &over, NOW).await, 1);
     for number in 0..5 {
         opened(store, "sweep", &format!("sweep-{number}")).await;
     }
     rotate(store, "sweep-0", "sweep-0-next", NOW.plus(SECOND)).await;
     let before = NOW.plus(LIFE).minus(Duration::from_millis(1));
-    // The news of a revocation stays as long as it is to be kept, and so does the session.
     let kept = NOW.plus(KEEP).minus(Duration::from_millis(1));
     assert_eq!(store.sweep(kept, KEEP, 100).await.unwrap(), 0);
-    assert_eq!(revoked(store).await.sessions.len(), 1);
-    assert_eq!(store.sweep(NOW.plus(KEEP), KEEP, 100).await.unwrap(), 2);
-    assert_eq!(revoked(store).await.sessions, []);
+    assert_eq!(store.sweep(NOW.plus(KEEP), KEEP, 100).await.unwrap(), 1);
 
-    // Nothing else is over yet; then, in rounds of at most three of a kind: five first tokens and that of the marker,
-    // four sessions, since one is in use.
+    // Nothing else has expired yet; then, in rounds of at most three of a kind: five first tokens and that of the ended
+    // session, four sessions, since one is in use.
     assert_eq!(store.sweep(before, KEEP, 3).await.unwrap(), 0);
-    let end = NOW.plus(LIFE);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 3);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 1);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 0);
-    assert_eq!(live(store, "sweep", end).await, ["ses_sweep-0"]);
+    let expired = NOW.plus(LIFE);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 3);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 1);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 0);
+    assert_eq!(live(store, "sweep", expired).await, ["ses_sweep-0"]);
     assert!(matches!(
-        rotate(store, "sweep-0-next", "sweep-0-last", end).await,
+        rotate(store, "sweep-0-next", "sweep-0-last", expired).await,
         Rotation::Rotated(_)
     ));
-
-    // A number is not used again, so that nobody who reads on from it misses the next revocation.
-    let next = opened(store, "sweep", "next").await;
-    store.revoke(&next.user, &next.id, NOW).await.unwrap();
-    let news = store.revoked_since(sequence, 10).await.unwrap();
-    assert_eq!(news.sessions, [next.id]);
-    assert!(news.sequence > sequence);
-
-    counters::a_sweep_removes_what_is_over(store).await;
 }

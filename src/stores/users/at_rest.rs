@@ -1,8 +1,6 @@
 //! Phone numbers and addresses as they lie in SQLite, for the rotation of keys. They are two parts of one store, since their
 //! rows are named differently.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 
 use super::seals::AddressRow;
@@ -10,46 +8,18 @@ use super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE
 use crate::sealing::layout;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::{Database, Statement, Writer};
+use crate::stores::embedded::{Database, Statement};
+use crate::stores::sqlite::refused;
 
 /// The phone numbers of accounts, by the account's id.
-pub struct PhonesAtRest {
-    database: Database,
-}
+pub struct PhonesAtRest(pub Database);
 
 /// The addresses of accounts, by [`AddressRow`].
-pub struct AddressesAtRest {
-    database: Database,
-}
-
-impl PhonesAtRest {
-    /// Opens the database `users` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(writer, directory, "users").await?;
-        Ok(Self { database })
-    }
-}
-
-impl AddressesAtRest {
-    /// Opens the database `users` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(writer, directory, "users").await?;
-        Ok(Self { database })
-    }
-}
+pub struct AddressesAtRest(pub Database);
 
 /// Both columns are texts, and a text is never equal to bytes.
 fn text<'a>(database: &Database, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|error| StoreError::Refused {
-        store: database.name(),
-        cause: error.into(),
-    })
+    std::str::from_utf8(bytes).map_err(|error| refused(database, error))
 }
 
 /// Runs one statement for each row, made from how it lies there and what shall take its place; whether each found its row.
@@ -80,8 +50,8 @@ impl RowsAtRest for PhonesAtRest {
         let statement = Statement::new(PHONES_AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
+        let rows = self.0.read(statement).await?;
+        self.0.decode(rows, |row| {
             Ok(RowAtRest {
                 id: row.text("id")?,
                 content: row.text("phone")?.into_bytes(),
@@ -90,7 +60,7 @@ impl RowsAtRest for PhonesAtRest {
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        exchange(&self.database, rows, |row| {
+        exchange(&self.0, rows, |row| {
             Statement::new(RESEAL_PHONE).bind(row.id.as_str())
         })
         .await
@@ -109,8 +79,8 @@ impl RowsAtRest for AddressesAtRest {
             .bind(after.user)
             .bind(after.address)
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
+        let rows = self.0.read(statement).await?;
+        self.0.decode(rows, |row| {
             let (user, address) = (row.text("user_id")?, row.text("id")?);
             let id = AddressRow {
                 user: &user,
@@ -124,7 +94,7 @@ impl RowsAtRest for AddressesAtRest {
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        exchange(&self.database, rows, |row| {
+        exchange(&self.0, rows, |row| {
             let id = AddressRow::parse(&row.id);
             Statement::new(RESEAL_ADDRESS).bind(id.user).bind(id.address)
         })

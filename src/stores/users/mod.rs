@@ -12,31 +12,6 @@ pub mod contract;
 pub mod seals;
 mod sql;
 pub mod sqlite;
-#[cfg(test)]
-pub(crate) mod testing {
-    //! A store for the tests of what stands above it.
-
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use super::UserStore;
-    use super::sqlite::SqliteUsers;
-    use crate::sealing::{Key, Keyring};
-    use crate::stores::embedded::{Engine, Writer};
-
-    /// A store in `folder`.
-    pub(crate) async fn store(folder: &Path) -> Arc<dyn UserStore> {
-        let writer = Writer::in_process(Engine::open(folder).unwrap());
-        open(&writer, folder).await
-    }
-
-    /// A store in `folder`, beside others.
-    pub(crate) async fn open(writer: &Writer, folder: &Path) -> Arc<dyn UserStore> {
-        let key = Key::new("k1", &[7; 32]).unwrap();
-        let keyring = Arc::new(Keyring::new(key, Vec::new()));
-        Arc::new(SqliteUsers::open(writer, folder, &keyring).await.unwrap())
-    }
-}
 
 use std::fmt;
 

@@ -2,7 +2,6 @@
 //! default address) stands where it can be.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,7 +19,8 @@ use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecor
 use crate::sealing::Keyring;
 use crate::stores::StoreError;
 use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use crate::stores::embedded::{Database, Statement};
+use crate::stores::sqlite::{has_row, json, refused};
 use souk_domain::account::email_key;
 use souk_domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
@@ -36,26 +36,18 @@ pub struct SqliteUsers {
 }
 
 impl SqliteUsers {
-    /// Opens the database `users` of `directory`; what must be sealed in it is, under `keyring`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path, keyring: &Arc<Keyring>) -> Result<Self, StoreError> {
-        Ok(Self {
-            database: Database::open(writer, directory, "users").await?,
-            seals: UserSeals::new(keyring),
-        })
+    /// The adapter on the database `users`, with phone numbers and addresses sealed under `keyring`.
+    pub fn new(database: Database, keyring: &Arc<Keyring>) -> Self {
+        let seals = UserSeals::new(keyring);
+        Self { database, seals }
     }
 
     fn refused(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::Refused {
-            store: self.database.name(),
-            cause: cause.into(),
-        }
+        refused(&self.database, cause)
     }
 
     fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| self.refused(error))
+        json(&self.database, value)
     }
 
     /// What does not decode is named by its column alone: it is personal.
@@ -107,11 +99,6 @@ impl SqliteUsers {
     fn purchase(&self, row: &mut Columns) -> Result<Purchase, StoreError> {
         self.parsed("body", &row.text("body")?)
     }
-}
-
-/// Whether the statement at this place of a transaction wrote, or found, a row.
-fn found(results: &[Rows], statement: usize) -> bool {
-    results.get(statement).is_some_and(|rows| !rows.is_empty())
 }
 
 #[async_trait]
@@ -177,7 +164,7 @@ impl UserStore for SqliteUsers {
             .bind(credential.map(Credential::expose));
         let look = Statement::new(KEY).bind(account.id.as_str());
         let mut results = self.database.transact(vec![update, look]).await?;
-        if found(&results, 0) {
+        if has_row(&results, 0) {
             return Ok(Change::Applied);
         }
         let rows = results.pop().unwrap_or_default();
@@ -230,7 +217,7 @@ impl UserStore for SqliteUsers {
         let make_default = named(MAKE_DEFAULT).bind(address.default);
         let statements = vec![put, make_default, named(LOOK_ADDRESS)];
         let mut results = self.database.transact(statements).await?;
-        if found(&results, 0) {
+        if has_row(&results, 0) {
             return Ok(AddressChange::Applied);
         }
         let rows = results.pop().unwrap_or_default();
@@ -251,7 +238,7 @@ impl UserStore for SqliteUsers {
         let statements = [DELETE_ADDRESS, PASS_DEFAULT_ON]
             .map(|sql| Statement::new(sql).bind(user.as_str()).bind(id.as_str()));
         let results = self.database.transact(statements.into()).await?;
-        Ok(found(&results, 0))
+        Ok(has_row(&results, 0))
     }
 
     async fn preferences(&self, user: &UserId) -> Result<Option<(Preferences, u64)>, StoreError> {
@@ -282,9 +269,9 @@ impl UserStore for SqliteUsers {
         }
         let exists = Statement::new(EXISTS).bind(user.as_str());
         let results = self.database.transact(vec![put, exists]).await?;
-        Ok(if found(&results, 0) {
+        Ok(if has_row(&results, 0) {
             Change::Applied
-        } else if found(&results, 1) {
+        } else if has_row(&results, 1) {
             Change::Conflict
         } else {
             Change::Missing

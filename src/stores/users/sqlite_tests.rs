@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
 use super::*;
 use crate::sealing::{KEY_BYTES, Key};
-use crate::stores::embedded::Engine;
+use crate::stores::embedded::{Engine, Writer};
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;
 
@@ -21,10 +21,12 @@ fn writer(directory: &TempDir) -> Writer {
     Writer::in_process(Engine::open(directory.path()).unwrap())
 }
 
+async fn database(writer: &Writer, directory: &TempDir) -> Database {
+    Database::open(writer, directory.path(), "users").await.unwrap()
+}
+
 async fn open(writer: &Writer, directory: &TempDir, keys: &[&str]) -> SqliteUsers {
-    SqliteUsers::open(writer, directory.path(), &keyring(keys))
-        .await
-        .unwrap()
+    SqliteUsers::new(database(writer, directory).await, &keyring(keys))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,8 +45,8 @@ async fn what_is_personal_lies_sealed_and_its_keys_can_be_changed() {
         between: Arc::new(open(&writer, &directory, &["k2", "k1"]).await),
         after: Arc::new(open(&writer, &directory, &["k2"]).await),
         keyring: keyring(&["k2", "k1"]),
-        phones: Arc::new(PhonesAtRest::open(&writer, directory.path()).await.unwrap()),
-        addresses: Arc::new(AddressesAtRest::open(&writer, directory.path()).await.unwrap()),
+        phones: Arc::new(PhonesAtRest(database(&writer, &directory).await)),
+        addresses: Arc::new(AddressesAtRest(database(&writer, &directory).await)),
     };
     contract::at_rest::suite(stores).await;
 }
