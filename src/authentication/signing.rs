@@ -16,9 +16,9 @@ use super::polling::{Reporting, poll};
 use super::ring::{KeyError, Ring, RingRules, SharedRing, SigningKey};
 use super::sealing::{SEED_LENGTH, SealError, Sealer};
 use crate::clock::Clock;
-use crate::cluster::key::ClusterKey;
 use crate::stores::StoreError;
 use crate::stores::signing_keys::{SigningKeyRow, SigningKeyStore};
+use souk_cluster::key::ClusterKey;
 use souk_domain::Timestamp;
 
 /// How often a node reads the keys, by default.

@@ -14,13 +14,13 @@ use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
     TokenSettings, Verifier,
 };
-use crate::cluster::key::ClusterKey;
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::products::{Badge, ProductStore};
 use crate::stores::search::{ProductQuery, SearchIndex, SearchPage};
 use crate::stores::testing::embedded_stores;
+use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{
     Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use souk_cluster::views::Views;
+
 use super::StoreError;
 use super::at_rest::RowsAtRest;
 use super::codes::CodeStore;
@@ -31,7 +33,6 @@ use super::signing_keys::sqlite::SqliteSigningKeys;
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
-use super::views::Views;
 use super::views::sqlite::SqliteViews;
 use crate::config::Config;
 use crate::sealing::{Keyring, layout};
@@ -98,6 +99,23 @@ impl Stores {
         self.counters.sweep(now, limit).await?;
         let until = now.minus(keep_revocations);
         self.revocations.sweep(until, limit).await.map(drop)
+    }
+
+    /// Whether `stores.views` answers.
+    ///
+    /// # Errors
+    /// [`StoreError`], where it does not.
+    pub async fn ping_views(&self) -> Result<(), StoreError> {
+        match self.views.current().await {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(cause.downcast().map_or_else(
+                |cause| StoreError::Unavailable {
+                    store: "views",
+                    cause,
+                },
+                |own| *own,
+            )),
+        }
     }
 }
 
