@@ -1,9 +1,8 @@
-//! Who is calling: passwords, access tokens, the keys that sign them, and the sessions that were revoked. Above the
-//! stores and below HTTP.
+//! Authentication: passwords, access tokens with their signing keys, sessions and their revocation, and accounts.
 //!
-//! An access token is read without asking anyone: [`tokens`] checks it against the keys in memory ([`ring`], which
-//! [`signing`] keeps as the store has it) and against the revocations in memory ([`revocations`], which polls them).
-//! What decides is pure and gets the time as an argument; what waits has a time limit.
+//! An access token is verified without a call to a store: [`tokens`] checks it against the keys in memory ([`ring`], which
+//! [`signing`] loads) and against the revoked sessions in memory ([`revocations`], which polls them). Decisions are pure and
+//! get the time as an argument.
 
 pub mod guests;
 pub mod passwords;

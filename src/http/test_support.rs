@@ -14,7 +14,7 @@ use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
     TokenSettings, Verifier,
 };
-use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
+use crate::gateways::mail::{Email, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::products::{Badge, ProductStore};
@@ -221,16 +221,16 @@ impl IdempotencyStore for MemoryIdempotency {
     }
 }
 
-/// Letters in a folder that goes with them.
-struct Letters {
+/// A mail folder that is removed with the mailer.
+struct TemporaryMail {
     folder: MailFolder,
-    _kept: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 #[async_trait]
-impl Mailer for Letters {
-    async fn send(&self, letter: &Letter) -> Result<(), MailError> {
-        self.folder.send(letter).await
+impl Mailer for TemporaryMail {
+    async fn send(&self, email: &Email) -> Result<(), MailError> {
+        self.folder.send(email).await
     }
 }
 
@@ -272,9 +272,9 @@ pub async fn accounts() -> Arc<Accounts> {
         sessions: stores.sessions,
         codes: stores.codes,
         guests: Guests::new(&cluster),
-        mailer: Arc::new(Letters {
+        mailer: Arc::new(TemporaryMail {
             folder: MailFolder::new(folder.path().join("mail")),
-            _kept: folder,
+            _directory: folder,
         }),
         settings: AccountSettings::default(),
         clock: Arc::new(|| NOW),

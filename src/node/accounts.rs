@@ -20,13 +20,13 @@ use crate::gateways::mail::MailFolder;
 use crate::stores::Stores;
 use souk_cluster::key::ClusterKey;
 
-/// Who may read the access tokens of a shop: the shop.
+/// The audience of access tokens: the shop.
 const AUDIENCE: &str = "souk";
 
-/// How much longer than an access token lives the news of a revocation is kept: a node that starts must still read it.
+/// How much longer than an access token lives its revocation is kept, for nodes that start.
 const REVOCATION_MARGIN: Duration = Duration::from_secs(120);
 
-/// The folder of letters, below the data folder.
+/// The mail folder, below the data folder.
 const MAIL_FOLDER: &str = "mail";
 
 /// How the cluster hashes passwords.
@@ -42,17 +42,17 @@ pub fn password_settings(config: &Config) -> PasswordSettings {
     }
 }
 
-/// The service with what keeps it up.
+/// The service with its background workers.
 #[derive(Clone)]
 pub(super) struct AccountParts {
     pub(super) service: Arc<Accounts>,
     pub(super) keys: SigningKeys,
-    /// How long the news of a revocation is kept.
+    /// How long a revocation is kept.
     pub(super) keep_revocations: Duration,
 }
 
 impl AccountParts {
-    /// Reads keys and revocations; makes the first key where there is none.
+    /// Reads keys and revocations; creates the first key where there is none.
     pub(super) async fn open(
         config: &Config,
         stores: &Stores,
@@ -110,7 +110,7 @@ impl AccountParts {
         })
     }
 
-    /// Keeps the signing keys as the store has them.
+    /// Follows the signing keys.
     pub(super) fn follow_keys(&self, clock: &Clock) -> Run {
         let (keys, clock) = (self.keys.clone(), Arc::clone(clock));
         Arc::new(move |shutdown| {
@@ -123,7 +123,7 @@ impl AccountParts {
         })
     }
 
-    /// Learns of the sessions that end on other nodes.
+    /// Follows the revocations.
     pub(super) fn follow_revocations(&self, clock: &Clock) -> Run {
         let (revocations, clock) = (self.service.revocations.clone(), Arc::clone(clock));
         Arc::new(move |shutdown| {

@@ -1,4 +1,4 @@
-//! Opens every store as the configuration says.
+//! Opens the configured stores.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 
-/// Every store. Cheap to clone.
+/// All stores. Cheap to clone.
 #[derive(Clone)]
 pub struct Stores {
     /// `stores.carts`
@@ -141,7 +141,7 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
     })
 }
 
-/// Opens what holds sealed values, as it lies there: for the rotation of keys.
+/// Opens the stores with sealed values, for the rotation of keys.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
@@ -162,7 +162,7 @@ pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, S
     Ok(stores)
 }
 
-/// Opens every store in the files of `directory`; what must be sealed is, under `keyring`.
+/// Opens the embedded stores of `directory`, with values sealed under `keyring`.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.

@@ -1,17 +1,17 @@
-//! Stores for the tests of the modules above.
+//! Stores for the tests of other modules.
 
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::Stores;
 use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
 use super::embedded::{Database, Engine, Statement, Writer};
 use super::open::open_embedded;
-use super::{Stores, TokenHash};
 use crate::sealing::{KEY_BYTES, Key, Keyring};
 
-/// Embedded stores in a folder of their own, which goes when the second part is dropped.
+/// Embedded stores in a folder, which is removed when the second value is dropped.
 pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let directory = TempDir::new().unwrap();
     let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
@@ -19,12 +19,6 @@ pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
     (stores, directory)
-}
-
-/// The hash of a made-up token; no two names have the same.
-pub(crate) fn token_hash(name: &str) -> TokenHash {
-    use sha2::{Digest, Sha256};
-    TokenHash(Sha256::digest(name).into())
 }
 
 /// An embedded database in a folder of its own.

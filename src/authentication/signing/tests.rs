@@ -25,24 +25,24 @@ fn cluster(secret: u8) -> ClusterKey {
     ClusterKey::new([secret; 32]).unwrap()
 }
 
-/// Keys in memory; can be away, or say nothing.
+/// Keys in memory; can be unavailable, or hang.
 #[derive(Default)]
 struct Memory {
     rows: std::sync::Mutex<Vec<SigningKeyRow>>,
-    away: AtomicBool,
-    silent: AtomicBool,
+    unavailable: AtomicBool,
+    hangs: AtomicBool,
     asked: Notify,
 }
 
 impl Memory {
     async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<SigningKeyRow>>, StoreError> {
         self.asked.notify_waiters();
-        // Whoever else is waiting to ask comes in between.
+        // Lets concurrent callers in between.
         tokio::task::yield_now().await;
-        if self.silent.load(Ordering::Relaxed) {
+        if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if self.away.load(Ordering::Relaxed) {
+        if self.unavailable.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable {
                 store: "users",
                 cause: "on purpose".into(),
@@ -103,7 +103,7 @@ fn signer(keys: &SigningKeys, now: Timestamp) -> String {
 }
 
 #[tokio::test]
-async fn nodes_that_start_at_once_end_with_one_key() {
+async fn concurrent_starts_create_one_key() {
     let store = Arc::new(Memory::default());
     let (one, other, third) = tokio::join!(open(&store, at(0)), open(&store, at(1)), open(&store, at(0)));
     let (one, other, third) = (one.unwrap(), other.unwrap(), third.unwrap());
@@ -114,7 +114,7 @@ async fn nodes_that_start_at_once_end_with_one_key() {
 }
 
 #[tokio::test]
-async fn what_rests_in_the_store_is_sealed_and_nothing_shows_it() {
+async fn stored_keys_are_sealed() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     let row = store.rows.lock().unwrap()[0].clone();
@@ -135,7 +135,7 @@ async fn what_rests_in_the_store_is_sealed_and_nothing_shows_it() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_known_everywhere_before_it_signs_and_old_tokens_stay_good() {
+async fn a_new_key_signs_when_every_node_knows_it() {
     let store = Arc::new(Memory::default());
     let (one, other) = (
         open(&store, at(0)).await.unwrap(),
@@ -168,20 +168,20 @@ async fn a_new_key_is_known_everywhere_before_it_signs_and_old_tokens_stay_good(
 }
 
 #[tokio::test]
-async fn nodes_that_rotate_at_once_make_one_key() {
+async fn concurrent_rotations_create_one_key() {
     let store = Arc::new(Memory::default());
     let (one, other) = (
         open(&store, at(0)).await.unwrap(),
         open(&store, at(0)).await.unwrap(),
     );
     let (here, there) = tokio::join!(one.rotate(at(100)), other.rotate(at(101)));
-    assert!(here.unwrap() != there.unwrap(), "one of them made it");
+    assert!(here.unwrap() != there.unwrap(), "one of them created it");
     one.reload(at(101)).await.unwrap();
     other.reload(at(101)).await.unwrap();
     assert_eq!(ids(&one).len(), 2);
     assert_eq!(ids(&one), ids(&other));
 
-    // And by the clock: both find that it is time.
+    // By the clock both find it due.
     let due = at(101).plus(DEFAULT_ROTATION);
     let (here, there) = tokio::join!(one.maintain(due), other.maintain(due));
     here.unwrap();
@@ -202,7 +202,7 @@ async fn nodes_that_rotate_at_once_make_one_key() {
 }
 
 #[tokio::test]
-async fn an_old_key_goes_when_no_token_under_it_can_live() {
+async fn a_key_is_removed_after_its_tokens_expire() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     keys.rotate(at(100)).await.unwrap();
@@ -220,7 +220,7 @@ async fn an_old_key_goes_when_no_token_under_it_can_live() {
 }
 
 #[tokio::test]
-async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replaced() {
+async fn unopenable_keys_are_kept_and_replaced() {
     let store = Arc::new(Memory::default());
     let former = open(&store, at(0)).await.unwrap();
     let other = SigningKeys::open(
@@ -236,7 +236,7 @@ async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replace
     assert_ne!(ids(&other), ids(&former));
     assert_eq!(store.list().await.unwrap()[0].id, ids(&other)[0]);
 
-    // One that was put in the place of another does not pass for it.
+    // A key stored under another one's id does not open.
     {
         let mut rows = store.rows.lock().unwrap();
         let material = rows[0].material.clone();
@@ -247,7 +247,7 @@ async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replace
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_again() {
+async fn the_ring_survives_an_outage() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     let elsewhere = open(&store, at(0)).await.unwrap();
@@ -256,14 +256,14 @@ async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_agai
     let stop = CancellationToken::new();
     let following = tokio::spawn(keys.clone().follow(Arc::clone(&clock), stop.clone()));
 
-    store.away.store(true, Ordering::Relaxed);
+    store.unavailable.store(true, Ordering::Relaxed);
     for _ in 0..3 {
         store.asked.notified().await;
     }
     assert_eq!(ids(&keys).len(), 1);
     assert!(matches!(open(&store, at(0)).await, Err(SigningError::Store(_))));
 
-    store.away.store(false, Ordering::Relaxed);
+    store.unavailable.store(false, Ordering::Relaxed);
     elsewhere.rotate(at(100)).await.unwrap();
     // The first may have begun before the rotation; the second has ended when the third begins.
     for _ in 0..3 {
@@ -272,7 +272,7 @@ async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_agai
     assert_eq!(ids(&keys), ids(&elsewhere));
     assert_eq!(ids(&keys).len(), 2);
 
-    store.silent.store(true, Ordering::Relaxed);
+    store.hangs.store(true, Ordering::Relaxed);
     store.asked.notified().await;
     stop.cancel();
     following.await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{CodeStore, Purpose};
-use crate::stores::testing::token_hash as token;
+use crate::stores::TokenHash;
 use souk_domain::{Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -27,8 +27,12 @@ async fn redeems_a_code_once(store: &dyn CodeStore) {
     let ada = user("ada");
     let reset = Purpose::PasswordReset;
     let end = NOW.plus(MINUTE);
-    let redeem = async |purpose, name: &str, now| store.redeem(purpose, &token(name), now).await.unwrap();
-    store.issue(reset, &token("once"), &ada, end).await.unwrap();
+    let redeem =
+        async |purpose, name: &str, now| store.redeem(purpose, &TokenHash::of(name), now).await.unwrap();
+    store
+        .issue(reset, &TokenHash::of("once"), &ada, end)
+        .await
+        .unwrap();
     assert_eq!(redeem(reset, "other", NOW).await, None);
     assert_eq!(redeem(Purpose::EmailVerification, "once", NOW).await, None);
     assert_eq!(redeem(reset, "once", end).await, None);
@@ -44,7 +48,10 @@ async fn redeems_a_code_once(store: &dyn CodeStore) {
         (Purpose::EmailVerification, "verify", &ada),
         (reset, "eve's", &eve),
     ] {
-        store.issue(purpose, &token(name), user, end).await.unwrap();
+        store
+            .issue(purpose, &TokenHash::of(name), user, end)
+            .await
+            .unwrap();
     }
     assert_eq!(redeem(reset, "first", NOW).await, None);
     assert_eq!(redeem(reset, "second", NOW).await, Some(ada.clone()));
@@ -55,12 +62,12 @@ async fn redeems_a_code_once(store: &dyn CodeStore) {
 async fn one_of_concurrent_redemptions_wins(store: &Arc<dyn CodeStore>) {
     let purpose = Purpose::EmailVerification;
     store
-        .issue(purpose, &token("raced"), &user("ada"), NOW.plus(MINUTE))
+        .issue(purpose, &TokenHash::of("raced"), &user("ada"), NOW.plus(MINUTE))
         .await
         .unwrap();
     let redemptions = join_all((0..20).map(|_| {
         let store = Arc::clone(store);
-        tokio::spawn(async move { store.redeem(purpose, &token("raced"), NOW).await.unwrap() })
+        tokio::spawn(async move { store.redeem(purpose, &TokenHash::of("raced"), NOW).await.unwrap() })
     }))
     .await;
     let winners: Vec<_> = redemptions
@@ -75,7 +82,7 @@ async fn sweeps_expired_codes(store: &dyn CodeStore) {
     for number in 0..3 {
         let name = format!("swept-{number}");
         store
-            .issue(Purpose::PasswordReset, &token(&name), &user(&name), end)
+            .issue(Purpose::PasswordReset, &TokenHash::of(&name), &user(&name), end)
             .await
             .unwrap();
     }

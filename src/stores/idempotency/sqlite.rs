@@ -1,5 +1,5 @@
-//! Idempotency keys in SQLite. A claim is one statement that takes the key or leaves it, and a look at what stands
-//! there, in one transaction: no two requests can both find it free.
+//! Idempotent replies in SQLite, in the database `idempotency`. A claim is one statement that takes the key or not, and a read
+//! of its row, in one transaction: no two requests both find it free.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use souk_domain::Timestamp;
 /// The schema.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/idempotency/migrations");
 
-/// Takes a key that is new, too old to count (claimed at or before `?6`), or still without a reply and either ours
-/// already (a claim that is repeated because its answer was lost) or left over by a dead holder. A row means: taken.
+/// Takes a key that is new, too old to count (claimed at or before `?6`), or without a reply and either held by the same
+/// request (a repeated claim) or past its lease. Returns a row where it was taken.
 const CLAIM: &str = "INSERT INTO idempotency (key, fingerprint, holder, claimed_at, lease_until) VALUES (?1, ?2, ?3, ?4, ?5) \
      ON CONFLICT (key) DO UPDATE SET \
          claimed_at = iif(claimed_at <= ?6, excluded.claimed_at, claimed_at), \
@@ -42,7 +42,7 @@ const SWEEP: &str = "DELETE FROM idempotency WHERE key IN \
 pub struct SqliteIdempotency(pub Database);
 
 impl SqliteIdempotency {
-    /// What the key of another request, or of an answered one, means for a request with this fingerprint.
+    /// The outcome of a claim with this fingerprint that did not take the key, by the key's row.
     fn found(&self, row: &mut Columns, fingerprint: &str) -> Result<Claim, StoreError> {
         if row.text("fingerprint")? != fingerprint {
             return Ok(Claim::OtherBody);
@@ -52,7 +52,7 @@ impl SqliteIdempotency {
         };
         Ok(Claim::Answered(KeptReply {
             status: u16::try_from(status)
-                .map_err(|_| self.0.corrupt(format!("{status} is no HTTP status")))?,
+                .map_err(|_| self.0.corrupt(format!("{status} is not an HTTP status")))?,
             headers: serde_json::from_str(&row.text("headers")?)
                 .map_err(|error| self.0.corrupt(format!("the headers of a reply: {error}")))?,
             body: row.optional_blob("body")?.unwrap_or_default(),
@@ -133,7 +133,7 @@ impl RowsAtRest for SqliteIdempotency {
     }
 
     async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
-        // No key is empty, so that every key lies above the empty one.
+        // No key is empty, so every key sorts above the empty one.
         let statement = Statement::new(AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);

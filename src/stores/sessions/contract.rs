@@ -6,8 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Rotation, Session, SessionStore};
-use crate::stores::StoreError;
-use crate::stores::testing::token_hash as token;
+use crate::stores::{StoreError, TokenHash};
 use souk_domain::{SessionId, Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -22,14 +21,14 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     store.ping().await.unwrap();
     a_session_is_listed_while_it_lives(&*store).await;
     a_token_is_exchanged_once(&*store).await;
-    a_token_tells_its_session_and_is_not_spent_by_that(&*store).await;
-    a_spent_token_revokes_its_family_alone(&*store).await;
-    a_lost_answer_is_asked_for_again(&*store).await;
+    session_of_does_not_spend_the_token(&*store).await;
+    a_spent_token_ends_its_family_alone(&*store).await;
+    a_rotation_can_be_repeated(&*store).await;
     tokens_and_sessions_expire(&*store).await;
-    of_racing_rotations_one_wins(&store).await;
+    one_of_concurrent_rotations_wins(&store).await;
     a_user_ends_own_sessions_alone(&*store).await;
     // Last, because it removes what the others left.
-    a_sweep_removes_what_is_over(&*store).await;
+    a_sweep_removes_expired_rows(&*store).await;
 }
 
 fn user(name: &str) -> UserId {
@@ -51,13 +50,13 @@ fn session(user_name: &str, id: &str) -> Session {
 /// Opens a session whose first token is called as the session.
 async fn opened(store: &dyn SessionStore, user_name: &str, id: &str) -> Session {
     let session = session(user_name, id);
-    store.open(&session, &token(id)).await.unwrap();
+    store.open(&session, &TokenHash::of(id)).await.unwrap();
     session
 }
 
 async fn rotate(store: &dyn SessionStore, old: &str, new: &str, now: Timestamp) -> Rotation {
     store
-        .rotate(&token(old), &token(new), now, now.plus(LIFE))
+        .rotate(&TokenHash::of(old), &TokenHash::of(new), now, now.plus(LIFE))
         .await
         .unwrap()
 }
@@ -76,10 +75,10 @@ async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
     let first = opened(store, "list", "list-a").await;
     let mut second = session("list", "list-b");
     second.last_used_at = NOW.plus(SECOND);
-    store.open(&second, &token("list-b")).await.unwrap();
+    store.open(&second, &TokenHash::of("list-b")).await.unwrap();
     opened(store, "list-other", "list-c").await;
     let user = user("list");
-    // The one used last stands first.
+    // The most recently used first.
     assert_eq!(
         store.list(&user, NOW).await.unwrap(),
         [second.clone(), first.clone()]
@@ -94,10 +93,10 @@ async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
     assert_eq!(live(store, "list", end).await.len(), 0);
     assert_eq!(live(store, "nobody", NOW).await.len(), 0);
 
-    // Opening again, because the answer was lost, changes nothing; a session has one family of tokens.
-    store.open(&first, &token("list-a")).await.unwrap();
+    // Opening again changes nothing; a session has one family of tokens.
+    store.open(&first, &TokenHash::of("list-a")).await.unwrap();
     assert_eq!(store.list(&user, NOW).await.unwrap(), [second, first.clone()]);
-    let another = store.open(&first, &token("another")).await;
+    let another = store.open(&first, &TokenHash::of("another")).await;
     assert!(matches!(another, Err(StoreError::Refused { .. })));
     assert_eq!(
         rotate(store, "another", "another-2", NOW).await,
@@ -122,15 +121,20 @@ async fn a_token_is_exchanged_once(store: &dyn SessionStore) {
     assert_eq!(rotate(store, "never", "seen", NOW).await, Rotation::Unknown);
     assert_eq!(rotate(store, "seen", "either", NOW).await, Rotation::Unknown);
     let same = store
-        .rotate(&token("chain-5"), &token("chain-5"), NOW, NOW.plus(LIFE))
+        .rotate(
+            &TokenHash::of("chain-5"),
+            &TokenHash::of("chain-5"),
+            NOW,
+            NOW.plus(LIFE),
+        )
         .await;
     assert!(matches!(same, Err(StoreError::Refused { .. })));
 }
 
-async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionStore) {
+async fn session_of_does_not_spend_the_token(store: &dyn SessionStore) {
     let first = opened(store, "tells", "tells-0").await;
     opened(store, "tells", "tells-other").await;
-    let of = async |name: &str, now: Timestamp| store.session_of(&token(name), now).await.unwrap();
+    let of = async |name: &str, now: Timestamp| store.session_of(&TokenHash::of(name), now).await.unwrap();
     for _ in 0..2 {
         assert_eq!(of("tells-0", NOW).await, Some(first.clone()));
     }
@@ -139,9 +143,9 @@ async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionS
     let Rotation::Rotated(used) = rotate(store, "tells-0", "tells-1", NOW.plus(SECOND)).await else {
         panic!("a token that was looked at was spent");
     };
-    // The spent one as well as the live one, in the session as it stands now; also when that has been revoked.
-    for revoked in [false, true] {
-        if revoked {
+    // Both the spent and the live one name the current session, also after it has been ended.
+    for over in [false, true] {
+        if over {
             assert_eq!(ended(store, &first, NOW).await, 1);
         }
         for name in ["tells-0", "tells-1"] {
@@ -150,7 +154,7 @@ async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionS
     }
 }
 
-async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
+async fn a_spent_token_ends_its_family_alone(store: &dyn SessionStore) {
     let stolen = opened(store, "victim", "victim-0").await;
     let other = opened(store, "victim", "victim-other").await;
     for step in 1..4 {
@@ -165,9 +169,9 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
         };
         assert_eq!((session.id, session.user), (stolen.id.clone(), user("victim")));
     }
-    // Nobody goes on with that family: neither its owner nor the thief.
+    // Neither the owner nor the thief can continue with that family.
     for dead in ["victim-3", "thief-0", "thief-1"] {
-        // Nor is a live token spent by that.
+        // A live token is not spent by the attempt.
         for further in ["further-0", "further-1"] {
             assert_eq!(rotate(store, dead, further, NOW).await, Rotation::Unknown);
         }
@@ -179,7 +183,7 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
     ));
 }
 
-async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
+async fn a_rotation_can_be_repeated(store: &dyn SessionStore) {
     opened(store, "lost", "lost-0").await;
     let first = rotate(store, "lost-0", "lost-1", NOW).await;
     assert!(matches!(first, Rotation::Rotated(_)));
@@ -196,7 +200,7 @@ async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
     ));
     assert_eq!(live(store, "lost", NOW).await.len(), 0);
     assert_eq!(rotate(store, "lost-2", "lost-3", NOW).await, Rotation::Unknown);
-    // Of a session that is revoked meanwhile nothing is given out.
+    // An ended session gives out no token.
     let late = opened(store, "lost", "late-0").await;
     rotate(store, "late-0", "late-1", NOW).await;
     assert_eq!(ended(store, &late, NOW).await, 1);
@@ -226,13 +230,13 @@ async fn tokens_and_sessions_expire(store: &dyn SessionStore) {
     // A session may be made to end sooner.
     let soon = end.plus(SECOND);
     let shortened = store
-        .rotate(&token("expiry-2"), &token("expiry-3"), end, soon)
+        .rotate(&TokenHash::of("expiry-2"), &TokenHash::of("expiry-3"), end, soon)
         .await;
     assert!(matches!(shortened.unwrap(), Rotation::Rotated(session) if session.expires_at == soon));
     assert_eq!(live(store, "expiry", soon).await.len(), 0);
 }
 
-async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
+async fn one_of_concurrent_rotations_wins(store: &Arc<dyn SessionStore>) {
     for round in 0..3 {
         let id = format!("race-{round}");
         let contested = opened(&**store, "racer", &id).await;
@@ -325,7 +329,7 @@ async fn a_user_ends_own_sessions_alone(store: &dyn SessionStore) {
     assert_eq!(store.find(&user("MANY"), &kept.id, NOW).await.unwrap(), None);
 }
 
-async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
+async fn a_sweep_removes_expired_rows(store: &dyn SessionStore) {
     let everything = NOW.plus(LIFE * 10);
     while store.sweep(everything, KEEP, 1_000).await.unwrap() > 0 {}
 

@@ -1,5 +1,5 @@
-//! Phone numbers and addresses as they lie in SQLite, for the rotation of keys. They are two parts of one store, since their
-//! rows are named differently.
+//! Sealed phone numbers and addresses in SQLite, for the rotation of keys. They are two stores to the rotation, since their
+//! rows have different keys.
 
 use async_trait::async_trait;
 
@@ -17,12 +17,12 @@ pub struct PhonesAtRest(pub Database);
 /// The addresses of accounts, by [`AddressRow`].
 pub struct AddressesAtRest(pub Database);
 
-/// Both columns are texts, and a text is never equal to bytes.
+/// Both columns are text, and text never equals bytes.
 fn text<'a>(database: &Database, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
     std::str::from_utf8(bytes).map_err(|error| refused(database, error))
 }
 
-/// Runs one statement for each row, made from how it lies there and what shall take its place; whether each found its row.
+/// Runs one statement per row, with its old and new content as the last parameters; whether each found its row.
 async fn exchange(
     database: &Database,
     rows: &[Resealed],

@@ -1,5 +1,4 @@
-//! Users in SQLite. Everything that must hold together is one transaction; what could not be told from one row (the
-//! default address) stands where it can be.
+//! Users in SQLite, in the database `users`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,10 +25,10 @@ use souk_domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
 };
 
-/// The schema.
+/// The schema of the database `users`: users, signing keys and revocations.
 pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");
 
-/// The users store in SQLite.
+/// The adapter.
 pub struct SqliteUsers {
     database: Database,
     seals: UserSeals,
@@ -50,7 +49,7 @@ impl SqliteUsers {
         json(&self.database, value)
     }
 
-    /// What does not decode is named by its column alone: it is personal.
+    /// The error names the column alone: the value is personal.
     fn parsed<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
         serde_json::from_str(text)
             .map_err(|_| self.database.corrupt(format!("column {column} does not decode")))
@@ -60,7 +59,7 @@ impl SqliteUsers {
         email_key(&account.email).map_err(|error| self.refused(error))
     }
 
-    /// The version that a write leaves behind must be the one after what it replaces.
+    /// The new version must follow the replaced one.
     fn check_version(&self, version: u64, expected: u64) -> Result<(), StoreError> {
         if version == expected.saturating_add(1) {
             Ok(())

@@ -1,4 +1,4 @@
-//! The contract, and what lies in the file.
+//! The contract, and values at rest.
 
 use tempfile::TempDir;
 
@@ -30,14 +30,14 @@ async fn open(writer: &Writer, directory: &TempDir, keys: &[&str]) -> SqliteUser
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_contract_is_kept() {
+async fn keeps_the_contract() {
     let directory = TempDir::new().unwrap();
     let store = open(&writer(&directory), &directory, &["k1"]).await;
     contract::suite(Arc::new(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_personal_lies_sealed_and_its_keys_can_be_changed() {
+async fn personal_values_are_sealed() {
     let directory = TempDir::new().unwrap();
     let writer = writer(&directory);
     let stores = contract::at_rest::Stores {
@@ -53,7 +53,7 @@ async fn what_is_personal_lies_sealed_and_its_keys_can_be_changed() {
 
 /// Values that were written before there was a key, as the rows of earlier versions hold them.
 #[tokio::test]
-async fn what_lies_open_is_read_as_it_is_and_sealed_when_it_is_written() {
+async fn open_values_are_read_and_sealed_on_write() {
     let directory = TempDir::new().unwrap();
     let writer = writer(&directory);
     let store = open(&writer, &directory, &["k1"]).await;
