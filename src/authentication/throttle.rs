@@ -163,7 +163,6 @@ fn unavailable(error: &crate::stores::StoreError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::TokenHash;
     use crate::stores::counters::sqlite::SqliteCounters;
     use crate::stores::testing::open_database;
     use souk_domain::EmailAddress;
