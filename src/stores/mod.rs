@@ -13,7 +13,6 @@ pub mod at_rest;
 pub mod codes;
 pub mod counters;
 pub mod documents;
-pub mod embedded;
 pub mod error;
 pub mod idempotency;
 pub mod open;
@@ -23,7 +22,7 @@ pub mod revocations;
 pub mod search;
 pub mod sessions;
 pub mod signing_keys;
-pub(crate) mod sqlite;
+pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 mod token_hash;

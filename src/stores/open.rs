@@ -15,8 +15,6 @@ use super::counters::sqlite::SqliteCounters;
 use super::documents::DocumentStore;
 use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
-use super::embedded::client::store_process;
-use super::embedded::{Database, Writer};
 use super::idempotency::IdempotencyStore;
 use super::idempotency::sealed::SealedReplies;
 use super::idempotency::sqlite::SqliteIdempotency;
@@ -30,6 +28,7 @@ use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
 use super::signing_keys::SigningKeyStore;
 use super::signing_keys::sqlite::SqliteSigningKeys;
+use super::sqlite::{Database, store_process_writer};
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
@@ -37,6 +36,7 @@ use super::views::sqlite::SqliteViews;
 use crate::config::Config;
 use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
+use souk_embedded::Writer;
 
 /// All stores. Cheap to clone.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Stores {
 /// [`StoreError`] of the first store that does not open.
 pub async fn open(config: &Config) -> Result<Stores, StoreError> {
     let directory = &config.cluster.data;
-    let writer = Writer::connect(directory, store_process(directory)).await?;
+    let writer = store_process_writer(directory).await?;
     open_embedded(&writer, directory, &keyring(config)?).await
 }
 
@@ -147,7 +147,7 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
 /// [`StoreError`] of the first store that does not open.
 pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
     let directory = &config.cluster.data;
-    let writer = Writer::connect(directory, store_process(directory)).await?;
+    let writer = store_process_writer(directory).await?;
     let database = |name| Database::open(&writer, directory, name);
     let mut stores = Vec::new();
     for layout in layout::all() {

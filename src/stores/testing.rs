@@ -7,14 +7,15 @@ use tempfile::TempDir;
 use super::Stores;
 use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
-use super::embedded::{Database, Engine, Statement, Writer};
 use super::open::open_embedded;
+use super::sqlite::{Database, in_process_writer};
 use crate::sealing::{KEY_BYTES, Key, Keyring};
+use souk_embedded::Statement;
 
 /// Embedded stores in a folder, which is removed when the second value is dropped.
 pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let directory = TempDir::new().unwrap();
-    let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+    let writer = in_process_writer(directory.path()).unwrap();
     let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
@@ -24,7 +25,7 @@ pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
 /// An embedded database in a folder of its own.
 pub(crate) async fn open_database(name: &'static str) -> (Database, TempDir) {
     let folder = TempDir::new().unwrap();
-    let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+    let writer = in_process_writer(folder.path()).unwrap();
     let database = Database::open(&writer, folder.path(), name).await.unwrap();
     (database, folder)
 }

@@ -11,10 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use souk::authentication::Sealer;
 use souk::config::Config;
-use souk::stores::embedded::{Database, Writer};
 use souk::stores::signing_keys::SigningKeyStore as _;
 use souk::stores::signing_keys::sqlite::SqliteSigningKeys;
+use souk::stores::sqlite::Database;
 use souk_cluster::key::ClusterKey;
+use souk_embedded::Writer;
 
 use crate::support::cluster::Cluster;
 

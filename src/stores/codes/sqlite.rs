@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 
 use super::{CodeStore, Purpose};
-use crate::stores::embedded::{Database, Statement};
+use crate::stores::sqlite::Database;
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::{Timestamp, UserId};
+use souk_embedded::Statement;
 
 const ISSUE: &str = "INSERT INTO one_time_tokens (purpose, user_id, hash, expires_at) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (purpose, user_id) DO UPDATE SET hash = excluded.hash, expires_at = excluded.expires_at";

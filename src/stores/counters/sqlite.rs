@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::{Counter, CounterStore};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::json;
+use crate::stores::sqlite::Database;
 use souk_domain::Timestamp;
+use souk_embedded::Statement;
 
 const HIT: &str = "INSERT INTO hits (key, starts_at, ends_at, count) VALUES (?1, ?2, ?3, ?4) \
      ON CONFLICT (key) DO UPDATE SET \
@@ -43,7 +43,7 @@ impl CounterStore for SqliteCounters {
     async fn counts(&self, counters: &[Counter], now: Timestamp) -> Result<Vec<u64>, StoreError> {
         let keys: Vec<&str> = counters.iter().map(|counter| counter.key.as_str()).collect();
         let statement = Statement::new(COUNTS)
-            .bind(json(&self.0, &keys)?)
+            .bind(self.0.json(&keys)?)
             .bind(now.as_millis());
         let rows = self.0.read(statement).await?;
         let found = self

@@ -4,18 +4,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use super::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::{has_row, json};
+use crate::stores::sqlite::{Columns, Database, has_row};
 use souk_domain::Timestamp;
+use souk_embedded::Statement;
 
 /// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/idempotency/migrations");
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_idempotency.sql")];
 
 /// Takes a key that is new, too old to count (claimed at or before `?6`), or without a reply and either held by the same
 /// request (a repeated claim) or past its lease. Returns a row where it was taken.
@@ -104,7 +102,7 @@ impl IdempotencyStore for SqliteIdempotency {
     }
 
     async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
-        let headers = json(&self.0, &reply.headers)?;
+        let headers = self.0.json(&reply.headers)?;
         let statement = Statement::new(ANSWER)
             .bind(key)
             .bind(holder)

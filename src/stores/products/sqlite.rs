@@ -4,18 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::migrate::Migrator;
 
 use super::{Badge, ProductStore};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement};
 use crate::stores::search::sqlite::{INDEX_CATEGORIES, INDEX_PRODUCTS};
-use crate::stores::sqlite::json;
+use crate::stores::sqlite::Database;
 use souk_domain::catalogue::{Category, Product};
 use souk_domain::{ProductId, Sku};
+use souk_embedded::Statement;
 
 /// The schema of the database `catalogue`: products and their search index.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/products/migrations");
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_catalogue.sql")];
 
 /// Rows that go into one transaction.
 const TRANSACTION_ROWS: usize = 500;
@@ -82,7 +81,7 @@ impl SqliteProducts {
         sql: &'static str,
         ids: &(impl Serialize + Sync + ?Sized),
     ) -> Result<Vec<Product>, StoreError> {
-        let rows = self.0.read(Statement::new(sql).bind(json(&self.0, ids)?)).await?;
+        let rows = self.0.read(Statement::new(sql).bind(self.0.json(ids)?)).await?;
         self.0.decode(rows, |row| {
             serde_json::from_str(&row.text("body")?)
                 .map_err(|error| self.0.corrupt(format!("a product: {error}")))
@@ -98,7 +97,7 @@ impl SqliteProducts {
         let mut part = String::new();
         let mut count = 0;
         for row in rows {
-            let json = json(&self.0, &row)?;
+            let json = self.0.json(&row)?;
             if count == TRANSACTION_ROWS || (count > 0 && part.len() + json.len() > TRANSACTION_BYTES) {
                 self.put_part(statements, &part).await?;
                 part.clear();
@@ -207,7 +206,7 @@ impl ProductStore for SqliteProducts {
     async fn badges(&self, skus: &[Sku]) -> Result<Vec<Badge>, StoreError> {
         let rows = self
             .0
-            .read(Statement::new(BADGES).bind(json(&self.0, skus)?))
+            .read(Statement::new(BADGES).bind(self.0.json(skus)?))
             .await?;
         self.0.decode(rows, |row| {
             let sku = row.text("sku")?;

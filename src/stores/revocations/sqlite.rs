@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::{RevocationPage, RevocationStore};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::json;
+use crate::stores::sqlite::Database;
 use souk_domain::{SessionId, Timestamp};
+use souk_embedded::Statement;
 
 const ADD: &str = "INSERT INTO revocations (session_id, revoked_at) SELECT value, ?2 FROM json_each(?1) \
      WHERE true ON CONFLICT (session_id) DO NOTHING";
@@ -22,9 +22,7 @@ pub struct SqliteRevocations(pub Database);
 impl RevocationStore for SqliteRevocations {
     async fn add(&self, sessions: &[SessionId], now: Timestamp) -> Result<(), StoreError> {
         let ids: Vec<&str> = sessions.iter().map(SessionId::as_str).collect();
-        let statement = Statement::new(ADD)
-            .bind(json(&self.0, &ids)?)
-            .bind(now.as_millis());
+        let statement = Statement::new(ADD).bind(self.0.json(&ids)?).bind(now.as_millis());
         self.0.transact_one(statement).await.map(drop)
     }
 

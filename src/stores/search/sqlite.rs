@@ -7,8 +7,9 @@ use async_trait::async_trait;
 
 use super::{ProductQuery, SearchIndex, SearchPage, Sort};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement, Value};
+use crate::stores::sqlite::Database;
 use souk_domain::ProductId;
+use souk_embedded::{Statement, Value};
 
 /// Indexes products, given as a JSON array in ?1.
 pub(in crate::stores) const INDEX_PRODUCTS: &str = "INSERT OR REPLACE INTO search (rowid, title, description, brand, category, attributes) \

@@ -4,18 +4,19 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use super::{LIST_LIMIT, Rotation, Session, SessionStore};
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::{has_row, json, refused};
+use crate::stores::sqlite::{Columns, Database, has_row};
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::identifiers::InvalidIdentifier;
 use souk_domain::{SessionId, Timestamp, UserId};
+use souk_embedded::Statement;
 
 /// The schema of the database `sessions`: sessions, counters and one-time codes.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/sessions/migrations");
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_sessions.sql"),
+    include_str!("migrations/0002_without_keys.sql"),
+];
 
 const OPEN: &str = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING";
@@ -138,7 +139,7 @@ impl SessionStore for SqliteSessions {
         if has_row(&results, 2) {
             Ok(())
         } else {
-            Err(refused(&self.0, format!("{id} has another token")))
+            Err(self.0.refused(format!("{id} has another token")))
         }
     }
 
@@ -150,7 +151,7 @@ impl SessionStore for SqliteSessions {
         expires_at: Timestamp,
     ) -> Result<Rotation, StoreError> {
         if old == new {
-            return Err(refused(&self.0, "a token can't replace itself"));
+            return Err(self.0.refused("a token can't replace itself"));
         }
         let statements = ROTATION.map(|sql| {
             Statement::new(sql)
@@ -194,7 +195,7 @@ impl SessionStore for SqliteSessions {
     async fn end(&self, user: &UserId, sessions: &[SessionId], now: Timestamp) -> Result<u64, StoreError> {
         let ids: Vec<&str> = sessions.iter().map(SessionId::as_str).collect();
         let statement = Statement::new(END)
-            .bind(json(&self.0, &ids)?)
+            .bind(self.0.json(&ids)?)
             .bind(user.as_str())
             .bind(now.as_millis());
         Ok(self.0.transact_one(statement).await?.len() as u64)

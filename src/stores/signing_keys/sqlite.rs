@@ -4,9 +4,9 @@ use async_trait::async_trait;
 
 use super::{SigningKeyRow, SigningKeyStore};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::has_row;
+use crate::stores::sqlite::{Database, has_row};
 use souk_domain::Timestamp;
+use souk_embedded::Statement;
 
 const LIST: &str = "SELECT id, material, created_at FROM signing_keys ORDER BY created_at DESC, id DESC";
 const ADD: &str = "INSERT INTO signing_keys (id, material, created_at) SELECT ?1, ?2, ?3 \

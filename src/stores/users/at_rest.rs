@@ -8,8 +8,8 @@ use super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE
 use crate::sealing::layout;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::refused;
+use crate::stores::sqlite::Database;
+use souk_embedded::Statement;
 
 /// The phone numbers of accounts, by the account's id.
 pub struct PhonesAtRest(pub Database);
@@ -19,7 +19,7 @@ pub struct AddressesAtRest(pub Database);
 
 /// Both columns are text, and text never equals bytes.
 fn text<'a>(database: &Database, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|error| refused(database, error))
+    std::str::from_utf8(bytes).map_err(|error| database.refused(error))
 }
 
 /// Runs one statement per row, with its old and new content as the last parameters; whether each found its row.

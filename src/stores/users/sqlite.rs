@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::migrate::Migrator;
 
 use super::seals::UserSeals;
 use super::sql::{
@@ -17,16 +15,18 @@ use super::sql::{
 use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
 use crate::sealing::Keyring;
 use crate::stores::StoreError;
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Statement};
-use crate::stores::sqlite::{has_row, json, refused};
+use crate::stores::sqlite::{Columns, Database, has_row};
 use souk_domain::account::email_key;
 use souk_domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
 };
+use souk_embedded::Statement;
 
 /// The schema of the database `users`: users, signing keys and revocations.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_users.sql"),
+    include_str!("migrations/0002_keys_and_revocations.sql"),
+];
 
 /// The adapter.
 pub struct SqliteUsers {
@@ -41,14 +41,6 @@ impl SqliteUsers {
         Self { database, seals }
     }
 
-    fn refused(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        refused(&self.database, cause)
-    }
-
-    fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
-        json(&self.database, value)
-    }
-
     /// The error names the column alone: the value is personal.
     fn parsed<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
         serde_json::from_str(text)
@@ -56,7 +48,7 @@ impl SqliteUsers {
     }
 
     fn key(&self, account: &Account) -> Result<EmailKey, StoreError> {
-        email_key(&account.email).map_err(|error| self.refused(error))
+        email_key(&account.email).map_err(|error| self.database.refused(error))
     }
 
     /// The new version must follow the replaced one.
@@ -64,7 +56,9 @@ impl SqliteUsers {
         if version == expected.saturating_add(1) {
             Ok(())
         } else {
-            Err(self.refused(format!("version {version} can't follow {expected}")))
+            Err(self
+                .database
+                .refused(format!("version {version} can't follow {expected}")))
         }
     }
 
@@ -119,7 +113,7 @@ impl UserStore for SqliteUsers {
             .bind(account.email.as_str())
             .bind(account.name.as_str())
             .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
-            .bind(self.json(&account.roles)?)
+            .bind(self.database.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(account.created_at.as_millis())
             .bind(account.version)
@@ -131,7 +125,9 @@ impl UserStore for SqliteUsers {
         match owner {
             Some(owner) if owner == account.id.as_str() => Ok(Creation::Created),
             Some(_) => Ok(Creation::EmailTaken),
-            None => Err(self.refused(format!("{} has another e-mail address", account.id))),
+            None => Err(self
+                .database
+                .refused(format!("{} has another e-mail address", account.id))),
         }
     }
 
@@ -158,7 +154,7 @@ impl UserStore for SqliteUsers {
             .bind(account.email.as_str())
             .bind(account.name.as_str())
             .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
-            .bind(self.json(&account.roles)?)
+            .bind(self.database.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(credential.map(Credential::expose));
         let look = Statement::new(KEY).bind(account.id.as_str());
@@ -170,7 +166,9 @@ impl UserStore for SqliteUsers {
         match self.database.decode(rows, |row| row.text("email_key"))?.pop() {
             None => Ok(Change::Missing),
             Some(stored) if stored == key.as_str() => Ok(Change::Conflict),
-            Some(_) => Err(self.refused(format!("the e-mail address of {} can't change", account.id))),
+            Some(_) => Err(self
+                .database
+                .refused(format!("the e-mail address of {} can't change", account.id))),
         }
     }
 
@@ -262,7 +260,7 @@ impl UserStore for SqliteUsers {
         };
         let mut put = Statement::new(sql)
             .bind(user.as_str())
-            .bind(self.json(preferences)?);
+            .bind(self.database.json(preferences)?);
         if let Some(expected) = expected {
             put = put.bind(expected);
         }
@@ -283,7 +281,7 @@ impl UserStore for SqliteUsers {
             .bind(purchase.user_id.as_str())
             .bind(purchase.placed_at.as_millis())
             .bind(purchase.version)
-            .bind(self.json(purchase)?);
+            .bind(self.database.json(purchase)?);
         self.database.transact_one(statement).await.map(|_| ())
     }
 

@@ -5,9 +5,10 @@ use tempfile::TempDir;
 use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
 use super::*;
 use crate::sealing::{KEY_BYTES, Key};
-use crate::stores::embedded::{Engine, Writer};
+use crate::stores::sqlite::in_process_writer;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;
+use souk_embedded::Writer;
 
 fn keyring(ids: &[&str]) -> Arc<Keyring> {
     let mut keys = ids
@@ -18,7 +19,7 @@ fn keyring(ids: &[&str]) -> Arc<Keyring> {
 }
 
 fn writer(directory: &TempDir) -> Writer {
-    Writer::in_process(Engine::open(directory.path()).unwrap())
+    in_process_writer(directory.path()).unwrap()
 }
 
 async fn database(writer: &Writer, directory: &TempDir) -> Database {
