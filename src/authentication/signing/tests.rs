@@ -36,9 +36,9 @@ struct Memory {
 
 impl Memory {
     async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<SigningKeyRow>>, StoreError> {
-        self.asked.notify_waiters();
         // Lets concurrent callers in between.
         tokio::task::yield_now().await;
+        self.asked.notify_waiters();
         if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

@@ -30,9 +30,10 @@ impl RevocationStore for SqliteRevocations {
         let statement = Statement::new(SINCE).bind(sequence).bind(limit);
         let rows = self.0.read(statement).await?;
         let rows: Vec<(i64, SessionId)> = self.0.decode(rows, |row| {
+            let sequence = row.integer("sequence")?;
             let session = SessionId::parse(&row.text("session_id")?)
                 .map_err(|error| self.0.corrupt(error.to_string()))?;
-            Ok((row.integer("sequence")?, session))
+            Ok((sequence, session))
         })?;
         Ok(RevocationPage {
             sequence: rows.last().map_or(sequence, |(last, _)| *last),
