@@ -115,7 +115,7 @@ pub(super) async fn show(
         return Err(unknown());
     }
     if scope == Scope::Cluster
-        && let Owner::There(owner) = state.routing.owner(shard_of(&id))
+        && let Owner::Remote(owner) = state.routing.owner(shard_of(&id))
         && let Some(member) = state.routing.table().view.member(&owner)
     {
         // Well-formed identifiers need no encoding.
@@ -148,8 +148,8 @@ async fn described<A: Aggregate>(
 ) -> Result<Option<Value>, Problem> {
     let shard = shard_of(id);
     let node = match state.routing.owner(shard) {
-        Owner::Here | Owner::HereSoon => Some(state.me.name.clone()),
-        Owner::There(name) => Some(name.to_string()),
+        Owner::Local | Owner::AcquiringLease => Some(state.me.name.clone()),
+        Owner::Remote(name) => Some(name.to_string()),
         Owner::Nobody => None,
     };
     let mut item = json!({ "kind": A::KIND, "id": id, "shard": shard, "node": node });

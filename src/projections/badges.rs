@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use crate::actors::entity::Record;
 use crate::projections::relay::{Consumer, Failures, Receipt, Unavailable, rows};
 use crate::stores::StoreError;
-use crate::stores::catalogue::{Badge, Catalogue};
 use crate::stores::documents::{Document, DocumentStore, LedgerEvent, outbox};
+use crate::stores::products::{Badge, ProductStore};
 use souk_domain::stock::Stock;
 use souk_domain::{Aggregate, Sku};
 
@@ -18,7 +18,7 @@ pub struct BadgeProjector {
     /// The stock.
     pub inventory: Arc<dyn DocumentStore>,
     /// The badges.
-    pub catalogue: Arc<dyn Catalogue>,
+    pub products: Arc<dyn ProductStore>,
 }
 
 /// The badge of a row of the inventory.
@@ -53,10 +53,10 @@ impl Consumer for BadgeProjector {
                 Err(error) => failures.note(&entity, &error)?,
             }
         }
-        if self.catalogue.put_badges(&badges).await.is_err() {
+        if self.products.put_badges(&badges).await.is_err() {
             // One by one, to find those at fault.
             for badge in &badges {
-                if let Err(error) = self.catalogue.put_badges(std::slice::from_ref(badge)).await {
+                if let Err(error) = self.products.put_badges(std::slice::from_ref(badge)).await {
                     failures.note(badge.sku.as_str(), &error)?;
                 }
             }
@@ -105,7 +105,7 @@ mod tests {
         inventory.write("m", &batch).await.unwrap();
         let projector = BadgeProjector {
             inventory: Arc::clone(&inventory) as Arc<dyn DocumentStore>,
-            catalogue: Arc::clone(&stores.catalogue),
+            products: Arc::clone(&stores.products),
         };
         let events = [&skus[0], &skus[1], &skus[2], &skus[1]].map(event);
         let receipts = projector.consume(&events).await.unwrap();
@@ -114,7 +114,7 @@ mod tests {
             .map(|receipt| *receipt != Receipt::Delivered)
             .collect();
         assert_eq!(failed, [false, true, false, true]);
-        let badges = stores.catalogue.badges(&skus).await.unwrap();
+        let badges = stores.products.badges(&skus).await.unwrap();
         assert_eq!(badges.len(), 2);
         // A store that does not answer is no event's fault.
         inventory.set_available(false);

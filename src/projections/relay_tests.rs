@@ -99,7 +99,7 @@ fn routing() -> Arc<Routing> {
         members: vec![member],
     };
     routing.install(view, Instant::now(), LONG);
-    routing.verify(Instant::now(), LONG);
+    routing.renew_lease(Instant::now(), LONG);
     routing
 }
 

@@ -174,9 +174,11 @@ pub(super) async fn shop_of(
     let regions = Regions::alone().await;
     let orders = regions.orders.clone();
     let inventory = FaultyDocuments::new("inventory").await;
+    let fixture = Arc::new(Fixture::new(products).with_badge("A-1", 4));
     let shop = Shop {
         regions,
-        catalogue: Arc::new(Fixture::new(products).with_badge("A-1", 4)),
+        products: Arc::clone(&fixture) as Arc<_>,
+        search: fixture,
         orders: store,
         inventory: Arc::clone(&inventory) as Arc<dyn DocumentStore>,
         stock_events: inventory,
