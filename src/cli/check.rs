@@ -127,7 +127,7 @@ async fn reach(stores: &Stores) -> Vec<(&'static str, Result<Reached, StoreError
     ] {
         found.push((key, timed(store.technology(), store.ping()).await));
     }
-    let catalogue = &stores.catalogue;
+    let catalogue = &stores.products;
     found.push((
         "stores.catalogue",
         timed(catalogue.technology(), catalogue.ping()).await,

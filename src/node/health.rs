@@ -109,7 +109,7 @@ async fn ping_all(stores: &Stores) -> Vec<&'static str> {
         ("orders", stores.orders.ping()),
         ("inventory", stores.inventory.ping()),
         ("payments", stores.payments.ping()),
-        ("catalogue", stores.catalogue.ping()),
+        ("catalogue", stores.products.ping()),
         ("users", stores.users.ping()),
         ("sessions", Box::pin(stores.ping_sessions())),
         ("views", Box::pin(stores.ping_views())),

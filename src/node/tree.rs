@@ -113,7 +113,7 @@ impl Assembly {
             reservation: self.config.limits.reservation_seconds.duration(),
             idempotency: Arc::clone(&self.stores.idempotency),
             keep_replies: self.config.limits.idempotency_keep_seconds.duration(),
-            sessions: Arc::clone(&self.stores.sessions),
+            stores: self.stores.clone(),
             keep_revocations: self.accounts.keep_revocations,
         }
     }
@@ -121,7 +121,7 @@ impl Assembly {
     fn relays(&self) -> Vec<RelayContext> {
         let badges: Arc<dyn Consumer> = Arc::new(BadgeProjector {
             inventory: Arc::clone(&self.stores.inventory),
-            catalogue: Arc::clone(&self.stores.catalogue),
+            products: Arc::clone(&self.stores.products),
         });
         let purchases: Arc<dyn Consumer> = Arc::new(PurchaseProjector {
             orders: Arc::clone(&self.stores.orders),
@@ -256,7 +256,8 @@ impl Assembly {
         let probe = Arc::clone(&self.probe);
         Shop {
             regions: self.regions.clone(),
-            catalogue: Arc::clone(&self.stores.catalogue),
+            products: Arc::clone(&self.stores.products),
+            search: Arc::clone(&self.stores.search),
             orders: Arc::clone(&self.stores.orders),
             inventory: Arc::clone(&self.stores.inventory),
             accounts: Arc::clone(&self.accounts.service),

@@ -47,8 +47,8 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
         Probe::documents(&*stores.sandbox),
         Probe {
             store: "catalogue",
-            kind: stores.catalogue.technology(),
-            ping: stores.catalogue.ping(),
+            kind: stores.products.technology(),
+            ping: stores.products.ping(),
         },
         Probe {
             store: "users",
