@@ -18,7 +18,7 @@ use crate::http::edge::headers::{CART_TOKEN, REQUEST_ID};
 use crate::http::edge::problem;
 use crate::http::edge::settings::HttpSettings;
 use crate::http::request::keys;
-use crate::http::test_support::{Fixture, MemoryIdempotency as Memory, NOW, placed, product};
+use crate::http::test_support::{Fixture, MemoryIdempotency as Memory, NOW, product};
 use crate::http::{Shop, router};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::memory::MemoryDocuments;

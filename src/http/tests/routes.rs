@@ -7,9 +7,8 @@ use axum::http::{Request, StatusCode, header};
 use tower::ServiceExt;
 
 use super::client::{Client, shop_with_places, store};
-use crate::http::edge::problem;
+use crate::http::routes;
 use crate::http::test_support::MemoryIdempotency as Memory;
-use crate::http::{router, routes};
 
 #[tokio::test]
 async fn nobody_and_impostors_are_turned_away() {
