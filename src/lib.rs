@@ -11,7 +11,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
-pub mod error_chain;
 pub mod fail;
 pub mod gateways;
 pub mod hexadecimal;

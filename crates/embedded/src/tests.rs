@@ -14,18 +14,26 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Spawner, socket_path};
-use super::engine::OpenError;
 use super::frame::{self, Ask, Request};
 use super::server::{self, Patience, ServerError};
+use super::statement::Transaction;
 use super::*;
-use crate::stores::StoreError;
 
-const INSERT: &str =
-    "INSERT INTO documents (id, shard, version, mark, body) VALUES (?1, 0, 1, 'm', '{}') RETURNING id";
+static SCHEMAS: &[Schema] = &[Schema {
+    name: "carts",
+    migrations: &["CREATE TABLE documents (id TEXT PRIMARY KEY) STRICT"],
+}];
+
+const INSERT: &str = "INSERT INTO documents (id) VALUES (?1) RETURNING id";
 
 fn insert(id: &str) -> Transaction {
     Transaction::new("carts", vec![Statement::new(INSERT).bind(id)])
+}
+
+async fn write(writer: &Writer, id: &str) -> Result<Vec<Rows>, Error> {
+    writer
+        .transact("carts", vec![Statement::new(INSERT).bind(id)])
+        .await
 }
 
 async fn ids(database: &Database) -> BTreeSet<String> {
@@ -33,22 +41,24 @@ async fn ids(database: &Database) -> BTreeSet<String> {
         .read(Statement::new("SELECT id FROM documents"))
         .await
         .unwrap();
-    database
-        .decode(rows, |row| row.text("id"))
-        .unwrap()
-        .into_iter()
+    rows.into_iter()
+        .flatten()
+        .map(|value| match value {
+            Value::Text(id) => id,
+            other => panic!("{other:?}"),
+        })
         .collect()
 }
 
 async fn local(directory: &Path) -> (Engine, Database) {
-    let engine = Engine::open(directory).unwrap();
+    let engine = Engine::open(directory, SCHEMAS).unwrap();
     let database = Database::open(&Writer::in_process(engine.clone()), directory, "carts")
         .await
         .unwrap();
     (engine, database)
 }
 
-fn kind(outcome: &Result<Vec<Rows>, Failure>) -> Option<FailureKind> {
+fn kind(outcome: &Result<Vec<Rows>, Error>) -> Option<ErrorKind> {
     outcome.as_ref().err().map(|failure| failure.kind)
 }
 
@@ -79,7 +89,7 @@ proptest! {
                     assert_eq!(outcome.unwrap(), vec![vec![vec![Value::Text(id.clone())]]]);
                     expected.insert(id);
                 } else {
-                    assert_eq!(kind(&outcome), Some(FailureKind::Refused));
+                    assert_eq!(kind(&outcome), Some(ErrorKind::Refused));
                 }
             }
             assert_eq!(ids(&database).await, expected);
@@ -92,7 +102,7 @@ async fn a_directory_has_one_engine_and_a_closing_one_commits_what_it_accepted()
     let directory = TempDir::new().unwrap();
     let (engine, database) = local(directory.path()).await;
     assert!(matches!(
-        Engine::open(directory.path()),
+        Engine::open(directory.path(), SCHEMAS),
         Err(OpenError::Held { .. })
     ));
     let mut outcomes = Vec::new();
@@ -105,9 +115,9 @@ async fn a_directory_has_one_engine_and_a_closing_one_commits_what_it_accepted()
     }
     assert_eq!(ids(&database).await.len(), 300);
     let late = engine.transact(insert("late")).await;
-    assert_eq!(kind(&late), Some(FailureKind::Unavailable));
+    assert_eq!(kind(&late), Some(ErrorKind::Unavailable));
     drop((engine, database));
-    Engine::open(directory.path()).unwrap();
+    Engine::open(directory.path(), SCHEMAS).unwrap();
 }
 
 #[tokio::test]
@@ -131,7 +141,7 @@ async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
         );
         assert_eq!(
             kind(&engine.transact(transaction).await),
-            Some(FailureKind::Refused),
+            Some(ErrorKind::Refused),
             "{sql}"
         );
     }
@@ -139,7 +149,7 @@ async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
         let transaction = Transaction::new(name, vec![Statement::new("SELECT 1")]);
         assert_eq!(
             kind(&engine.transact(transaction).await),
-            Some(FailureKind::Refused),
+            Some(ErrorKind::Refused),
             "{name}"
         );
     }
@@ -151,7 +161,7 @@ async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
             vec![Statement::new(INSERT).bind("x"), large],
         ))
         .await;
-    assert_eq!(kind(&outcome), Some(FailureKind::Refused));
+    assert_eq!(kind(&outcome), Some(ErrorKind::Refused));
     assert!(ids(&database).await.is_empty());
     // A reader can't write.
     assert!(database.read(Statement::new(INSERT).bind("x")).await.is_err());
@@ -178,7 +188,10 @@ async fn values_of_every_class_come_back_as_they_went() {
         database.read(statement.clone()).await.unwrap(),
         vec![values.clone()]
     );
-    assert_eq!(database.transact_one(statement).await.unwrap(), vec![values]);
+    assert_eq!(
+        database.transact(vec![statement]).await.unwrap(),
+        vec![vec![values]]
+    );
 }
 
 /// Store processes that are tasks of this test.
@@ -203,7 +216,7 @@ impl Servers {
         let servers = Arc::clone(self);
         Arc::new(move || {
             // As in a process: nothing to do where another engine has the directory.
-            if let Ok(engine) = Engine::open(&servers.directory) {
+            if let Ok(engine) = Engine::open(&servers.directory, SCHEMAS) {
                 servers.started.fetch_add(1, Ordering::Relaxed);
                 let socket = socket_path(&servers.directory);
                 let patience = servers.patience;
@@ -244,11 +257,10 @@ async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
         let database = &database;
         (0..100).map(move |number| async move {
             let id = format!("{client}-{number}");
-            writer.transact(insert(&id)).await.unwrap();
+            write(writer, &id).await.unwrap();
             // What is acknowledged can be read.
             assert!(ids(database).await.contains(&id));
-            let again = writer.transact(insert(&id)).await;
-            assert!(matches!(again, Err(StoreError::Refused { store: "carts", .. })));
+            assert_eq!(kind(&write(writer, &id).await), Some(ErrorKind::Refused));
         })
     }))
     .await;
@@ -256,13 +268,13 @@ async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
     drop((clients, database));
     servers.take().await.unwrap().unwrap();
     assert!(!socket_path(directory.path()).exists());
-    Engine::open(directory.path()).unwrap();
+    Engine::open(directory.path(), SCHEMAS).unwrap();
 }
 
 #[tokio::test]
 async fn a_server_without_clients_leaves() {
     let directory = TempDir::new().unwrap();
-    let engine = Engine::open(directory.path()).unwrap();
+    let engine = Engine::open(directory.path(), SCHEMAS).unwrap();
     let patience = Patience {
         first: Duration::ZERO,
         ..Patience::default()
@@ -297,7 +309,7 @@ async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledge
     let database = Database::open(&writer, directory.path(), "carts").await.unwrap();
     let acknowledged = AtomicUsize::new(0);
     let stop = CancellationToken::new();
-    let write = |task: usize| {
+    let stream = |task: usize| {
         let (writer, stop, acknowledged) = (&writer, &stop, &acknowledged);
         async move {
             let mut fates = Vec::new();
@@ -306,14 +318,16 @@ async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledge
                     break;
                 }
                 let id = format!("{task}-{number}");
-                let fate = match writer.transact(insert(&id)).await {
+                let fate = match write(writer, &id).await {
                     Ok(_) => {
                         acknowledged.fetch_add(1, Ordering::Relaxed);
                         Fate::Acknowledged
                     }
-                    Err(StoreError::OutcomeUnknown { .. }) => Fate::Unknown,
-                    Err(StoreError::Unavailable { .. }) => Fate::NotWritten,
-                    Err(other) => panic!("{other:?}"),
+                    Err(error) => match error.kind {
+                        ErrorKind::OutcomeUnknown => Fate::Unknown,
+                        ErrorKind::Unavailable => Fate::NotWritten,
+                        ErrorKind::Refused => panic!("{error}"),
+                    },
                 };
                 fates.push((id, fate));
             }
@@ -334,7 +348,7 @@ async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledge
         }
         stop.cancel();
     };
-    let (fates, ()) = tokio::join!(join_all((0..16).map(write)), abort);
+    let (fates, ()) = tokio::join!(join_all((0..16).map(stream)), abort);
     assert_eq!(servers.started.load(Ordering::Relaxed), ABORTS + 1);
     let stored = ids(&database).await;
     let mut unknown = 0;
@@ -386,7 +400,7 @@ async fn a_client_that_does_not_read_or_talks_nonsense_is_disconnected_and_block
     let closed = async { while deaf.write_all(&request).await.is_ok() {} };
     let others = async {
         for number in 0..100 {
-            writer.transact(insert(&format!("id{number}"))).await.unwrap();
+            write(&writer, &format!("id{number}")).await.unwrap();
         }
     };
     tokio::join!(closed, others);
@@ -403,11 +417,8 @@ async fn a_client_that_does_not_read_or_talks_nonsense_is_disconnected_and_block
     hello(&mut stranger, directory.path(), frame::PROTOCOL + 1).await;
     let body = frame::read_frame(&mut stranger).await.unwrap().unwrap();
     let response: frame::Response = frame::decode(&body).unwrap();
-    assert_eq!(
-        Failure::from(response.answer.unwrap_err()).kind,
-        FailureKind::Refused
-    );
-    writer.transact(insert("last")).await.unwrap();
+    assert_eq!(Error::from(response.answer.unwrap_err()).kind, ErrorKind::Refused);
+    write(&writer, "last").await.unwrap();
 }
 
 #[test]

@@ -7,10 +7,10 @@ use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::connection;
-use super::failure::{Failure, FailureKind};
-use super::schema::Schema;
-use super::statement::{self, Rows, Statement, Transaction};
+use crate::connection;
+use crate::error::{Error, ErrorKind};
+use crate::schema::Schema;
+use crate::statement::{self, Rows, Statement, Transaction};
 
 /// Most bytes that one transaction may return. Checked before the commit: what is committed can also be answered.
 const RESULT_LIMIT: usize = 4 * 1024 * 1024;
@@ -20,11 +20,11 @@ const RESULT_LIMIT: usize = 4 * 1024 * 1024;
 const VERBS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH"];
 
 /// What a transaction gets.
-pub(super) type Outcome = Result<Vec<Rows>, Failure>;
+pub(crate) type Outcome = Result<Vec<Rows>, Error>;
 
 /// Why a database could not be opened for writing.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OpenDatabaseError {
+pub(crate) enum OpenDatabaseError {
     #[error("the file does not open")]
     Connect(#[source] sqlx::Error),
     #[error("its schema could not be brought up to date")]
@@ -34,9 +34,9 @@ pub(super) enum OpenDatabaseError {
 /// Why a whole attempt ended early. Nothing of it was written, unless the failure says that the outcome is unknown.
 enum Aborted {
     /// One transaction was refused; the others may succeed without it.
-    Refused(Failure),
+    Refused(Error),
     /// The database failed; so do all transactions.
-    Failed(Failure),
+    Failed(Error),
 }
 
 /// Whether a refused transaction takes the others with it.
@@ -49,7 +49,7 @@ enum Isolation {
 }
 
 /// The one writer of a database file.
-pub(super) struct DatabaseWriter {
+pub(crate) struct DatabaseWriter {
     directory: PathBuf,
     schema: &'static Schema,
     /// `None` after a failure that may have left the connection in a transaction: the next batch opens a new one.
@@ -58,13 +58,13 @@ pub(super) struct DatabaseWriter {
 
 impl DatabaseWriter {
     /// Opens the file, creates it where there is none, and brings its schema up to date.
-    pub(super) async fn open(directory: PathBuf, schema: &'static Schema) -> Result<Self, OpenDatabaseError> {
+    pub(crate) async fn open(directory: PathBuf, schema: &'static Schema) -> Result<Self, OpenDatabaseError> {
         let mut connection = connection::writer(&directory, schema.name)
             .connect()
             .await
             .map_err(OpenDatabaseError::Connect)?;
         schema
-            .migrator
+            .migrator()
             // As `run`, whose bound on Acquire can't be met in a future that must be Send.
             .run_direct(None, &mut connection, false)
             .await
@@ -82,7 +82,7 @@ impl DatabaseWriter {
     /// They first run without savepoints, since hardly ever is one refused (a lost compare-and-set is no refusal but
     /// a statement without rows). When one is, everything is rolled back, nobody having been told anything, and runs
     /// again with a savepoint each.
-    pub(super) async fn execute(&mut self, batch: &[&Transaction]) -> Vec<Outcome> {
+    pub(crate) async fn execute(&mut self, batch: &[&Transaction]) -> Vec<Outcome> {
         let attempt = match self.attempt(batch, Isolation::Together).await {
             Err(Aborted::Refused(_)) if batch.len() > 1 => self.attempt(batch, Isolation::Savepoints).await,
             attempt => attempt,
@@ -96,7 +96,7 @@ impl DatabaseWriter {
     }
 
     /// Closes the file; the last connection moves the log into the database.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Some(connection) = self.connection
             && let Err(error) = connection.close().await
         {
@@ -109,7 +109,7 @@ impl DatabaseWriter {
         batch: &[&Transaction],
         isolation: Isolation,
     ) -> Result<Vec<Outcome>, Aborted> {
-        let failed = |error| Aborted::Failed(Failure::unavailable(error));
+        let failed = |error| Aborted::Failed(Error::unavailable(error));
         // Taken out, and put back only where it is known to be in no transaction.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -135,7 +135,7 @@ impl DatabaseWriter {
         transaction.commit().await.map_err(|error| {
             // An fsync that failed may still have reached the disk.
             tracing::error!(database = self.schema.name, %error, "a commit failed");
-            Aborted::Failed(Failure::new(FailureKind::OutcomeUnknown, error))
+            Aborted::Failed(Error::outcome_unknown(error))
         })?;
         self.connection = Some(connection);
         Ok(outcomes)
@@ -148,7 +148,7 @@ async fn run(
     transaction: &Transaction,
     isolation: Isolation,
 ) -> Result<Outcome, Aborted> {
-    let failed = |error| Aborted::Failed(Failure::unavailable(error));
+    let failed = |error| Aborted::Failed(Error::unavailable(error));
     if isolation == Isolation::Savepoints {
         connection
             .execute(sqlx::raw_sql("SAVEPOINT item"))
@@ -161,7 +161,7 @@ async fn run(
     for statement in &transaction.statements {
         match run_statement(connection, statement, &mut room).await {
             Ok(rows) => results.push(rows),
-            Err(failure) if failure.kind == FailureKind::Refused => {
+            Err(failure) if failure.kind == ErrorKind::Refused => {
                 refusal = Some(failure);
                 break;
             }
@@ -194,27 +194,23 @@ async fn run_statement(
     connection: &mut SqliteConnection,
     statement: &Statement,
     room: &mut usize,
-) -> Result<Rows, Failure> {
+) -> Result<Rows, Error> {
     let verb = statement.sql.split_whitespace().next().unwrap_or_default();
     if !VERBS.iter().any(|allowed| verb.eq_ignore_ascii_case(allowed)) {
-        return Err(Failure::because(
-            FailureKind::Refused,
-            format!("a statement must not begin with {verb:?}"),
-        ));
+        return Err(Error::refused(format!(
+            "a statement must not begin with {verb:?}"
+        )));
     }
-    let arguments = statement.arguments().map_err(Failure::from_sql)?;
+    let arguments = statement.arguments().map_err(Error::from)?;
     let mut stream =
         sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments).fetch(&mut *connection);
     let mut rows = Vec::new();
-    while let Some(row) = stream.try_next().await.map_err(Failure::from_sql)? {
-        let row = statement::row(&row).map_err(Failure::from_sql)?;
+    while let Some(row) = stream.try_next().await.map_err(Error::from)? {
+        let row = statement::row(&row).map_err(Error::from)?;
         let size = row.iter().map(statement::Value::size).sum();
-        *room = room.checked_sub(size).ok_or_else(|| {
-            Failure::because(
-                FailureKind::Refused,
-                format!("the result is larger than {RESULT_LIMIT} bytes"),
-            )
-        })?;
+        *room = room
+            .checked_sub(size)
+            .ok_or_else(|| Error::refused(format!("the result is larger than {RESULT_LIMIT} bytes")))?;
         rows.push(row);
     }
     Ok(rows)

@@ -20,10 +20,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::commit::Outcome;
-use super::engine::{self, Engine, OpenError};
-use super::failure::{Failure, FailureKind};
-use super::frame::{self, Ask, PROTOCOL, Request, Response};
+use crate::client::socket_path;
+use crate::commit::Outcome;
+use crate::engine::{self, Engine, OpenError};
+use crate::error::Error;
+use crate::frame::{self, Ask, PROTOCOL, Request, Response};
+use crate::schema::Schema;
 use souk_wire::WireError;
 
 /// How long the server stays after its last client has gone.
@@ -72,7 +74,7 @@ pub enum ServerError {
 
 /// How patient a server is.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// How long it waits for its first client.
     pub first: Duration,
     /// How long it stays after its last client has gone.
@@ -105,16 +107,16 @@ impl Default for Patience {
     }
 }
 
-/// The store process from beginning to end: serves `directory` on `socket` until nobody needs it or SIGTERM comes.
+/// The store process from beginning to end: serves `directory` until nobody needs it or SIGTERM comes.
 /// Where another process serves the directory already there is nothing to do, and it returns at once; one that is to `stay`
 /// says so.
 ///
 /// # Errors
 /// [`ServerError`]
-pub async fn run(directory: &Path, socket: &Path, stay: bool) -> Result<(), ServerError> {
+pub async fn run(directory: &Path, schemas: &'static [Schema], stay: bool) -> Result<(), ServerError> {
     // Whatever SQLite creates here is for this user alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    let engine = match Engine::open(directory) {
+    let engine = match Engine::open(directory, schemas) {
         Err(OpenError::Held { .. }) if !stay => return Ok(()),
         opened => opened?,
     };
@@ -133,7 +135,8 @@ pub async fn run(directory: &Path, socket: &Path, stay: bool) -> Result<(), Serv
     } else {
         Patience::default()
     };
-    serve(engine, socket, stop, patience).await
+    let socket = socket_path(engine.directory());
+    serve(engine, &socket, stop, patience).await
 }
 
 /// Serves `engine` on `socket` until `stop`, or until nobody needs it. What was accepted by then is committed and
@@ -141,7 +144,7 @@ pub async fn run(directory: &Path, socket: &Path, stay: bool) -> Result<(), Serv
 ///
 /// # Errors
 /// [`ServerError::Socket`]
-pub async fn serve(
+pub(crate) async fn serve(
     engine: Engine,
     socket: &Path,
     stop: CancellationToken,
@@ -197,7 +200,7 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 }
 
 /// Whether the process at the other end runs as the same user.
-pub(super) fn is_ours(stream: &UnixStream) -> bool {
+pub(crate) fn is_ours(stream: &UnixStream) -> bool {
     stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
@@ -284,13 +287,10 @@ fn greet(engine: &Engine, protocol: u32, directory: &str) -> Outcome {
     if protocol == PROTOCOL && Path::new(directory) == engine.directory() {
         return Ok(Vec::new());
     }
-    Err(Failure::because(
-        FailureKind::Refused,
-        format!(
-            "the store process speaks protocol {PROTOCOL} for {}, not {protocol} for {directory}",
-            engine.directory().display()
-        ),
-    ))
+    Err(Error::refused(format!(
+        "the store process speaks protocol {PROTOCOL} for {}, not {protocol} for {directory}",
+        engine.directory().display()
+    )))
 }
 
 fn encode(id: u64, outcome: Outcome) -> Result<Vec<u8>, WireError> {

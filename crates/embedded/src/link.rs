@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::client::{CONNECT_TIME_LIMIT, REQUEST_TIME_LIMIT, Spawner};
-use super::commit::Outcome;
-use super::failure::{Failure, FailureKind};
-use super::frame::{self, Ask, PROTOCOL, Request, Response};
-use super::server::is_ours;
+use crate::client::{CONNECT_TIME_LIMIT, REQUEST_TIME_LIMIT, Spawner};
+use crate::commit::Outcome;
+use crate::error::{Error, ErrorKind};
+use crate::frame::{self, Ask, PROTOCOL, Request, Response};
+use crate::server::is_ours;
 
 /// How long a server may take to greet.
 const GREETING_TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ const PENDING_LIMIT: usize = 8_192;
 const WRITE_BYTES: usize = 256 * 1024;
 
 /// The store process as seen from a client.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     directory: PathBuf,
     socket: PathBuf,
     spawner: Spawner,
@@ -52,7 +52,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(socket: PathBuf, directory: PathBuf, spawner: Spawner) -> Self {
+    pub(crate) fn new(socket: PathBuf, directory: PathBuf, spawner: Spawner) -> Self {
         Self {
             directory,
             socket,
@@ -62,16 +62,16 @@ impl Remote {
     }
 
     /// Asks, and waits for the answer, in [`REQUEST_TIME_LIMIT`] at most.
-    pub(super) async fn request(&self, ask: Ask) -> Outcome {
+    pub(crate) async fn request(&self, ask: Ask) -> Outcome {
         let deadline = Instant::now() + REQUEST_TIME_LIMIT;
         let link = timeout_at(deadline, self.link())
             .await
-            .map_err(Failure::unavailable)??;
+            .map_err(Error::unavailable)??;
         link.request(ask, deadline).await
     }
 
     /// The connection that stands, or a new one.
-    pub(super) async fn link(&self) -> Result<Arc<Link>, Failure> {
+    pub(crate) async fn link(&self) -> Result<Arc<Link>, Error> {
         let mut current = self.link.lock().await;
         if let Some(link) = current.as_ref().filter(|link| !link.lost.is_cancelled()) {
             return Ok(Arc::clone(link));
@@ -81,7 +81,7 @@ impl Remote {
         Ok(link)
     }
 
-    async fn connect(&self) -> Result<Link, Failure> {
+    async fn connect(&self) -> Result<Link, Error> {
         let began = Instant::now();
         let mut spawned: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
@@ -89,14 +89,14 @@ impl Remote {
             let failure = match self.try_connect().await {
                 Ok(link) => return Ok(link),
                 // A server of another version, or of another directory, will not change its mind.
-                Err(failure) if failure.kind == FailureKind::Refused => return Err(failure),
+                Err(failure) if failure.kind == ErrorKind::Refused => return Err(failure),
                 Err(failure) => failure,
             };
             if began.elapsed() >= CONNECT_TIME_LIMIT {
                 return Err(failure);
             }
             if spawned.is_none_or(|at| at.elapsed() >= SPAWN_PATIENCE) {
-                (self.spawner)().map_err(Failure::unavailable)?;
+                (self.spawner)().map_err(Error::unavailable)?;
                 spawned = Some(Instant::now());
             }
             sleep(pause).await;
@@ -104,15 +104,15 @@ impl Remote {
         }
     }
 
-    async fn try_connect(&self) -> Result<Link, Failure> {
+    async fn try_connect(&self) -> Result<Link, Error> {
         let stream = UnixStream::connect(&self.socket)
             .await
-            .map_err(Failure::unavailable)?;
+            .map_err(Error::unavailable)?;
         if !is_ours(&stream) {
-            return Err(Failure::because(
-                FailureKind::Refused,
-                format!("{} belongs to another user", self.socket.display()),
-            ));
+            return Err(Error::refused(format!(
+                "{} belongs to another user",
+                self.socket.display()
+            )));
         }
         let link = Link::start(stream);
         let greeting = Ask::Hello {
@@ -121,17 +121,13 @@ impl Remote {
         };
         match link.request(greeting, Instant::now() + GREETING_TIME_LIMIT).await {
             Ok(_) => Ok(link),
-            Err(failure) if failure.kind == FailureKind::Refused => Err(failure),
-            Err(failure) => Err(Failure {
-                kind: FailureKind::Unavailable,
-                ..failure
-            }),
+            Err(failure) => Err(failure.of_idempotent_request()),
         }
     }
 }
 
 /// One connection. Dropping it ends its tasks.
-pub(super) struct Link {
+pub(crate) struct Link {
     outgoing: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
     next: AtomicU64,
@@ -169,16 +165,12 @@ impl Link {
 
     async fn request(&self, ask: Ask, deadline: Instant) -> Outcome {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let bytes =
-            frame::frame(&Request { id, ask }).map_err(|error| Failure::new(FailureKind::Refused, error))?;
+        let bytes = frame::frame(&Request { id, ask }).map_err(|error| Error::refused(error))?;
         let (sender, answer) = oneshot::channel();
         {
             let mut pending = lock(&self.pending);
             if pending.lost || pending.waiting.len() >= PENDING_LIMIT {
-                return Err(Failure::because(
-                    FailureKind::Unavailable,
-                    "the store process is gone or behind",
-                ));
+                return Err(Error::unavailable("the store process is gone or behind"));
             }
             pending.waiting.insert(id, sender);
         }
@@ -186,16 +178,15 @@ impl Link {
         let _forget = Forget { link: self, id };
         match timeout_at(deadline, self.outgoing.send(bytes)).await {
             Ok(Ok(())) => {}
-            Ok(Err(closed)) => return Err(Failure::unavailable(closed_channel(&closed))),
-            Err(late) => return Err(Failure::unavailable(late)),
+            Ok(Err(closed)) => return Err(Error::unavailable(closed_channel(&closed))),
+            Err(late) => return Err(Error::unavailable(late)),
         }
         match timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Failure::because(
-                FailureKind::OutcomeUnknown,
+            Ok(Err(_)) => Err(Error::outcome_unknown(
                 "the connection to the store process was lost",
             )),
-            Err(late) => Err(Failure::new(FailureKind::OutcomeUnknown, late)),
+            Err(late) => Err(Error::outcome_unknown(late)),
         }
     }
 }
@@ -258,7 +249,7 @@ async fn read_answers(incoming: OwnedReadHalf, pending: &Mutex<Pending>) -> io::
         let Response { id, answer } = frame::decode(&body)?;
         if let Some(waiting) = lock(pending).waiting.remove(&id) {
             // Fails where the caller stopped waiting at this very moment.
-            let _ = waiting.send(answer.map_err(Failure::from));
+            let _ = waiting.send(answer.map_err(Error::from));
         }
     }
     Ok(())

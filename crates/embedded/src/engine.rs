@@ -15,23 +15,23 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::commit::{DatabaseWriter, Outcome};
-use super::failure::{Failure, FailureKind};
-use super::schema::{SCHEMAS, Schema};
-use super::statement::{Rows, Transaction};
+use crate::commit::{DatabaseWriter, Outcome};
+use crate::error::Error;
+use crate::schema::Schema;
+use crate::statement::{Rows, Transaction};
 
 /// Transactions that may wait for one database; more are refused as unavailable.
-pub const QUEUE_LIMIT: usize = 4_096;
+pub(crate) const QUEUE_LIMIT: usize = 4_096;
 
 /// Bytes of transactions that may wait in an engine; more are refused as unavailable.
-pub const QUEUE_BYTES_LIMIT: usize = 128 * 1024 * 1024;
+pub(crate) const QUEUE_BYTES_LIMIT: usize = 128 * 1024 * 1024;
 
-/// How long a transaction may wait before it runs. Shorter than [`super::client::REQUEST_TIME_LIMIT`], so that what a
+/// How long a transaction may wait before it runs. Shorter than [`crate::client::REQUEST_TIME_LIMIT`], so that what a
 /// client has given up is not run much later.
-pub const QUEUE_TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const QUEUE_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the opening of a database may take, its migrations included.
-pub const OPEN_TIME_LIMIT: Duration = Duration::from_secs(30);
+const OPEN_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Most transactions that share a commit.
 const BATCH_TRANSACTIONS: usize = 128;
@@ -93,12 +93,12 @@ struct Job {
 }
 
 impl Engine {
-    /// Takes the directory (created with mode 0700 where it is missing) for this engine alone. Databases are opened
-    /// on first use.
+    /// Takes the directory (created with mode 0700 where it is missing) for this engine alone. The databases of
+    /// `schemas` are opened on first use; another name is refused, so that no request can reach another file.
     ///
     /// # Errors
     /// [`OpenError::Held`] where another engine has it.
-    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path, schemas: &'static [Schema]) -> Result<Self, OpenError> {
         let unusable = |cause| OpenError::Directory {
             directory: directory.to_owned(),
             cause,
@@ -116,7 +116,7 @@ impl Engine {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Held { directory }),
             Err(error) => return Err(unusable(error.into())),
         }
-        let lanes = SCHEMAS
+        let lanes = schemas
             .iter()
             .map(|schema| {
                 (
@@ -141,30 +141,31 @@ impl Engine {
     }
 
     /// The data directory, in canonical form.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.inner.directory
     }
 
     /// Makes sure that a database's file exists and has the latest schema.
     ///
     /// # Errors
-    /// [`FailureKind::Refused`] for an unknown name, [`FailureKind::Unavailable`] where the file does not open.
-    pub async fn open_database(&self, name: &str) -> Result<(), Failure> {
+    /// [`ErrorKind::Refused`] for an unknown name, [`ErrorKind::Unavailable`] where the file does not open.
+    pub(crate) async fn open_database(&self, name: &str) -> Result<(), Error> {
         self.lane(name).await.map(|_| ())
     }
 
-    async fn lane(&self, name: &str) -> Result<&mpsc::Sender<Job>, Failure> {
+    async fn lane(&self, name: &str) -> Result<&mpsc::Sender<Job>, Error> {
         let inner = &self.inner;
-        let lane = inner.lanes.get(name).ok_or_else(|| {
-            Failure::because(FailureKind::Refused, format!("there is no database {name:?}"))
-        })?;
+        let lane = inner
+            .lanes
+            .get(name)
+            .ok_or_else(|| Error::refused(format!("there is no database {name:?}")))?;
         lane.queue
             .get_or_try_init(|| async {
                 let opening = DatabaseWriter::open(inner.directory.clone(), lane.schema);
                 let writer = timeout(OPEN_TIME_LIMIT, opening)
                     .await
-                    .map_err(Failure::unavailable)?
-                    .map_err(Failure::unavailable)?;
+                    .map_err(Error::unavailable)?
+                    .map_err(Error::unavailable)?;
                 let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
                 let (closing, lock) = (inner.closing.clone(), Arc::clone(&inner.lock));
                 inner.tasks.spawn(async move {
@@ -180,19 +181,14 @@ impl Engine {
     /// that are accepted one after the other are committed in that order.
     ///
     /// # Errors
-    /// [`FailureKind::Unavailable`] where too much waits already, [`FailureKind::Refused`] for an unknown database.
-    pub async fn submit(&self, transaction: Transaction) -> Result<oneshot::Receiver<Outcome>, Failure> {
+    /// [`ErrorKind::Unavailable`] where too much waits already, [`ErrorKind::Refused`] for an unknown database.
+    pub(crate) async fn submit(&self, transaction: Transaction) -> Result<oneshot::Receiver<Outcome>, Error> {
         let queue = self.lane(&transaction.database).await?;
         let size = transaction.size();
         let room = u32::try_from(size)
             .ok()
             .and_then(|size| Arc::clone(&self.inner.room).try_acquire_many_owned(size).ok())
-            .ok_or_else(|| {
-                Failure::because(
-                    FailureKind::Unavailable,
-                    "too many bytes wait for the disk already",
-                )
-            })?;
+            .ok_or_else(|| Error::unavailable("too many bytes wait for the disk already"))?;
         let (reply, outcome) = oneshot::channel();
         queue
             .try_send(Job {
@@ -207,7 +203,7 @@ impl Engine {
                     mpsc::error::TrySendError::Full(_) => "too many transactions wait for the disk already",
                     mpsc::error::TrySendError::Closed(_) => "the store is closing",
                 };
-                Failure::because(FailureKind::Unavailable, sentence)
+                Error::unavailable(sentence)
             })?;
         Ok(outcome)
     }
@@ -216,12 +212,12 @@ impl Engine {
     ///
     /// # Errors
     /// As of [`Engine::submit`], and what the commit met.
-    pub async fn transact(&self, transaction: Transaction) -> Result<Vec<Rows>, Failure> {
+    pub(crate) async fn transact(&self, transaction: Transaction) -> Result<Vec<Rows>, Error> {
         settled(self.submit(transaction).await?.await)
     }
 
     /// Accepts nothing more, commits what was accepted, and closes the files.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.inner.closing.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
@@ -230,14 +226,14 @@ impl Engine {
 
 /// The directory in canonical form; created for this user alone where it is missing. An existing one is left as it is:
 /// it may be the administrator's.
-pub(super) fn private_directory(directory: &Path) -> io::Result<PathBuf> {
+pub(crate) fn private_directory(directory: &Path) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     directory.canonicalize()
 }
 
 /// The outcome that came, or that none will.
-pub(super) fn settled(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
-    outcome.unwrap_or_else(|lost| Err(Failure::new(FailureKind::OutcomeUnknown, lost)))
+pub(crate) fn settled(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
+    outcome.unwrap_or_else(|lost| Err(Error::outcome_unknown(lost)))
 }
 
 /// The life of a lane: gather, commit, answer.
@@ -283,8 +279,7 @@ fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -
             break;
         }
         if job.accepted.elapsed() > QUEUE_TIME_LIMIT {
-            let _ = job.reply.send(Err(Failure::because(
-                FailureKind::Unavailable,
+            let _ = job.reply.send(Err(Error::unavailable(
                 "the transaction waited too long for its turn",
             )));
         } else if !job.reply.is_closed() {

@@ -5,16 +5,16 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::failure::{Failure, FailureKind};
-use super::statement::{Rows, Transaction};
+use crate::error::{Error, ErrorKind};
+use crate::statement::{Rows, Transaction};
 use souk_wire::{DECODE_LIMIT, WireError};
 
 /// Both sides must speak the same.
-pub(super) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 1;
 
 /// From a client.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// The reply carries it.
     pub id: u64,
     pub ask: Ask,
@@ -22,7 +22,7 @@ pub(super) struct Request {
 
 /// What a client may ask.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     /// The first request of a connection: a server that is about to leave does not answer it.
     Hello { protocol: u32, directory: String },
     /// Make sure that this database exists.
@@ -33,21 +33,21 @@ pub(super) enum Ask {
 
 /// From the server.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Response {
+pub(crate) struct Response {
     /// As in the request.
     pub id: u64,
     pub answer: Result<Vec<Rows>, WireFailure>,
 }
 
-/// A [`Failure`] whose causes have become text.
+/// A [`Error`] whose causes have become text.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct WireFailure {
-    kind: FailureKind,
+pub(crate) struct WireFailure {
+    kind: ErrorKind,
     text: String,
 }
 
-impl From<Failure> for WireFailure {
-    fn from(failure: Failure) -> Self {
+impl From<Error> for WireFailure {
+    fn from(failure: Error) -> Self {
         Self {
             kind: failure.kind,
             text: failure.to_string(),
@@ -55,14 +55,14 @@ impl From<Failure> for WireFailure {
     }
 }
 
-impl From<WireFailure> for Failure {
+impl From<WireFailure> for Error {
     fn from(failure: WireFailure) -> Self {
-        Self::because(failure.kind, failure.text)
+        Self::new(failure.kind, failure.text)
     }
 }
 
 /// Encodes a value as a whole frame.
-pub(super) fn frame<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
+pub(crate) fn frame<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
     let body = souk_wire::encode(value)?;
     // encode refuses what is larger than DECODE_LIMIT, so that the length fits.
     let length = u32::try_from(body.len()).map_err(|_| WireError::TooLarge(body.len()))?;
@@ -73,7 +73,7 @@ pub(super) fn frame<T: Serialize>(value: &T) -> Result<Vec<u8>, WireError> {
 }
 
 /// Reads the body of the next frame; `None` where the other side has closed between two frames.
-pub(super) async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
+pub(crate) async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     match reader.read_exact(&mut length).await {
         Ok(_) => {}
@@ -93,6 +93,6 @@ pub(super) async fn read_frame(reader: &mut (impl AsyncRead + Unpin)) -> io::Res
 }
 
 /// Decodes what [`read_frame`] read.
-pub(super) fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> io::Result<T> {
+pub(crate) fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> io::Result<T> {
     souk_wire::decode(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
 use sqlx::{Arguments, Decode, Row as _, Sqlite, TypeInfo, ValueRef};
 
-use crate::stores::StoreError;
-
 /// One value, in SQLite's storage classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
@@ -40,8 +38,7 @@ pub struct Statement {
 
 /// Statements that take effect together or not at all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Transaction {
-    /// The database's name in the schema registry.
+pub(crate) struct Transaction {
     pub database: Cow<'static, str>,
     /// Run in this order.
     pub statements: Vec<Statement>,
@@ -52,7 +49,7 @@ const OVERHEAD: usize = 16;
 
 impl Value {
     /// About how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         OVERHEAD
             + match self {
                 Self::Null | Self::Integer(_) | Self::Real(_) => 0,
@@ -154,7 +151,7 @@ impl Statement {
     }
 
     /// The values as sqlx takes them.
-    pub(super) fn arguments(&self) -> Result<SqliteArguments, sqlx::Error> {
+    pub(crate) fn arguments(&self) -> Result<SqliteArguments, sqlx::Error> {
         let mut arguments = SqliteArguments::default();
         for value in &self.parameters {
             match value {
@@ -171,8 +168,7 @@ impl Statement {
 }
 
 impl Transaction {
-    /// Statements for a database.
-    pub fn new(database: impl Into<Cow<'static, str>>, statements: Vec<Statement>) -> Self {
+    pub(crate) fn new(database: impl Into<Cow<'static, str>>, statements: Vec<Statement>) -> Self {
         Self {
             database: database.into(),
             statements,
@@ -180,7 +176,7 @@ impl Transaction {
     }
 
     /// About how many bytes it takes.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.statements
             .iter()
             .map(|statement| {
@@ -191,7 +187,7 @@ impl Transaction {
 }
 
 /// Copies a row out of sqlx.
-pub(super) fn row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+pub(crate) fn row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     (0..row.len())
         .map(|index| {
             Value::decode(row.try_get_raw(index)?).map_err(|source| sqlx::Error::ColumnDecode {
@@ -200,87 +196,4 @@ pub(super) fn row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
             })
         })
         .collect()
-}
-
-/// Takes the columns of a row one after the other; what has another type is [`StoreError::Corrupt`].
-pub struct Columns {
-    store: &'static str,
-    values: std::vec::IntoIter<Value>,
-}
-
-impl Columns {
-    /// The columns of `row`, read from `store`.
-    pub fn new(store: &'static str, row: Row) -> Self {
-        Self {
-            store,
-            values: row.into_iter(),
-        }
-    }
-
-    fn corrupt(&self, column: &str, wanted: &str) -> StoreError {
-        StoreError::Corrupt {
-            store: self.store,
-            what: format!("column {column} holds no {wanted}"),
-        }
-    }
-
-    /// The next column, a text.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn text(&mut self, column: &str) -> Result<String, StoreError> {
-        match self.values.next() {
-            Some(Value::Text(text)) => Ok(text),
-            _ => Err(self.corrupt(column, "text")),
-        }
-    }
-
-    /// The next column, a text or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_text(&mut self, column: &str) -> Result<Option<String>, StoreError> {
-        match self.values.next() {
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "text")),
-        }
-    }
-
-    /// The next column, an integer that fits `T`.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn integer<T: TryFrom<i64>>(&mut self, column: &str) -> Result<T, StoreError> {
-        match self.values.next() {
-            Some(Value::Integer(integer)) => {
-                T::try_from(integer).map_err(|_| self.corrupt(column, "integer of the right size"))
-            }
-            _ => Err(self.corrupt(column, "integer")),
-        }
-    }
-
-    /// The next column, an integer or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_integer(&mut self, column: &str) -> Result<Option<i64>, StoreError> {
-        match self.values.next() {
-            Some(Value::Integer(integer)) => Ok(Some(integer)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "integer")),
-        }
-    }
-
-    /// The next column, bytes or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_blob(&mut self, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.values.next() {
-            Some(Value::Blob(bytes)) => Ok(Some(bytes)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "blob")),
-        }
-    }
 }

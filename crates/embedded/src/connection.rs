@@ -34,7 +34,7 @@ const STATEMENT_CACHE: usize = 128;
 const ROW_BUFFER: usize = 1_024;
 
 /// Where a database lies.
-pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
+pub(crate) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.db"))
 }
 
@@ -49,7 +49,7 @@ fn common(directory: &Path, name: &'static str) -> SqliteConnectOptions {
 }
 
 /// The one connection that writes. `synchronous=FULL`: a commit returns after the fsync of the log.
-pub(super) fn writer(directory: &Path, name: &'static str) -> SqliteConnectOptions {
+pub(crate) fn writer(directory: &Path, name: &'static str) -> SqliteConnectOptions {
     common(directory, name)
         .create_if_missing(true)
         .foreign_keys(true)
@@ -64,7 +64,7 @@ pub(super) fn writer(directory: &Path, name: &'static str) -> SqliteConnectOptio
 
 /// Connections that read. They are opened read-only, so that none of them ever runs a checkpoint: a process that is
 /// stopped in the middle of one would hold the lock of everybody.
-pub(super) fn reader(directory: &Path, name: &'static str) -> SqliteConnectOptions {
+pub(crate) fn reader(directory: &Path, name: &'static str) -> SqliteConnectOptions {
     common(directory, name)
         .read_only(true)
         .pragma("query_only", "on")
