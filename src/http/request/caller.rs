@@ -172,7 +172,7 @@ fn guest(keys: &Keys, headers: &HeaderMap) -> Result<Option<CartId>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
     use crate::http::request::keys::SECRET_LENGTH;
