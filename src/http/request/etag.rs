@@ -93,7 +93,7 @@ impl IfMatch {
     ///
     /// # Errors
     /// 412 where the condition does not hold, and the errors of `current`.
-    pub async fn hold(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
+    pub async fn check(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
         if *self == Self::Any {
             return Ok(());
         }
