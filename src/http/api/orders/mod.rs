@@ -143,7 +143,7 @@ pub async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let (_, version, order) = own(&front, &context, &caller, &id).await?;
-    json::unless_had(&condition, version, &OrderBody::new(&order, version))
+    json::if_none_match(&condition, version, &OrderBody::new(&order, version))
 }
 
 /// Cancel an order

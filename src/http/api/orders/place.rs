@@ -155,7 +155,8 @@ pub async fn place(
 
 /// The submission completed from the account: the saved address, and the e-mail address.
 async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
-    (body.address, body.address_id) = checkout::kept(front, caller, body.address, body.address_id).await?;
+    (body.address, body.address_id) =
+        checkout::saved_address(front, caller, body.address, body.address_id).await?;
     if let (None, Some(user)) = (&body.email, caller.user()) {
         body.email = Some(front.accounts.account(user).await?.email.as_str().to_owned());
     }
