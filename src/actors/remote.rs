@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::outcome::{Failure, Outcome};
 use crate::traces::TraceContext;
-use souk_domain::{Aggregate, CommandId, Kind};
+use souk_domain::{Aggregate, CommandId};
 
 /// Why an item could not be handed to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,8 +44,8 @@ pub enum Envelope {
     Command {
         /// The reply carries it back.
         correlation: u64,
-        /// Which kind of entity.
-        kind: Kind,
+        /// The name of the kind of entity.
+        kind: String,
         /// Which entity.
         id: String,
         /// A [`RemoteAsk`].

@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,13 +13,10 @@ use super::inbox::{Connected, Inbox, LinkCourier};
 use super::listeners::{ListenerTls, bind};
 use super::root::Board;
 use super::{NodeError, settings};
-use crate::actors::Regions;
-use crate::actors::entity::{Effects, EntityContext, NoEffects};
-use crate::actors::figures::KindFigures;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
-use crate::actors::region::Region;
 use crate::actors::remote::{Correlations, Courier};
+use crate::actors::{RegionParts, Regions};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Node};
 use crate::gateways::Gateways;
@@ -39,7 +35,7 @@ use souk_cluster::ownership::Routing;
 use souk_cluster::peers::PeersMessage;
 use souk_cluster::transport::NodeIdentity;
 use souk_cluster::view::{Member, MemberState};
-use souk_domain::{Aggregate, Timestamp};
+use souk_domain::Timestamp;
 
 /// A node's parts, before and while its actors run.
 pub(super) struct Assembly {
@@ -51,9 +47,6 @@ pub(super) struct Assembly {
     pub(super) tls: NodeTls,
     pub(super) routing: Arc<Routing>,
     pub(super) regions: Regions,
-    pub(super) carts: Persistence,
-    pub(super) orders: Persistence,
-    pub(super) inventory: Persistence,
     pub(super) payments: Persistence,
     pub(super) accounts: AccountParts,
     pub(super) sagas: Handle<SagasMessage>,
@@ -130,30 +123,21 @@ impl Assembly {
         let correlations = Arc::new(Correlations::default());
         let routing = Routing::new(&node.name);
         let sagas = Handle::default();
-        let rows = config.limits.batch_rows;
-        let (carts, orders, inventory) = (
-            Persistence::new(Arc::clone(&stores.carts), rows),
-            Persistence::new(Arc::clone(&stores.orders), rows),
-            Persistence::new(Arc::clone(&stores.inventory), rows),
-        );
-        let payments = Persistence::new(Arc::clone(&stores.payments), rows);
-        let shared = Shared {
-            config: &config,
-            routing: &routing,
-            clock: &clock,
+        let payments = Persistence::new(Arc::clone(&stores.payments), config.limits.batch_rows);
+        let parts = RegionParts {
+            routing: Arc::clone(&routing),
+            clock: Arc::clone(&clock),
+            limits: settings::region(&config.limits),
+            batch_rows: config.limits.batch_rows,
             in_flight: Arc::default(),
-            correlations: &correlations,
-            courier: &courier,
+            correlations: Arc::clone(&correlations),
+            courier: Arc::clone(&courier),
         };
         let start_checkout = StartCheckout {
             sagas: sagas.clone(),
             clock: Arc::clone(&clock),
         };
-        let regions = Regions {
-            carts: shared.region(&carts, Arc::new(NoEffects)),
-            orders: shared.region(&orders, Arc::new(start_checkout)),
-            skus: shared.region(&inventory, Arc::new(NoEffects)),
-        };
+        let regions = Regions::new(&parts, |name| stores.rows(name), Arc::new(start_checkout));
         let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), now);
         let checkout = Arc::new(CheckoutContext {
             regions: regions.clone(),
@@ -200,9 +184,6 @@ impl Assembly {
             tls,
             routing,
             regions,
-            carts,
-            orders,
-            inventory,
             payments,
             accounts,
             sagas,
@@ -228,35 +209,6 @@ impl Assembly {
 /// The wall clock as a plain function, for what lives outside the actors.
 fn now() -> Timestamp {
     (clock::system())()
-}
-
-/// What the regions of a node share.
-struct Shared<'a> {
-    config: &'a Config,
-    routing: &'a Arc<Routing>,
-    clock: &'a Clock,
-    in_flight: Arc<AtomicUsize>,
-    correlations: &'a Arc<Correlations>,
-    courier: &'a Arc<dyn Courier>,
-}
-
-impl Shared<'_> {
-    fn region<A: Aggregate>(&self, persistence: &Persistence, effects: Arc<dyn Effects<A>>) -> Region<A> {
-        let entity = EntityContext {
-            persistence: persistence.clone(),
-            routing: Arc::clone(self.routing),
-            effects,
-            clock: Arc::clone(self.clock),
-            figures: Arc::new(KindFigures::new(A::KIND)),
-        };
-        Region::new(
-            entity,
-            settings::region(&self.config.limits),
-            Arc::clone(&self.in_flight),
-            Arc::clone(self.correlations),
-            Arc::clone(self.courier),
-        )
-    }
 }
 
 async fn start_gossip(

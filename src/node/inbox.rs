@@ -9,7 +9,6 @@ use souk_cluster::frames::Item;
 use souk_cluster::lanes::{FrameSink, Links, SendError};
 use souk_cluster::membership::MembershipMessage;
 use souk_cluster::transport::NodeIdentity;
-use souk_domain::Kind;
 
 /// Links as the regions see them.
 pub(super) struct LinkCourier(pub(super) Links);
@@ -71,10 +70,11 @@ impl Connected {
                     correlation,
                     courier: Arc::clone(&self.courier),
                 };
-                match kind {
-                    Kind::Cart => self.regions.carts.accept(&id, &body, path),
-                    Kind::Order => self.regions.orders.accept(&id, &body, path),
-                    Kind::Sku => self.regions.skus.accept(&id, &body, path),
+                match self.regions.of_kind(&kind) {
+                    Some(region) => region.accept(&id, &body, path),
+                    None => {
+                        tracing::warn!(kind, %node, "a command for an unknown kind of entity was dropped")
+                    }
                 }
             }
             Envelope::Reply { correlation, body } => self.correlations.answered(correlation, body),
