@@ -9,11 +9,12 @@ use ractor::Actor;
 use super::entity::NoEffects;
 use super::persistence::PersistenceActor;
 use super::region::{AnyRegion, RegionLimits};
-use super::remote::{Courier, CourierError};
+use super::remote::NodeTransport;
 use super::{RegionParts, Regions};
 use crate::clock;
 use crate::stores::documents::BATCH_LIMIT;
 use crate::stores::documents::memory::MemoryDocuments;
+use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
 
@@ -34,12 +35,12 @@ const LIMITS: RegionLimits = RegionLimits {
 /// There is no other node.
 struct Nowhere;
 
-impl Courier for Nowhere {
-    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), CourierError> {
-        Err(CourierError::NoLink)
+impl NodeTransport for Nowhere {
+    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), SendError> {
+        Err(SendError::NoLink)
     }
 
-    fn break_off(&self, _node: &str) {}
+    fn disconnect(&self, _node: &str) {}
 }
 
 impl Regions {
@@ -63,15 +64,15 @@ impl Regions {
             members: vec![member],
         };
         routing.install(view, Instant::now(), LONG);
-        routing.verify(Instant::now(), LONG);
+        routing.renew_lease(Instant::now(), LONG);
         let parts = RegionParts {
             routing,
             clock: clock::system(),
             limits: LIMITS,
             batch_rows: BATCH_LIMIT,
             in_flight: Arc::default(),
-            correlations: Arc::default(),
-            courier: Arc::new(Nowhere),
+            requests: Arc::default(),
+            transport: Arc::new(Nowhere),
         };
         let regions = Self::new(
             &parts,

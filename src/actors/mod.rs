@@ -18,7 +18,7 @@ use entity::{Effects, EntityContext, NoEffects};
 use figures::KindFigures;
 use persistence::Persistence;
 use region::{AnyRegion, Region, RegionLimits};
-use remote::{Correlations, Courier};
+use remote::{NodeTransport, PendingRequests};
 
 use crate::clock::Clock;
 use crate::stores::documents::DocumentStore;
@@ -77,9 +77,9 @@ pub struct RegionParts {
     /// Admitted commands of all kinds.
     pub in_flight: Arc<AtomicUsize>,
     /// Commands that wait for replies from other nodes.
-    pub correlations: Arc<Correlations>,
-    /// Carries items to other nodes.
-    pub courier: Arc<dyn Courier>,
+    pub requests: Arc<PendingRequests>,
+    /// Sends items to other nodes.
+    pub transport: Arc<dyn NodeTransport>,
 }
 
 impl RegionParts {
@@ -100,8 +100,8 @@ impl RegionParts {
             entity,
             self.limits,
             Arc::clone(&self.in_flight),
-            Arc::clone(&self.correlations),
-            Arc::clone(&self.courier),
+            Arc::clone(&self.requests),
+            Arc::clone(&self.transport),
         )
     }
 }

@@ -2,10 +2,10 @@
 
 mod accounts;
 mod assembly;
-mod consequences;
 mod health;
 mod inbox;
 mod listeners;
+mod ownership;
 mod root;
 mod service;
 mod settings;

@@ -43,7 +43,7 @@ pub(super) fn checkout(limits: &Limits) -> CheckoutLimits {
 pub(super) fn membership(config: &Config) -> MembershipSettings {
     MembershipSettings {
         look_interval: config.membership.look_interval_ms.duration(),
-        verified: config.membership.verified_ms.duration(),
+        lease: config.membership.verified_ms.duration(),
         minority_wait: config.membership.minority_wait_ms.duration(),
         drain: config.limits.drain_seconds.duration(),
     }

@@ -23,10 +23,9 @@ use crate::projections::purchases::PurchaseProjector;
 use crate::projections::relay::{Consumer, Relay, RelayContext};
 use crate::sagas::checkout::{Sagas, StartCheckout};
 use crate::sagas::sweeper::{Sweeper, SweeperContext};
-use souk_cluster::gossip::{Gossip, GossipMember, GossipState};
-use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage};
+use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage, OwnershipListener};
 use souk_cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
-use souk_cluster::view::{Member, MemberState, Role};
+use souk_cluster::view::Role;
 use souk_domain::Timestamp;
 
 /// In the supervision tree a region is called by this prefix and its kind.
@@ -150,16 +149,13 @@ impl Assembly {
     }
 
     fn peers_child(&self) -> ChildSpec {
-        let (membership, correlations) = (
-            self.membership.clone(),
-            Arc::clone(&self.consequences.correlations),
-        );
+        let (membership, requests) = (self.membership.clone(), Arc::clone(&self.ownership.requests));
         let events: LinkEvents = Arc::new(move |event| {
             membership.cast(match event {
                 LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer),
                 LinkEvent::Down { peer, refused } => {
-                    // Whoever waits for its answers is told here: membership may be waiting for its store.
-                    correlations.forget(&peer.name);
+                    // Here and not in membership, which may be waiting for its store.
+                    requests.fail(&peer.name);
                     MembershipMessage::LinkDown { peer, refused }
                 }
             });
@@ -206,33 +202,20 @@ impl Assembly {
         let me = self.me.clone();
         let views = Arc::clone(&self.stores.views);
         let routing = Arc::clone(&self.routing);
-        let consequences = Arc::clone(&self.consequences);
-        let membership_settings = settings::membership(&self.config);
-        let handle = self.membership.clone();
+        let listener = Arc::clone(&self.ownership);
         let gossip = self.gossip.clone();
-        let start = move |supervisor: ractor::ActorCell| {
+        let settings = settings::membership(&self.config);
+        child("membership", "membership", self.membership.clone(), move || {
             let arguments = MembershipArguments {
                 me: me.clone(),
                 views: Arc::clone(&views),
                 routing: Arc::clone(&routing),
-                consequences: Arc::clone(&consequences)
-                    as Arc<dyn souk_cluster::membership::ViewConsequences>,
-                settings: membership_settings,
+                listener: Arc::clone(&listener) as Arc<dyn OwnershipListener>,
+                gossip: gossip.members(),
+                settings,
             };
-            let (handle, gossip) = (handle.clone(), gossip.clone());
-            async move {
-                let (actor, _) = Membership::spawn_linked(None, Membership, arguments, supervisor).await?;
-                handle.point_at(actor.clone());
-                listen_to_gossip(gossip, actor.clone());
-                Ok(actor.get_cell())
-            }
-            .boxed()
-        };
-        ChildSpec {
-            name: "membership".to_owned(),
-            kind: "membership",
-            start: Arc::new(start),
-        }
+            (Membership, arguments)
+        })
     }
 
     fn store_probe(&self) -> Run {
@@ -401,47 +384,4 @@ where
         kind,
         start: Arc::new(start),
     }
-}
-
-/// Tells the membership whom gossip believes alive, for as long as it lives.
-fn listen_to_gossip(gossip: Gossip, membership: ActorRef<MembershipMessage>) {
-    tokio::spawn(async move {
-        let own = gossip.local_address();
-        let mut members = gossip.members();
-        loop {
-            let heard: Vec<Member> = members.borrow_and_update().iter().filter_map(heard).collect();
-            let others = heard
-                .into_iter()
-                .filter(|member| member.gossip_address != own)
-                .collect();
-            if membership.cast(MembershipMessage::Heard(others)).is_err() {
-                return;
-            }
-            if members.changed().await.is_err() {
-                // Without gossip the list would stand still, and so would what this node believes. The root starts membership
-                // again, and gives the node up where that does not help.
-                membership.stop(Some("gossip has ended".to_owned()));
-                return;
-            }
-        }
-    });
-}
-
-fn heard(member: &GossipMember) -> Option<Member> {
-    let state = match member.state {
-        GossipState::Joining => return None,
-        GossipState::Ready => MemberState::Ready,
-        GossipState::Leaving => MemberState::Leaving,
-    };
-    Some(Member {
-        name: member.name.clone(),
-        incarnation: member.incarnation,
-        state,
-        roles: member.roles.clone(),
-        cluster_address: member.cluster_address,
-        gossip_address: member.gossip_address,
-        shop_address: member.shop_address,
-        operator_address: member.operator_address,
-        version: member.version.clone(),
-    })
 }

@@ -99,7 +99,7 @@ pub(super) async fn show(
         return Err(unknown());
     }
     if scope == Scope::Cluster
-        && let Owner::There(owner) = state.routing.owner(shard_of(&id))
+        && let Owner::Remote(owner) = state.routing.owner(shard_of(&id))
         && let Some(member) = state.routing.table().view.member(&owner)
     {
         // Well-formed identifiers need no encoding.
@@ -123,8 +123,8 @@ pub(super) async fn show(
 async fn described(state: &Shared, region: &dyn AnyRegion, id: &str) -> Result<Option<Value>, Problem> {
     let shard = shard_of(id);
     let node = match state.routing.owner(shard) {
-        Owner::Here | Owner::HereSoon => Some(state.me.name.clone()),
-        Owner::There(name) => Some(name.to_string()),
+        Owner::Local | Owner::AcquiringLease => Some(state.me.name.clone()),
+        Owner::Remote(name) => Some(name.to_string()),
         Owner::Nobody => None,
     };
     let mut item = json!({ "kind": region.kind(), "id": id, "shard": shard, "node": node });

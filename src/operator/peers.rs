@@ -137,7 +137,7 @@ pub(super) async fn membership(state: &Shared) -> Option<MembershipDescription> 
 pub(super) async fn others(state: &Shared) -> Vec<Member> {
     let mut members = state.routing.table().view.members.clone();
     if let Some(description) = membership(state).await {
-        for heard in description.heard {
+        for heard in description.alive {
             if !members.iter().any(|member| member.name == heard.name) {
                 members.push(heard);
             }

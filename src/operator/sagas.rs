@@ -307,7 +307,7 @@ pub(super) async fn show(
     let unknown = || Problem::new(problem::NOT_FOUND).detail("no such order was placed");
     let id = OrderId::parse(&id).map_err(|_| unknown())?;
     if scope == Scope::Cluster
-        && let Owner::There(owner) = state.routing.owner(shard_of(id.as_str()))
+        && let Owner::Remote(owner) = state.routing.owner(shard_of(id.as_str()))
         && let Some(member) = state.routing.table().view.member(&owner)
     {
         let path = format!("/v1/sagas/{id}");
@@ -347,8 +347,8 @@ fn item(state: &Shared, order: &OrderView, version: u64, trace: Option<&Told>) -
     let shard = shard_of(order.id.as_str());
     let node = match (trace, state.routing.owner(shard)) {
         (Some(trace), _) => Some(trace.node.clone()),
-        (None, Owner::Here | Owner::HereSoon) => Some(state.me.name.clone()),
-        (None, Owner::There(name)) => Some(name.to_string()),
+        (None, Owner::Local | Owner::AcquiringLease) => Some(state.me.name.clone()),
+        (None, Owner::Remote(name)) => Some(name.to_string()),
         (None, Owner::Nobody) => None,
     };
     json!({

@@ -84,11 +84,11 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
             let entities = started.get(&shard).copied();
             let owner = routing.owner(shard);
             let state = match (&owner, entities) {
-                (Owner::Here, Some(_)) => ShardState::Active,
-                (Owner::Here, None) => ShardState::Idle,
-                (Owner::HereSoon, _) => ShardState::Waiting,
-                (Owner::There(_) | Owner::Nobody, Some(_)) => ShardState::HandingOver,
-                (Owner::There(_) | Owner::Nobody, None) => return None,
+                (Owner::Local, Some(_)) => ShardState::Active,
+                (Owner::Local, None) => ShardState::Idle,
+                (Owner::AcquiringLease, _) => ShardState::Waiting,
+                (Owner::Remote(_) | Owner::Nobody, Some(_)) => ShardState::HandingOver,
+                (Owner::Remote(_) | Owner::Nobody, None) => return None,
             };
             Some(Shard {
                 kind: kind.as_str().to_owned(),
@@ -103,8 +103,8 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
 
 fn name(routing: &Routing, owner: Owner) -> Option<String> {
     match owner {
-        Owner::Here | Owner::HereSoon => Some(routing.me().to_string()),
-        Owner::There(name) => Some(name.to_string()),
+        Owner::Local | Owner::AcquiringLease => Some(routing.me().to_string()),
+        Owner::Remote(name) => Some(name.to_string()),
         Owner::Nobody => None,
     }
 }

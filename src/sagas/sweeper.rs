@@ -176,7 +176,7 @@ impl SweeperContext {
                 match self.regions.orders.ask(&id, ask).await {
                     // Not only those that this activates: one that is live may have waited for its shopper until now, found
                     // no place among the workers, or lost the one that it had. Those that moved away are another node's.
-                    Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Here => {
+                    Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Local => {
                         if let Some(order) = &answer.view {
                             self.checkouts.ensure(order);
                         }

@@ -109,9 +109,9 @@ impl<A: Aggregate> AnyRegion for Region<A> {
         };
         let shard = shard_of(id);
         match self.0.entity.routing.owner(shard) {
-            Owner::Here => {}
-            Owner::There(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
-            Owner::HereSoon | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
+            Owner::Local => {}
+            Owner::Remote(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
+            Owner::AcquiringLease | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
         }
         let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
             return reply_to.send(self.0.busy());
