@@ -2,38 +2,18 @@
 
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Event, Timestamp};
 
-/// The kinds of entities; each has its own region, shards and store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A shopping cart.
-    Cart,
-    /// An order.
-    Order,
-    /// A stock-keeping unit.
-    Sku,
-}
+/// A kind of entity, by its name in URLs, logs and metrics. Each kind has its own region, shards and store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Kind(pub &'static str);
 
 impl Kind {
-    /// Every kind, in the order in which they are listed to operators.
-    pub const ALL: [Self; 3] = [Self::Cart, Self::Order, Self::Sku];
-
-    /// Lower case, as in URLs, logs and metrics.
+    /// Its name, in lower case.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cart => "cart",
-            Self::Order => "order",
-            Self::Sku => "sku",
-        }
-    }
-
-    /// The reverse of [`Kind::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+        self.0
     }
 }
 

@@ -198,7 +198,7 @@ impl Cart {
 }
 
 impl Aggregate for Cart {
-    const KIND: Kind = Kind::Cart;
+    const KIND: Kind = Kind("cart");
     const REMEMBERED_COMMANDS: usize = 16;
 
     type Command = CartCommand;

@@ -18,7 +18,8 @@ pub struct InvalidIdentifier {
     pub what: &'static str,
 }
 
-fn well_formed(text: &str) -> bool {
+/// Whether a text could be an identifier of any type.
+pub fn well_formed(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= IDENTIFIER_LIMIT
         && text

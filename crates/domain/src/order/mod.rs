@@ -277,7 +277,7 @@ impl Order {
 }
 
 impl Aggregate for Order {
-    const KIND: Kind = Kind::Order;
+    const KIND: Kind = Kind("order");
     const REMEMBERED_COMMANDS: usize = 8;
 
     type Command = OrderCommand;

@@ -215,7 +215,7 @@ impl Stock {
 }
 
 impl Aggregate for Stock {
-    const KIND: Kind = Kind::Sku;
+    const KIND: Kind = Kind("sku");
     const REMEMBERED_COMMANDS: usize = 0;
 
     type Command = StockCommand;
