@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
-use super::order::{OrderStatus, OrderView};
+use super::order::{Phase, PlacedOrder};
 
 #[cfg(test)]
 mod tests;
@@ -208,28 +208,20 @@ const CANCELLING_AFTER_CONFIRMATION: Path = Path {
     decision: Step::EndCancelled,
 };
 
-/// The path that an order is on; `None` where there is nothing to do but wait, or nothing at all.
-fn path(order: &OrderView) -> Option<&'static Path> {
-    if order.finished {
-        return None;
-    }
-    if order.cancelling {
-        return Some(if order.payment_id.is_some() {
-            &CANCELLING_AFTER_CONFIRMATION
-        } else {
-            &CANCELLING_BEFORE_CONFIRMATION
-        });
-    }
-    if order.abandoned.is_some() {
-        return Some(&FAILING);
-    }
-    match order.status {
-        // It goes on when the provider reports, or is abandoned at its deadline.
-        OrderStatus::Pending if order.awaiting_action => None,
-        OrderStatus::Pending => Some(&CONFIRMING),
-        OrderStatus::Confirmed | OrderStatus::Completed => Some(&FULFILLING),
-        // Ended orders are finished; nothing is left to do.
-        OrderStatus::Failed | OrderStatus::Cancelled => None,
+/// The path that an order is on; `None` where it is finished or waits for its shopper.
+fn path(order: &PlacedOrder) -> Option<&'static Path> {
+    match &order.progress.phase {
+        Phase::Confirming => Some(&CONFIRMING),
+        Phase::Fulfilling { .. } => Some(&FULFILLING),
+        Phase::Failing { .. } => Some(&FAILING),
+        Phase::Cancelling { payment: None } => Some(&CANCELLING_BEFORE_CONFIRMATION),
+        Phase::Cancelling { payment: Some(_) } => Some(&CANCELLING_AFTER_CONFIRMATION),
+        // It continues when the provider reports, or is abandoned at its deadline.
+        Phase::AwaitingAction
+        | Phase::Confirmed { .. }
+        | Phase::Completed { .. }
+        | Phase::Failed { .. }
+        | Phase::Cancelled { .. } => None,
     }
 }
 
@@ -238,7 +230,7 @@ fn path(order: &OrderView) -> Option<&'static Path> {
 ///
 /// A step that can't succeed is no matter of this function: the worker then has the order decide (`Abandon`), and asks
 /// again with the order as it stands after that. A run that starts after a crash has done nothing yet.
-pub fn next(order: &OrderView, done: &BTreeSet<Step>) -> Option<Step> {
+pub fn next(order: &PlacedOrder, done: &BTreeSet<Step>) -> Option<Step> {
     path(order).map(|path| {
         path.steps
             .iter()

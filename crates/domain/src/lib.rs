@@ -34,7 +34,7 @@ pub use identifiers::{AddressId, CartId, CommandId, OrderId, PaymentId, ProductI
 pub use money::{Currency, Money};
 pub use order::{
     FailureReason, FulfilmentStatus, Order, OrderCommand, OrderLine, OrderRefusal, OrderReply, OrderStatus,
-    OrderView, PaymentStatus, Placement, TimelineEntry,
+    PaymentStatus, Phase, PlacedOrder, Placement, Progress, TimelineEntry,
 };
 pub use payment::{Payment, PaymentChange, PaymentInstruction, PaymentRefusal, PaymentState, Refund};
 pub use preferences::Preferences;

@@ -118,7 +118,7 @@ fn an_order_that_waits_for_its_shopper_has_no_next_step() {
     let mut world = World::new(&[5], &[(vec![1], Answer::AskTheShopper)]);
     world.act(0, Action::Step);
     world.act(0, Action::Step);
-    assert!(world.view(0).awaiting_action);
+    assert_eq!(world.view(0).progress.phase, crate::Phase::AwaitingAction);
     assert_eq!(next(world.view(0), &BTreeSet::new()), None);
     world.act(0, Action::Deadline);
     assert_eq!(next(world.view(0), &BTreeSet::new()), Some(Step::Void));

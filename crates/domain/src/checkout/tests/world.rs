@@ -10,7 +10,7 @@ use crate::fixtures::{
 };
 use crate::{
     Aggregate, Cart, CartCommand, Event, FailureReason, Order, OrderCommand, OrderReply, OrderStatus,
-    OrderView, Payment, PaymentChange, PaymentState, PaymentStatus, Stock, StockCommand, StockRefusal,
+    Payment, PaymentChange, PaymentState, PaymentStatus, PlacedOrder, Stock, StockCommand, StockRefusal,
     StockReply,
 };
 
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    pub(super) fn view(&self, index: usize) -> &OrderView {
+    pub(super) fn view(&self, index: usize) -> &PlacedOrder {
         self.checkouts[index].order.placed().unwrap()
     }
 
@@ -167,7 +167,7 @@ impl World {
     fn write(&mut self, index: usize, change: PaymentChange) {
         let checkout = &mut self.checkouts[index];
         let payment = checkout.payment.take().unwrap_or_else(|| {
-            let total = checkout.order.placed().unwrap().total;
+            let total = checkout.order.placed().unwrap().placement.total;
             Payment::intend(payment_id(index), order_id(index), 1, instruction(), total, at(0))
         });
         checkout.payment = Some(match payment.apply(change) {
@@ -281,7 +281,7 @@ impl World {
                 }
                 provider.refunds = 1;
                 if !half {
-                    let amount = self.view(index).total;
+                    let amount = self.view(index).placement.total;
                     let key = "cancel".to_owned();
                     self.write(index, PaymentChange::Captured);
                     self.write(index, PaymentChange::Refunded { key, amount });
@@ -309,10 +309,12 @@ impl World {
     }
 
     fn confirm(&mut self, index: usize) {
-        let before = self.view(index).status;
+        let before = self.view(index).progress.phase.status();
         let payment = payment_id(index);
         self.order(index, &OrderCommand::Confirm { payment });
-        if before == OrderStatus::Pending && self.view(index).status == OrderStatus::Confirmed {
+        if before == OrderStatus::Pending
+            && self.view(index).progress.phase.status() == OrderStatus::Confirmed
+        {
             // Invariant 5, at the point of no return.
             let checkout = &self.checkouts[index];
             assert!(checkout.provider.held, "confirmed without money");
@@ -372,7 +374,7 @@ impl World {
             Action::Zombie(which) => {
                 let mut open = self.checkouts[index].reached.clone();
                 open.extend([Step::Reserve, Step::Authorise]);
-                if self.view(index).payment_id.is_some() {
+                if self.view(index).progress.phase.payment().is_some() {
                     open.extend([Step::Take, Step::Capture, Step::Clear]);
                 }
                 if let Some(&step) = open.iter().nth(which % open.len()) {
@@ -405,7 +407,7 @@ impl World {
                     .find(|&index| order_id(index) == order)
                     .unwrap();
                 let expires_at = at(self.now + 30);
-                let command = if self.view(index).finished {
+                let command = if self.view(index).progress.phase.is_finished() {
                     StockCommand::Release { order }
                 } else {
                     StockCommand::Extend { order, expires_at }
@@ -418,7 +420,7 @@ impl World {
     /// Lets a checkout come to its end without further mishap; how many steps it took.
     pub(super) fn complete(&mut self, index: usize) -> usize {
         let mut steps = 0;
-        while !self.view(index).finished && steps < 50 {
+        while !self.view(index).progress.phase.is_finished() && steps < 50 {
             if self.advance(index).is_none() {
                 self.act(index, Action::Deadline);
             }
@@ -437,26 +439,33 @@ impl World {
             quantities,
             ..
         } = &self.checkouts[index];
-        prop_assert!(order.finished, "invariant 12");
+        prop_assert!(order.progress.phase.is_finished(), "invariant 12");
         prop_assert!(
             provider.captures <= 1 && provider.refunds <= provider.captures,
             "invariant 4"
         );
         prop_assert!(!provider.held, "money is held for an order that is through");
-        let kept = order.status == OrderStatus::Confirmed;
-        let (money, status) = (provider.captures - provider.refunds, order.payment_status);
+        let kept = order.progress.phase.status() == OrderStatus::Confirmed;
+        let (money, status) = (
+            provider.captures - provider.refunds,
+            order.progress.payment_status,
+        );
         prop_assert_eq!(money, u32::from(kept), "invariant 5: the money");
         if kept {
             prop_assert_eq!(status, PaymentStatus::Captured);
-            prop_assert_eq!(payment.as_ref().unwrap().captured, order.total);
+            prop_assert_eq!(payment.as_ref().unwrap().captured, order.placement.total);
         }
         if provider.captures > 0 && !kept {
             prop_assert_eq!(status, PaymentStatus::Refunded);
-            prop_assert_eq!(order.refunded, order.total);
+            prop_assert_eq!(order.progress.refunded, order.placement.total);
             prop_assert_eq!(payment.as_ref().unwrap().refundable(), dollars(0));
         }
         for (line, &quantity) in quantities.iter().enumerate() {
-            let sold = self.sold.get(&(line, order.id.to_string())).copied().unwrap_or(0);
+            let sold = self
+                .sold
+                .get(&(line, order.placement.id.to_string()))
+                .copied()
+                .unwrap_or(0);
             prop_assert_eq!(
                 sold,
                 if kept { i64::from(quantity) } else { 0 },
