@@ -49,7 +49,7 @@ fn bombs() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn no_body_of_any_route_is_too_deep_or_too_large_to_be_refused() {
+async fn deep_and_large_bodies_are_refused_everywhere() {
     let person = Person::register(0).await;
     let merchant = admin(0).await;
     let huge = format!("{{\"name\":\"{}\"}}", "x".repeat(256 * 1024));

@@ -11,7 +11,7 @@ use crate::support::full;
 const COPIES: usize = 2;
 
 #[tokio::test]
-async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_family_dies() {
+async fn a_refresh_race_has_one_winner_and_ends_the_family() {
     let rounds = if full() { 200 } else { 25 };
     let owner = Person::register(0).await;
     let bystander = Person::register(1).await;
@@ -68,7 +68,7 @@ async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_f
 }
 
 #[tokio::test]
-async fn an_old_token_ends_its_family_however_late_it_comes() {
+async fn a_spent_refresh_token_ends_its_family() {
     let person = Person::register(0).await;
     let again = person.sign_in(0).await;
     let mut tokens = vec![again.refresh_token.clone()];

@@ -240,7 +240,7 @@ fn in_stores(hidden: &[String]) -> Option<String> {
 }
 
 #[tokio::test]
-async fn no_store_holds_a_password_or_a_token_nor_anything_to_guess_them_by() {
+async fn no_store_holds_a_password_or_a_token() {
     let client = stranger(0);
     let password = "Marmalade-Turbine-Violet";
     let body =
@@ -282,7 +282,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn neither_logs_nor_errors_show_what_is_nobodys_business() {
+async fn logs_and_errors_show_no_secrets() {
     let (person, own) = traffic().await;
     let seen = errors(&person, &own).await;
     assert!(seen.0.len() > 500, "{} errors", seen.0.len());

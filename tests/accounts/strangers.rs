@@ -224,7 +224,7 @@ async fn no_spelling_of_a_path_leads_past_its_guard() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_costs_nobody_else_anything() {
+async fn oversized_requests_disturb_nobody_else() {
     let person = Person::register(0).await;
     for (what, line) in [
         ("a long header", format!("x-junk: {}\r\n", "x".repeat(200_000))),
@@ -280,7 +280,7 @@ async fn what_is_too_large_is_refused_and_costs_nobody_else_anything() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_in_the_list_and_for_the_caller_that_it_was_made_for() {
+async fn a_cursor_is_bound_to_list_and_caller() {
     let owner = Person::register(0).await;
     let saved = add_address(&owner.client, "Cursor").await;
     for number in 0..2 {
@@ -344,7 +344,7 @@ async fn a_cursor_is_good_in_the_list_and_for_the_caller_that_it_was_made_for() 
 }
 
 #[tokio::test]
-async fn a_thousand_who_take_their_time_keep_nobody_waiting_and_are_cut_off() {
+async fn a_thousand_slow_clients_are_disconnected() {
     const SLOW: usize = 1_000;
     let person = Person::register(0).await;
     let head = "GET /v1/me HTTP/1.1\r\nhost: shop\r\nx-slow: ";

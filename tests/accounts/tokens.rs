@@ -245,7 +245,7 @@ async fn no_route_takes_a_token_that_is_not_good() {
 }
 
 #[tokio::test]
-async fn a_good_cart_token_does_not_make_up_for_a_bad_access_token() {
+async fn a_cart_token_does_not_excuse_a_bad_access_token() {
     let guest = stranger(0).guest().await;
     for route in table() {
         if route.policy == Policy::Public {
@@ -316,7 +316,7 @@ async fn each_role_passes_where_it_may_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_at_one_node_is_over_at_every_node_in_time() {
+async fn a_logout_reaches_every_node_in_time() {
     for node in 0..NODES {
         let other = (node + 1) % NODES;
         let person = Person::register(node).await;

@@ -18,7 +18,7 @@ const VIEWS: u64 = 10;
 const BETWEEN: u64 = 150;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
+async fn killed_nodes_lose_no_acknowledged_write() {
     let mut cluster = Cluster::demo(3, 60).await;
     let samples = Samples::make(&cluster, 48).await;
     let load = Load::start(&cluster).await;

@@ -173,7 +173,7 @@ impl Drop for Network {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_cut_off_from_its_peers_steps_down_and_comes_back() {
+async fn a_node_cut_off_steps_down_and_rejoins() {
     let network = match Network::lay() {
         Ok(network) => network,
         Err(reason) => {

@@ -136,8 +136,8 @@ async fn answered(reads: &AtomicU32, goal: u32) {
 }
 
 #[tokio::test]
-async fn reads_go_on_when_a_node_dies_and_nothing_is_written_twice() {
-    if !is_there("reads_go_on_when_a_node_dies_and_nothing_is_written_twice") {
+async fn reads_survive_a_dead_node_and_writes_happen_once() {
+    if !is_there("reads_survive_a_dead_node_and_writes_happen_once") {
         return;
     }
     let cluster = Cluster::start(Options {

@@ -68,8 +68,8 @@ fn header(head: &str, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_write_that_was_sent_is_never_sent_again_and_a_read_is() {
-    if !is_there("a_write_that_was_sent_is_never_sent_again_and_a_read_is") {
+async fn reads_are_retried_and_sent_writes_are_not() {
+    if !is_there("reads_are_retried_and_sent_writes_are_not") {
         return;
     }
     let arrived = Arrived::default();
@@ -118,8 +118,8 @@ async fn a_write_that_was_sent_is_never_sent_again_and_a_read_is() {
 }
 
 #[tokio::test]
-async fn a_node_learns_who_asks_and_not_what_the_client_claims() {
-    if !is_there("a_node_learns_who_asks_and_not_what_the_client_claims") {
+async fn a_client_cannot_forge_its_address() {
+    if !is_there("a_client_cannot_forge_its_address") {
         return;
     }
     let arrived = Arrived::default();

@@ -69,7 +69,7 @@ fn client(folder: &Path) -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn operators_and_nodes_ask_each_other_over_tls_and_certificates_change_under_way() {
+async fn operator_calls_use_tls_and_reload_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let (config, shop) = configuration(folder.path());
     make_certificates(folder.path()).await;

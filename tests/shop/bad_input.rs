@@ -201,7 +201,7 @@ async fn every_bad_body_is_refused_by_its_kind() {
 }
 
 #[tokio::test]
-async fn every_bad_order_is_refused_with_the_field_to_blame() {
+async fn a_bad_order_is_refused_with_its_field() {
     let client = cluster().client(1).guest().await;
     let bought = stocked(&client, 20, 500).await;
     client.add(&bought.sku, 1).await.expect(200);

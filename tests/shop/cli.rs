@@ -51,7 +51,7 @@ async fn what_is_no_command_ends_with_two() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_ends_with_two_and_says_where() {
+async fn an_invalid_configuration_exits_with_two() {
     let missing = run(&["check", "--config", "/nowhere/cluster.toml"], &[])
         .await
         .expect(2);

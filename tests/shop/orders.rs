@@ -35,7 +35,7 @@ pub async fn order_becomes(client: &Client, id: &str, wanted: impl Fn(&Value) ->
 }
 
 #[tokio::test]
-async fn a_shopper_browses_fills_a_cart_and_orders_at_each_node() {
+async fn a_shopper_orders_through_all_nodes() {
     let cluster = cluster();
     for node in 0..cluster.len() {
         let client = cluster.client(node);
@@ -262,7 +262,7 @@ async fn more_than_there_is_can_not_be_bought() {
 }
 
 #[tokio::test]
-async fn a_price_that_the_shopper_did_not_see_is_not_charged() {
+async fn a_changed_price_is_not_charged() {
     let client = cluster().client(0).guest().await;
     let bought = stocked(&client, 20, 500).await;
     client.add(&bought.sku, 1).await.expect(200);

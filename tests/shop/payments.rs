@@ -109,7 +109,7 @@ async fn a_slow_payment_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_payment_whose_answer_is_lost_is_asked_after_and_not_repeated() {
+async fn a_payment_with_a_lost_answer_is_queried() {
     let (client, bought) = buyer(0).await;
     let placed = client.place_order("lost", "tok_reply_lost").await;
     assert!(matches!(placed.status, 201 | 202), "{placed}");
@@ -153,7 +153,7 @@ async fn a_provider_that_never_answers_ends_the_checkout() {
 }
 
 #[tokio::test]
-async fn a_payment_that_waits_for_its_shopper_can_be_called_off() {
+async fn a_payment_that_requires_action_can_be_cancelled() {
     let cluster = &*USUAL;
     let (client, bought) = buyer_at(cluster, 0).await;
     let placed = client

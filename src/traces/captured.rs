@@ -1,4 +1,4 @@
-//! What the code under a test logs, kept so that the test can read it.
+//! Captures log output for tests.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,12 +8,12 @@ use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::EnvFilter;
 
-/// Lines of JSON that were logged.
+/// Captured lines of JSON.
 #[derive(Clone, Default)]
-pub(crate) struct KeptLog(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl KeptLog {
-    /// Keeps what this thread logs under a filter, until the guard is dropped.
+impl CapturedLog {
+    /// Captures what this thread logs under a filter, until the guard is dropped.
     pub fn start(filter: &str) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
@@ -26,12 +26,12 @@ impl KeptLog {
         (log, follow(subscriber))
     }
 
-    /// All that was logged.
+    /// The captured text.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The same, line by line.
+    /// The captured text, line by line.
     pub fn lines(&self) -> Vec<Value> {
         self.text()
             .lines()
@@ -40,7 +40,7 @@ impl KeptLog {
     }
 }
 
-impl Write for KeptLog {
+impl Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -52,9 +52,9 @@ impl Write for KeptLog {
 
 /// Makes this thread log to a subscriber, until the guard is dropped. Tests use this instead of tracing's own function.
 ///
-/// Tracing asks who is interested in a place of the code when a thread first comes by, and remembers the answer. As long as
-/// only one subscriber has been made it asks that thread's own, so a test on another thread, which has none, would silence
-/// the place for everybody. A second subscriber that lives on makes it ask all there are.
+/// Tracing caches per call site whether any subscriber is interested. As long as only one subscriber has been created it asks
+/// the current thread's default only, so that a test on another thread, which has none, would disable the call site
+/// for all. A second subscriber that lives on makes it ask all of them.
 pub(crate) fn follow(subscriber: impl Subscriber + Send + Sync) -> DefaultGuard {
     static SECOND: OnceLock<Dispatch> = OnceLock::new();
     SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
