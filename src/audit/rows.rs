@@ -9,7 +9,7 @@ use crate::actors::entity::Record;
 use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Unreadable};
-use souk_domain::order::OrderView;
+use souk_domain::order::PlacedOrder;
 use souk_domain::{Aggregate, Order};
 
 pub(super) fn violation(subject: impl Into<String>, detail: impl Into<String>) -> Violation {
@@ -58,7 +58,7 @@ pub(super) fn record<A: Aggregate>(document: &Document) -> Result<Record<A>, Vio
 }
 
 /// An order; `None` where it was never placed.
-pub(super) fn order(document: &Document) -> Result<Option<OrderView>, Violation> {
+pub(super) fn order(document: &Document) -> Result<Option<PlacedOrder>, Violation> {
     Ok(record::<Order>(document)?.state.placed().cloned())
 }
 

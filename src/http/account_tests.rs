@@ -220,8 +220,8 @@ async fn what_another_device_orders_while_an_account_is_erased_is_stripped_too()
     let deadline = Instant::now() + Duration::from_secs(5);
     let look = Ask::new(OrderCommand::Get, deadline, Arc::from(""));
     let order = client.orders.ask(id, look).await.unwrap().view.unwrap();
-    assert_eq!(order.email, EmailAddress::erased());
-    assert_eq!(order.payment.token, "");
+    assert_eq!(order.placement.email, EmailAddress::erased());
+    assert_eq!(order.placement.payment.token, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -396,20 +396,21 @@ impl From<CartRefusal> for Problem {
 impl From<OrderRefusal> for Problem {
     fn from(refusal: OrderRefusal) -> Self {
         match refusal {
-            OrderRefusal::NotPlaced | OrderRefusal::NotAGuests => Self::new(NOT_FOUND),
+            OrderRefusal::NotPlaced | OrderRefusal::NotAGuestOrder => Self::new(NOT_FOUND),
             OrderRefusal::OtherPlacement => Self::new(IDEMPOTENCY_KEY_REUSED),
-            OrderRefusal::TooLate => Self::new(TOO_LATE),
+            OrderRefusal::Failed | OrderRefusal::Shipped(_) => {
+                Self::new(TOO_LATE).detail(refusal.to_string())
+            }
             OrderRefusal::InvalidPlacement => {
-                // Placements are made here, out of the catalogue's figures.
-                tracing::error!("an order was refused as contradicting itself");
+                // Placements are built here, from the catalogue's prices.
+                tracing::error!(%refusal, "an order was refused");
                 Self::new(INTERNAL)
             }
-            OrderRefusal::AlreadyConfirmed
-            | OrderRefusal::Abandoned
-            | OrderRefusal::Cancelling
-            | OrderRefusal::OutOfOrder
-            | OrderRefusal::UnderWay
-            | OrderRefusal::MoneyNotReturned => Self::new(ORDER_STATE),
+            OrderRefusal::Confirmed
+            | OrderRefusal::Cancelled
+            | OrderRefusal::NotAllowed
+            | OrderRefusal::Unfinished
+            | OrderRefusal::NotRefunded => Self::new(ORDER_STATE).detail(refusal.to_string()),
         }
     }
 }

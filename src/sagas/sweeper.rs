@@ -225,7 +225,7 @@ impl SweeperContext {
             .await?;
         let order = order.clone();
         Ok(match answer.view {
-            Some(view) if !view.finished => StockCommand::Extend {
+            Some(view) if !view.progress.phase.is_finished() => StockCommand::Extend {
                 order,
                 expires_at: (self.clock)().plus(self.reservation),
             },

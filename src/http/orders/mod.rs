@@ -19,7 +19,7 @@ use super::{Front, SharedFront};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_domain::order::REASON_LIMIT;
-use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
+use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, Phase, PlacedOrder};
 
 mod body;
 mod outcome;
@@ -89,7 +89,7 @@ pub(super) async fn everything(
 }
 
 /// An order of a list. One that can't be read keeps nobody from the others: it is missing there, and the log tells why.
-fn readable(row: Row) -> Option<(OrderView, u64)> {
+fn readable(row: Row) -> Option<(PlacedOrder, u64)> {
     let order = row
         .map_err(|row| row.error)
         .and_then(|document| stored(&document));
@@ -104,7 +104,7 @@ fn readable(row: Row) -> Option<(OrderView, u64)> {
 }
 
 /// An order as it stands in the store.
-fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
+fn stored(document: &Document) -> Result<(PlacedOrder, u64), StoreError> {
     /// What a row of the orders store holds, as far as it matters here.
     #[derive(Deserialize)]
     struct Body {
@@ -176,10 +176,12 @@ pub(super) async fn cancel(
 /// After no answer in time: the order, if the cancellation has been recorded.
 async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
     let answer = get(front, context, id).await?;
-    let is_recorded = answer
-        .view
-        .as_ref()
-        .is_some_and(|order| order.cancelling || order.status == souk_domain::OrderStatus::Cancelled);
+    let is_recorded = answer.view.as_ref().is_some_and(|order| {
+        matches!(
+            order.progress.phase,
+            Phase::Cancelling { .. } | Phase::Cancelled { .. }
+        )
+    });
     if is_recorded {
         Ok(answer)
     } else {
@@ -199,13 +201,13 @@ async fn own(
     context: &Context,
     caller: &Caller,
     id: &str,
-) -> Result<(OrderId, u64, OrderView), Problem> {
+) -> Result<(OrderId, u64, PlacedOrder), Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
     let id = OrderId::parse(id).map_err(|_| not_found())?;
     let answer = get(front, context, &id).await?;
     let order = answer
         .view
-        .filter(|order| order.buyer == caller.buyer())
+        .filter(|order| order.placement.buyer == caller.buyer())
         .ok_or_else(not_found)?;
     Ok((id, answer.version, order))
 }

@@ -24,7 +24,7 @@ use crate::cluster::placement::shard_of;
 use crate::gateways::Gateways;
 use crate::retry::Backoff;
 use souk_domain::checkout::{Step, StepRecord};
-use souk_domain::order::{Order, OrderView};
+use souk_domain::order::{Order, Phase, PlacedOrder};
 use souk_domain::{OrderId, Timestamp};
 pub use worker::Worker;
 
@@ -89,17 +89,16 @@ pub struct StartCheckout {
 
 impl StartCheckout {
     /// Sees to it that an order that has something to do has a worker. Harmless to repeat.
-    pub fn ensure(&self, order: &OrderView) {
-        if order.finished {
-            return;
-        }
-        let waits = order.awaiting_action && !order.cancelling && order.abandoned.is_none();
-        if waits && (self.clock)() < order.deadline {
+    pub fn ensure(&self, order: &PlacedOrder) {
+        let PlacedOrder { placement, progress } = order;
+        if progress.phase.is_finished()
+            || (progress.phase == Phase::AwaitingAction && (self.clock)() < placement.deadline)
+        {
             return;
         }
         self.sagas.cast(SagasMessage::Ensure {
-            order: order.id.clone(),
-            called_off: order.cancelling,
+            order: placement.id.clone(),
+            called_off: progress.phase.is_cancelling(),
         });
     }
 }

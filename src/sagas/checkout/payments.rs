@@ -11,7 +11,7 @@ use crate::cluster::placement::shard_of;
 use crate::gateways::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::documents::{Document, DocumentWrite};
 use souk_domain::PaymentId;
-use souk_domain::order::{FailureReason, OrderView};
+use souk_domain::order::{FailureReason, PlacedOrder};
 use souk_domain::payment::{Payment, PaymentChange, PaymentState};
 
 /// There is one attempt at the payment of an order: a declined one ends the order.
@@ -21,13 +21,13 @@ const CANCELLATION: &str = "cancellation";
 
 impl WorkerState {
     /// The payment's identifier, and the provider's idempotency key: one for each order and attempt.
-    pub(super) fn payment_id(order: &OrderView) -> PaymentId {
-        let suffix = order.id.as_str().trim_start_matches("ord_");
+    pub(super) fn payment_id(order: &PlacedOrder) -> PaymentId {
+        let suffix = order.placement.id.as_str().trim_start_matches("ord_");
         PaymentId::from_suffix(format_args!("{suffix}-{ATTEMPT}"))
     }
 
     /// The payment as it stands in the store, with its version.
-    pub(super) async fn payment(&self, order: &OrderView) -> Result<Option<(Payment, u64)>, StepError> {
+    pub(super) async fn payment(&self, order: &PlacedOrder) -> Result<Option<(Payment, u64)>, StepError> {
         let id = Self::payment_id(order);
         let document = self
             .context
@@ -85,26 +85,26 @@ impl WorkerState {
         }
     }
 
-    fn intended(&self, order: &OrderView) -> Payment {
+    fn intended(&self, order: &PlacedOrder) -> Payment {
         Payment::intend(
             Self::payment_id(order),
-            order.id.clone(),
+            order.placement.id.clone(),
             ATTEMPT,
-            order.payment.clone(),
-            order.total,
+            order.placement.payment.clone(),
+            order.placement.total,
             (self.context.clock)(),
         )
     }
 
-    fn gateway(&self, order: &OrderView) -> Result<&dyn PaymentGateway, StepError> {
+    fn gateway(&self, order: &PlacedOrder) -> Result<&dyn PaymentGateway, StepError> {
         self.context
             .gateways
-            .get(&order.payment.gateway)
+            .get(&order.placement.payment.gateway)
             .ok_or(StepError::Abandon(FailureReason::Internal))
     }
 
     /// Has the provider hold the money: intent, question, answer, each durable before the next.
-    pub(super) async fn authorise(&mut self, order: &OrderView) -> Result<(), StepError> {
+    pub(super) async fn authorise(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let since = *self.authorising_since.get_or_insert_with(Instant::now);
         let (payment, version, fresh) = match self.payment(order).await? {
             Some((payment, version)) => (payment, version, false),
@@ -140,7 +140,7 @@ impl WorkerState {
     }
 
     /// Asks the provider for the money; where that was asked before, or its answer is lost, what it knows comes first.
-    async fn charge(&self, order: &OrderView, fresh: bool) -> Result<ChargeState, StepError> {
+    async fn charge(&self, order: &PlacedOrder, fresh: bool) -> Result<ChargeState, StepError> {
         let gateway = self.gateway(order)?;
         let key = Self::payment_id(order);
         if !fresh {
@@ -151,9 +151,9 @@ impl WorkerState {
         }
         let authorisation = Authorisation {
             key: key.as_str().to_owned(),
-            token: order.payment.token.clone(),
-            amount: order.total,
-            order: order.id.clone(),
+            token: order.placement.payment.token.clone(),
+            amount: order.placement.total,
+            order: order.placement.id.clone(),
         };
         match timeout(
             self.context.limits.payment_call,
@@ -199,7 +199,7 @@ impl WorkerState {
     }
 
     /// Takes the money that is held (invariant 4: the provider counts one capture a key).
-    pub(super) async fn capture(&self, order: &OrderView) -> Result<(), StepError> {
+    pub(super) async fn capture(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let Some((payment, version)) = self.payment(order).await? else {
             return Err(StepError::Again("a confirmed order has no payment".to_owned()));
         };
@@ -217,7 +217,7 @@ impl WorkerState {
 
     /// Lets the money go. Where there is no payment yet, a voided one is written, so that a worker elsewhere that has
     /// not noticed anything can't begin one any more.
-    pub(super) async fn void(&self, order: &OrderView) -> Result<(), StepError> {
+    pub(super) async fn void(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let (payment, version) = match self.payment(order).await? {
             Some((payment, version)) => (payment, version),
             None => {
@@ -242,7 +242,7 @@ impl WorkerState {
     }
 
     /// Gives the money of a confirmed order back, whatever became of it.
-    pub(super) async fn refund(&self, order: &OrderView) -> Result<(), StepError> {
+    pub(super) async fn refund(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let Some((payment, version)) = self.payment(order).await? else {
             return self.void(order).await;
         };
@@ -267,7 +267,7 @@ impl WorkerState {
     /// A worker that died may have captured without writing it down: the provider knows.
     async fn void_or_learn_of_capture(
         &self,
-        order: &OrderView,
+        order: &PlacedOrder,
         payment: Payment,
         version: u64,
     ) -> Result<(), StepError> {

@@ -4,17 +4,17 @@ use futures::future::join_all;
 
 use super::worker::{StepError, WorkerState};
 use souk_domain::checkout::{self, Step};
-use souk_domain::order::{FailureReason, OrderCommand, OrderLine, OrderView};
+use souk_domain::order::{FailureReason, OrderCommand, OrderLine, PlacedOrder};
 use souk_domain::payment::PaymentState;
 use souk_domain::stock::{Stock, StockCommand, StockRefusal, StockReply};
 use souk_domain::{CartCommand, Timestamp};
 
 /// The order as it stands after a step that let it decide; `None` after steps that leave it alone.
-type Performed = Result<Option<OrderView>, StepError>;
+type Performed = Result<Option<PlacedOrder>, StepError>;
 
 impl WorkerState {
     /// Does one step.
-    pub(super) async fn perform(&mut self, step: Step, order: &OrderView, began: Timestamp) -> Performed {
+    pub(super) async fn perform(&mut self, step: Step, order: &PlacedOrder, began: Timestamp) -> Performed {
         match step {
             Step::Reserve => self.reserve(order).await.map(|()| None),
             Step::Authorise => self.authorise(order).await.map(|()| None),
@@ -63,28 +63,28 @@ impl WorkerState {
         }
     }
 
-    async fn payment_was_held(&self, order: &OrderView) -> Result<bool, StepError> {
+    async fn payment_was_held(&self, order: &PlacedOrder) -> Result<bool, StepError> {
         let payment = self.payment(order).await?;
         Ok(payment.is_some_and(|(payment, _)| payment.reference.is_some()))
     }
 
-    async fn payment_was_refunded(&self, order: &OrderView) -> Result<bool, StepError> {
+    async fn payment_was_refunded(&self, order: &PlacedOrder) -> Result<bool, StepError> {
         let payment = self.payment(order).await?;
         Ok(payment.is_some_and(|(payment, _)| payment.status == PaymentState::Refunded))
     }
 
     /// Holds every SKU, all at once. What falls short is told with all the SKUs that do.
-    async fn reserve(&self, order: &OrderView) -> Result<(), StepError> {
+    async fn reserve(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let expires_at = (self.context.clock)().plus(self.context.limits.reservation);
         let replies = self
             .for_each_sku(order, |line| StockCommand::Reserve {
-                order: order.id.clone(),
+                order: order.placement.id.clone(),
                 quantity: line.quantity,
                 expires_at,
             })
             .await?;
         let (mut short, mut crowded) = (Vec::new(), None);
-        for (line, reply) in order.lines.iter().zip(replies) {
+        for (line, reply) in order.placement.lines.iter().zip(replies) {
             match reply {
                 StockReply::Refused(StockRefusal::OutOfStock { available }) => {
                     short.push((line.sku.clone(), available));
@@ -109,23 +109,23 @@ impl WorkerState {
         crowded.map_or(Ok(()), Err)
     }
 
-    async fn take(&self, order: &OrderView) -> Result<(), StepError> {
+    async fn take(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let take = |_: &OrderLine| StockCommand::Take {
-            order: order.id.clone(),
+            order: order.placement.id.clone(),
         };
         all_done(self.for_each_sku(order, take).await?)
     }
 
-    async fn release(&self, order: &OrderView) -> Result<(), StepError> {
+    async fn release(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let release = |_: &OrderLine| StockCommand::Release {
-            order: order.id.clone(),
+            order: order.placement.id.clone(),
         };
         all_done(self.for_each_sku(order, release).await?)
     }
 
-    async fn return_stock(&self, order: &OrderView) -> Result<(), StepError> {
+    async fn return_stock(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let give_back = |line: &OrderLine| StockCommand::Return {
-            order: order.id.clone(),
+            order: order.placement.id.clone(),
             quantity: line.quantity,
         };
         all_done(self.for_each_sku(order, give_back).await?)
@@ -133,10 +133,10 @@ impl WorkerState {
 
     async fn for_each_sku(
         &self,
-        order: &OrderView,
+        order: &PlacedOrder,
         command: impl Fn(&OrderLine) -> StockCommand,
     ) -> Result<Vec<StockReply>, StepError> {
-        let asks = order.lines.iter().map(|line| {
+        let asks = order.placement.lines.iter().map(|line| {
             let ask = self.ask::<Stock>(command(line));
             async move { self.context.regions.skus.ask(line.sku.as_str(), ask).await }
         });
@@ -145,10 +145,11 @@ impl WorkerState {
     }
 
     /// Takes exactly the ordered quantities out of the cart.
-    async fn clear(&self, order: &OrderView) -> Result<(), StepError> {
+    async fn clear(&self, order: &PlacedOrder) -> Result<(), StepError> {
         let command = CartCommand::Clear {
-            order: order.id.clone(),
+            order: order.placement.id.clone(),
             lines: order
+                .placement
                 .lines
                 .iter()
                 .map(|line| (line.sku.clone(), line.quantity))
@@ -157,7 +158,7 @@ impl WorkerState {
         self.context
             .regions
             .carts
-            .ask(order.cart.as_str(), self.ask(command))
+            .ask(order.placement.cart.as_str(), self.ask(command))
             .await?;
         Ok(())
     }

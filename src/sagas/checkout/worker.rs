@@ -10,7 +10,7 @@ use super::{CheckoutContext, Trace};
 use crate::actors::outcome::{Ask, AskError};
 use crate::retry::Backoff;
 use souk_domain::checkout::{self, Step, StepRecord};
-use souk_domain::order::{FailureReason, OrderCommand, OrderStatus, OrderView};
+use souk_domain::order::{FailureReason, OrderCommand, PlacedOrder};
 use souk_domain::{OrderId, Timestamp};
 
 /// The first pause after a step that failed; it doubles.
@@ -183,15 +183,13 @@ impl WorkerState {
     }
 
     /// The step that comes next, after reading the order where it is not at hand and giving it up at its deadline.
-    async fn next(&mut self, order: &mut Option<OrderView>) -> Option<Step> {
+    async fn next(&mut self, order: &mut Option<PlacedOrder>) -> Option<Step> {
         loop {
             let view = match order.take() {
                 Some(view) => view,
                 None => self.read().await?,
             };
-            let undecided =
-                view.status == OrderStatus::Pending && view.abandoned.is_none() && !view.cancelling;
-            if undecided && (self.context.clock)() >= view.deadline {
+            if view.progress.phase.is_undecided() && (self.context.clock)() >= view.placement.deadline {
                 let reason = FailureReason::DeadlinePassed;
                 *order = self.decide(OrderCommand::Abandon { reason }).await;
                 if order.is_none() {
@@ -207,7 +205,7 @@ impl WorkerState {
     }
 
     /// Reads the order; `None` where there is none. Repeats until an answer comes.
-    async fn read(&mut self) -> Option<OrderView> {
+    async fn read(&mut self) -> Option<PlacedOrder> {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             match self
@@ -229,7 +227,7 @@ impl WorkerState {
 
     /// Has the order decide; what it decided, or a refusal because it decided otherwise before, shows in its view.
     /// `None` where no answer came: it has to be read.
-    pub(super) async fn decide(&mut self, command: OrderCommand) -> Option<OrderView> {
+    pub(super) async fn decide(&mut self, command: OrderCommand) -> Option<PlacedOrder> {
         match self
             .context
             .regions
