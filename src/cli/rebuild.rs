@@ -5,8 +5,8 @@ use clap::{Args, ValueEnum};
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 use crate::authentication::guests::Guests;
 use crate::clock;
-use crate::cluster::key::ClusterKey;
 use crate::projections::purchases::PurchaseProjector;
+use souk_cluster::key::ClusterKey;
 
 /// A projection.
 #[derive(Clone, Copy, Debug, ValueEnum)]

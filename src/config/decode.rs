@@ -9,7 +9,7 @@ use super::error::Problem;
 use super::gateway::RawTls;
 use super::store::RawStores;
 use super::{Accounts, Gateway, Limits, Log, Membership, Secret, Transport};
-use crate::cluster::view::Role;
+use souk_cluster::view::Role;
 
 /// How the names of overriding variables begin.
 const PREFIX: &str = "SOUK_";

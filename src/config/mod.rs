@@ -32,7 +32,7 @@ pub use settings::{Accounts, Limits, Membership, Milliseconds, Seconds, Transpor
 pub use store::{Scheme, StoreUrl, StoreUrls};
 pub use warnings::EXAMPLE_KEY;
 
-use crate::cluster::view::Role;
+use souk_cluster::view::Role;
 
 /// The whole configuration of a cluster; every node reads the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use super::decode::{Raw, RawCluster, RawNode, RawOperator};
 use super::error::Problem;
 use super::sealing::sealing;
 use super::{Cluster, ClusterKey, Config, Log, Node, Operator, Secret};
-use crate::cluster::view::Role;
+use souk_cluster::view::Role;
 
 /// Longest name of a cluster or node in bytes: it stands in certificates and in the names of files.
 const NAME_BYTES: usize = 32;
@@ -23,7 +23,7 @@ const TOKEN_CHARACTERS: usize = 16;
 const TOKEN_LIMIT: usize = 512;
 
 /// Most nodes of a cluster: as many as there are shards would leave one shard of each kind to a node.
-const NODE_LIMIT: usize = crate::cluster::placement::SHARDS as usize;
+const NODE_LIMIT: usize = souk_cluster::placement::SHARDS as usize;
 
 /// How one makes a cluster key.
 pub(super) const MAKE_KEY: &str =

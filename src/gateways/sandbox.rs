@@ -14,9 +14,9 @@ use async_trait::async_trait;
 
 use self::charge::{Charge, Verdict};
 use super::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
-use crate::cluster::placement::shard_of;
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
+use souk_cluster::placement::shard_of;
 use souk_domain::{Money, Timestamp};
 
 /// How long `tok_slow` takes.

@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::cluster::certificates::{CertificateError, file_error, pem_error, provider};
 use crate::config::CertificateFiles;
+use souk_cluster::certificates::{CertificateError, file_error, pem_error, provider};
 
 /// How often the files are looked at.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);

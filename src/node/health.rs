@@ -9,11 +9,11 @@ use futures::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::routing::Routing;
-use crate::cluster::lanes::Links;
-use crate::cluster::transport::NodeIdentity;
 use crate::http::{Health, HealthReport};
 use crate::stores::{StoreError, Stores};
+use souk_cluster::lanes::Links;
+use souk_cluster::ownership::Routing;
+use souk_cluster::transport::NodeIdentity;
 
 /// Interval of pings to the stores.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -119,10 +119,7 @@ async fn ping_all(stores: &Stores) -> Vec<&'static str> {
         ("catalogue", stores.catalogue.ping()),
         ("users", stores.users.ping()),
         ("sessions", Box::pin(stores.ping_sessions())),
-        (
-            "views",
-            Box::pin(async { stores.views.current().await.map(|_| ()) }),
-        ),
+        ("views", Box::pin(stores.ping_views())),
     ];
     let checks = pings.map(|(name, ping)| async move {
         match timeout(PING_LIMIT, ping).await {

@@ -22,14 +22,14 @@ use std::time::Duration;
 use ractor::Actor;
 use tokio::sync::oneshot;
 
-use crate::cluster::certificates::CertificateError;
-use crate::cluster::gossip::GossipError;
-use crate::cluster::membership::MembershipMessage;
 use crate::config::Config;
 use crate::stores::StoreError;
 use assembly::Assembly;
 pub use root::{Board, ChildStatus};
 use root::{Root, RootArguments};
+use souk_cluster::certificates::CertificateError;
+use souk_cluster::gossip::GossipError;
+use souk_cluster::membership::MembershipMessage;
 
 /// What the listener has beyond the grace for its requests, until it is taken for dead.
 const FRONT_MARGIN: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ pub enum NodeError {
     Gossip(#[from] GossipError),
     /// The cluster's key can't be used.
     #[error("the cluster's key can't be used")]
-    Key(#[from] crate::cluster::key::SecretTooShort),
+    Key(#[from] souk_cluster::key::SecretTooShort),
     /// The metrics recorder does not start.
     #[error("the metrics do not start")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),

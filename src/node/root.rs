@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use crate::retry::Backoff;
+use souk_retry::Backoff;
 
 /// The pause before the first restart of a child.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

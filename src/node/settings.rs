@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::actors::region::RegionLimits;
-use crate::cluster::membership::MembershipSettings;
-use crate::cluster::transport::{StreamLimits, TransportSettings};
 use crate::config::{Config, Limits};
 use crate::http::client_address::TrustedProxies;
 use crate::http::settings::{IdempotencySettings, RateLimitSettings, ShelfSettings};
 use crate::http::tls::ServerTls;
 use crate::http::{HttpSettings, ServerSettings};
 use crate::sagas::checkout::CheckoutLimits;
+use souk_cluster::membership::MembershipSettings;
+use souk_cluster::transport::{StreamLimits, TransportSettings};
 
 /// What a caller is told who is refused because too much waits.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

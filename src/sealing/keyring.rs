@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES};
 use super::text::{self, SealedText};
-use crate::cluster::key::ClusterKey;
 use crate::config::Config;
+use souk_cluster::key::ClusterKey;
 
 /// The id of the key that is derived from the cluster's. It opens always; it seals where no other key is configured.
 pub const DERIVED_KEY: &str = "cluster";

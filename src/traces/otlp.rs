@@ -29,7 +29,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{TraceContext, TraceParent};
-use crate::cluster::certificates::{self, CertificateError};
+use souk_cluster::certificates::{self, CertificateError};
 
 /// Path of the collector's traces endpoint.
 const PATH: &str = "v1/traces";

@@ -1,4 +1,4 @@
-//! The codes in letters: they replace a forgotten password, and prove an e-mail address.
+//! Codes in e-mails: password reset and verification of an address.
 
 use serde_json::json;
 

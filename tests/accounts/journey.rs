@@ -1,4 +1,4 @@
-//! What the owner of an account does with it, from its opening to its erasure.
+//! The owner's use of an account, from registration to erasure.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,4 @@
-//! What a login and a registration tell those who try: nothing about who has an account, and no more tries than are good
-//! for anybody.
+//! Login and registration reveal no accounts and limit guesses.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +9,14 @@ use crate::shared::{
 };
 use crate::support::client::Reply;
 
-/// Failures of one account from one address that are always looked at.
+/// Failed logins of one account from one address that are never throttled.
 const ALWAYS: usize = 5;
-/// By then the next failure is refused, even where a window of the count ended meanwhile.
+/// By then the next attempt is refused, even if a counting window ended meanwhile.
 const NEVER: usize = 2 * ALWAYS + 1;
-/// The same for one account from anywhere.
+/// The same for one account from any address.
 const NEVER_ANYWHERE: usize = 2 * 50 + 1;
 
-/// The names in a problem's body, and what they hold but for the request's id.
+/// The members of a problem's body, without the request's id.
 fn shape(reply: &Reply) -> Value {
     let mut body = reply.body.clone();
     body["instance"] = Value::Null;

@@ -1,4 +1,4 @@
-//! The stock as a merchant keeps it.
+//! Stock management by merchants.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What an account puts into its cart and buys, and what it takes over from a guest.
+//! Carts and orders of accounts, and what they take over from guests.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::shared::{
 use crate::support::client::{Reply, submission};
 use crate::support::waiting::eventually;
 
-/// An order of one piece of something.
+/// An order of one piece.
 pub async fn order(person: &Person, address: &str, key: &str) -> Reply {
     let (sku, _) = stocked(&person.client).await;
     person.client.add(&sku, 1).await.expect(200);

@@ -1,4 +1,4 @@
-//! A refresh token that is used twice: whoever holds the other copy is a thief, and nobody can tell which of the two.
+//! Reuse of refresh tokens: one of the two holders is a thief, and the shop can't tell which.
 
 use futures::future::join_all;
 use tokio::sync::Barrier;
@@ -7,7 +7,7 @@ use crate::shared::{NODES, Person, cluster, refresh, revocation_limit, signed_ou
 use crate::support::client::Client;
 use crate::support::full;
 
-/// Copies of a token that are used at the same instant, at each node.
+/// Concurrent uses of one token at each node.
 const COPIES: usize = 2;
 
 #[tokio::test]

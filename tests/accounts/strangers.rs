@@ -1,4 +1,4 @@
-//! What strangers try on the wire: headers, paths, sizes, cursors, and patience. Their bodies are in [`bodies`](crate::bodies).
+//! Attacks on the wire: headers, paths, sizes, cursors, slow clients. Bodies are in [`bodies`](crate::bodies).
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::shared::{
 use crate::support::full;
 use crate::support::waiting::{eventually, within};
 
-/// Longest time for an answer, whatever was sent.
+/// Longest time for a reply, whatever was sent.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A refusal shows nothing of what is inside.
+/// Checks that a refusal shows nothing internal.
 #[track_caller]
 pub fn nothing_leaks(text: &str) {
     for word in [
@@ -31,7 +31,7 @@ fn host(node: usize) -> &'static str {
     cluster().shop(node).trim_start_matches("http://")
 }
 
-/// Sends bytes to a node; gives what came back until it closed.
+/// Sends bytes to a node and returns all that is received until it closes.
 async fn exchange(node: usize, bytes: &[u8]) -> String {
     within("the answer to odd bytes", LIMIT, async {
         let mut stream = TcpStream::connect(host(node)).await.expect("the node listens");
@@ -44,12 +44,12 @@ async fn exchange(node: usize, bytes: &[u8]) -> String {
     .await
 }
 
-/// The status of the first reply in the bytes; `None` where there is none.
+/// The status of the first reply in the bytes.
 fn status(answer: &str) -> Option<u16> {
     answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
-/// A request with this target and these header lines, after which the connection is closed.
+/// A request with this target and these header lines, and `Connection: close`.
 async fn asked(node: usize, method: &str, target: &str, lines: &[u8]) -> String {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n").into_bytes();
     bytes.extend_from_slice(lines);

@@ -1,4 +1,4 @@
-//! A node stands still for a while, is taken for dead, and wakes as a zombie.
+//! A node is stopped (SIGSTOP), considered dead, and woken.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What nginx sends on, and how often: before nodes that are none, and hang up when it suits the test.
+//! What nginx forwards, and how often: in front of fake nodes that close connections when the test says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,9 @@ use crate::support::client::Client;
 /// The heads of all requests that arrived, by request id.
 type Arrived = Arc<Mutex<HashMap<String, Vec<String>>>>;
 
-/// The path of a request at which a node hangs up the first time it meets its id, wherever that is.
+/// Requests to this path: the first node that sees a request id closes the connection.
 const HANGS_UP_ONCE: &str = "/v1/once";
-/// The path at which every node hangs up.
+/// Requests to this path: every node closes the connection.
 const HANGS_UP: &str = "/v1/always";
 
 async fn node(arrived: Arrived) -> String {
@@ -28,7 +28,7 @@ async fn node(arrived: Arrived) -> String {
     address
 }
 
-/// Answers one request after the other until it is time to hang up.
+/// Answers requests one after another until it has to close the connection.
 async fn answer(mut stream: TcpStream, arrived: Arrived) {
     loop {
         let mut head = Vec::new();

@@ -1,4 +1,4 @@
-//! What every reply has in common.
+//! Conventions of every reply.
 
 use crate::shared::{all_products, cluster};
 

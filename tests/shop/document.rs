@@ -1,4 +1,4 @@
-//! `/openapi.json` and `/docs`. What the document says is tried by `tests/contract/`.
+//! `/openapi.json` and `/docs`. The content of the document is tested by `tests/contract/`.
 
 use crate::shared::cluster;
 

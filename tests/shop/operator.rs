@@ -1,4 +1,4 @@
-//! The operator's port.
+//! The operator interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::shared::{cluster, stocked};
 use crate::support::client::Client;
 use crate::support::waiting::eventually;
 
-/// Longest time for what happens by itself.
+/// Longest time for an awaited event.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn items(reply: &Value) -> &[Value] {
@@ -86,7 +86,7 @@ async fn every_node_answers_for_all() {
     }
 }
 
-/// Who owns each shard of each kind, as the nodes tell page by page.
+/// The owner of each shard of each kind, from the paged reply.
 async fn owners() -> BTreeMap<(String, u64), BTreeSet<String>> {
     let mut path = "/v1/shards".to_owned();
     let mut owners: BTreeMap<(String, u64), BTreeSet<String>> = BTreeMap::new();

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::authentication::passwords::PasswordError;
 use crate::authentication::tokens::IssueError;
-use crate::retry::{RetryPolicy, retry};
 use crate::stores::StoreError;
 use souk_domain::account::password::PasswordRefusal;
+use souk_retry::{RetryPolicy, retry};
 
 /// When to try again where too many passwords wait to be checked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);

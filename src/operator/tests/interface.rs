@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::node::{HERE, Node, TOKEN, bearer, kinds, neighbour, nobody};
 use super::rows::{order, put};
-use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
 use crate::traces::captured::CapturedLog;
+use souk_cluster::placement::shard_of;
 use souk_domain::Event;
 use souk_domain::fixtures::at;
 use souk_domain::stock::StockCommand;
