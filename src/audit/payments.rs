@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Violation;
 use super::orders::subject;
 use super::rows;
-use crate::http::keys;
+use crate::http::request::keys;
 use crate::stores::documents::Document;
 use souk_domain::Money;
 use souk_domain::order::{Lifecycle, PaymentStatus, Phase, PlacedOrder};

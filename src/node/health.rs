@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Health, HealthReport};
+use crate::http::api::health::{Health, HealthReport};
 use crate::stores::{StoreError, Stores};
 use souk_cluster::lanes::Links;
 use souk_cluster::ownership::Routing;

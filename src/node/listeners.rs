@@ -12,7 +12,7 @@ use super::root::ChildSpec;
 use super::service::Run;
 use super::{NodeError, settings};
 use crate::config::{CertificateFiles, Limits};
-use crate::http::tls::{Certificate, LOOK_INTERVAL, ServerTls};
+use crate::http::edge::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
 /// Binds a listener whose clones survive a restart of the actor that serves it.
 pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
@@ -101,7 +101,7 @@ impl Assembly {
                 Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
             };
             async move {
-                crate::http::serve(listener?, router, server, shutdown, ending).await;
+                crate::http::edge::server::serve(listener?, router, server, shutdown, ending).await;
                 Ok(())
             }
             .boxed()

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::actors::region::RegionLimits;
 use crate::config::{Config, Limits};
-use crate::http::client_address::TrustedProxies;
-use crate::http::settings::{IdempotencySettings, RateLimitSettings, ShelfSettings};
-use crate::http::tls::ServerTls;
-use crate::http::{HttpSettings, ServerSettings};
+use crate::http::edge::client_address::TrustedProxies;
+use crate::http::edge::settings::{
+    CatalogueCacheSettings, HttpSettings, IdempotencySettings, RateLimitSettings, ServerSettings,
+};
+use crate::http::edge::tls::ServerTls;
 use crate::sagas::checkout::CheckoutLimits;
 use souk_cluster::membership::MembershipSettings;
 use souk_cluster::transport::{StreamLimits, TransportSettings};
@@ -84,7 +85,7 @@ pub(super) fn http(config: &Config) -> HttpSettings {
             per_address: config.gateway.requests_per_minute_per_address,
             patience: config.gateway.request_count_ms.duration(),
         },
-        shelf: ShelfSettings {
+        catalogue_cache: CatalogueCacheSettings {
             products_for: limits.product_cache_ms.duration(),
             badges_for: limits.badge_cache_ms.duration(),
             capacity: u64::try_from(limits.cached_products).unwrap_or(u64::MAX),
@@ -99,7 +100,7 @@ pub(super) fn server(config: &Config, tls: Option<ServerTls>) -> ServerSettings 
     let limits = &config.limits;
     ServerSettings {
         header_timeout: limits.header_seconds.duration(),
-        write_stall: limits.write_stall_seconds.duration(),
+        write_timeout: limits.write_stall_seconds.duration(),
         connections: limits.connections,
         connections_per_address: limits.connections_per_address,
         trusted_proxies: TrustedProxies::new(&config.gateway.trusted_proxies),

@@ -6,9 +6,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Shared, console};
-use crate::http::conventions::Context;
-use crate::http::keys;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::keys;
 
 /// Hexadecimal digits that name a token in the audit log: enough to tell tokens apart, no help in guessing one.
 const FINGERPRINT_DIGITS: usize = 12;

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::Shared;
 use crate::config::Config;
-use crate::http::conventions::{Context, REQUEST_ID};
+use crate::http::edge::context::Context;
+use crate::http::edge::headers::REQUEST_ID;
 use souk_cluster::certificates::{self, CertificateError};
 use souk_cluster::membership::{MembershipDescription, MembershipMessage};
 use souk_cluster::view::Member;

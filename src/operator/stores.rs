@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use crate::actors::persistence::PersistenceFigures;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use crate::stores::StoreError;
 use crate::stores::documents::DocumentStore;
 

@@ -9,9 +9,9 @@ use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::figures::KindFigures;
 use crate::actors::region::Region;
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_domain::Aggregate;
 
 /// How a supervised part stands.

@@ -270,7 +270,7 @@ async fn no_store_holds_a_password_or_a_token() {
         opened.str("/refresh_token").to_owned(),
         reset,
         // Hashes of the body that are no slower to try than a list of passwords is long.
-        souk::http::keys::digest(&[&sent]),
+        souk::http::request::keys::digest(&[&sent]),
         hexadecimal(&Sha256::digest(&sent)),
         hexadecimal(&Sha256::digest(password)),
     ];

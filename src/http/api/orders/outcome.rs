@@ -1,0 +1,129 @@
+//! What a client is told who placed an order, by where the order stands.
+
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderValue};
+use axum::response::Response;
+
+use super::body::OrderBody;
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::json;
+use souk_domain::{FailureReason, OrderId, OrderStatus, Phase, PlacedOrder, Sku};
+
+/// The reply to whoever placed `order`, which stands at `version`.
+///
+/// # Errors
+/// What the order failed for, as a problem; its `Location` leads to the order all the same.
+pub fn respond(order: &PlacedOrder, version: u64) -> Result<Response, Problem> {
+    let location = location(&order.placement.id);
+    let status = match &order.progress.phase {
+        Phase::Failed { reason } => return Err(failure(reason).location(location)),
+        Phase::Cancelled { .. } => return Err(Problem::new(problem::ORDER_CANCELLED).location(location)),
+        phase if phase.status() == OrderStatus::Pending => StatusCode::ACCEPTED,
+        _ => StatusCode::CREATED,
+    };
+    let mut response = json::versioned(status, version, &OrderBody::new(order, version))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+fn failure(reason: &FailureReason) -> Problem {
+    match reason {
+        FailureReason::OutOfStock { skus } => {
+            let error = |(sku, available): &(Sku, u32)| {
+                FieldError::new(sku.to_string(), format!("only {available} available"))
+            };
+            Problem::new(problem::OUT_OF_STOCK).errors(skus.iter().map(error).collect())
+        }
+        FailureReason::PaymentDeclined { code } => {
+            Problem::new(problem::PAYMENT_DECLINED).detail(format!("the provider declined it: {code}"))
+        }
+        FailureReason::PaymentTimedOut => Problem::new(problem::PAYMENT_DECLINED)
+            .detail("the payment provider timed out; nothing was charged"),
+        FailureReason::DeadlinePassed => Problem::new(problem::CHECKOUT_EXPIRED),
+        FailureReason::Internal => Problem::new(problem::CHECKOUT_FAILED)
+            .retry_after(problem::RETRY_AFTER)
+            .detail("nothing was charged; try again under a new idempotency key"),
+    }
+}
+
+fn location(id: &OrderId) -> HeaderValue {
+    // An identifier holds nothing that a header can't.
+    HeaderValue::try_from(format!("/v1/orders/{id}")).unwrap_or(HeaderValue::from_static("/v1/orders"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::http::test_support::{order, sku};
+    use souk_domain::PaymentId;
+
+    fn outcome(phase: Phase) -> (u16, Option<&'static str>, HeaderValue) {
+        let mut order = order();
+        order.progress.phase = phase;
+        let result = respond(&order, 2);
+        let name = result.as_ref().err().map(|problem| problem.kind().name());
+        let response = result.unwrap_or_else(IntoResponse::into_response);
+        (
+            response.status().as_u16(),
+            name,
+            response.headers()[header::LOCATION].clone(),
+        )
+    }
+
+    #[test]
+    fn each_end_of_a_checkout_has_its_own_reply() {
+        let declined = FailureReason::PaymentDeclined {
+            code: "no_funds".to_owned(),
+        };
+        let short = FailureReason::OutOfStock {
+            skus: vec![(sku("A-1"), 1)],
+        };
+        let payment = PaymentId::from_suffix("1");
+        let failed = |reason| Phase::Failed { reason };
+        let confirmed = Phase::Confirmed {
+            payment: payment.clone(),
+        };
+        let failing = Phase::Failing {
+            reason: declined.clone(),
+        };
+        for (phase, code, name) in [
+            (confirmed, 201, None),
+            (Phase::Completed { payment }, 201, None),
+            (Phase::Confirming, 202, None),
+            (failing, 202, None),
+            (failed(declined), 402, Some("payment-declined")),
+            (
+                failed(FailureReason::PaymentTimedOut),
+                402,
+                Some("payment-declined"),
+            ),
+            (failed(short), 409, Some("out-of-stock")),
+            (
+                failed(FailureReason::DeadlinePassed),
+                409,
+                Some("checkout-expired"),
+            ),
+            (failed(FailureReason::Internal), 503, Some("checkout-failed")),
+            (Phase::Cancelled { payment: None }, 409, Some("order-cancelled")),
+        ] {
+            let location = HeaderValue::try_from(format!("/v1/orders/{}", order().placement.id)).unwrap();
+            assert_eq!(outcome(phase.clone()), (code, name, location), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn what_fell_short_is_named_by_sku() {
+        let reason = FailureReason::OutOfStock {
+            skus: vec![(sku("A-1"), 1), (sku("B-2"), 0)],
+        };
+        let problem = failure(&reason);
+        let fields: Vec<_> = problem
+            .field_errors()
+            .iter()
+            .map(|error| error.field.as_ref())
+            .collect();
+        assert_eq!(fields, ["A-1", "B-2"]);
+    }
+}
