@@ -1,6 +1,7 @@
-//! What a shop knows. Pure: no I/O, no clock, no randomness; time and identifiers come in as arguments.
+//! The domain: entities, commands and decisions. Pure: no I/O, no clock, no randomness; time and identifiers are
+//! arguments.
 //!
-//! The numbered invariants that comments, tests and the auditor refer to stand in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` lists the numbered invariants.
 
 pub mod account;
 pub mod address;
