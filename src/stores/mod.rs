@@ -3,12 +3,12 @@
 pub mod at_rest;
 pub mod catalogue;
 pub mod documents;
-pub mod embedded;
 pub mod error;
 pub mod idempotency;
 pub mod open;
 pub mod parts;
 pub mod sessions;
+pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod users;

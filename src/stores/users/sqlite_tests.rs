@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
 use super::*;
 use crate::sealing::{KEY_BYTES, Key};
-use crate::stores::embedded::Engine;
+use crate::stores::sqlite;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;
 
@@ -18,7 +18,7 @@ fn keyring(ids: &[&str]) -> Arc<Keyring> {
 }
 
 fn writer(directory: &TempDir) -> Writer {
-    Writer::in_process(Engine::open(directory.path()).unwrap())
+    sqlite::in_process_writer(directory.path()).unwrap()
 }
 
 async fn open(writer: &Writer, directory: &TempDir, keys: &[&str]) -> SqliteUsers {
