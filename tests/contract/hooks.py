@@ -21,13 +21,14 @@ OF_STATE = {
 BEYOND_SCHEMAS = [
     # Characters, and lengths in bytes.
     "can't be printed",
+    "unprintable",
     "bytes",
     "country code",
     # Addresses that JSON Schema takes for such, or that look like another.
     "valid e-mail address",
     "written in ASCII",
     # Passwords.
-    "guessed first",
+    "a common password",
     "must not be the e-mail address or the name",
     # Tokens that were never given out, or that are spent.
     "ask for a new one",
