@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{Event, OrderId, Timestamp};
 
-/// What a command comes to: `None` where all is as it should be already.
+/// The stock and its events after a command; `None` where nothing changes.
 type Outcome = Result<Option<(Stock, Vec<Event>)>, StockRefusal>;
 
 impl Stock {
-    /// An entry of the ledger: its particulars, and the figures after it.
+    /// A ledger entry: its details, and the levels after it.
     fn movement(&self, name: &str, mut detail: serde_json::Value) -> Event {
         let level = self.level();
         detail["on_hand"] = level.on_hand.into();
@@ -88,7 +88,7 @@ impl Stock {
         if self.taken.contains(order) {
             return Ok(None);
         }
-        // Invariant 1: what is reserved is on hand.
+        // Invariant 1.
         let available = self.level().available;
         if available < u64::from(quantity) {
             return Err(StockRefusal::OutOfStock {
@@ -124,8 +124,8 @@ impl Stock {
         }))
     }
 
-    /// What was reserved can be had again. No movement, since nothing left the shelf; but whoever shows what is available
-    /// may have looked in between (with the movement of another order), and would not look again (invariant 14).
+    /// An event without a movement: a stock badge may have been computed while the units were reserved, and has to be
+    /// updated (invariant 14).
     fn released(&self, order: &OrderId, held: Reservation) -> Event {
         let detail = json!({ "quantity": held.quantity, "order": order });
         self.movement("stock.released", detail)
@@ -136,7 +136,7 @@ impl Stock {
         let Some(Reservation { quantity, .. }) = next.reservations.remove(order) else {
             return Ok(None);
         };
-        // on_hand and reserved fall together: available stays as it was (invariants 1 and 2).
+        // on_hand and reserved decrease together: available stays the same (invariants 1 and 2).
         next.sold = next.sold.saturating_add(quantity.into());
         next.taken.remember(order);
         let event = next.movement("stock.sold", json!({ "quantity": quantity, "order": order }));
@@ -148,7 +148,7 @@ impl Stock {
             return Ok(None);
         }
         let mut next = self.clone();
-        // Remembered in both cases: a repetition after the release must not count as the return of something sold.
+        // Remembered in both cases: a repetition after the release must not count as a return of sold units.
         if !next.returned.remember(order, at) {
             return Err(StockRefusal::TooManyReturns);
         }
