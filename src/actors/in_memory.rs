@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use ractor::Actor;
 
-use super::Regions;
-use super::entity::{EntityContext, NoEffects};
-use super::figures::KindFigures;
-use super::persistence::{Persistence, PersistenceActor};
-use super::region::{Region, RegionLimits, RegionSupervisor};
+use super::entity::NoEffects;
+use super::persistence::PersistenceActor;
+use super::region::{AnyRegion, RegionLimits};
 use super::remote::NodeTransport;
+use super::{RegionParts, Regions};
 use crate::clock;
 use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
@@ -18,12 +17,20 @@ use crate::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
-use souk_domain::Aggregate;
 
 /// The node's name.
 const HERE: &str = "here";
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
+const LIMITS: RegionLimits = RegionLimits {
+    in_flight_per_node: 1024,
+    in_flight_per_entity: 1024,
+    live_entities: 1024,
+    idle: LONG,
+    retry_after: Duration::from_secs(1),
+    crashes: 5,
+    parked: LONG,
+};
 
 /// There is no other node.
 struct Nowhere;
@@ -72,40 +79,38 @@ impl Regions {
         };
         routing.install(view, Instant::now(), LONG);
         routing.renew_lease(Instant::now(), LONG);
-        Self {
-            carts: region(carts, &routing).await,
-            orders: region(orders, &routing).await,
-            skus: region(inventory, &routing).await,
+        let parts = RegionParts {
+            routing,
+            clock: clock::system(),
+            limits: LIMITS,
+            batch_rows: BATCH_LIMIT,
+            in_flight: Arc::default(),
+            requests: Arc::default(),
+            transport: Arc::new(Nowhere),
+        };
+        let regions = Self::new(
+            &parts,
+            |name| match name {
+                "carts" => Arc::clone(&carts),
+                "orders" => Arc::clone(&orders),
+                _ => Arc::clone(&inventory),
+            },
+            Arc::new(NoEffects),
+        );
+        for region in regions.all() {
+            start(region).await;
         }
+        regions
     }
 }
 
-async fn region<A: Aggregate>(store: Arc<dyn DocumentStore>, routing: &Arc<Routing>) -> Region<A> {
-    let persistence = Persistence::new(store, BATCH_LIMIT);
+/// Starts the actors of a region.
+async fn start(region: &dyn AnyRegion) {
+    let persistence = region.persistence();
     let (actor, _) = Actor::spawn(None, PersistenceActor, persistence.clone())
         .await
         .unwrap();
+    let parent = actor.get_cell();
     persistence.actor.point_at(actor);
-    let entity = EntityContext {
-        persistence,
-        routing: Arc::clone(routing),
-        effects: Arc::new(NoEffects),
-        clock: clock::system(),
-        figures: Arc::new(KindFigures::new(A::KIND)),
-    };
-    let limits = RegionLimits {
-        in_flight_per_node: 1024,
-        in_flight_per_entity: 1024,
-        live_entities: 1024,
-        idle: LONG,
-        retry_after: Duration::from_secs(1),
-        crashes: 5,
-        parked: LONG,
-    };
-    let region = Region::new(entity, limits, Arc::default(), Arc::default(), Arc::new(Nowhere));
-    let (actor, _) = Actor::spawn(None, RegionSupervisor::<A>::default(), region.clone())
-        .await
-        .unwrap();
-    region.context().supervisor.point_at(actor);
-    region
+    region.starter()(parent).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Who does it: entities, the shards and regions that keep them, the persistence actors, and the workers of a node.
+//! The engine: entities, the shards and regions that supervise them, and the persistence actors of their stores.
 
 pub mod entity;
 pub mod figures;
@@ -11,11 +11,22 @@ pub mod region;
 pub mod remote;
 pub mod shard;
 
-use region::Region;
-use souk_domain::stock::Stock;
-use souk_domain::{Cart, Order};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-/// The way to every entity of the shop.
+use entity::{Effects, EntityContext, NoEffects};
+use figures::KindFigures;
+use persistence::Persistence;
+use region::{AnyRegion, Region, RegionLimits};
+use remote::{NodeTransport, PendingRequests};
+
+use crate::clock::Clock;
+use crate::stores::documents::DocumentStore;
+use souk_cluster::ownership::Routing;
+use souk_domain::stock::Stock;
+use souk_domain::{Aggregate, Cart, Order};
+
+/// The regions of all kinds of entities.
 #[derive(Clone)]
 pub struct Regions {
     /// Carts by cart id.
@@ -24,4 +35,73 @@ pub struct Regions {
     pub orders: Region<Order>,
     /// Stock by SKU.
     pub skus: Region<Stock>,
+}
+
+impl Regions {
+    /// Regions without their supervisors, over the stores of these names.
+    pub fn new(
+        parts: &RegionParts,
+        store: impl Fn(&'static str) -> Arc<dyn DocumentStore>,
+        checkouts: Arc<dyn Effects<Order>>,
+    ) -> Self {
+        Self {
+            carts: parts.region(store("carts"), Arc::new(NoEffects)),
+            orders: parts.region(store("orders"), checkouts),
+            skus: parts.region(store("inventory"), Arc::new(NoEffects)),
+        }
+    }
+
+    /// All regions, in the order in which operators see them.
+    pub fn all(&self) -> [&dyn AnyRegion; 3] {
+        [&self.carts, &self.orders, &self.skus]
+    }
+
+    /// The region of a kind by its name.
+    pub fn of_kind(&self, kind: &str) -> Option<&dyn AnyRegion> {
+        self.all()
+            .into_iter()
+            .find(|region| region.kind().as_str() == kind)
+    }
+}
+
+/// What the regions of a node share.
+pub struct RegionParts {
+    /// The ownership of shards.
+    pub routing: Arc<Routing>,
+    /// The time passed to decisions.
+    pub clock: Clock,
+    /// The limits of each region.
+    pub limits: RegionLimits,
+    /// Most rows in one batch.
+    pub batch_rows: usize,
+    /// Admitted commands of all kinds.
+    pub in_flight: Arc<AtomicUsize>,
+    /// Commands that wait for replies from other nodes.
+    pub requests: Arc<PendingRequests>,
+    /// Sends items to other nodes.
+    pub transport: Arc<dyn NodeTransport>,
+}
+
+impl RegionParts {
+    /// A region without its supervisor.
+    pub fn region<A: Aggregate>(
+        &self,
+        store: Arc<dyn DocumentStore>,
+        effects: Arc<dyn Effects<A>>,
+    ) -> Region<A> {
+        let entity = EntityContext {
+            persistence: Persistence::new(store, self.batch_rows),
+            routing: Arc::clone(&self.routing),
+            effects,
+            clock: Arc::clone(&self.clock),
+            figures: Arc::new(KindFigures::new(A::KIND)),
+        };
+        Region::new(
+            entity,
+            self.limits,
+            Arc::clone(&self.in_flight),
+            Arc::clone(&self.requests),
+            Arc::clone(&self.transport),
+        )
+    }
 }

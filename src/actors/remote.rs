@@ -11,7 +11,7 @@ use super::outcome::{Failure, Outcome};
 use crate::traces::TraceContext;
 use souk_cluster::frames::Item;
 use souk_cluster::lanes::{Links, SendError};
-use souk_domain::{Aggregate, CommandId, Kind};
+use souk_domain::{Aggregate, CommandId};
 
 /// Sends encoded items to other nodes. Items with the same key stay in order.
 pub trait NodeTransport: Send + Sync + 'static {
@@ -42,8 +42,8 @@ pub enum Envelope {
     Command {
         /// The number of the request; the reply repeats it.
         correlation: u64,
-        /// Which kind of entity.
-        kind: Kind,
+        /// The name of the kind of entity.
+        kind: String,
         /// Which entity.
         id: String,
         /// A [`RemoteAsk`].

@@ -12,7 +12,7 @@ use super::{Limits, Violation, orders, payments, rows};
 use crate::clock::Clock;
 use crate::stores::documents::{Document, DocumentStore, Row, row_id};
 use crate::stores::{StoreError, Stores};
-use souk_domain::order::OrderView;
+use souk_domain::order::PlacedOrder;
 use souk_domain::{Cart, OrderId, Timestamp};
 
 /// Ledgers that are read at once.
@@ -214,13 +214,14 @@ impl<'a> Auditor<'a> {
     /// What is known of an order. `others` are SKUs that it has no line for.
     pub(super) fn facts<'b>(
         &'b self,
-        order: &'b OrderView,
+        order: &'b PlacedOrder,
         others: &'b BTreeSet<String>,
         now: Timestamp,
     ) -> Facts<'b> {
-        let id = order.id.as_str();
+        let id = order.placement.id.as_str();
         let holding = |sku: &'b str, quantity| Holding::new(sku, quantity, id, self.books.get(sku));
         let lines = order
+            .placement
             .lines
             .iter()
             .map(|line| holding(line.sku.as_str(), line.quantity));
@@ -254,9 +255,9 @@ impl Strays {
     }
 
     /// The order accounts for its lines; the SKUs that remain have something of it that it does not know of.
-    fn settle(&mut self, order: &OrderView) -> BTreeSet<String> {
-        let mut skus = self.left.remove(order.id.as_str()).unwrap_or_default();
-        for line in &order.lines {
+    fn settle(&mut self, order: &PlacedOrder) -> BTreeSet<String> {
+        let mut skus = self.left.remove(order.placement.id.as_str()).unwrap_or_default();
+        for line in &order.placement.lines {
             skus.remove(line.sku.as_str());
         }
         skus

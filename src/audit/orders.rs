@@ -4,7 +4,7 @@ use super::payments::{self, ChargeFacts, PaymentFacts};
 use super::stock::Books;
 use super::{Limits, NOBODY_CAME, Violation};
 use souk_domain::Timestamp;
-use souk_domain::order::{FulfilmentStatus, Lifecycle, OrderStatus, OrderView, PaymentStatus};
+use souk_domain::order::{FulfilmentStatus, Lifecycle, PaymentStatus, Phase, PlacedOrder};
 
 /// What an order has of one SKU.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ impl<'a> Holding<'a> {
 
 /// Everything that is known of an order.
 pub(super) struct Facts<'a> {
-    pub(super) order: &'a OrderView,
+    pub(super) order: &'a PlacedOrder,
     pub(super) holdings: Vec<Holding<'a>>,
     pub(super) payments: &'a [PaymentFacts],
     pub(super) charges: &'a [ChargeFacts],
@@ -66,7 +66,7 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
     let order = facts.order;
     let violation = |invariant, detail| Violation {
         invariant,
-        subject: subject(order.id.as_str()),
+        subject: subject(order.placement.id.as_str()),
         detail,
     };
     if let Some(detail) = impossible(order) {
@@ -87,36 +87,45 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
 }
 
 /// Invariant 6, as far as one row shows it: a combination that no way along the tables leads to.
-fn impossible(order: &OrderView) -> Option<String> {
+fn impossible(order: &PlacedOrder) -> Option<String> {
     use PaymentStatus as Money;
-    let (payment, fulfilment) = (order.payment_status, order.fulfilment_status);
+    let progress = &order.progress;
+    let (payment, fulfilment) = (progress.payment_status, progress.fulfilment_status);
     let unfulfilled = fulfilment == FulfilmentStatus::Unfulfilled;
-    let taken = matches!(
+    let authorised = matches!(
         payment,
-        Money::Captured | Money::PartiallyRefunded | Money::Refunded
+        Money::Authorised | Money::Captured | Money::PartiallyRefunded | Money::Refunded
     );
-    let possible = match order.status {
-        OrderStatus::Pending => !order.finished && payment == Money::None && unfulfilled,
-        OrderStatus::Confirmed => payment == Money::Authorised || taken,
-        OrderStatus::Completed => (payment == Money::Authorised || taken) && !unfulfilled,
-        OrderStatus::Failed => {
-            let nothing = matches!(payment, Money::None | Money::Voided | Money::Declined);
-            order.finished && order.abandoned.is_some() && nothing && unfulfilled
+    let possible = match &progress.phase {
+        Phase::Confirming
+        | Phase::AwaitingAction
+        | Phase::Failing { .. }
+        | Phase::Cancelling { payment: None } => payment == Money::None && unfulfilled,
+        Phase::Fulfilling { .. } | Phase::Confirmed { .. } | Phase::Cancelling { payment: Some(_) } => {
+            authorised
         }
-        OrderStatus::Cancelled => {
-            let given_back = matches!(payment, Money::Refunded | Money::Voided | Money::Declined);
-            let kept = matches!(
-                fulfilment,
-                FulfilmentStatus::Unfulfilled | FulfilmentStatus::Preparing
-            );
-            order.finished && given_back && kept
+        Phase::Completed { .. } => authorised && !unfulfilled,
+        Phase::Failed { .. } => {
+            matches!(payment, Money::None | Money::Voided | Money::Declined) && unfulfilled
+        }
+        Phase::Cancelled { .. } => {
+            let returned = matches!(payment, Money::Refunded | Money::Voided | Money::Declined);
+            returned
+                && matches!(
+                    fulfilment,
+                    FulfilmentStatus::Unfulfilled | FulfilmentStatus::Preparing
+                )
         }
     };
     (!possible).then(|| {
         format!(
             "it is {} and {}, with its payment {} and its goods {}",
-            order.status.as_str(),
-            if order.finished { "finished" } else { "unfinished" },
+            progress.phase.status().as_str(),
+            if progress.phase.is_finished() {
+                "finished"
+            } else {
+                "unfinished"
+            },
             payment.as_str(),
             fulfilment.as_str()
         )
@@ -124,7 +133,7 @@ fn impossible(order: &OrderView) -> Option<String> {
 }
 
 /// What is wrong with what an order has of one SKU.
-fn stock(order: &OrderView, holding: &Holding<'_>) -> Option<(u8, String)> {
+fn stock(order: &PlacedOrder, holding: &Holding<'_>) -> Option<(u8, String)> {
     let Holding {
         sku,
         ordered,
@@ -134,10 +143,14 @@ fn stock(order: &OrderView, holding: &Holding<'_>) -> Option<(u8, String)> {
     if ordered == 0 {
         return stray(holding, "it did not order any");
     }
-    let status = order.status.as_str();
+    let progress = &order.progress;
+    let status = progress.phase.status().as_str();
     let has = format!("of {ordered} {sku}, {reserved} are reserved and {sold} sold");
-    match order.status {
-        OrderStatus::Pending => {
+    match &progress.phase {
+        Phase::Confirming
+        | Phase::AwaitingAction
+        | Phase::Failing { .. }
+        | Phase::Cancelling { payment: None } => {
             // Reserved line by line on the way forth, and released line by line on the way back.
             if sold != 0 {
                 Some((5, format!("it is {status}; {has}")))
@@ -145,24 +158,24 @@ fn stock(order: &OrderView, holding: &Holding<'_>) -> Option<(u8, String)> {
                 (reserved != 0 && reserved != ordered).then_some((3, has))
             }
         }
-        OrderStatus::Confirmed | OrderStatus::Completed if order.cancelling => {
+        Phase::Cancelling { payment: Some(_) } => {
             let possible = holding.is_nothing() || holding.is_reserved() || holding.is_sold();
             (!possible).then(|| (5, format!("it is being cancelled; {has}")))
         }
-        OrderStatus::Confirmed | OrderStatus::Completed if !order.finished => {
+        Phase::Fulfilling { .. } => {
             let possible = holding.is_reserved() || holding.is_sold();
             (!possible).then(|| (5, format!("it is {status}; {has}")))
         }
-        OrderStatus::Confirmed | OrderStatus::Completed => {
+        Phase::Confirmed { .. } | Phase::Completed { .. } => {
             // A reservation belongs to an order that is under way.
             if reserved != 0 {
                 return Some((3, format!("it is {status} and finished; {has}")));
             }
-            let came_back = order.fulfilment_status == FulfilmentStatus::Returned
+            let came_back = progress.fulfilment_status == FulfilmentStatus::Returned
                 && (0..i64::from(ordered)).contains(&sold);
             (!holding.is_sold() && !came_back).then(|| (2, format!("it is {status} and finished; {has}")))
         }
-        OrderStatus::Failed | OrderStatus::Cancelled => {
+        Phase::Failed { .. } | Phase::Cancelled { .. } => {
             (!holding.is_nothing()).then(|| (5, format!("it is {status}; {has}")))
         }
     }
@@ -181,21 +194,25 @@ fn stray(holding: &Holding<'_>, why: &str) -> Option<(u8, String)> {
 }
 
 /// Invariant 12: whether a checkout, or its undoing, should have ended by now.
-fn overdue(order: &OrderView, now: Timestamp, limits: &Limits) -> Option<String> {
-    if order.finished {
+fn overdue(order: &PlacedOrder, now: Timestamp, limits: &Limits) -> Option<String> {
+    let PlacedOrder { placement, progress } = order;
+    if progress.phase.is_finished() {
         return None;
     }
     // It has until its deadline for being confirmed; what it decides after that (a late cancellation, say) begins anew.
-    let latest = order.timeline.last().map_or(order.created_at, |entry| entry.at);
-    let ends_by = order
+    let latest = progress
+        .timeline
+        .last()
+        .map_or(progress.created_at, |entry| entry.at);
+    let ends_by = placement
         .deadline
         .max(latest)
         .plus(limits.payment_total + limits.sweep + limits.slack);
     (now > ends_by).then(|| {
         format!(
             "it is {} and unfinished since {latest}; its deadline was {}; {NOBODY_CAME}",
-            order.status.as_str(),
-            order.deadline
+            progress.phase.status().as_str(),
+            placement.deadline
         )
     })
 }

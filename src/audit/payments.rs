@@ -8,7 +8,7 @@ use super::rows;
 use crate::http::request::keys;
 use crate::stores::documents::Document;
 use souk_domain::Money;
-use souk_domain::order::{Lifecycle, OrderStatus, OrderView, PaymentStatus};
+use souk_domain::order::{Lifecycle, PaymentStatus, Phase, PlacedOrder};
 use souk_domain::payment::{Payment, PaymentState};
 
 /// The provider whose ledger lies in a store of ours. Others keep their own books.
@@ -169,7 +169,11 @@ pub(super) fn charge_id(key: &str) -> String {
 }
 
 /// What is wrong with the money of an order.
-pub(super) fn check(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
+pub(super) fn check(
+    order: &PlacedOrder,
+    payments: &[PaymentFacts],
+    charges: &[ChargeFacts],
+) -> Vec<Violation> {
     let mut violations = amounts(order, payments, charges);
     // Whether a double or wrong capture is also too little or too much for the order's status says nothing more.
     if violations.is_empty() {
@@ -187,7 +191,7 @@ fn violation(order: &str, invariant: u8, detail: String) -> Violation {
 }
 
 /// Invariant 4, which holds at every moment.
-fn amounts(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
+fn amounts(order: &PlacedOrder, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
     let mut details = Vec::new();
     let captured: Vec<_> = payments.iter().filter(|payment| payment.was_captured()).collect();
     let taken: Vec<_> = charges
@@ -220,7 +224,7 @@ fn amounts(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]
             ));
         }
     }
-    if let ([payment], total) = (captured.as_slice(), order.total)
+    if let ([payment], total) = (captured.as_slice(), order.placement.total)
         && payment.captured != total
     {
         let (id, amount) = (&payment.id, payment.captured.amount);
@@ -229,7 +233,7 @@ fn amounts(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]
             total.amount
         ));
     }
-    if let ([(charge, amount)], total) = (taken.as_slice(), order.total)
+    if let ([(charge, amount)], total) = (taken.as_slice(), order.placement.total)
         && *amount != total
     {
         details.push(format!(
@@ -239,32 +243,34 @@ fn amounts(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]
     }
     details
         .into_iter()
-        .map(|detail| violation(order.id.as_str(), 4, detail))
+        .map(|detail| violation(order.placement.id.as_str(), 4, detail))
         .collect()
 }
 
 /// Invariant 5 as far as it is about money.
-fn standing(order: &OrderView, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
-    let is_sandbox = order.payment.gateway == SANDBOX;
-    match order.status {
-        OrderStatus::Confirmed | OrderStatus::Completed if !order.cancelling => {
+fn standing(order: &PlacedOrder, payments: &[PaymentFacts], charges: &[ChargeFacts]) -> Vec<Violation> {
+    let is_sandbox = order.placement.payment.gateway == SANDBOX;
+    match &order.progress.phase {
+        Phase::Fulfilling { .. } | Phase::Confirmed { .. } | Phase::Completed { .. } => {
             fulfilled(order, payments, if is_sandbox { Some(charges) } else { None })
         }
-        OrderStatus::Failed | OrderStatus::Cancelled => {
+        Phase::Failed { .. } | Phase::Cancelled { .. } => {
             let why = format!("it is {}", order_status(order));
-            unsettled(order.id.as_str(), &why, payments, charges)
+            unsettled(order.placement.id.as_str(), &why, payments, charges)
         }
-        // A pending order may hold money or not, and so may one that is being called off.
-        OrderStatus::Pending | OrderStatus::Confirmed | OrderStatus::Completed => Vec::new(),
+        // Money may be held or not.
+        Phase::Confirming | Phase::AwaitingAction | Phase::Failing { .. } | Phase::Cancelling { .. } => {
+            Vec::new()
+        }
     }
 }
 
 fn fulfilled(
-    order: &OrderView,
+    order: &PlacedOrder,
     payments: &[PaymentFacts],
     charges: Option<&[ChargeFacts]>,
 ) -> Vec<Violation> {
-    let id = order.id.as_str();
+    let id = order.placement.id.as_str();
     let status = order_status(order);
     if !payments.iter().any(PaymentFacts::is_good) {
         return vec![violation(
@@ -286,7 +292,7 @@ fn fulfilled(
         )];
     }
     let says_captured = matches!(
-        order.payment_status,
+        order.progress.payment_status,
         PaymentStatus::Captured | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded
     );
     let mut violations = Vec::new();
@@ -297,7 +303,7 @@ fn fulfilled(
             4,
             format!(
                 "its payment is {}, and 0 were captured",
-                order.payment_status.as_str()
+                order.progress.payment_status.as_str()
             ),
         ));
     } else if was_captured
@@ -339,8 +345,8 @@ fn unsettled(order: &str, why: &str, payments: &[PaymentFacts], charges: &[Charg
         .collect()
 }
 
-fn order_status(order: &OrderView) -> &'static str {
-    order.status.as_str()
+fn order_status(order: &PlacedOrder) -> &'static str {
+    order.progress.phase.status().as_str()
 }
 
 fn state(state: &PaymentState) -> &'static str {

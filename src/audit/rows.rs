@@ -8,7 +8,7 @@ use super::Violation;
 use crate::actors::entity::Record;
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, LedgerEvent, Outbox, Unreadable};
-use souk_domain::order::OrderView;
+use souk_domain::order::PlacedOrder;
 use souk_domain::{Aggregate, Order};
 use souk_error_chain::Chain;
 
@@ -58,7 +58,7 @@ pub(super) fn record<A: Aggregate>(document: &Document) -> Result<Record<A>, Vio
 }
 
 /// An order; `None` where it was never placed.
-pub(super) fn order(document: &Document) -> Result<Option<OrderView>, Violation> {
+pub(super) fn order(document: &Document) -> Result<Option<PlacedOrder>, Violation> {
     Ok(record::<Order>(document)?.state.placed().cloned())
 }
 

@@ -133,7 +133,7 @@ impl Auditor<'_> {
         };
         let lines = order
             .iter()
-            .flat_map(|order| &order.lines)
+            .flat_map(|order| &order.placement.lines)
             .map(|line| line.sku.as_str());
         let skus: BTreeSet<&str> = lines.chain(others.iter().map(String::as_str)).collect();
         for sku in skus {

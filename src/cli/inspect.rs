@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use reqwest::{Client, StatusCode, Url};
 use serde_json::Value;
 
@@ -59,8 +59,8 @@ enum What {
     Actors,
     /// One entity, wherever it lives.
     Actor {
-        /// What it is.
-        kind: Kind,
+        /// Its kind: cart, order, sku.
+        kind: String,
         /// Its identifier.
         id: String,
     },
@@ -80,13 +80,6 @@ enum What {
     Stores,
     /// The effective configuration, without its secrets.
     Config,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    Cart,
-    Order,
-    Sku,
 }
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
@@ -177,15 +170,7 @@ fn address(base: &Url, what: &What) -> Result<Url, Failure> {
         What::Nodes => vec!["nodes"],
         What::Shards => vec!["shards"],
         What::Actors => vec!["actors"],
-        What::Actor { kind, id } => vec![
-            "actors",
-            match kind {
-                Kind::Cart => "cart",
-                Kind::Order => "order",
-                Kind::Sku => "sku",
-            },
-            id,
-        ],
+        What::Actor { kind, id } => vec!["actors", kind, id],
         What::Supervision => vec!["supervision"],
         What::Outbox => vec!["outbox"],
         What::DeadLetters => vec!["dead-letters"],
@@ -278,9 +263,9 @@ mod tests {
             path(&What::Sagas { state }),
             "http://host:1/behind/v1/sagas?state=stuck+%26+lost"
         );
-        let id = "crt_1/../../x?y".into();
+        let (kind, id) = ("cart".into(), "crt_1/../../x?y".into());
         assert_eq!(
-            path(&What::Actor { kind: Kind::Cart, id }),
+            path(&What::Actor { kind, id }),
             "http://host:1/behind/v1/actors/cart/crt_1%2F..%2F..%2Fx%3Fy"
         );
     }

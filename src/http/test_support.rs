@@ -24,7 +24,7 @@ use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{
     Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
-    OrderView, PaymentInstruction, Placement, ProductId, Sku, Timestamp,
+    PaymentInstruction, PlacedOrder, Placement, ProductId, Sku, Timestamp,
 };
 
 /// 2026-11-22T10:00:00Z.
@@ -320,7 +320,7 @@ pub fn guest_address() -> Address {
 }
 
 /// An order of two pieces at 10 dollars, just placed.
-pub fn order() -> OrderView {
+pub fn order() -> PlacedOrder {
     placed("ord_4f07a1b2c3", "crt_1").view().unwrap()
 }
 

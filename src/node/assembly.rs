@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,13 +13,10 @@ use super::listeners::{ListenerTls, bind};
 use super::ownership::OwnershipEffects;
 use super::root::Board;
 use super::{NodeError, settings};
-use crate::actors::Regions;
-use crate::actors::entity::{Effects, EntityContext, NoEffects};
-use crate::actors::figures::KindFigures;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
-use crate::actors::region::Region;
 use crate::actors::remote::{NodeTransport, PendingRequests};
+use crate::actors::{RegionParts, Regions};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Node};
 use crate::gateways::Gateways;
@@ -38,7 +34,7 @@ use souk_cluster::membership::MembershipMessage;
 use souk_cluster::ownership::Routing;
 use souk_cluster::peers::PeersMessage;
 use souk_cluster::view::{Member, MemberState, NodeIdentity};
-use souk_domain::{Aggregate, Timestamp};
+use souk_domain::Timestamp;
 
 /// A node's parts, before and while its actors run.
 pub(super) struct Assembly {
@@ -50,9 +46,6 @@ pub(super) struct Assembly {
     pub(super) tls: NodeTls,
     pub(super) routing: Arc<Routing>,
     pub(super) regions: Regions,
-    pub(super) carts: Persistence,
-    pub(super) orders: Persistence,
-    pub(super) inventory: Persistence,
     pub(super) payments: Persistence,
     pub(super) accounts: AccountParts,
     pub(super) sagas: Handle<SagasMessage>,
@@ -126,30 +119,21 @@ impl Assembly {
         let requests = Arc::new(PendingRequests::default());
         let routing = Routing::new(&node.name);
         let sagas = Handle::default();
-        let rows = config.limits.batch_rows;
-        let (carts, orders, inventory) = (
-            Persistence::new(Arc::clone(&stores.carts), rows),
-            Persistence::new(Arc::clone(&stores.orders), rows),
-            Persistence::new(Arc::clone(&stores.inventory), rows),
-        );
-        let payments = Persistence::new(Arc::clone(&stores.payments), rows);
-        let shared = Shared {
-            config: &config,
-            routing: &routing,
-            clock: &clock,
+        let payments = Persistence::new(Arc::clone(&stores.payments), config.limits.batch_rows);
+        let parts = RegionParts {
+            routing: Arc::clone(&routing),
+            clock: Arc::clone(&clock),
+            limits: settings::region(&config.limits),
+            batch_rows: config.limits.batch_rows,
             in_flight: Arc::default(),
-            requests: &requests,
-            transport: &transport,
+            requests: Arc::clone(&requests),
+            transport: Arc::clone(&transport),
         };
         let start_checkout = StartCheckout {
             sagas: sagas.clone(),
             clock: Arc::clone(&clock),
         };
-        let regions = Regions {
-            carts: shared.region(&carts, Arc::new(NoEffects)),
-            orders: shared.region(&orders, Arc::new(start_checkout)),
-            skus: shared.region(&inventory, Arc::new(NoEffects)),
-        };
+        let regions = Regions::new(&parts, |name| stores.rows(name), Arc::new(start_checkout));
         let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), now);
         let checkout = Arc::new(CheckoutContext {
             regions: regions.clone(),
@@ -196,9 +180,6 @@ impl Assembly {
             tls,
             routing,
             regions,
-            carts,
-            orders,
-            inventory,
             payments,
             accounts,
             sagas,
@@ -224,35 +205,6 @@ impl Assembly {
 /// The wall clock as a plain function, for what lives outside the actors.
 fn now() -> Timestamp {
     (clock::system())()
-}
-
-/// What the regions of a node share.
-struct Shared<'a> {
-    config: &'a Config,
-    routing: &'a Arc<Routing>,
-    clock: &'a Clock,
-    in_flight: Arc<AtomicUsize>,
-    requests: &'a Arc<PendingRequests>,
-    transport: &'a Arc<dyn NodeTransport>,
-}
-
-impl Shared<'_> {
-    fn region<A: Aggregate>(&self, persistence: &Persistence, effects: Arc<dyn Effects<A>>) -> Region<A> {
-        let entity = EntityContext {
-            persistence: persistence.clone(),
-            routing: Arc::clone(self.routing),
-            effects,
-            clock: Arc::clone(self.clock),
-            figures: Arc::new(KindFigures::new(A::KIND)),
-        };
-        Region::new(
-            entity,
-            settings::region(&self.config.limits),
-            Arc::clone(&self.in_flight),
-            Arc::clone(self.requests),
-            Arc::clone(self.transport),
-        )
-    }
 }
 
 async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Gossip, NodeError> {

@@ -9,7 +9,6 @@ use souk_cluster::frames::Item;
 use souk_cluster::lanes::FrameSink;
 use souk_cluster::membership::MembershipMessage;
 use souk_cluster::view::NodeIdentity;
-use souk_domain::Kind;
 
 /// Receives items from other nodes. It is created before the regions, which need the links, which need the inbox; items
 /// that arrive before it is connected are dropped like any item that is lost.
@@ -54,10 +53,11 @@ impl Connected {
                     correlation,
                     transport: Arc::clone(&self.transport),
                 };
-                match kind {
-                    Kind::Cart => self.regions.carts.accept(&id, &body, path),
-                    Kind::Order => self.regions.orders.accept(&id, &body, path),
-                    Kind::Sku => self.regions.skus.accept(&id, &body, path),
+                match self.regions.of_kind(&kind) {
+                    Some(region) => region.accept(&id, &body, path),
+                    None => {
+                        tracing::warn!(kind, %node, "a command for an unknown kind of entity was dropped")
+                    }
                 }
             }
             Envelope::Reply { correlation, body } => self.requests.complete(correlation, body),

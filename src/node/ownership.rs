@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::join;
+use futures::future::join_all;
 
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
@@ -90,10 +90,7 @@ impl OwnershipListener for OwnershipEffects {
             return;
         }
         self.sagas.cast(SagasMessage::Lost(shards.clone()));
-        join!(
-            self.regions.carts.hand_over(shards.clone()),
-            self.regions.orders.hand_over(shards.clone()),
-            self.regions.skus.hand_over(shards),
-        );
+        let regions = self.regions.all();
+        join_all(regions.map(|region| region.hand_over(shards.clone()))).await;
     }
 }

@@ -14,7 +14,7 @@ use super::settings;
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
-use crate::actors::region::{Region, RegionSupervisor};
+use crate::actors::region::AnyRegion;
 use crate::http::Shop;
 use crate::http::edge::conventions::Conventions;
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
@@ -26,28 +26,31 @@ use crate::sagas::sweeper::{Sweeper, SweeperContext};
 use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage, OwnershipListener};
 use souk_cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
 use souk_cluster::view::Role;
-use souk_domain::{Aggregate, Timestamp};
+use souk_domain::Timestamp;
 
-/// The names of the regions in the supervision tree.
-const CARTS: &str = "region/cart";
-const ORDERS: &str = "region/order";
-const SKUS: &str = "region/sku";
+/// In the supervision tree a region is called by this prefix and its kind.
+const REGION: &str = "region/";
 
 impl Assembly {
     /// The children of the root in the order of their start: what others need comes first, and whoever brings the
     /// node into the view comes last.
     pub(super) fn children(&self) -> Vec<ChildSpec> {
         let mut children = Vec::new();
-        for persistence in [&self.carts, &self.orders, &self.inventory, &self.payments] {
+        let persistences = self.regions.all().map(AnyRegion::persistence);
+        for persistence in persistences.into_iter().chain([&self.payments]) {
             let name = format!("persistence/{}", persistence.store.name());
             let arguments = persistence.clone();
             children.push(child(name, "persistence", persistence.actor.clone(), move || {
                 (PersistenceActor, arguments.clone())
             }));
         }
-        children.push(region_child(CARTS, &self.regions.carts));
-        children.push(region_child(ORDERS, &self.regions.orders));
-        children.push(region_child(SKUS, &self.regions.skus));
+        for region in self.regions.all() {
+            children.push(ChildSpec {
+                name: format!("{REGION}{}", region.kind().as_str()),
+                kind: "region",
+                start: region.starter(),
+            });
+        }
         let checkout = Arc::clone(&self.checkout);
         children.push(child("sagas", "checkout", self.sagas.clone(), move || {
             (Sagas, Arc::clone(&checkout))
@@ -137,8 +140,12 @@ impl Assembly {
             clock: Arc::clone(&self.clock),
         });
         [
-            (&self.stores.stock_events, &self.inventory, badges),
-            (&self.stores.order_events, &self.orders, purchases),
+            (&self.stores.stock_events, self.regions.skus.persistence(), badges),
+            (
+                &self.stores.order_events,
+                self.regions.orders.persistence(),
+                purchases,
+            ),
         ]
         .into_iter()
         .map(|(outbox, persistence, consumer)| DeliveryTask {
@@ -293,12 +300,14 @@ impl Assembly {
             config: self.config.redacted(),
             regions: self.regions.clone(),
             routing: Arc::clone(&self.routing),
-            persistence: vec![
-                self.carts.clone(),
-                self.orders.clone(),
-                self.inventory.clone(),
-                self.payments.clone(),
-            ],
+            persistence: self
+                .regions
+                .all()
+                .map(AnyRegion::persistence)
+                .into_iter()
+                .chain([&self.payments])
+                .cloned()
+                .collect(),
             stores: self.stores.clone(),
             traces: Arc::clone(&self.checkout.traces),
             membership: self.membership.clone(),
@@ -336,12 +345,13 @@ fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
         .read()
         .into_iter()
         .map(|child| SupervisionTree {
-            children: match child.name.as_str() {
-                CARTS => vec![SupervisionTree::of_entities(&regions.carts)],
-                ORDERS => vec![SupervisionTree::of_entities(&regions.orders)],
-                SKUS => vec![SupervisionTree::of_entities(&regions.skus)],
-                _ => Vec::new(),
-            },
+            children: child
+                .name
+                .strip_prefix(REGION)
+                .and_then(|kind| regions.of_kind(kind))
+                .map(SupervisionTree::of_entities)
+                .into_iter()
+                .collect(),
             name: child.name,
             kind: child.kind.to_owned(),
             status: if child.running {
@@ -387,12 +397,4 @@ where
         kind,
         start: Arc::new(start),
     }
-}
-
-fn region_child<A: Aggregate>(name: &'static str, region: &Region<A>) -> ChildSpec {
-    let handle = region.context().supervisor.clone();
-    let region = region.clone();
-    child(name, "region", handle, move || {
-        (RegionSupervisor::default(), region.clone())
-    })
 }

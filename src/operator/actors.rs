@@ -11,16 +11,14 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::peers::{self, PeerError, Scope};
 use super::redact::redacted;
-use crate::actors::entity::Record;
 use crate::actors::figures::KindFigures;
-use crate::actors::region::Region;
+use crate::actors::region::AnyRegion;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::json;
-use crate::stores::documents::DocumentStore;
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::shard_of;
-use souk_domain::{Aggregate, CartId, Kind, OrderId, Sku};
+use souk_domain::identifiers::well_formed;
 
 /// The figures of each kind on this node, or on all of them.
 pub(super) async fn list(
@@ -29,11 +27,8 @@ pub(super) async fn list(
     context: Context,
 ) -> Result<Response, Problem> {
     let node = &state.me.name;
-    let mut items = vec![
-        figures_of(&state.regions.carts, node),
-        figures_of(&state.regions.orders, node),
-        figures_of(&state.regions.skus, node),
-    ];
+    let regions = state.regions.all();
+    let mut items: Vec<Value> = regions.map(|region| figures_of(region, node)).into();
     if scope == Scope::Cluster {
         for (member, answer) in peers::ask_all::<Value>(&state, &context, "/v1/actors").await {
             match answer {
@@ -43,8 +38,8 @@ pub(super) async fn list(
                     }
                 }
                 Ok(_) => {}
-                Err(error) => items.extend(Kind::ALL.map(|kind| {
-                    json!({ "kind": kind, "node": member.name, "state": "unreachable", "error": error.to_string() })
+                Err(error) => items.extend(regions.map(|region| {
+                    json!({ "kind": region.kind(), "node": member.name, "state": "unreachable", "error": error.to_string() })
                 })),
             }
         }
@@ -59,17 +54,11 @@ pub(super) async fn list(
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
 
-fn figures_of<A: Aggregate>(region: &Region<A>, node: &str) -> Value {
-    let context = region.context();
-    let figures = &context.entity.figures;
-    let waiting: Vec<u32> = context
-        .directory
-        .iter()
-        .map(|live| live.vitals.waiting.load(Ordering::Relaxed))
-        .collect();
+fn figures_of(region: &dyn AnyRegion, node: &str) -> Value {
+    let figures = region.figures();
     let [median, tail, longest] = figures.latency_quantiles();
     json!({
-        "kind": A::KIND,
+        "kind": region.kind(),
         "node": node,
         "state": "running",
         "live": figures.live.load(Ordering::Relaxed),
@@ -80,7 +69,7 @@ fn figures_of<A: Aggregate>(region: &Region<A>, node: &str) -> Value {
         "reloads": KindFigures::read(&figures.reloads),
         "refused": KindFigures::read(&figures.refused),
         "latency_microseconds": { "p50": median, "p99": tail, "max": longest },
-        "mailbox": quantiles(waiting),
+        "mailbox": quantiles(region.mailboxes()),
         "crashes": figures.crashes(),
     })
 }
@@ -105,13 +94,8 @@ pub(super) async fn show(
     let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no such actor");
     // What can't be decoded names nothing.
     let Path((kind, id)) = path.map_err(|_| unknown())?;
-    let kind = Kind::parse(&kind).ok_or_else(unknown)?;
-    let well_formed = match kind {
-        Kind::Cart => CartId::parse(&id).is_ok(),
-        Kind::Order => OrderId::parse(&id).is_ok(),
-        Kind::Sku => Sku::parse(&id).is_ok(),
-    };
-    if !well_formed {
+    let region = state.regions.of_kind(&kind).ok_or_else(unknown)?;
+    if !well_formed(&id) {
         return Err(unknown());
     }
     if scope == Scope::Cluster
@@ -119,7 +103,7 @@ pub(super) async fn show(
         && let Some(member) = state.routing.table().view.member(&owner)
     {
         // Well-formed identifiers need no encoding.
-        let path = format!("/v1/actors/{}/{id}", kind.as_str());
+        let path = format!("/v1/actors/{kind}/{id}");
         match peers::ask::<Value>(&state, &context, member, Method::GET, &path).await {
             Ok(answer) => return json::reply(StatusCode::OK, &answer),
             Err(PeerError::Refused(StatusCode::NOT_FOUND)) => return Err(unknown()),
@@ -131,30 +115,21 @@ pub(super) async fn show(
             ),
         }
     }
-    let item = match kind {
-        Kind::Cart => described(&state, &state.regions.carts, &*state.stores.carts, &id).await,
-        Kind::Order => described(&state, &state.regions.orders, &*state.stores.orders, &id).await,
-        Kind::Sku => described(&state, &state.regions.skus, &*state.stores.inventory, &id).await,
-    };
-    json::reply(StatusCode::OK, &item?.ok_or_else(unknown)?)
+    let item = described(&state, region, &id).await?.ok_or_else(unknown)?;
+    json::reply(StatusCode::OK, &item)
 }
 
 /// The entity as it lives on this node or stands in the store; `None` where there is neither.
-async fn described<A: Aggregate>(
-    state: &Shared,
-    region: &Region<A>,
-    store: &dyn DocumentStore,
-    id: &str,
-) -> Result<Option<Value>, Problem> {
+async fn described(state: &Shared, region: &dyn AnyRegion, id: &str) -> Result<Option<Value>, Problem> {
     let shard = shard_of(id);
     let node = match state.routing.owner(shard) {
         Owner::Local | Owner::AcquiringLease => Some(state.me.name.clone()),
         Owner::Remote(name) => Some(name.to_string()),
         Owner::Nobody => None,
     };
-    let mut item = json!({ "kind": A::KIND, "id": id, "shard": shard, "node": node });
+    let mut item = json!({ "kind": region.kind(), "id": id, "shard": shard, "node": node });
     let live = region.describe(id).await;
-    item["activated"] = region.context().directory.contains_key(id).into();
+    item["activated"] = region.is_live(id).into();
     item["mailbox"] = live.as_ref().map_or(0, |live| live.waiting).into();
     item["last_error"] = live.as_ref().and_then(|live| live.last_error.clone()).into();
     item["active_seconds"] = live.as_ref().map(|live| live.active_seconds).into();
@@ -164,10 +139,10 @@ async fn described<A: Aggregate>(
             item["state"] = redacted(live.state);
         }
         // Not live, still loading, too busy to answer, or asked for and never made.
-        None => match store.load(id).await? {
+        None => match region.persistence().store.load(id).await? {
             Some(document) => {
                 item["version"] = document.version.into();
-                match Record::<A>::decode(&document).and_then(|record| serde_json::to_value(record.state)) {
+                match region.state_of(&document) {
                     Ok(shown) => item["state"] = redacted(shown),
                     Err(error) => {
                         item["state"] = Value::Null;

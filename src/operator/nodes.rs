@@ -13,7 +13,6 @@ use crate::http::edge::context::Context;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 use souk_cluster::view::{Member, MemberState};
-use souk_domain::Kind;
 
 /// This node, or all of them by name.
 pub(super) async fn list(
@@ -45,12 +44,10 @@ async fn this_node(state: &Shared) -> Value {
         || description
             .as_ref()
             .is_some_and(|description| description.me.state == MemberState::Leaving);
-    let live = [
-        (Kind::Cart, &state.regions.carts.context().entity.figures),
-        (Kind::Order, &state.regions.orders.context().entity.figures),
-        (Kind::Sku, &state.regions.skus.context().entity.figures),
-    ]
-    .map(|(kind, figures)| (kind, figures.live.load(Ordering::Relaxed)));
+    let live = state
+        .regions
+        .all()
+        .map(|region| (region.kind(), region.figures().live.load(Ordering::Relaxed)));
     let by_kind: serde_json::Map<String, Value> = live
         .iter()
         .map(|(kind, count)| (kind.as_str().to_owned(), (*count).into()))

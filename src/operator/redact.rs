@@ -116,16 +116,17 @@ mod tests {
         ] {
             assert!(!text.contains(hidden), "{hidden} is shown: {text}");
         }
-        let order = &shown["placed"]["order"];
+        let order = &shown["placed"]["placement"];
+        let timeline = &shown["placed"]["progress"]["timeline"];
         assert_eq!(order["address"], REDACTED);
         assert_eq!(order["lines"], submitted["lines"]);
         assert_eq!(
             order["payment"],
             json!({ "gateway": "sandbox", "token": REDACTED })
         );
-        assert_eq!(order["timeline"][0]["event"], "placed");
+        assert_eq!(timeline[0]["event"], "placed");
         assert_eq!(
-            order["timeline"][1],
+            timeline[1],
             json!({ "at": at(1), "event": "cancelling", "detail": REDACTED })
         );
     }

@@ -22,7 +22,7 @@ use crate::stores::documents::{Document, Row, row_id};
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::checkout::StepRecord;
-use souk_domain::order::{OrderStatus, OrderView};
+use souk_domain::order::{FailureReason, Phase, PlacedOrder};
 use souk_domain::{Order, OrderId, Timestamp};
 
 /// Orders that one request reads in search of ended checkouts; the rest is for the next page.
@@ -52,10 +52,10 @@ const STATES: &[(&str, Standing)] = &[
 ];
 
 impl Standing {
-    fn of(order: &OrderView) -> Self {
-        match order.status {
-            _ if !order.finished => Self::Running,
-            OrderStatus::Failed => Self::Failed,
+    fn of(order: &PlacedOrder) -> Self {
+        match &order.progress.phase {
+            phase if !phase.is_finished() => Self::Running,
+            Phase::Failed { .. } => Self::Failed,
             _ => Self::Finished,
         }
     }
@@ -211,7 +211,7 @@ async fn running(
     }
     let (orders, there_are_more) = unfinished(state, offset, limit).await?;
     for (order, version) in orders {
-        let trace = traces.get(order.id.as_str());
+        let trace = traces.get(order.placement.id.as_str());
         items.push(item(state, &order, version, trace));
     }
     let next = offset + limit;
@@ -224,7 +224,7 @@ async fn unfinished(
     state: &Shared,
     offset: usize,
     limit: usize,
-) -> Result<(Vec<(OrderView, u64)>, bool), Problem> {
+) -> Result<(Vec<(PlacedOrder, u64)>, bool), Problem> {
     let shards: Vec<u16> = (0..SHARDS).collect();
     let orders = &state.stores.orders;
     let due = orders
@@ -232,18 +232,20 @@ async fn unfinished(
         .await?;
     let there_are_more = due.len() > offset + limit;
     let ids: Vec<String> = due.into_iter().skip(offset).take(limit).collect();
-    let mut found: HashMap<String, (OrderView, u64)> = orders
+    let mut found: HashMap<String, (PlacedOrder, u64)> = orders
         .load_many(&ids)
         .await?
         .iter()
         .filter_map(readable)
         .filter_map(decoded)
-        .map(|(order, version)| (order.id.as_str().to_owned(), (order, version)))
+        .map(|(order, version)| (order.placement.id.as_str().to_owned(), (order, version)))
         .collect();
     // In the order in which they are due.
     let in_order = ids.iter().filter_map(|id| found.remove(id));
     Ok((
-        in_order.filter(|(order, _)| !order.finished).collect(),
+        in_order
+            .filter(|(order, _)| !order.progress.phase.is_finished())
+            .collect(),
         there_are_more,
     ))
 }
@@ -326,7 +328,7 @@ pub(super) async fn show(
     json::reply(StatusCode::OK, &item(&state, &order, version, trace.as_ref()))
 }
 
-fn decoded(document: &Document) -> Option<(OrderView, u64)> {
+fn decoded(document: &Document) -> Option<(PlacedOrder, u64)> {
     match Record::<Order>::decode(document) {
         Ok(record) => record
             .state
@@ -339,8 +341,10 @@ fn decoded(document: &Document) -> Option<(OrderView, u64)> {
     }
 }
 
-fn item(state: &Shared, order: &OrderView, version: u64, trace: Option<&Told>) -> Value {
-    let shard = shard_of(order.id.as_str());
+fn item(state: &Shared, order: &PlacedOrder, version: u64, trace: Option<&Told>) -> Value {
+    let PlacedOrder { placement, progress } = order;
+    let phase = &progress.phase;
+    let shard = shard_of(placement.id.as_str());
     let node = match (trace, state.routing.owner(shard)) {
         (Some(trace), _) => Some(trace.node.clone()),
         (None, Owner::Local | Owner::AcquiringLease) => Some(state.me.name.clone()),
@@ -348,20 +352,20 @@ fn item(state: &Shared, order: &OrderView, version: u64, trace: Option<&Told>) -
         (None, Owner::Nobody) => None,
     };
     json!({
-        "order_id": order.id,
+        "order_id": placement.id,
         "state": Standing::of(order).as_str(),
-        "status": order.status,
-        "payment_status": order.payment_status,
+        "status": phase.status(),
+        "payment_status": progress.payment_status,
         "shard": shard,
         "node": node,
         "step": trace.and_then(|trace| trace.step.as_ref()),
         "attempts": trace.map(|trace| trace.attempts),
         "last_error": trace.and_then(|trace| trace.last_error.as_ref()),
-        "abandoned": order.abandoned.as_ref().map(|reason| reason.as_str()),
-        "cancelling": order.cancelling,
-        "awaiting_action": order.awaiting_action,
-        "created_at": order.created_at.to_rfc3339(),
-        "deadline": order.deadline.to_rfc3339(),
+        "abandoned": phase.failure().map(FailureReason::as_str),
+        "cancelling": phase.is_cancelling(),
+        "awaiting_action": *phase == Phase::AwaitingAction,
+        "created_at": progress.created_at.to_rfc3339(),
+        "deadline": placement.deadline.to_rfc3339(),
         "version": version,
         "steps": steps(order, trace),
     })
@@ -369,12 +373,12 @@ fn item(state: &Shared, order: &OrderView, version: u64, trace: Option<&Told>) -
 
 /// The steps that the order accounts for, then those that the present worker has done and not accounted for yet, then
 /// the one at work.
-fn steps(order: &OrderView, trace: Option<&Told>) -> Vec<Value> {
-    let durable = order.steps.iter();
+fn steps(order: &PlacedOrder, trace: Option<&Told>) -> Vec<Value> {
+    let durable = order.progress.steps.iter();
     let done = trace
         .into_iter()
         .flat_map(|trace| &trace.done)
-        .filter(|record| !order.steps.contains(record));
+        .filter(|record| !order.progress.steps.contains(record));
     let mut steps: Vec<Value> = durable
         .chain(done)
         .map(|record| {

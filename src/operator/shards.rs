@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::peers::{self, Scope};
+use crate::actors::region::AnyRegion;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
@@ -34,7 +35,7 @@ enum ShardState {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Shard {
-    kind: Kind,
+    kind: String,
     shard: u16,
     owner: Option<String>,
     state: ShardState,
@@ -64,20 +65,16 @@ pub(super) async fn list(
             answers.push((member.name, answer.items));
         }
     }
-    let items = merge(&state.routing, answers);
+    let kinds = state.regions.all().map(AnyRegion::kind);
+    let items = merge(&state.routing, &kinds, answers);
     json::reply(StatusCode::OK, &Shards { items })
 }
 
 fn own(state: &Shared) -> Vec<Shard> {
-    let regions = &state.regions;
-    [
-        (Kind::Cart, regions.carts.entities_by_shard()),
-        (Kind::Order, regions.orders.entities_by_shard()),
-        (Kind::Sku, regions.skus.entities_by_shard()),
-    ]
-    .iter()
-    .flat_map(|(kind, started)| own_of(&state.routing, *kind, started))
-    .collect()
+    let regions = state.regions.all().into_iter();
+    regions
+        .flat_map(|region| own_of(&state.routing, region.kind(), &region.entities_by_shard()))
+        .collect()
 }
 
 /// The shards of one kind that this node owns or has `started`, each with its live entities.
@@ -94,7 +91,7 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
                 (Owner::Remote(_) | Owner::Nobody, None) => return None,
             };
             Some(Shard {
-                kind,
+                kind: kind.as_str().to_owned(),
                 shard,
                 owner: name(routing, owner),
                 state,
@@ -113,9 +110,9 @@ fn name(routing: &Routing, owner: Owner) -> Option<String> {
 }
 
 /// One line a shard: what its owner says of it, but for one whose former owner is not done with it.
-fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
-    let mut merged: BTreeMap<(Kind, u16), Shard> = BTreeMap::new();
-    for kind in Kind::ALL {
+fn merge(routing: &Routing, kinds: &[Kind], answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
+    let mut merged: BTreeMap<(String, u16), Shard> = BTreeMap::new();
+    for kind in kinds.iter().map(|kind| kind.as_str()) {
         for shard in 0..SHARDS {
             let owner = name(routing, routing.owner(shard));
             let state = if owner.is_some() {
@@ -125,9 +122,9 @@ fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
             };
             let entities = owner.is_none().then_some(0);
             merged.insert(
-                (kind, shard),
+                (kind.to_owned(), shard),
                 Shard {
-                    kind,
+                    kind: kind.to_owned(),
                     shard,
                     owner,
                     state,
@@ -138,7 +135,7 @@ fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
     }
     for (node, shards) in answers {
         for said in shards {
-            let Some(known) = merged.get_mut(&(said.kind, said.shard)) else {
+            let Some(known) = merged.get_mut(&(said.kind.clone(), said.shard)) else {
                 continue;
             };
             let handing_over = said.state == ShardState::HandingOver;
@@ -161,6 +158,10 @@ mod tests {
     use crate::operator::tests::member;
     use souk_cluster::view::View;
 
+    const CART: Kind = Kind("cart");
+    const SKU: Kind = Kind("sku");
+    const KINDS: [Kind; 2] = [CART, SKU];
+
     fn routing(me: &str, number: u64, members: &[&str]) -> std::sync::Arc<Routing> {
         let routing = Routing::new(me);
         let members = members.iter().map(|name| member(name)).collect();
@@ -171,7 +172,7 @@ mod tests {
     fn states(shards: &[Shard], kind: Kind, shard: u16) -> (ShardState, Option<&str>, Option<usize>) {
         let found: Vec<_> = shards
             .iter()
-            .filter(|item| (item.kind, item.shard) == (kind, shard))
+            .filter(|item| (item.kind.as_str(), item.shard) == (kind.as_str(), shard))
             .collect();
         assert_eq!(
             found.len(),
@@ -187,18 +188,18 @@ mod tests {
         let (a, b) = (routing("a", 1, &["a", "b"]), routing("b", 1, &["a", "b"]));
         let (mine, theirs) = (a.owned()[0], b.owned()[0]);
         let started = HashMap::from([(mine, 3), (theirs, 2)]);
-        let from_a = own_of(&a, Kind::Sku, &started);
-        let from_b = own_of(&b, Kind::Sku, &HashMap::new());
+        let from_a = own_of(&a, SKU, &started);
+        let from_b = own_of(&b, SKU, &HashMap::new());
         assert_eq!(
-            states(&from_a, Kind::Sku, mine),
+            states(&from_a, SKU, mine),
             (ShardState::Active, Some("a"), Some(3))
         );
         assert_eq!(
-            states(&from_a, Kind::Sku, theirs),
+            states(&from_a, SKU, theirs),
             (ShardState::HandingOver, Some("b"), Some(2))
         );
         assert_eq!(
-            states(&from_b, Kind::Sku, theirs),
+            states(&from_b, SKU, theirs),
             (ShardState::Idle, Some("b"), Some(0))
         );
 
@@ -206,30 +207,31 @@ mod tests {
             vec![("a".to_owned(), from_a.clone()), ("b".to_owned(), from_b.clone())],
             vec![("b".to_owned(), from_b), ("a".to_owned(), from_a.clone())],
         ] {
-            let merged = merge(&a, answers);
-            assert_eq!(merged.len(), Kind::ALL.len() * usize::from(SHARDS));
+            let merged = merge(&a, &KINDS, answers);
+            assert_eq!(merged.len(), KINDS.len() * usize::from(SHARDS));
             assert_eq!(
-                states(&merged, Kind::Sku, mine),
+                states(&merged, SKU, mine),
                 (ShardState::Active, Some("a"), Some(3))
             );
             assert_eq!(
-                states(&merged, Kind::Sku, theirs),
+                states(&merged, SKU, theirs),
                 (ShardState::HandingOver, Some("b"), Some(2))
             );
         }
-        let without_b = merge(&a, vec![("a".to_owned(), own_of(&a, Kind::Sku, &HashMap::new()))]);
+        let without_b = merge(
+            &a,
+            &KINDS,
+            vec![("a".to_owned(), own_of(&a, SKU, &HashMap::new()))],
+        );
         assert_eq!(
-            states(&without_b, Kind::Sku, theirs),
+            states(&without_b, SKU, theirs),
             (ShardState::Unreachable, Some("b"), None)
         );
     }
 
     #[test]
     fn a_shard_without_an_owner_waits() {
-        let merged = merge(&Routing::new("a"), Vec::new());
-        assert_eq!(
-            states(&merged, Kind::Cart, 0),
-            (ShardState::Waiting, None, Some(0))
-        );
+        let merged = merge(&Routing::new("a"), &KINDS, Vec::new());
+        assert_eq!(states(&merged, CART, 0), (ShardState::Waiting, None, Some(0)));
     }
 }

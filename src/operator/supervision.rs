@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::figures::KindFigures;
-use crate::actors::region::Region;
+use crate::actors::region::AnyRegion;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
-use souk_domain::Aggregate;
 
 /// How a supervised part stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +61,8 @@ impl SupervisionTree {
 
     /// The shards of a region with their entities, as one leaf for below the region's supervisor: there may be as many
     /// as a hundred thousand. Its restarts are those of entities, its last error the latest crash of one.
-    pub fn of_entities<A: Aggregate>(region: &Region<A>) -> Self {
-        let figures = &region.context().entity.figures;
+    pub fn of_entities(region: &dyn AnyRegion) -> Self {
+        let figures = region.figures();
         let by_shard = region.entities_by_shard();
         let entities: usize = by_shard.values().sum();
         Self {

@@ -13,7 +13,7 @@ use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, LedgerEvent, Row, outbox, row_id};
 use crate::stores::users::UserStore;
 use souk_domain::account::email_key;
-use souk_domain::{Order, OrderView, Purchase, PurchasedItem, UserId};
+use souk_domain::{Order, PlacedOrder, Purchase, PurchasedItem, UserId};
 use souk_error_chain::Chain;
 
 /// Orders read at once when everything is projected again.
@@ -85,21 +85,21 @@ impl PurchaseProjector {
             return Ok(());
         };
         // What never was confirmed is no purchase.
-        if order.payment_id.is_none() {
+        if order.progress.phase.payment().is_none() {
             return Ok(());
         }
-        match UserId::parse(&order.buyer) {
+        match UserId::parse(&order.placement.buyer) {
             Ok(user) => {
                 let purchase = purchase(order, user, document.version, (self.clock)());
                 self.users.put_purchase(&purchase).await?;
-                self.users.forget_guest_order(&order.id).await
+                self.users.forget_guest_order(&order.placement.id).await
             }
             // An address that no account can have waits for nobody.
-            Err(_) => match email_key(&order.email) {
+            Err(_) => match email_key(&order.placement.email) {
                 Ok(key) => {
                     let guest = self.guests.name(&key);
                     self.users
-                        .put_guest_order(&guest, &order.id, order.created_at)
+                        .put_guest_order(&guest, &order.placement.id, order.progress.created_at)
                         .await
                 }
                 Err(_) => Ok(()),
@@ -108,14 +108,15 @@ impl PurchaseProjector {
     }
 }
 
-fn purchase(order: &OrderView, user: UserId, version: u64, now: souk_domain::Timestamp) -> Purchase {
+fn purchase(order: &PlacedOrder, user: UserId, version: u64, now: souk_domain::Timestamp) -> Purchase {
+    let PlacedOrder { placement, progress } = order;
     Purchase {
-        order_id: order.id.clone(),
+        order_id: placement.id.clone(),
         user_id: user,
-        number: order.number.clone(),
-        status: order.status,
-        total: order.total,
-        items: order
+        number: placement.number.clone(),
+        status: progress.phase.status(),
+        total: placement.total,
+        items: placement
             .lines
             .iter()
             .map(|line| PurchasedItem {
@@ -126,8 +127,8 @@ fn purchase(order: &OrderView, user: UserId, version: u64, now: souk_domain::Tim
                 unit_price: line.unit_price,
             })
             .collect(),
-        placed_at: order.created_at,
-        updated_at: order.timeline.last().map_or(now, |entry| entry.at),
+        placed_at: progress.created_at,
+        updated_at: progress.timeline.last().map_or(now, |entry| entry.at),
         version,
     }
 }

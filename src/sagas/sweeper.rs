@@ -1,8 +1,8 @@
-//! The sweeper: finds what is due in the shards of this node and sees to it that it goes on.
+//! The sweeper: finds due orders and expired reservations in the shards of this node, and removes expired records.
 //!
-//! Unfinished orders are asked, and those that have something to do get a worker (invariant 12): so a node that takes
-//! over a shard takes over its orders. Reservations past their time are released only after their order was asked
-//! (invariant 11): a pending order extends its own, so that none is taken away under a payment that is about to succeed.
+//! An unfinished order gets a worker (invariant 12), so that a node that takes over a shard takes over its orders. An
+//! expired reservation is released only if its order has finished (invariant 11), and extended otherwise, so that no
+//! order loses its stock while its payment is about to succeed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,40 +19,40 @@ use crate::stores::idempotency::IdempotencyStore;
 use crate::stores::{StoreError, Stores};
 use souk_cluster::ownership::{Owner, Routing};
 use souk_cluster::placement::shard_of;
-use souk_domain::order::OrderCommand;
+use souk_domain::order::{OrderCommand, PlacedOrder};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
-use souk_domain::{Aggregate, Order, OrderId};
+use souk_domain::{Aggregate, Order, OrderId, Timestamp};
 
-/// Entities looked after in one round.
+/// Entities per sweep.
 const ROUND_LIMIT: usize = 1_000;
-/// After so many rounds a sweep begins with the oldest again, however many are due.
+/// Sweeps after which the next one starts with the oldest again, however many are due.
 const ROUNDS: usize = 20;
-/// Entities asked at once.
+/// Entities asked concurrently.
 const CONCURRENCY: usize = 32;
-/// How long one of them has.
+/// Time limit of one command.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the sweeper works with.
+/// The sweeper's parts and settings.
 pub struct SweeperContext {
-    /// The way to orders and stock.
+    /// Orders and stock.
     pub regions: Regions,
-    /// Where due orders are found.
+    /// The store of orders.
     pub orders: Arc<dyn DocumentStore>,
-    /// Where due reservations are found.
+    /// The store of stock.
     pub inventory: Arc<dyn DocumentStore>,
-    /// What drives orders on.
+    /// Starts the workers of orders.
     pub checkouts: StartCheckout,
-    /// Which shards are this node's.
+    /// The shards of this node.
     pub routing: Arc<Routing>,
     /// The time.
     pub clock: Clock,
-    /// How often.
+    /// Time between sweeps.
     pub interval: Duration,
-    /// How long a reservation is extended.
+    /// By how long a reservation is extended.
     pub reservation: Duration,
-    /// Where replies are kept for repeated requests.
+    /// The replies kept for repeated requests.
     pub idempotency: Arc<dyn IdempotencyStore>,
-    /// How long they are kept.
+    /// How long a reply is kept.
     pub keep_replies: Duration,
     /// Whose sessions, codes, counters and revocations expire.
     pub stores: Stores,
@@ -60,9 +60,9 @@ pub struct SweeperContext {
     pub keep_revocations: Duration,
 }
 
-/// What the sweeper is told.
+/// Messages of the sweeper.
 pub enum SweeperMessage {
-    /// Look now: by the clock, or because the node serves other shards than before.
+    /// Sweep now: the interval has passed, or the node serves other shards than before.
     Sweep,
 }
 
@@ -84,8 +84,8 @@ impl Actor for Sweeper {
         myself.send_interval(context.interval, || SweeperMessage::Sweep);
         Ok(SweeperState {
             context,
-            orders: Turn::default(),
-            reservations: Turn::default(),
+            orders: Cursor::default(),
+            reservations: Cursor::default(),
         })
     }
 
@@ -108,14 +108,14 @@ impl Actor for Sweeper {
     }
 }
 
-/// How far the sweeps of a store have come: where more is due than one round takes, the next sweep goes on behind it. What
-/// can't be brought to an end must not hide what is due after it.
+/// How many sweeps of a store have passed since it was swept from the oldest on. If more is due than one sweep takes,
+/// the next one continues after it: an order that can't be finished must not hide those that are due after it.
 #[derive(Debug, Default)]
-struct Turn(usize);
+struct Cursor(usize);
 
-impl Turn {
-    /// Those of all that are due, oldest first, whose turn it is. `due` gives at most as many as it is asked for.
-    async fn take<F>(&mut self, due: impl FnOnce(usize) -> F) -> Result<Vec<String>, StoreError>
+impl Cursor {
+    /// The next of all that are due, oldest first. `due` returns at most the given number.
+    async fn next<F>(&mut self, due: impl FnOnce(usize) -> F) -> Result<Vec<String>, StoreError>
     where
         F: Future<Output = Result<Vec<String>, StoreError>>,
     {
@@ -128,27 +128,27 @@ impl Turn {
     }
 }
 
-/// What the sweeper keeps.
+/// The sweeper's state.
 pub struct SweeperState {
     context: Arc<SweeperContext>,
-    orders: Turn,
-    reservations: Turn,
+    orders: Cursor,
+    reservations: Cursor,
 }
 
 impl SweeperContext {
-    async fn due(&self, turn: &mut Turn, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
-        let due = turn.take(|limit| store.due(shards, (self.clock)(), limit));
+    async fn due(&self, cursor: &mut Cursor, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
+        let due = cursor.next(|limit| store.due(shards, (self.clock)(), limit));
         due.await.unwrap_or_else(|error| {
-            tracing::warn!(store = store.name(), %error, "what is due could not be read; the next sweep tries again");
+            tracing::warn!(store = store.name(), %error, "due entities could not be read; the next sweep tries again");
             Vec::new()
         })
     }
 
-    /// Forgets replies that are too old to be given again.
+    /// Removes kept replies that have expired.
     async fn sweep_replies(&self) {
         let before = (self.clock)().minus(self.keep_replies);
         if let Err(error) = self.idempotency.sweep(before, ROUND_LIMIT).await {
-            tracing::warn!(%error, "old replies could not be removed; the next sweep tries again");
+            tracing::warn!(%error, "expired replies could not be removed; the next sweep tries again");
         }
     }
 
@@ -167,32 +167,32 @@ impl SweeperContext {
         Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep"))
     }
 
-    async fn sweep_orders(&self, turn: &mut Turn, shards: &[u16]) {
-        let due = self.due(turn, &self.orders, shards).await;
+    async fn sweep_orders(&self, cursor: &mut Cursor, shards: &[u16]) {
+        let due = self.due(cursor, &self.orders, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
                 let ask = Self::ask::<Order>(OrderCommand::Get);
                 match self.regions.orders.ask(&id, ask).await {
-                    // Not only those that this activates: one that is live may have waited for its shopper until now, found
-                    // no place among the workers, or lost the one that it had. Those that moved away are another node's.
+                    // Live orders too: one may have waited for its shopper, found no free worker, or lost its worker.
+                    // An order that has moved away is another node's.
                     Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Local => {
                         if let Some(order) = &answer.view {
                             self.checkouts.ensure(order);
                         }
                     }
                     Ok(_) => {}
-                    Err(error) => tracing::debug!(order = id, %error, "a due order did not answer"),
+                    Err(error) => tracing::debug!(order = id, %error, "a due order did not reply"),
                 }
             })
             .await;
     }
 
-    async fn sweep_reservations(&self, turn: &mut Turn, shards: &[u16]) {
-        let due = self.due(turn, &self.inventory, shards).await;
+    async fn sweep_reservations(&self, cursor: &mut Cursor, shards: &[u16]) {
+        let due = self.due(cursor, &self.inventory, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |sku| async move {
                 if let Err(error) = self.sweep_sku(&sku).await {
-                    tracing::debug!(sku, %error, "overdue reservations stay for the next sweep");
+                    tracing::debug!(sku, %error, "expired reservations are left for the next sweep");
                 }
             })
             .await;
@@ -208,28 +208,24 @@ impl SweeperContext {
             return Ok(());
         };
         for order in orders {
-            let command = self.judge(&order).await?;
+            let ask = Self::ask::<Order>(OrderCommand::Get);
+            let view = self.regions.orders.ask(order.as_str(), ask).await?.view;
+            let command = judge(order, view.as_ref(), (self.clock)().plus(self.reservation));
             metrics::counter!("souk_reservations_swept_total").increment(1);
             self.regions.skus.ask(sku, Self::ask::<Stock>(command)).await?;
         }
         Ok(())
     }
+}
 
-    /// An order that is under way keeps what it holds; an ended or unknown one lets it go.
-    async fn judge(&self, order: &OrderId) -> Result<StockCommand, AskError> {
-        let answer = self
-            .regions
-            .orders
-            .ask(order.as_str(), Self::ask::<Order>(OrderCommand::Get))
-            .await?;
-        let order = order.clone();
-        Ok(match answer.view {
-            Some(view) if !view.finished => StockCommand::Extend {
-                order,
-                expires_at: (self.clock)().plus(self.reservation),
-            },
-            _ => StockCommand::Release { order },
-        })
+/// What becomes of an expired reservation: an unfinished order keeps it, a finished or unknown one loses it.
+pub(super) fn judge(id: OrderId, order: Option<&PlacedOrder>, expires_at: Timestamp) -> StockCommand {
+    match order {
+        Some(order) if !order.progress.phase.is_finished() => StockCommand::Extend {
+            order: id,
+            expires_at,
+        },
+        _ => StockCommand::Release { order: id },
     }
 }
 
@@ -238,18 +234,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_never_ends_does_not_hide_what_is_due_after_it() {
-        let mut turn = Turn::default();
+    async fn unfinished_entities_do_not_hide_later_ones() {
+        let mut cursor = Cursor::default();
         let all: Vec<String> = (0..2 * ROUND_LIMIT + 5)
             .map(|number| number.to_string())
             .collect();
         let mut sweep = async || {
             let due = |limit: usize| std::future::ready(Ok(all[..limit.min(all.len())].to_vec()));
-            turn.take(due).await.unwrap()
+            cursor.next(due).await.unwrap()
         };
         assert_eq!(sweep().await, all[..ROUND_LIMIT]);
         assert_eq!(sweep().await, all[ROUND_LIMIT..2 * ROUND_LIMIT]);
         assert_eq!(sweep().await, all[2 * ROUND_LIMIT..]);
-        assert_eq!(sweep().await, all[..ROUND_LIMIT], "and from the beginning");
+        assert_eq!(sweep().await, all[..ROUND_LIMIT], "starts again");
     }
 }

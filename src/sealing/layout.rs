@@ -46,13 +46,13 @@ static LAYOUTS: [Layout; 6] = [
     Layout {
         store: "orders",
         extent: Extent::Fields(&[
-            "/state/placed/order/email",
-            "/state/placed/order/address",
-            "/state/placed/order/payment/token",
+            "/state/placed/placement/email",
+            "/state/placed/placement/address",
+            "/state/placed/placement/payment/token",
             // The words of whoever called it off are among them.
-            "/state/placed/order/timeline/*/detail",
+            "/state/placed/progress/timeline/*/detail",
             // A hash of what was submitted: whoever has the shop's secret could check a guess of it.
-            "/state/placed/fingerprint",
+            "/state/placed/placement/fingerprint",
         ]),
     },
     Layout {

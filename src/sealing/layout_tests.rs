@@ -111,7 +111,7 @@ fn fields_can_not_change_places_within_a_row() {
 fn elements_of_a_list_are_sealed_each_in_its_place() {
     let layout = layout("orders").unwrap();
     let ring = ring(&["k1"]);
-    let plain = json!({ "state": { "placed": { "order": { "timeline": [
+    let plain = json!({ "state": { "placed": { "progress": { "timeline": [
         { "event": "placed", "detail": "" }, { "event": "cancelling", "detail": "for Ada" }, { "detail": "paid" }
     ] } } } });
     let sealed = layout.seal(&ring, "ord_1", &bytes(&plain)).unwrap().unwrap();
@@ -120,7 +120,7 @@ fn elements_of_a_list_are_sealed_each_in_its_place() {
         value(&layout.open(&ring, "ord_1", &sealed).unwrap().unwrap()),
         plain
     );
-    let timeline = &mut raw["state"]["placed"]["order"]["timeline"];
+    let timeline = &mut raw["state"]["placed"]["progress"]["timeline"];
     assert_eq!(timeline[0]["detail"], "");
     timeline[2]["detail"] = timeline[1]["detail"].clone();
     let error = layout.open(&ring, "ord_1", &bytes(&raw)).unwrap_err();

@@ -79,6 +79,16 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// The rows of a kind of entity, by the name of their store.
+    ///
+    /// # Panics
+    /// There is no such store: a defect that no node starts with.
+    pub fn rows(&self, name: &str) -> Arc<dyn DocumentStore> {
+        let stores = [&self.carts, &self.orders, &self.inventory];
+        let store = stores.into_iter().find(|store| store.name() == name);
+        Arc::clone(store.unwrap_or_else(|| panic!("there is no store {name:?} of rows")))
+    }
+
     /// Whether both databases of `stores.sessions` are available.
     ///
     /// # Errors

@@ -421,7 +421,7 @@ async fn erasure_keeps_only_the_figures_of_orders() {
     // The order stays for the books, and says that it was stripped; what it was stripped of is never shown there.
     let after = cluster().inspect(&path).await;
     let events = |actor: &Value| {
-        let timeline = actor.pointer("/state/placed/order/timeline");
+        let timeline = actor.pointer("/state/placed/progress/timeline");
         let timeline = timeline.unwrap_or_else(|| panic!("no timeline in {actor}"));
         let events = timeline.as_array().into_iter().flatten();
         events
@@ -430,7 +430,7 @@ async fn erasure_keeps_only_the_figures_of_orders() {
     };
     assert!(!events(&before).contains(&"erased".to_owned()), "{before}");
     assert!(events(&after).contains(&"erased".to_owned()), "{after}");
-    let total = "/state/placed/order/total";
+    let total = "/state/placed/placement/total";
     assert_eq!(before.pointer(total), after.pointer(total));
     assert!(!after.to_string().contains("Erasure") && !after.to_string().contains(&person.email));
     // The address may be taken anew, and the new account inherits nothing.

@@ -21,13 +21,14 @@ OF_STATE = {
 BEYOND_SCHEMAS = [
     # Characters, and lengths in bytes.
     "can't be printed",
+    "unprintable",
     "bytes",
     "country code",
     # Addresses that JSON Schema takes for such, or that look like another.
     "valid e-mail address",
     "written in ASCII",
     # Passwords.
-    "guessed first",
+    "a common password",
     "must not be the e-mail address or the name",
     # Tokens that were never given out, or that are spent.
     "ask for a new one",
@@ -40,8 +41,8 @@ BEYOND_SCHEMAS = [
     # The default one passes on, by choosing another.
     "make another address the default one",
     # What is there already counts.
-    "a line holds",
-    "a cart holds",
+    "a line has",
+    "a cart has",
     "an account has at most",
     "must not lie above",
     "must not be 0",
@@ -50,8 +51,8 @@ BEYOND_SCHEMAS = [
 ]
 
 
-# JSON Schema takes 1.0 for a whole number; the introduction of the document says that the shop does not.
-NOT_WHOLE = "must be a whole number"
+# JSON Schema accepts 1.0 as an integer; the introduction of the document says that the shop does not.
+NOT_WHOLE = "must be an integer"
 
 
 def writes_a_fraction(value):

@@ -1,4 +1,4 @@
-//! The account: who somebody is to the shop, and what they may do.
+//! Accounts and their roles.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,27 +14,27 @@ pub mod password;
 /// Longest name of a person, in characters.
 pub const NAME_LIMIT: usize = address::TEXT_LIMIT;
 
-/// What an account may do. Roles add up: none includes another.
+/// A role of an account. No role includes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Buys.
+    /// May buy.
     Customer,
-    /// Keeps catalogue, stock, orders and refunds.
+    /// Manages catalogue, stock, orders and refunds.
     Merchant,
-    /// Whatever the shop can do.
+    /// May do everything.
     Admin,
 }
 
 impl Role {
-    /// The role that is called so.
+    /// The reverse of [`Role::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Customer, Self::Merchant, Self::Admin]
             .into_iter()
             .find(|role| role.as_str() == text)
     }
 
-    /// As in JSON and on the API.
+    /// Its name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
@@ -44,24 +44,24 @@ impl Role {
     }
 }
 
-/// An account without its credential. Debug output, which ends in logs, shows nothing that identifies the person.
+/// An account without its credential. Debug output, which ends in logs, hides personal data.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// Its identifier.
     pub id: UserId,
-    /// Where letters go, as its owner writes it. Whether two are the same account's is for [`email_key`] to say.
+    /// The e-mail address as its owner writes it. [`email_key`] decides whether two addresses are the same.
     pub email: EmailAddress,
-    /// What the person is called.
+    /// The owner's name.
     pub name: String,
-    /// Where they can be called.
+    /// The owner's phone number.
     pub phone: Option<String>,
-    /// What they may do.
+    /// Its roles.
     pub roles: BTreeSet<Role>,
-    /// Whether somebody has answered from the e-mail address.
+    /// Whether the owner has proved access to the e-mail address.
     pub email_verified: bool,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// 1 when it is registered, and one more with each change.
+    /// Counts the changes, from 1.
     pub version: u64,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Debug for Account {
     }
 }
 
-/// What all spellings of one e-mail address share: no two accounts have the same. As personal as the address itself.
+/// The normalised e-mail address, unique among accounts. As personal as the address itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EmailKey(String);
 
@@ -94,17 +94,16 @@ impl fmt::Debug for EmailKey {
     }
 }
 
-/// The address can be written to, but no account can have it.
+/// The address is valid, but no account can have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be written in ASCII alone (letters without accents, digits and signs)")]
 pub struct ForeignLetters;
 
-/// The key of an address. Lower-cased as a whole: no provider that matters tells `Ada@` from `ada@`, and somebody who
-/// types a capital shall find their account.
+/// The key of an address: the whole in lower case, since no common provider distinguishes `Ada@` from `ada@`.
 ///
 /// # Errors
-/// [`ForeignLetters`] where the address is not in ASCII: letters of other scripts look like those of ours, and an
-/// account must not be taken for another's.
+/// [`ForeignLetters`] where the address is not ASCII: letters of other scripts look alike, and an account must not be
+/// mistaken for another.
 pub fn email_key(email: &EmailAddress) -> Result<EmailKey, ForeignLetters> {
     let text = email.as_str();
     if text.is_ascii() {
@@ -114,7 +113,7 @@ pub fn email_key(email: &EmailAddress) -> Result<EmailKey, ForeignLetters> {
     }
 }
 
-/// Whether a person can be called that: 1 to [`NAME_LIMIT`] characters that can be printed, not all of them spaces.
+/// Checks a name: 1 to [`NAME_LIMIT`] printable characters, not only spaces.
 ///
 /// # Errors
 /// [`FieldError`] of the field `name`.
@@ -128,7 +127,7 @@ pub fn check_name(name: &str) -> Result<(), FieldError> {
     }
 }
 
-/// Everything that is wrong with a phone number, each as the field `phone`; the same as for a postal address.
+/// The errors of a phone number, for the field `phone`; the same as in a postal address.
 pub fn phone_errors(phone: &str) -> Vec<FieldError> {
     address::phone_errors(phone)
 }
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_address_share_their_key() {
+    fn spellings_of_an_address_share_a_key() {
         assert_eq!(key("Ada@Example.ORG"), key("ada@example.org"));
         assert_eq!(key("ADA@example.org").unwrap().as_str(), "ada@example.org");
         for other in ["ada+shop@example.org", "a.da@example.org", "ada@example.com"] {
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_that_looks_like_another_is_refused() {
+    fn look_alike_letters_are_refused() {
         // The first letter is Cyrillic; the second address would become ASCII if it were lower-cased (a Kelvin sign).
         for text in ["\u{430}da@example.org", "\u{212a}ate@example.org"] {
             assert_eq!(key(text), Err(ForeignLetters));
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_printable_and_neither_empty_nor_endless() {
+    fn names_are_checked() {
         for good in [
             "A",
             "Ada Example",
@@ -196,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn roles_are_called_the_same_everywhere() {
+    fn roles_have_their_names_in_json() {
         for role in [Role::Customer, Role::Merchant, Role::Admin] {
             assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
         }
     }
 
     #[test]
-    fn debug_output_identifies_nobody() {
+    fn debug_output_hides_personal_data() {
         let account = Account {
             id: UserId::from_suffix(1),
             email: EmailAddress::parse("ada@private.example").unwrap(),

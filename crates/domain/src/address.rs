@@ -14,48 +14,48 @@ pub const POSTCODE_LIMIT: usize = 16;
 /// Longest phone number, in characters.
 pub const PHONE_LIMIT: usize = 32;
 
-/// Where a parcel goes. Debug output, which ends in logs, shows the country alone.
+/// A postal address. Debug output, which ends in logs, shows only the country.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(description = "Where a parcel goes.")]
 #[serde(deny_unknown_fields)]
 pub struct Address {
-    /// Who receives it.
+    /// The recipient.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     pub name: String,
-    /// Street and number, usually.
+    /// Street and number.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
     pub line1: String,
-    /// Floor, company, whatever else.
+    /// Floor, company.
     #[schema(max_length = 100, example = "Floor 2")]
     pub line2: Option<String>,
-    /// The town.
+    /// The city.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
     pub city: String,
     /// State, province, county.
     #[schema(max_length = 100, example = "IL")]
     pub region: Option<String>,
-    /// The postcode as the country writes it.
+    /// The postcode.
     #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
     pub postcode: String,
     /// ISO 3166-1 alpha-2, in capital letters.
     #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     pub country: String,
-    /// For the carrier.
+    /// Phone number for the carrier.
     #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     pub phone: Option<String>,
 }
 
-/// What is wrong with one field of something submitted.
+/// An invalid field of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The field's name, without what it is nested in.
+    /// The field's name, without its parents.
     pub field: &'static str,
-    /// A sentence for whoever filled it in.
+    /// What is wrong, for the client.
     pub message: String,
 }
 
 impl Address {
-    /// What is left of it when its person is erased: the country, which the books need for taxes.
+    /// The address after an erasure: the country alone, which accounting needs for taxes.
     #[must_use]
     pub fn erased(&self) -> Self {
         let erased = || "erased".to_owned();
@@ -71,7 +71,7 @@ impl Address {
         }
     }
 
-    /// Everything that is wrong with it; empty where a parcel may be sent there.
+    /// Its invalid fields; empty if the address is valid.
     pub fn validate(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         let mut check = |field, text: &str, limit| {
@@ -95,7 +95,7 @@ impl Address {
         if !country::is_known(&self.country) {
             errors.push(FieldError {
                 field: "country",
-                message: "is not a country code of two capital letters (ISO 3166-1)".to_owned(),
+                message: "must be an ISO 3166-1 country code of two capital letters".to_owned(),
             });
         }
         errors
@@ -110,10 +110,10 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Everything that is wrong with a phone number, as the field `phone`; whether it is anybody's, only a call can tell.
+/// The errors of a phone number, for the field `phone`.
 pub(super) fn phone_errors(phone: &str) -> Vec<FieldError> {
     let foreign = (!phone.chars().all(is_dialled))
-        .then(|| "holds characters that are no part of a phone number".to_owned());
+        .then(|| "contains characters that are not part of a phone number".to_owned());
     text_error(phone, PHONE_LIMIT)
         .into_iter()
         .chain(foreign)
@@ -124,21 +124,20 @@ pub(super) fn phone_errors(phone: &str) -> Vec<FieldError> {
         .collect()
 }
 
-/// What is wrong with a line of text that a person wrote about themselves, if anything; `limit` in characters.
+/// The error of a line of text, if any; `limit` in characters.
 pub(super) fn text_error(text: &str, limit: usize) -> Option<String> {
     if text.trim().is_empty() {
         Some("must not be empty".to_owned())
     } else if text.chars().count() > limit {
         Some(format!("has more than {limit} characters"))
     } else if text.chars().any(is_unprintable) {
-        Some("holds characters that can't be printed".to_owned())
+        Some("contains unprintable characters".to_owned())
     } else {
         None
     }
 }
 
-/// Control characters, line separators, and the marks that turn the direction of writing (they can make a label read
-/// otherwise than it is stored).
+/// Control characters, line separators, and bidirectional marks (a label could read differently from what is stored).
 fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_address_is_accepted_also_in_other_scripts_and_at_the_limits() {
+    fn valid_addresses_are_accepted() {
         assert_eq!(address().validate(), []);
         assert!(blamed(|a| a.city = "東京".into()).is_empty());
         assert!(blamed(|a| a.name = "é".repeat(TEXT_LIMIT)).is_empty());
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_is_blamed_for_its_own_fault() {
+    fn each_invalid_field_is_named() {
         assert_eq!(blamed(|a| a.name = " \u{a0}".into()), ["name"]);
         assert_eq!(blamed(|a| a.line1 = "x".repeat(TEXT_LIMIT + 1)), ["line1"]);
         assert_eq!(blamed(|a| a.line2 = Some(String::new())), ["line2"]);
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_shows_the_country_alone() {
+    fn debug_output_shows_only_the_country() {
         let shown = format!("{:?}", address());
         assert!(shown.contains("US") && !shown.contains("Ada") && !shown.contains("Test"));
     }

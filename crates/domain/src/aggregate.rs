@@ -1,93 +1,72 @@
-//! The shape of every entity's brain: from state and command to reply and change.
+//! The trait of every entity's state machine: from state and command to reply and change.
 
 use std::fmt::Debug;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Event, Timestamp};
 
-/// The kinds of entities; each has its own region, shards and store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A shopping cart.
-    Cart,
-    /// An order.
-    Order,
-    /// A stock-keeping unit.
-    Sku,
-}
+/// A kind of entity, by its name in URLs, logs and metrics. Each kind has its own region, shards and store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Kind(pub &'static str);
 
 impl Kind {
-    /// Every kind, in the order in which they are listed to operators.
-    pub const ALL: [Self; 3] = [Self::Cart, Self::Order, Self::Sku];
-
-    /// Lower case, as in URLs, logs and metrics.
+    /// Its name, in lower case.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cart => "cart",
-            Self::Order => "order",
-            Self::Sku => "sku",
-        }
-    }
-
-    /// The reverse of [`Kind::as_str`].
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+        self.0
     }
 }
 
-/// A state machine that the engine keeps as one entity: one owner, one version, one row.
+/// A state machine that the engine runs as one entity: one owner, one version, one row.
 ///
-/// `decide` must be pure: the engine runs it on tentative state, drops what came of it when a write conflicts, and
-/// runs it again on fresh state. Everything that varies comes in as an argument.
+/// `decide` must be pure: the engine runs it on tentative state, and again on fresh state after a conflicting write.
 pub trait Aggregate: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Which kind of entity this is.
     const KIND: Kind;
     /// How many of the latest commands are remembered with their replies, so that a repetition changes nothing
-    /// (invariant 9). They travel in the same row as the state: keep the number small and the replies slim.
+    /// (invariant 9). They are stored in the row: keep number and replies small.
     const REMEMBERED_COMMANDS: usize;
 
-    /// What can be asked of it.
+    /// Its commands.
     type Command: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
-    /// The slim verdict on a command: done, or refused and why.
+    /// Its reply to a command: done, or refused and why.
     type Reply: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static;
-    /// What a caller gets to see of the state, with every reply.
+    /// What every reply shows of the state.
     type View: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static;
 
     /// What others learn of its changes; [`NoEvent`](super::event::NoEvent) where they learn nothing.
     type Event: Event;
 
-    /// The state before the first command. `id` has been validated by the caller.
+    /// The state before the first command. The caller has validated `id`.
     fn initial(id: &str) -> Self;
 
-    /// The verdict on `command`, and the change that it makes if any. `at` is the present.
+    /// The reply to `command`, and the change that it makes, if any. `at` is the present.
     fn decide(&self, command: &Self::Command, at: Timestamp) -> Decision<Self>;
 
-    /// What callers see.
+    /// What replies show.
     fn view(&self) -> Self::View;
 
-    /// When this entity has to be looked at although nobody asks: the deadline of an unfinished order, the expiry of
-    /// the oldest reservation. Stored beside the row and indexed. `None`: never.
+    /// When the sweeper has to look at this entity: the deadline of an unfinished order, the expiry of the oldest
+    /// reservation. Stored in an indexed column. `None`: never.
     fn due_at(&self) -> Option<Timestamp> {
         None
     }
 
-    /// Whose it is, for listing by owner; stored beside the row and indexed.
+    /// Its owner, for listing by owner. Stored in an indexed column.
     fn owner(&self) -> Option<&str> {
         None
     }
 
-    /// Whether a caller who waits for an outcome need not wait any longer.
+    /// Whether a caller who waits for the outcome can be answered.
     fn settled(&self) -> bool {
         true
     }
 }
 
-/// What `decide` answers.
+/// The result of `decide`.
 #[derive(Clone, Debug)]
 pub struct Decision<A: Aggregate> {
-    /// The verdict.
+    /// The reply.
     pub reply: A::Reply,
     /// What changes; `None` for reads, refusals and repetitions.
     pub change: Option<Change<A>>,
@@ -103,17 +82,17 @@ pub struct Change<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decision<A> {
-    /// A verdict that changes nothing.
+    /// A reply without a change.
     pub fn keep(reply: A::Reply) -> Self {
         Self { reply, change: None }
     }
 
-    /// A verdict with a change that nobody else is told of.
+    /// A reply and a change without events.
     pub fn change(reply: A::Reply, state: A) -> Self {
         Self::change_with(reply, state, Vec::new())
     }
 
-    /// A verdict with a change and its events.
+    /// A reply and a change with its events.
     pub fn change_with(reply: A::Reply, state: A, events: Vec<A::Event>) -> Self {
         Self {
             reply,

@@ -1,4 +1,4 @@
-//! The cart: what a shopper means to buy. Prices are not its business; they come from the catalogue at checkout.
+//! The shopping cart. It holds no prices: they come from the catalogue at checkout.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,19 +10,19 @@ use super::{Aggregate, CartId, Currency, Decision, Kind, OrderId, ProductId, Sku
 #[cfg(test)]
 mod tests;
 
-/// Most pieces of one SKU in a cart.
+/// Most units of one SKU in a cart.
 pub const QUANTITY_LIMIT: u32 = 999;
 /// Most lines in a cart.
 pub const LINE_LIMIT: usize = 100;
-/// How many orders and merged carts are remembered, so that the same one counts once.
+/// How many orders and merged carts are remembered, so that a repetition has no effect.
 const REMEMBERED: usize = 16;
 
-/// One line: so many of a SKU.
+/// One line: a quantity of a SKU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CartLine {
-    /// What is counted.
+    /// The SKU.
     pub sku: Sku,
-    /// The product it belongs to, so that a page can be shown without a look-up by SKU.
+    /// Its product, so that a page needs no look-up by SKU.
     pub product_id: ProductId,
     /// How many: at least 1.
     pub quantity: u32,
@@ -33,20 +33,20 @@ pub struct CartLine {
 pub struct Cart {
     currency: Currency,
     lines: Vec<CartLine>,
-    /// Orders whose lines have been taken out.
+    /// Orders whose lines have been removed.
     #[serde(default)]
     cleared: Recent<OrderId, REMEMBERED>,
-    /// Carts whose lines have joined.
+    /// Carts that have been merged in.
     #[serde(default)]
     merged: Recent<CartId, REMEMBERED>,
 }
 
-/// What can be asked of a cart.
+/// Commands of a cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CartCommand {
-    /// Nothing but the view.
+    /// Reads the cart.
     Get,
-    /// Adds to what is there.
+    /// Adds to a line, or adds a line.
     Add {
         /// Which SKU.
         sku: Sku,
@@ -55,33 +55,33 @@ pub enum CartCommand {
         /// How many more, at least 1.
         quantity: u32,
     },
-    /// Sets how many; 0 removes the line, and a line that is not there is put in.
+    /// Sets the quantity of a line, or adds the line; 0 removes it.
     SetQuantity {
         /// Which SKU.
         sku: Sku,
         /// Its product.
         product_id: ProductId,
-        /// How many from now on.
+        /// The new quantity.
         quantity: u32,
     },
-    /// Removes a line; one that is not there is no matter.
+    /// Removes a line. Removing an absent line succeeds.
     Remove {
         /// Which SKU.
         sku: Sku,
     },
     /// Removes every line.
     Empty,
-    /// Takes exactly the ordered quantities out, once an order: what was added since the order stays.
+    /// Removes exactly the ordered quantities, once per order. What was added since the order stays.
     Clear {
         /// The order.
         order: OrderId,
-        /// What it ordered.
+        /// Its lines.
         lines: Vec<(Sku, u32)>,
     },
-    /// Lets the lines of another cart join, once a cart. Quantities are summed and capped at [`QUANTITY_LIMIT`];
-    /// lines beyond [`LINE_LIMIT`] stay out.
+    /// Adds the lines of another cart, once per cart. Quantities are summed and capped at [`QUANTITY_LIMIT`]; lines
+    /// beyond [`LINE_LIMIT`] are left out.
     Merge {
-        /// The cart they come from.
+        /// The other cart.
         from: CartId,
         /// Its lines.
         lines: Vec<CartLine>,
@@ -91,28 +91,28 @@ pub enum CartCommand {
 /// Why a cart refuses a command; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CartRefusal {
-    /// The line would hold none, or more than [`QUANTITY_LIMIT`].
-    #[error("the quantity of a line lies between 1 and {QUANTITY_LIMIT}")]
+    /// The quantity would be 0 or above [`QUANTITY_LIMIT`].
+    #[error("the quantity of a line must be between 1 and {QUANTITY_LIMIT}")]
     QuantityOutOfRange,
-    /// The cart would hold more than [`LINE_LIMIT`] lines.
+    /// The cart would have more than [`LINE_LIMIT`] lines.
     #[error("a cart has at most {LINE_LIMIT} lines")]
     TooManyLines,
 }
 
-/// A cart's verdict on a command.
+/// Reply of a cart to a command.
 pub type CartReply = Result<(), CartRefusal>;
 
-/// What callers see of a cart.
+/// What replies show of a cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CartView {
-    /// The currency it will be paid in.
+    /// The currency of its prices.
     pub currency: Currency,
-    /// Its lines, in the order in which they were put in.
+    /// Its lines, in the order in which they were added.
     pub lines: Vec<CartLine>,
 }
 
 impl Cart {
-    /// Sets the line of `sku` to `quantity` of at least 1. The line keeps its place.
+    /// Sets the line of `sku` to `quantity`. An existing line keeps its place.
     fn put(&mut self, sku: &Sku, product_id: &ProductId, quantity: u32) -> CartReply {
         if !(1..=QUANTITY_LIMIT).contains(&quantity) {
             return Err(CartRefusal::QuantityOutOfRange);
@@ -142,7 +142,7 @@ impl Cart {
         if self.cleared.contains(order) {
             return;
         }
-        // Remembered even where nothing matches: otherwise a repetition would take what was put in meanwhile.
+        // Remembered even if nothing matches: a repetition would otherwise remove what was added meanwhile.
         self.cleared.remember(order);
         for (sku, quantity) in ordered {
             for line in self.lines.iter_mut().filter(|line| &line.sku == sku) {
@@ -162,12 +162,12 @@ impl Cart {
                 .quantity_of(&line.sku)
                 .saturating_add(line.quantity)
                 .min(QUANTITY_LIMIT);
-            // Refused are only an empty line, which adds nothing, and one beyond LINE_LIMIT, which stays out.
+            // Refuses only an empty line and one beyond LINE_LIMIT, which are left out.
             let _ = self.put(&line.sku, &line.product_id, sum);
         }
     }
 
-    /// Carries `command` out on this state.
+    /// Applies `command` to this state.
     fn apply(&mut self, command: &CartCommand) -> CartReply {
         match command {
             CartCommand::Get => {}
@@ -199,7 +199,7 @@ impl Cart {
 }
 
 impl Aggregate for Cart {
-    const KIND: Kind = Kind::Cart;
+    const KIND: Kind = Kind("cart");
     const REMEMBERED_COMMANDS: usize = 16;
 
     type Command = CartCommand;

@@ -1,4 +1,4 @@
-//! Products and categories: what a shopper browses.
+//! Products and categories.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::{Money, ProductId, Sku};
 
-/// Something that can be looked at and bought in one or more variants.
+/// A product, sold in one or more variants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Product {
     /// Its identifier.
     pub id: ProductId,
-    /// A line.
+    /// One line.
     pub title: String,
     /// Plain text, a paragraph or two.
     pub description: String,
     /// The slug of its category, as in [`Category::slug`].
     pub category: String,
-    /// Who makes it.
+    /// The manufacturer.
     pub brand: String,
-    /// Properties by name, all variants alike: `{"material": "linen"}`.
+    /// Attributes that all variants share: `{"material": "linen"}`.
     pub attributes: BTreeMap<String, String>,
-    /// Paths of its pictures below the shop's own address.
+    /// Paths of its pictures on the shop's own address.
     pub images: Vec<String>,
     /// Its variants; never empty.
     pub variants: Vec<Variant>,
@@ -30,7 +30,7 @@ pub struct Product {
 }
 
 impl Product {
-    /// The lowest price among its variants: the one that lists and filters use.
+    /// The lowest price of its variants, which lists and filters use.
     pub fn price(&self) -> Option<Money> {
         self.variants
             .iter()
@@ -47,23 +47,23 @@ impl Product {
 /// One buyable form of a product.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variant {
-    /// What is counted.
+    /// The SKU.
     pub sku: Sku,
-    /// What sets it apart: `{"size": "M"}`.
+    /// Its options: `{"size": "M"}`.
     pub options: BTreeMap<String, String>,
-    /// What one costs.
+    /// Price of one.
     pub price: Money,
-    /// What one weighs, packed, in grams.
+    /// Weight of one with its packaging, in grams.
     pub weight_grams: u32,
 }
 
 /// A node of the category tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Category {
-    /// Lower case and dashes; unique.
+    /// Lower-case letters and dashes; unique.
     pub slug: String,
-    /// As shown.
+    /// The displayed name.
     pub name: String,
-    /// The slug above it; `None` for a root.
+    /// The parent's slug; `None` for a root.
     pub parent: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Countries by their code of two letters.
+//! Country codes.
 
 /// The officially assigned codes of ISO 3166-1 alpha-2, sorted.
 const CODES: [&str; 249] = [
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_sorted_without_repetition_so_that_every_code_is_found() {
+    fn every_code_of_the_list_is_found() {
         assert!(CODES.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(CODES.iter().all(|code| is_known(code)));
         for unknown in ["", "de", "UK", "XX", "DEU", "ZZ"] {

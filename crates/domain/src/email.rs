@@ -1,4 +1,4 @@
-//! E-mail addresses, as far as a shop has to look at them.
+//! E-mail addresses.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ const LOCAL_PART_LIMIT: usize = 64;
 /// Longest label of a domain, in bytes (RFC 1035, section 2.3.4).
 const LABEL_LIMIT: usize = 63;
 
-/// An address that may be written to. Does not show itself in debug output, which ends in logs.
+/// A valid e-mail address. Debug output, which ends in logs, hides it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EmailAddress(String);
@@ -22,7 +22,7 @@ pub struct EmailAddress(String);
 pub struct InvalidEmailAddress;
 
 impl EmailAddress {
-    /// Accepts what looks like an address; whether it exists, only a letter can tell. Deliberately narrower than
+    /// Accepts a plausible address; whether it exists, only an e-mail can tell. Deliberately narrower than
     /// RFC 5321: no quoted local part, no address literal, a domain in ASCII that has a dot or is `localhost`.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl EmailAddress {
         }
     }
 
-    /// What stands in the place of an address that was erased; nobody can have it (RFC 2606, section 2).
+    /// Replaces an erased address; it can't exist (RFC 2606, section 2).
     pub fn erased() -> Self {
         Self("erased@erased.invalid".to_owned())
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn invalid_addresses_are_refused() {
         let long_local = format!("{}@example.org", "a".repeat(LOCAL_PART_LIMIT + 1));
         let long = format!("a@{}.org", vec!["b".repeat(60); 5].join("."));
         for bad in [
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_does_not_show_the_address() {
+    fn debug_output_hides_the_address() {
         let email = EmailAddress::parse("somebody@example.org").unwrap();
         assert!(!format!("{email:?}").contains("somebody"));
     }

@@ -1,4 +1,4 @@
-//! What the tests of several modules are made of.
+//! Builders of commands and states for tests.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::checkout::{Step, StepRecord};
 use crate::*;
 
-/// An instant some seconds after an arbitrary beginning.
+/// A timestamp some seconds after an arbitrary start.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000)
 }
@@ -52,7 +52,7 @@ pub fn step_record(step: Step) -> StepRecord {
     }
 }
 
-/// A consistent submission of these quantities (SKU 0, 1, …) by the order with this index.
+/// A consistent placement of these quantities (SKU 0, 1, …) for the order with this index.
 pub fn placement(index: usize, quantities: &[u32]) -> Placement {
     let lines: Vec<_> = quantities
         .iter()
@@ -110,7 +110,7 @@ pub fn raw_event(name: &str, detail: serde_json::Value) -> EncodedEvent {
     }
 }
 
-/// Runs `command` and makes its change the state; the reply, and the events of the change if there was one.
+/// Runs `command` and applies its change; the reply, and the events of the change if there was one.
 pub fn run<A: Aggregate>(
     state: &mut A,
     command: &A::Command,
@@ -124,7 +124,7 @@ pub fn run<A: Aggregate>(
     (decision.reply, events)
 }
 
-/// Whether a value comes back as it was from the wire between nodes.
+/// Checks that a value is unchanged by the wire codec between nodes.
 pub fn survives_the_wire<T>(value: &T) -> Result<(), TestCaseError>
 where
     T: std::fmt::Debug + PartialEq + serde::Serialize + serde::de::DeserializeOwned,
@@ -134,7 +134,7 @@ where
     Ok(())
 }
 
-/// Whether a state comes back as it was from its row, whose body is JSON.
+/// Checks that a state is unchanged by the JSON of its row.
 pub fn survives_rest<T>(value: &T) -> Result<(), TestCaseError>
 where
     T: std::fmt::Debug + PartialEq + serde::Serialize + serde::de::DeserializeOwned,

@@ -1,5 +1,5 @@
-//! Identifiers: opaque strings with a prefix for what they name. They are shared, not copied: a cart's state is cloned with
-//! every command, and most of it are identifiers.
+//! Identifiers: opaque strings with a prefix per type. They are reference-counted: every command clones a state that
+//! consists mostly of identifiers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +10,16 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 /// Longest identifier accepted anywhere, in bytes.
 pub const IDENTIFIER_LIMIT: usize = 64;
 
-/// Why a string is no identifier.
+/// The string is not a valid identifier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid {what}")]
 pub struct InvalidIdentifier {
-    /// The name of the type that refused it.
+    /// Name of the identifier's type.
     pub what: &'static str,
 }
 
-fn well_formed(text: &str) -> bool {
+/// Whether a text could be an identifier of any type.
+pub fn well_formed(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= IDENTIFIER_LIMIT
         && text
@@ -49,7 +50,7 @@ macro_rules! identifier {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The prefix that all identifiers of this type carry (may be empty).
+            /// The prefix of identifiers of this type (may be empty).
             pub const PREFIX: &'static str = $prefix;
 
             /// Accepts a string of ASCII letters, digits, `_`, `-` and `.` with the right prefix.
@@ -69,7 +70,7 @@ macro_rules! identifier {
                 Self(format!("{}{suffix}", $prefix).into())
             }
 
-            /// The whole identifier, prefix included.
+            /// The identifier, with its prefix.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -108,27 +109,27 @@ identifier!(
     "ord_"
 );
 identifier!(
-    /// A payment: the intent to take an order's total.
+    /// A payment of an order.
     PaymentId,
     "pay_"
 );
 identifier!(
-    /// A product: what a shopper looks at; it has one SKU or more.
+    /// A product, which has one or more SKUs.
     ProductId,
     "prd_"
 );
 identifier!(
-    /// A stock-keeping unit: what is counted, reserved and sold.
+    /// A stock-keeping unit: a variant that is counted, reserved and sold.
     Sku,
     ""
 );
 identifier!(
-    /// An account: whoever has registered.
+    /// An account.
     UserId,
     "usr_"
 );
 identifier!(
-    /// A session: one device on which somebody is logged in.
+    /// A session: one device on which an account is logged in.
     SessionId,
     "ses_"
 );
@@ -138,7 +139,7 @@ identifier!(
     "adr_"
 );
 identifier!(
-    /// Names one command, so that its repetition is recognised and answered from the record (invariant 9).
+    /// A command, so that its repetition is recognised and answered from the record (invariant 9).
     CommandId,
     ""
 );
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_need_their_prefix_and_a_safe_alphabet() {
+    fn prefix_and_alphabet_are_checked() {
         assert!(CartId::parse("crt_0a").is_ok());
         for bad in ["", "crt_", "ord_1", "crt_é", "crt_a b", "crt_a/../b"] {
             assert!(CartId::parse(bad).is_err(), "{bad:?} was accepted");

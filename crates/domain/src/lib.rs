@@ -1,6 +1,7 @@
-//! What a shop knows. Pure: no I/O, no clock, no randomness; time and identifiers come in as arguments.
+//! The domain: entities, commands and decisions. Pure: no I/O, no clock, no randomness; time and identifiers are
+//! arguments.
 //!
-//! The numbered invariants that comments, tests and the auditor refer to stand in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` lists the numbered invariants.
 
 pub mod account;
 pub mod address;
@@ -34,7 +35,7 @@ pub use identifiers::{AddressId, CartId, CommandId, OrderId, PaymentId, ProductI
 pub use money::{Currency, Money};
 pub use order::{
     FailureReason, FulfilmentStatus, Order, OrderCommand, OrderEvent, OrderLine, OrderRefusal, OrderReply,
-    OrderStatus, OrderView, PaymentStatus, Placement, TimelineEntry,
+    OrderStatus, PaymentStatus, Phase, PlacedOrder, Placement, Progress, TimelineEntry,
 };
 pub use payment::{Payment, PaymentChange, PaymentInstruction, PaymentRefusal, PaymentState, Refund};
 pub use preferences::Preferences;

@@ -1,4 +1,4 @@
-//! Money in minor units, never a float.
+//! Amounts of money in minor units.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// United States dollar: what the demo shop sells in.
+    /// United States dollar, the currency of the demo shop.
     pub const USD: Self = Self(*b"USD");
 
     /// Accepts three capital ASCII letters.
@@ -45,14 +45,14 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
-/// Why two amounts could not be put together.
+/// Why two amounts can't be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
     /// The sum does not fit 64 bits of minor units.
     #[error("the amount is too large")]
     Overflow,
     /// Two currencies were mixed.
-    #[error("two currencies can't be added")]
+    #[error("amounts in two currencies can't be added")]
     CurrencyMismatch,
 }
 
@@ -63,7 +63,7 @@ pub struct Money {
     /// Minor units; negative only in differences.
     #[schema(example = 1299)]
     pub amount: i64,
-    /// The currency that the minor units belong to.
+    /// The currency.
     pub currency: Currency,
 }
 
@@ -73,7 +73,7 @@ impl Money {
         Self { amount, currency }
     }
 
-    /// Nothing, in `currency`.
+    /// Zero in `currency`.
     pub const fn zero(currency: Currency) -> Self {
         Self::new(0, currency)
     }
@@ -93,7 +93,7 @@ impl Money {
         Ok(Self { amount, ..self })
     }
 
-    /// This amount taken `quantity` times.
+    /// This amount multiplied by `quantity`.
     ///
     /// # Errors
     /// [`MoneyError::Overflow`].
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn currencies_do_not_mix_and_amounts_do_not_wrap() {
+    fn mixed_currencies_and_overflows_are_errors() {
         let dollar = Money::new(100, Currency::USD);
         let euro = Money::new(100, Currency::parse("EUR").unwrap());
         assert_eq!(dollar.plus(euro), Err(MoneyError::CurrencyMismatch));

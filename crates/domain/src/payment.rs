@@ -1,4 +1,4 @@
-//! The payment of an order: a document without an actor, guarded by its version in the store alone.
+//! The payment of an order: a document without an actor, protected by compare-and-set of its version.
 
 use std::fmt;
 
@@ -12,13 +12,12 @@ mod tests;
 /// Most refunds of one payment.
 pub const REFUND_LIMIT: usize = 100;
 
-/// Whom to charge, and how: what the shopper's page got from the provider. The token buys things, so that debug
-/// output, which ends in logs, does not show it.
+/// How an order is paid. Debug output, which ends in logs, omits the token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentInstruction {
     /// The name of the payment gateway.
     pub gateway: String,
-    /// The provider's token for the shopper's means of payment.
+    /// The provider's token for the shopper's payment method.
     pub token: String,
 }
 
@@ -30,108 +29,108 @@ impl fmt::Debug for PaymentInstruction {
     }
 }
 
-/// Where a payment stands.
+/// State of a payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentState {
-    /// Written down before the provider is asked: from here on the provider has to be queried, not asked anew.
+    /// Recorded before the provider is called: from here on the provider has to be queried first.
     Intended,
-    /// The money is held for us.
+    /// The money is held for the shop.
     Authorised,
-    /// The shopper has to do something at the provider first.
+    /// The shopper has to act at the provider first.
     RequiresAction,
-    /// The provider said no.
+    /// The provider declined.
     Declined {
         /// The provider's reason.
         code: String,
     },
-    /// The money is ours.
+    /// The money was taken.
     Captured,
     /// Nothing is held and nothing will be.
     Voided,
-    /// Some of the money went back.
+    /// Some of the money was refunded.
     PartiallyRefunded,
-    /// All of it did.
+    /// All of it was refunded.
     Refunded,
 }
 
-/// Money given back.
+/// A refund.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refund {
-    /// Names the refund, so that the same one counts once.
+    /// Identifies the refund, so that a repetition has no effect.
     pub key: String,
     /// How much.
     pub amount: Money,
 }
 
-/// The intent to take an order's total, and what became of it.
+/// The intent to charge an order's total, and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    /// Its identifier; the provider's idempotency key is made of it.
+    /// Its identifier, which is also the provider's idempotency key.
     pub id: PaymentId,
-    /// The order that is paid for.
+    /// The order.
     pub order: OrderId,
-    /// Counts the attempts for this order, from 1.
+    /// Number of the attempt for this order, from 1.
     pub attempt: u32,
-    /// Whom to charge.
+    /// How it is paid.
     pub instruction: PaymentInstruction,
     /// How much.
     pub amount: Money,
-    /// Where it stands.
+    /// Its state.
     pub status: PaymentState,
-    /// The provider's own name for it.
+    /// The provider's reference.
     pub reference: Option<String>,
-    /// What was captured: nothing, or `amount`.
+    /// The captured amount: zero or `amount`.
     pub captured: Money,
-    /// The sum of `refunds`.
+    /// Sum of `refunds`.
     pub refunded: Money,
-    /// What was given back.
+    /// The refunds.
     pub refunds: Vec<Refund>,
-    /// When it was intended.
+    /// When it was recorded.
     pub created_at: Timestamp,
 }
 
-/// Something that has happened at the provider.
+/// A change at the provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentChange {
-    /// It holds the money.
+    /// The provider holds the money.
     Authorised {
-        /// Its name for the payment.
+        /// The provider's reference.
         reference: String,
     },
-    /// It waits for the shopper.
+    /// The provider waits for the shopper.
     RequiresAction {
-        /// Its name for the payment.
+        /// The provider's reference.
         reference: String,
     },
-    /// It said no.
+    /// The provider declined.
     Declined {
         /// Why.
         code: String,
     },
-    /// It took the money.
+    /// The provider took the money.
     Captured,
-    /// It let the money go, and will not hold any under this payment's key.
+    /// The provider released the money, and will hold none under this payment's key.
     Voided,
-    /// It gave money back.
+    /// The provider refunded money.
     Refunded {
-        /// Names the refund.
+        /// Identifies the refund.
         key: String,
         /// How much.
         amount: Money,
     },
 }
 
-/// Why a change does not fit where the payment stands. Each asks for a remedy at the provider or for a person.
+/// Why a change contradicts the payment's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PaymentRefusal {
-    /// The money is taken: it can be refunded, not voided.
+    /// The money was taken: it can be refunded, not voided.
     #[error("the payment has been captured")]
     AlreadyCaptured,
-    /// The payment was given up: what the provider holds must be voided there.
+    /// The payment was voided: what the provider holds must be voided there.
     #[error("the payment has been voided")]
     AlreadyVoided,
-    /// The provider has said no to this attempt.
+    /// The provider has declined this attempt.
     #[error("the payment has been declined")]
     AlreadyDeclined,
     /// The money is held already.
@@ -140,19 +139,19 @@ pub enum PaymentRefusal {
     /// Nothing is held that could be captured.
     #[error("the payment has not been authorised")]
     NotAuthorised,
-    /// Nothing was taken that could be refunded.
+    /// Nothing was captured that could be refunded.
     #[error("the payment has not been captured")]
     NotCaptured,
-    /// More would go back than was taken (invariant 4).
-    #[error("no more than {} minor units can be refunded", refundable.amount)]
+    /// The refunds would exceed the captured amount (invariant 4).
+    #[error("only {} minor units can be refunded", refundable.amount)]
     ExceedsCaptured {
-        /// How much still can.
+        /// How much can be refunded.
         refundable: Money,
     },
     /// A refund of nothing, of a negative amount or in another currency.
     #[error("a refund needs an amount above zero in the payment's currency")]
     InvalidAmount,
-    /// A refund with this key but another amount stands already (invariant 9).
+    /// A refund with this key but another amount exists (invariant 9).
     #[error("a refund of another amount has the same key")]
     OtherRefund,
     /// [`REFUND_LIMIT`] is reached.
@@ -161,7 +160,7 @@ pub enum PaymentRefusal {
 }
 
 impl Payment {
-    /// The intent to pay, to be stored before the provider is asked.
+    /// The intent to pay, to be stored before the provider is called.
     pub fn intend(
         id: PaymentId,
         order: OrderId,
@@ -186,11 +185,11 @@ impl Payment {
         }
     }
 
-    /// The payment after `change`; `None` where it is known already or is overtaken by what came later (providers
-    /// repeat and reorder their messages).
+    /// The payment after `change`; `None` where it is known already or outdated (providers repeat and reorder their
+    /// messages).
     ///
     /// # Errors
-    /// [`PaymentRefusal`] when the change contradicts where the payment stands.
+    /// [`PaymentRefusal`] when the change contradicts the payment's state.
     pub fn apply(&self, change: PaymentChange) -> Result<Option<Self>, PaymentRefusal> {
         use PaymentState as State;
         match (&self.status, change) {
@@ -216,7 +215,7 @@ impl Payment {
                 PaymentChange::Refunded { key, amount },
             ) => self.refund(key, amount),
 
-            // Known already, or overtaken.
+            // Known already, or outdated.
             (State::RequiresAction, PaymentChange::RequiresAction { .. })
             | (State::Voided, PaymentChange::Voided | PaymentChange::Declined { .. })
             | (
@@ -244,7 +243,7 @@ impl Payment {
         }
     }
 
-    /// How much can still be given back.
+    /// How much can still be refunded.
     pub fn refundable(&self) -> Money {
         Money::new(
             self.captured.amount.saturating_sub(self.refunded.amount),

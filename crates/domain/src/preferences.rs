@@ -1,21 +1,21 @@
-//! What somebody wants to be told about, and how.
+//! Notification preferences: topics and channels.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a message is about.
+/// The topic of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// An order's way, from its confirmation to a refund.
+    /// Changes of an order, from confirmation to refund.
     Orders,
-    /// A parcel's way.
+    /// Changes of a shipment.
     Shipping,
-    /// Something that is watched has become cheaper.
+    /// A watched product has become cheaper.
     PriceDrops,
-    /// Something that is watched can be bought again.
+    /// A watched product is available again.
     BackInStock,
-    /// Whatever the shop would like to sell.
+    /// Advertising.
     Marketing,
 }
 
@@ -29,7 +29,7 @@ impl Topic {
         Self::Marketing,
     ];
 
-    /// As in JSON and on the API.
+    /// Its name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Orders => "orders",
@@ -41,11 +41,11 @@ impl Topic {
     }
 }
 
-/// How a message gets to somebody.
+/// The channel of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// A letter to the account's e-mail address.
+    /// An e-mail to the account's address.
     Email,
     /// A text message to the account's phone.
     Sms,
@@ -57,7 +57,7 @@ impl Channel {
     /// Every channel.
     pub const ALL: [Self; 3] = [Self::Email, Self::Sms, Self::InApp];
 
-    /// As in JSON and on the API.
+    /// Its name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -67,11 +67,11 @@ impl Channel {
     }
 }
 
-/// The channels of one topic. One that is left out is off.
+/// The channels of one topic. An omitted channel is off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Channels {
-    /// A letter to the account's e-mail address.
+    /// An e-mail to the account's address.
     pub email: bool,
     /// A text message to the account's phone.
     pub sms: bool,
@@ -104,25 +104,25 @@ impl Channels {
     }
 }
 
-/// Which topics go through which channels. A topic that is left out has its default: so preferences that were written
-/// down before there was that topic still mean something.
+/// The channels of every topic. An omitted topic has its default, so that stored preferences stay valid when a topic is
+/// added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
-    /// An order's way, from its confirmation to a refund.
+    /// Changes of an order, from confirmation to refund.
     pub orders: Channels,
-    /// A parcel's way.
+    /// Changes of a shipment.
     pub shipping: Channels,
-    /// Something that is watched has become cheaper.
+    /// A watched product has become cheaper.
     pub price_drops: Channels,
-    /// Something that is watched can be bought again.
+    /// A watched product is available again.
     pub back_in_stock: Channels,
-    /// Whatever the shop would like to sell.
+    /// Advertising.
     pub marketing: Channels,
 }
 
 impl Default for Preferences {
-    /// What somebody who never chose is told: what they wait for, by letter too; nothing that they did not ask for.
+    /// Orders and shipments also by e-mail; no advertising, no text messages.
     fn default() -> Self {
         Self {
             orders: Channels::EMAIL_AND_IN_APP,
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_gets_advertising_or_text_messages_unasked() {
+    fn advertising_and_sms_are_off_by_default() {
         let unasked = Preferences::default();
         for topic in Topic::ALL {
             assert!(!unasked.wants(topic, Channel::Sms));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_left_out_has_its_default_and_a_channel_left_out_is_off() {
+    fn omitted_topics_have_their_default() {
         let read: Preferences =
             serde_json::from_value(json!({ "orders": { "sms": true }, "marketing": { "email": true } }))
                 .unwrap();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     proptest! {
-        /// The JSON says under the names of topic and channel what `wants` says.
+        /// JSON and `wants` agree.
         #[test]
         fn what_is_written_is_what_is_wanted(bits in any::<u16>()) {
             let mut written = json!({});

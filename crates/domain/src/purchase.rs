@@ -1,4 +1,4 @@
-//! A purchase: an order as its buyer's history shows it. A projection of the order, made from its events.
+//! A purchase: an order in its buyer's history, projected from the order's events.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use super::{Money, OrderId, OrderStatus, ProductId, Sku, Timestamp, UserId};
 /// One line of a purchase, as it was sold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PurchasedItem {
-    /// What was sold.
+    /// The SKU.
     pub sku: Sku,
     /// Its product.
     pub product_id: ProductId,
@@ -16,7 +16,7 @@ pub struct PurchasedItem {
     pub title: String,
     /// How many.
     pub quantity: u32,
-    /// What one cost.
+    /// Price of one.
     pub unit_price: Money,
 }
 
@@ -25,20 +25,20 @@ pub struct PurchasedItem {
 pub struct Purchase {
     /// The order.
     pub order_id: OrderId,
-    /// Whose it is.
+    /// The buyer.
     pub user_id: UserId,
     /// The order's number, for people.
     pub number: String,
-    /// Where the order stands.
+    /// The order's status.
     pub status: OrderStatus,
-    /// What it cost in all.
+    /// The order's total.
     pub total: Money,
-    /// What was bought.
+    /// Its lines.
     pub items: Vec<PurchasedItem>,
     /// When the order was placed.
     pub placed_at: Timestamp,
-    /// When it became what it is here.
+    /// When the order last changed.
     pub updated_at: Timestamp,
-    /// The order's version that this shows; a projection takes no older one (invariant 14).
+    /// The order's version; the projection accepts no older one (invariant 14).
     pub version: u64,
 }

@@ -1,4 +1,4 @@
-//! What a basket comes to: subtotal, tax, shipping and total, in integers from end to end.
+//! Totals of a basket: subtotal, tax, shipping and total, in integers throughout.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,13 +9,13 @@ use super::{Currency, Money};
 /// The country that the shop ships from (ISO 3166-1 alpha-2).
 pub const HOME_COUNTRY: &str = "US";
 
-/// What one parcel may weigh, in grams. Heavier orders go in several, each at the flat rate.
+/// Heaviest parcel, in grams. Heavier orders are sent in several parcels, each at the flat rate.
 pub const PARCEL_LIMIT_GRAMS: u64 = 30_000;
 
-/// Basis points in the whole: 10 000 = 100 %.
+/// Basis points of 100 %.
 const BASIS_POINTS: i128 = 10_000;
 
-/// What is added to the price of goods by country of delivery, in basis points, sorted by country.
+/// Tax rates on goods by country of delivery, in basis points, sorted by country.
 ///
 /// The standard national rates of value-added, goods-and-services or consumption tax. Reduced rates and regional
 /// taxes (the sales taxes of the states of the USA, of the provinces of Canada) are not modelled, and a country that is
@@ -48,7 +48,7 @@ const TAX_BASIS_POINTS: [(&str, u16); 25] = [
     ("SI", 2_200),
 ];
 
-/// A way to ship, with its price for one parcel.
+/// A shipping service with its price per parcel.
 struct Rate {
     id: &'static str,
     carrier: &'static str,
@@ -57,7 +57,7 @@ struct Rate {
     abroad: Zone,
 }
 
-/// Price of a parcel in minor units of the shop's currency, and working days until it is there.
+/// Price of a parcel in minor units of the shop's currency, and working days until delivery.
 struct Zone {
     price: i64,
     min_days: u32,
@@ -100,56 +100,56 @@ const RATES: [Rate; 2] = [
 /// Why a basket has no price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuoteError {
-    /// The amounts do not add up to one.
-    #[error("the basket has no total")]
+    /// The total overflows, or the basket mixes currencies.
+    #[error("the basket's total can't be computed")]
     Money(#[from] MoneyError),
     /// The weight does not fit 64 bits of grams.
     #[error("the basket is too heavy")]
     Weight,
 }
 
-/// What a basket's line contributes.
+/// A line of a basket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteLine {
-    /// What one costs.
+    /// Price of one.
     pub unit_price: Money,
     /// How many.
     pub quantity: u32,
-    /// What one weighs, packed, in grams.
+    /// Weight of one with its packaging, in grams.
     pub weight_grams: u32,
 }
 
-/// One way to have a basket shipped.
+/// A shipping option of a basket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShippingOption {
-    /// What an order names it by.
+    /// Its id, which an order names.
     pub id: String,
-    /// Who carries it.
+    /// The carrier.
     pub carrier: String,
     /// The carrier's name for the service.
     pub service: String,
-    /// What it costs.
+    /// Its price.
     pub price: Money,
-    /// Working days, at the least.
+    /// Fewest working days until delivery.
     pub min_days: u32,
-    /// Working days, at the most.
+    /// Most working days until delivery.
     pub max_days: u32,
 }
 
-/// What a basket comes to.
+/// Totals of a basket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// The goods.
+    /// Sum of the lines.
     pub subtotal: Money,
-    /// On the goods; shipping is not taxed.
+    /// Tax on the goods; shipping is not taxed.
     pub tax: Money,
-    /// Having them brought.
+    /// Price of the shipping option.
     pub shipping: Money,
-    /// The sum of the three.
+    /// Sum of the three.
     pub total: Money,
 }
 
-/// The ways to ship `weight_grams` to `country` (ISO 3166-1 alpha-2), the cheapest first; never empty.
+/// The options to ship `weight_grams` to `country` (ISO 3166-1 alpha-2), the cheapest first; never empty.
 pub fn shipping_options(country: &str, weight_grams: u64) -> Vec<ShippingOption> {
     let parcels = weight_grams.div_ceil(PARCEL_LIMIT_GRAMS).max(1);
     RATES
@@ -176,7 +176,7 @@ pub fn shipping_options(country: &str, weight_grams: u64) -> Vec<ShippingOption>
         .collect()
 }
 
-/// The way to ship with this id, as in [`shipping_options`].
+/// The option with this id, as in [`shipping_options`].
 pub fn shipping_option(country: &str, weight_grams: u64, id: &str) -> Option<ShippingOption> {
     shipping_options(country, weight_grams)
         .into_iter()
@@ -208,7 +208,7 @@ pub fn tax(subtotal: Money, country: &str) -> Result<Money, QuoteError> {
     Ok(Money::new(amount, subtotal.currency))
 }
 
-/// What the goods cost. `currency` is the currency of the basket, which an empty one has too.
+/// Sum of the lines. `currency` is the currency of an empty basket.
 ///
 /// # Errors
 /// [`QuoteError::Money`] for a sum that overflows or a line in another currency.
@@ -218,7 +218,7 @@ pub fn subtotal(lines: &[QuoteLine], currency: Currency) -> Result<Money, QuoteE
     })
 }
 
-/// What the goods weigh, in grams.
+/// Weight of the goods, in grams.
 ///
 /// # Errors
 /// [`QuoteError::Weight`] for a sum that overflows.
@@ -230,7 +230,7 @@ pub fn weight_grams(lines: &[QuoteLine]) -> Result<u64, QuoteError> {
     })
 }
 
-/// What the basket comes to, delivered to `country` for the price of `shipping`.
+/// Totals of the basket, delivered to `country` for the price of `shipping`.
 ///
 /// # Errors
 /// [`QuoteError::Money`] for sums that overflow or currencies that differ.
@@ -301,7 +301,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics_whatever_the_numbers(
+        fn no_input_panics(
             lines in prop::collection::vec(any_line(), 0..20),
             country in any_country(),
             shipping: i64,
@@ -321,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn tax_is_the_nearest_minor_unit_and_the_even_one_between_two(amount: i64, country in any_country()) {
+        fn tax_rounds_to_the_nearest_minor_unit(amount: i64, country in any_country()) {
             let exact = i128::from(amount) * i128::from(tax_basis_points(&country));
             let rounded = i128::from(tax(dollars(amount), &country).unwrap().amount);
             let error = (rounded * BASIS_POINTS - exact).abs() * 2;
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_go_to_the_even_minor_unit() {
+    fn halves_round_to_even() {
         // 25 %: 2 cents owe half a cent, 6 cents one and a half, 10 cents two and a half.
         for (amount, expected) in [
             (2, 0),
@@ -360,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn each_country_has_one_rate_below_the_whole() {
+    fn every_country_has_one_valid_rate() {
         assert!(TAX_BASIS_POINTS.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(TAX_BASIS_POINTS.iter().all(|&(_, rate)| rate < 10_000));
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn overflows_are_errors() {
         assert_eq!(
             totals(&[line(i64::MAX, 2, 0)], "US", dollars(0)),
             Err(QuoteError::Money(MoneyError::Overflow))
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn every_basket_ships_and_heavy_ones_in_several_parcels() {
+    fn heavy_baskets_ship_in_several_parcels() {
         let light = shipping_options("US", 0);
         assert_eq!(
             light.iter().map(|option| option.id.as_str()).collect::<Vec<_>>(),

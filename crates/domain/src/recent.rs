@@ -1,10 +1,10 @@
-//! A short memory of identifiers already dealt with, so that a late repetition changes nothing.
+//! The latest identifiers that were handled, so that a repetition changes nothing.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// The latest `LIMIT` distinct things, oldest first. It travels in an entity's row: keep the limit small.
+/// The latest `LIMIT` distinct items, oldest first. Stored in an entity's row: keep the limit small.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Recent<T, const LIMIT: usize>(VecDeque<T>);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_is_forgotten_and_a_repetition_takes_no_room() {
+    fn the_oldest_item_is_forgotten() {
         let mut recent = Recent::<u8, 3>::default();
         for item in [1, 2, 2, 3, 1] {
             recent.remember(&item);

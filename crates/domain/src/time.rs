@@ -1,4 +1,4 @@
-//! Instants as the domain sees them: milliseconds since the Unix epoch, UTC.
+//! Timestamps in milliseconds since the Unix epoch, UTC.
 
 use std::fmt;
 use std::time::Duration;

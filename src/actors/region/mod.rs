@@ -1,23 +1,24 @@
 //! The region of a kind of entity: routes commands to the entities of that kind on all nodes.
 
+mod any;
 mod supervisor;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
-use ractor::{ActorRef, RpcReplyPort};
+use ractor::ActorRef;
 use tokio::time::timeout_at;
 
-use super::entity::{Command, Description, EntityContext, EntityMessage};
+use super::entity::{Command, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
 use super::outcome::{Failure, Outcome, Permit, ReplyTo, Vitals};
-use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk, ReturnPath};
+use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk};
 use super::shard::ShardMessage;
 use crate::traces;
+pub use any::AnyRegion;
 use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
@@ -28,8 +29,6 @@ pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest time for an entity to describe itself.
-const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The limits of a region; the configuration explains them.
 #[derive(Clone, Copy, Debug)]
@@ -261,7 +260,7 @@ impl<A: Aggregate> Region<A> {
         let item = souk_wire::encode(&remote).and_then(|body| {
             souk_wire::encode(&Envelope::Command {
                 correlation: request.correlation,
-                kind: A::KIND,
+                kind: A::KIND.as_str().to_owned(),
                 id: id.to_owned(),
                 body,
             })
@@ -289,88 +288,6 @@ impl<A: Aggregate> Region<A> {
             }),
             Ok(Err(_)) => Outcome::Lost,
             Err(_) => Outcome::Expired,
-        }
-    }
-
-    /// Takes a command from another node.
-    pub fn accept(&self, id: &str, body: &[u8], path: ReturnPath) {
-        let reply_to = ReplyTo::<A>::there(path);
-        let remote: RemoteAsk<A> = match souk_wire::decode(body) {
-            Ok(remote) => remote,
-            Err(error) => {
-                tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be decoded");
-                return reply_to.send(Outcome::Failed(Failure::Undecodable));
-            }
-        };
-        let shard = shard_of(id);
-        match self.0.entity.routing.owner(shard) {
-            Owner::Local => {}
-            Owner::Remote(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
-            Owner::AcquiringLease | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
-        }
-        let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
-            return reply_to.send(self.0.busy());
-        };
-        tracing::debug!(
-            request_id = remote.request_id,
-            kind = A::KIND.as_str(),
-            id,
-            "a command arrived from another node"
-        );
-        let reply_to = match remote.trace {
-            Some(trace) => reply_to.within(traces::continued(trace, A::KIND.as_str(), &remote.request_id)),
-            None => reply_to,
-        };
-        let ask = Ask {
-            command: remote.command,
-            command_id: remote.command_id,
-            expected_version: remote.expected_version,
-            deadline: Instant::now() + Duration::from_millis(remote.budget_ms),
-            request_id: Arc::from(remote.request_id),
-            wait_until_settled: remote.wait_until_settled,
-        };
-        let command = Box::new(Command {
-            ask,
-            reply_to,
-            permit,
-            conflicts: 0,
-        });
-        self.dispatch(shard, id, command);
-    }
-
-    /// Describes an entity for an operator; `None` where it is not live on this node.
-    pub async fn describe(&self, id: &str) -> Option<Description> {
-        let actor = self.0.directory.get(id)?.actor.clone();
-        let (sender, receiver) = ractor::concurrency::oneshot();
-        let port: RpcReplyPort<Description> = sender.into();
-        actor.cast(EntityMessage::Describe(port)).ok()?;
-        tokio::time::timeout(DESCRIBE_LIMIT, receiver).await.ok()?.ok()
-    }
-
-    /// The number of live entities of each started shard.
-    pub fn entities_by_shard(&self) -> HashMap<u16, usize> {
-        let mut counts: HashMap<u16, usize> = HashMap::new();
-        for (shard, handle) in (0..SHARDS).zip(&self.0.shards) {
-            if handle.get().is_some() {
-                counts.insert(shard, 0);
-            }
-        }
-        for entry in &self.0.directory {
-            *counts.entry(shard_of(entry.key())).or_default() += 1;
-        }
-        counts
-    }
-
-    /// Releases shards that other nodes own now, and waits until their last entity has finished.
-    pub async fn hand_over(&self, shards: Vec<u16>) {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        if self
-            .0
-            .supervisor
-            .cast(RegionMessage::HandOver { shards, done: sender })
-        {
-            // An error means that the supervisor died, and its shards with it.
-            drop(receiver.await);
         }
     }
 }

@@ -151,7 +151,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let answer = get(&front, &context, caller.cart()).await?;
     let shown = Shown::of(&front, &answer).await?;
-    json::unless_had(&condition, answer.version, &shown.body(caller.cart(), &answer))
+    json::if_none_match(&condition, answer.version, &shown.body(caller.cart(), &answer))
 }
 
 /// Add an item to the cart
@@ -496,7 +496,7 @@ mod tests {
         let mut before = rendered(vec![line("A-1", 2)]).await;
         let tag = |body: &serde_json::Value| Tag::of_body(3, &serde_json::to_vec(body).unwrap());
         let had = IfNoneMatch::OneOf(vec![tag(&before)]);
-        let status = |body: &serde_json::Value| json::unless_had(&had, 3, body).unwrap().status();
+        let status = |body: &serde_json::Value| json::if_none_match(&had, 3, body).unwrap().status();
         assert_eq!(status(&before), StatusCode::NOT_MODIFIED);
         before["items"][0]["available"] = 3.into();
         assert_eq!(status(&before), StatusCode::OK);

@@ -67,7 +67,7 @@ pub async fn quote(
     Json(body): Json<QuoteBody>,
 ) -> Result<Response, Problem> {
     let mut errors = Vec::new();
-    let (given, address_id) = kept(&front, &caller, body.address, body.address_id).await?;
+    let (given, address_id) = saved_address(&front, &caller, body.address, body.address_id).await?;
     let Some(address) = address(given, address_id.as_deref(), &mut errors) else {
         return Err(Problem::validation(errors));
     };
@@ -85,7 +85,7 @@ pub async fn quote(
 
 /// Replaces `address_id` with the caller's saved address. An unknown one, or one beside a given address, is left for
 /// [`address`] to refuse.
-pub async fn kept(
+pub async fn saved_address(
     front: &Front,
     caller: &Caller,
     given: Option<Address>,

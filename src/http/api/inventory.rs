@@ -98,7 +98,7 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let sku = known(&front, &sku).await?;
     let answer = get(&front, &context, &sku).await?;
-    json::unless_had(&condition, answer.version, &level(&sku, &answer))
+    json::if_none_match(&condition, answer.version, &level(&sku, &answer))
 }
 
 /// Record a delivery

@@ -11,7 +11,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 
 /// Caching time: shorter than a new key is published before it signs.
-const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
+const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// Show the keys of the access tokens
 ///
@@ -32,6 +32,6 @@ const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=60");
 )]
 pub async fn show(State(front): State<SharedFront>) -> Result<Response, Problem> {
     let mut response = json::reply(StatusCode::OK, &front.accounts.ring.load().public())?;
-    response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
+    response.headers_mut().insert(header::CACHE_CONTROL, CACHING);
     Ok(response)
 }

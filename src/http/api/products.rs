@@ -135,7 +135,7 @@ pub async fn show(
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
     let skus: Vec<_> = product.variants.iter().map(|variant| &variant.sku).collect();
     let available = front.catalogue_cache.available(&skus).await?;
-    json::unless_had(
+    json::if_none_match(
         &condition,
         product.version,
         &render(&product, &mut available.into_iter()),

@@ -15,14 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::http::edge::problem::{self, Problem};
 
 /// Reads leave one permit in this many free.
-const KEPT_FROM_READS: usize = 8;
+const RESERVED_FOR_WRITES: usize = 8;
 
 /// Counts the requests in flight and carries the drain flag.
 #[derive(Debug)]
 pub struct Admission {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Permits that reads leave free.
-    kept: usize,
+    reserved: usize,
     draining: AtomicBool,
 }
 
@@ -36,8 +36,8 @@ impl Admission {
     /// Admits at most `concurrency` requests at once.
     pub fn new(concurrency: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
-            kept: concurrency / KEPT_FROM_READS,
+            permits: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
+            reserved: concurrency / RESERVED_FOR_WRITES,
             draining: AtomicBool::new(false),
         }
     }
@@ -55,10 +55,10 @@ impl Admission {
 
     fn enter(&self, method: &Method) -> Option<Permit> {
         // Two concurrent requests may both see the last free permit; one read more or less does not matter.
-        if method.is_safe() && self.places.available_permits() <= self.kept {
+        if method.is_safe() && self.permits.available_permits() <= self.reserved {
             return None;
         }
-        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
         Some(Permit {
             _held: Arc::new(permit),
         })

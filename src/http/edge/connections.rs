@@ -19,7 +19,7 @@ pub struct Connections {
 type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// A counted connection, released when dropped.
-pub struct Place(Option<(IpAddr, Open)>);
+pub struct ConnectionPermit(Option<(IpAddr, Open)>);
 
 impl Connections {
     /// At most `limit` for each address that is not `exempt`.
@@ -32,9 +32,9 @@ impl Connections {
     }
 
     /// Counts a connection of this peer; `None` where it has as many as it may.
-    pub fn enter(&self, peer: IpAddr) -> Option<Place> {
+    pub fn enter(&self, peer: IpAddr) -> Option<ConnectionPermit> {
         if self.exempt.contains(peer) {
-            return Some(Place(None));
+            return Some(ConnectionPermit(None));
         }
         let address = counted(peer);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,11 +44,11 @@ impl Connections {
             return None;
         }
         *count += 1;
-        Some(Place(Some((address, Arc::clone(&self.open)))))
+        Some(ConnectionPermit(Some((address, Arc::clone(&self.open)))))
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some((address, open)) = self.0.take() else {
             return;

@@ -116,7 +116,7 @@ fn panicked(cause: &(dyn Any + Send)) -> Response {
 }
 
 /// The reply, refusals included, with its CORS headers.
-async fn shared(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
+async fn with_cors(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
     let Some(cors) = &wrapping.cors else {
         return limited(&wrapping.conventions, request, next).await;
     };
@@ -154,7 +154,7 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     let parent = TraceParent::of(&parts.headers);
     let route = parts.extensions.get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let seen = Seen {
+    let observed = Observed {
         method: method_name(&parts.method),
         route,
         client: conventions
@@ -166,9 +166,9 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     let span = tracing::info_span!(
         "request",
         request_id = &*request_id,
-        method = seen.method,
+        method = observed.method,
         route,
-        trace_id = seen.trace_id.as_deref(),
+        trace_id = observed.trace_id.as_deref(),
         status = Empty,
     );
     if let Some(parent) = &parent {
@@ -182,7 +182,7 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     let secret = compression::holds_secrets(parts.uri.path());
 
     let request = Request::from_parts(parts, body);
-    let response = shared(&wrapping, request, next).instrument(span.clone()).await;
+    let response = with_cors(&wrapping, request, next).instrument(span.clone()).await;
     let mut response = problem::finish(response, &request_id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -192,12 +192,12 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     if secret {
         response.extensions_mut().insert(NeverCompressed);
     }
-    record(&span, &request_id, &seen, &response);
+    record(&span, &request_id, &observed, &response);
     response
 }
 
 /// What the log says of a request.
-struct Seen<'a> {
+struct Observed<'a> {
     method: &'static str,
     route: &'a str,
     client: Option<ClientAddress>,
@@ -205,13 +205,13 @@ struct Seen<'a> {
     started: Instant,
 }
 
-fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
-    let (status, took) = (response.status(), seen.started.elapsed());
+fn record(span: &Span, request_id: &str, observed: &Observed<'_>, response: &Response) {
+    let (status, took) = (response.status(), observed.started.elapsed());
     let duration_ms = took.as_secs_f64() * 1e3;
     let code = status.as_u16();
     traces::answered(span, code);
     // A failing readiness probe is a regular reply and no fault.
-    if status.is_server_error() && seen.route != READY {
+    if status.is_server_error() && observed.route != READY {
         tracing::warn!(parent: span, status = code, duration_ms, "answered with an error");
     } else {
         tracing::debug!(parent: span, status = code, duration_ms, "answered");
@@ -221,15 +221,15 @@ fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
         target: ACCESS,
         parent: None,
         request_id,
-        method = seen.method,
-        route = seen.route,
+        method = observed.method,
+        route = observed.route,
         status = code,
         duration_ms,
         bytes = response.body().size_hint().exact(),
-        client = seen.client.map(|client| tracing::field::display(client.0)),
-        trace_id = seen.trace_id.as_deref(),
+        client = observed.client.map(|client| tracing::field::display(client.0)),
+        trace_id = observed.trace_id.as_deref(),
     );
-    let (method, route) = (seen.method, seen.route.to_owned());
+    let (method, route) = (observed.method, observed.route.to_owned());
     metrics::counter!(
         "souk_http_requests_total",
         "route" => route.clone(), "method" => method, "status" => status.as_str().to_owned()

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::http::edge::connections::{Connections, Place};
+use crate::http::edge::connections::{ConnectionPermit, Connections};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::ServerTls;
@@ -48,7 +48,7 @@ pub async fn serve(
     shutdown: CancellationToken,
     for_good: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(
+    let permits = Arc::new(Semaphore::new(
         settings.connections.clamp(1, Semaphore::MAX_PERMITS),
     ));
     let per_address = Connections::new(settings.connections_per_address, settings.trusted_proxies.clone());
@@ -63,18 +63,18 @@ pub async fn serve(
     let watched = GracefulShutdown::new();
     let tasks = TaskTracker::new();
     loop {
-        let next = shutdown.run_until_cancelled(accept(&listener, &places));
+        let next = shutdown.run_until_cancelled(accept(&listener, &permits));
         let Some((stream, peer, permit)) = next.await else {
             break;
         };
-        let Some(place) = per_address.enter(peer.ip()) else {
+        let Some(of_address) = per_address.enter(peer.ip()) else {
             // Closed at once, so that one address takes no more of the listener's memory and connections.
             continue;
         };
         let (server, watcher) = (Arc::clone(&server), watched.watcher());
         let held = Held {
             _permit: permit,
-            _place: Some(place),
+            _of_address: Some(of_address),
         };
         tasks.spawn(async move { server.converse(stream, peer, watcher, held).await });
     }
@@ -109,7 +109,7 @@ pub async fn serve(
 #[derive(Default)]
 struct Held {
     _permit: Option<OwnedSemaphorePermit>,
-    _place: Option<Place>,
+    _of_address: Option<ConnectionPermit>,
 }
 
 /// What all connections of a listener share.
@@ -232,10 +232,10 @@ fn builder(settings: &ServerSettings) -> http1::Builder {
 /// The next connection, once the limit allows it.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed; if it were, connections would be uncounted rather than unserved.
-    let permit = Arc::clone(places).acquire_owned().await.ok();
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::HeaderMap;
-use axum::http::header::{self, HeaderName};
+use axum::http::header;
 use axum::http::request::Parts;
 
 use crate::authentication::service::Accounts;
@@ -172,7 +172,7 @@ fn guest(keys: &Keys, headers: &HeaderMap) -> Result<Option<CartId>, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
     use crate::http::request::keys::SECRET_LENGTH;

@@ -11,13 +11,13 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::http::edge::problem::Problem;
 use crate::http::request::parameter::parameter;
-use utoipa::IntoParams;
-use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{Object, Type};
 
 /// An entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl IfMatch {
     ///
     /// # Errors
     /// 412 where the condition does not hold, and the errors of `current`.
-    pub async fn hold(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
+    pub async fn check(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
         if *self == Self::Any {
             return Ok(());
         }

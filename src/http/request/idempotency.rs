@@ -49,7 +49,7 @@ const RENEWALS: u32 = 3;
 /// Longest stored reply, in bytes: well above any reply to a POST.
 const REPLY_LIMIT: usize = 1024 * 1024;
 /// The headers that are stored with a reply.
-const KEPT_HEADERS: [HeaderName; 5] = [
+const STORED_HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::ETAG,
     header::LOCATION,
@@ -132,7 +132,7 @@ async fn under_key(
         fingerprint: Arc::from(fingerprint.as_str()),
     });
 
-    let once = Once {
+    let keyed = KeyedRequest {
         store: Arc::clone(&front.idempotency),
         clock: Arc::clone(&front.clock),
         settings: front.settings.idempotency,
@@ -147,7 +147,7 @@ async fn under_key(
     let background = Background::of(&front, &parts.extensions);
     let handler = next.run(Request::from_parts(parts, Body::from(body)));
     // Runs to its end without the client: a claim must not stay without a reply.
-    background.finish(once.run(handler)).await
+    background.finish(keyed.run(handler)).await
 }
 
 /// The scope of a key. Without a caller it includes the client's address, so that a stranger who guesses a weak key
@@ -172,7 +172,7 @@ fn client_address(parts: &Parts) -> Option<IpAddr> {
 }
 
 /// One request under a key.
-struct Once {
+struct KeyedRequest {
     store: Arc<dyn IdempotencyStore>,
     clock: Clock,
     settings: IdempotencySettings,
@@ -183,7 +183,7 @@ struct Once {
     request_id: Arc<str>,
 }
 
-impl Once {
+impl KeyedRequest {
     /// Executes the request, or returns the stored reply.
     async fn run(self, work: impl Future<Output = Response>) -> Result<Response, Problem> {
         if let Some(reply) = self.claim().await? {
@@ -267,7 +267,7 @@ impl Once {
         };
         let reply = KeptReply {
             status: parts.status.as_u16(),
-            headers: KEPT_HEADERS
+            headers: STORED_HEADERS
                 .iter()
                 .filter_map(|name| {
                     Some((

@@ -8,8 +8,8 @@ use super::*;
 use crate::http::test_support::MemoryIdempotency as Memory;
 use souk_domain::Timestamp;
 
-fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> Once {
-    Once {
+fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> KeyedRequest {
+    KeyedRequest {
         store: Arc::clone(store) as Arc<dyn IdempotencyStore>,
         clock: Arc::new(|| Timestamp::from_millis(1_000)),
         settings: IdempotencySettings::default(),

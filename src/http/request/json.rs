@@ -38,10 +38,7 @@ impl<T: DeserializeOwned> FromRequest<SharedFront> for Json<T> {
     async fn from_request(request: Request, front: &SharedFront) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
         let body = read(request.into_body(), front).await?;
-        if !is_json {
-            return Err(Problem::new(problem::UNSUPPORTED_MEDIA_TYPE).detail("send application/json"));
-        }
-        parse(&body).map(Self)
+        decode(is_json, &body).map(Self)
     }
 }
 
@@ -54,10 +51,15 @@ impl<T: DeserializeOwned + Default> FromRequest<SharedFront> for OptionalJson<T>
         if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        if !is_json {
-            return Err(Problem::new(problem::UNSUPPORTED_MEDIA_TYPE).detail("send application/json"));
-        }
-        parse(&body).map(Self)
+        decode(is_json, &body).map(Self)
+    }
+}
+
+fn decode<T: DeserializeOwned>(is_json: bool, body: &[u8]) -> Result<T, Problem> {
+    if is_json {
+        parse(body)
+    } else {
+        Err(Problem::new(problem::UNSUPPORTED_MEDIA_TYPE).detail("send application/json"))
     }
 }
 
@@ -218,7 +220,7 @@ pub fn versioned<T: Serialize>(status: StatusCode, version: u64, body: &T) -> Re
 ///
 /// # Errors
 /// As of [`reply`].
-pub fn unless_had<T: Serialize>(
+pub fn if_none_match<T: Serialize>(
     condition: &IfNoneMatch,
     version: u64,
     body: &T,

@@ -13,9 +13,9 @@ use souk_domain::account::Role;
 
 /// What replies depend on wherever the caller matters: `Authorization` and `Cart-Token`. Without it a browser's cache
 /// would show one person the data of another.
-const CALLER: HeaderValue = HeaderValue::from_static("authorization, cart-token");
+const VARY_BY_CALLER: HeaderValue = HeaderValue::from_static("authorization, cart-token");
 /// Data of an account is not cached, not even on its owner's device.
-const KEPT_NOWHERE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Repetition {
 
 impl Policy {
     /// Whether the caller is authorised. 401 without credentials that could be, 403 for a known caller who is not.
-    fn judge(self, caller: Option<&Caller>) -> Result<(), Problem> {
+    fn authorise(self, caller: Option<&Caller>) -> Result<(), Problem> {
         let needed: &[Role] = match self {
             Self::Public | Self::Optional => return Ok(()),
             Self::Shopper => {
@@ -71,22 +71,22 @@ impl Policy {
     }
 
     /// Adds the caching headers.
-    fn mark(self, headers: &mut HeaderMap) {
+    fn add_caching_headers(self, headers: &mut HeaderMap) {
         if self == Self::Public {
             return;
         }
-        headers.append(header::VARY, CALLER);
+        headers.append(header::VARY, VARY_BY_CALLER);
         if self == Self::Account {
-            headers.insert(header::CACHE_CONTROL, KEPT_NOWHERE);
+            headers.insert(header::CACHE_CONTROL, NO_STORE);
         }
     }
 
-    fn admit(self, front: &SharedFront, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+    fn authenticate(self, front: &SharedFront, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
         if self == Self::Public {
             return Ok(None);
         }
         let caller = caller::identify(&front.accounts, &front.keys, headers)?;
-        self.judge(caller.as_ref())?;
+        self.authorise(caller.as_ref())?;
         Ok(caller)
     }
 }
@@ -97,21 +97,21 @@ pub(crate) async fn enforce<W>(
     policy: Policy,
     front: &SharedFront,
     request: Request,
-    work: impl FnOnce(Request) -> W,
+    handler: impl FnOnce(Request) -> W,
 ) -> Response
 where
     W: Future<Output = Response>,
 {
-    let mut response = admitted(policy, front, request, work).await;
-    policy.mark(response.headers_mut());
+    let mut response = checked(policy, front, request, handler).await;
+    policy.add_caching_headers(response.headers_mut());
     response
 }
 
-async fn admitted<W>(
+async fn checked<W>(
     policy: Policy,
     front: &SharedFront,
     mut request: Request,
-    work: impl FnOnce(Request) -> W,
+    handler: impl FnOnce(Request) -> W,
 ) -> Response
 where
     W: Future<Output = Response>,
@@ -123,19 +123,19 @@ where
         Ok(allowance) => allowance,
         Err(refusal) => return refusal.into_response(),
     };
-    let caller = match policy.admit(front, request.headers()) {
+    let caller = match policy.authenticate(front, request.headers()) {
         Ok(caller) => caller,
         Err(problem) => return with_allowance(problem.into_response(), of_address),
     };
     let Some(caller) = caller else {
-        return with_allowance(work(request).await, of_address);
+        return with_allowance(handler(request).await, of_address);
     };
     let of_caller = match limits.by_caller(&caller).await {
         Ok(allowance) => allowance,
         Err(refusal) => return refusal.into_response(),
     };
     request.extensions_mut().insert(caller);
-    with_allowance(work(request).await, Allowance::tighter(of_caller, of_address))
+    with_allowance(handler(request).await, Allowance::tighter(of_caller, of_address))
 }
 
 fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Response {
@@ -151,14 +151,14 @@ mod tests {
 
     #[test]
     fn a_reply_says_whom_it_is_for() {
-        let caller = CALLER;
+        let caller = VARY_BY_CALLER;
         let named = caller.to_str().unwrap();
         for header in [header::AUTHORIZATION, crate::http::edge::headers::CART_TOKEN] {
             assert!(named.split(", ").any(|name| name == header), "{header}");
         }
         let marked = |policy: Policy| {
             let mut headers = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("origin"))]);
-            policy.mark(&mut headers);
+            policy.add_caching_headers(&mut headers);
             let vary = headers.get_all(header::VARY).iter().count();
             (vary, headers.contains_key(header::CACHE_CONTROL))
         };

@@ -53,13 +53,13 @@ const SHARD_LIMIT: usize = 2_048;
 
 /// The subject of a count.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Who {
+enum Subject {
     Account(UserId),
     Guest(CartId),
     Address(IpAddr),
 }
 
-impl Who {
+impl Subject {
     fn of(caller: &Caller) -> Self {
         match caller {
             Caller::Account(principal) => Self::Account(principal.user.clone()),
@@ -101,7 +101,7 @@ impl Entry {
     }
 }
 
-type Shard = Mutex<HashMap<Who, Entry>>;
+type Shard = Mutex<HashMap<Subject, Entry>>;
 
 /// A limit with its headers.
 struct Rule {
@@ -232,7 +232,7 @@ impl RateLimiter {
     ) -> Result<Option<Allowance>, Refusal> {
         match (&self.0.per_address, client) {
             (Some(rule), Some(client)) => {
-                let who = Who::Address(client.counted());
+                let who = Subject::Address(client.counted());
                 self.count(rule, &who).await.map(Some)
             }
             _ => Ok(None),
@@ -244,10 +244,10 @@ impl RateLimiter {
         let Some(rule) = &self.0.per_caller else {
             return Ok(None);
         };
-        self.count(rule, &Who::of(caller)).await.map(Some)
+        self.count(rule, &Subject::of(caller)).await.map(Some)
     }
 
-    async fn count(&self, rule: &Rule, who: &Who) -> Result<Allowance, Refusal> {
+    async fn count(&self, rule: &Rule, who: &Subject) -> Result<Allowance, Refusal> {
         loop {
             let allowance = |standing| Allowance {
                 limit: rule.header.clone(),
@@ -279,11 +279,11 @@ impl RateLimiter {
     }
 }
 
-fn too_many(rule: &Rule, who: &Who, standing: Standing) -> Problem {
+fn too_many(rule: &Rule, who: &Subject, standing: Standing) -> Problem {
     let whose = match who {
-        Who::Account(_) => "an account",
-        Who::Guest(_) => "a guest",
-        Who::Address(_) => "one address",
+        Subject::Account(_) => "an account",
+        Subject::Guest(_) => "a guest",
+        Subject::Address(_) => "one address",
     };
     let wait = u64::try_from(standing.reset).unwrap_or(0);
     Problem::new(problem::TOO_MANY_REQUESTS)
@@ -302,7 +302,7 @@ enum Taken {
 }
 
 impl Inner {
-    fn shard(&self, who: &Who) -> MutexGuard<'_, HashMap<Who, Entry>> {
+    fn shard(&self, who: &Subject) -> MutexGuard<'_, HashMap<Subject, Entry>> {
         // The remainder is far below the range of usize.
         #[expect(clippy::cast_possible_truncation)]
         let index = (self.hasher.hash_one(who) % SHARDS as u64) as usize;
@@ -310,7 +310,7 @@ impl Inner {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, limit: Limit, who: &Who, now: Timestamp) -> Taken {
+    fn take(&self, limit: Limit, who: &Subject, now: Timestamp) -> Taken {
         let mut shard = self.shard(who);
         if let Some(entry) = shard.get_mut(who) {
             return entry.take(limit, now);
@@ -326,7 +326,7 @@ impl Inner {
     }
 
     /// The claim to settle. `None` where it was settled meanwhile, or requests to the store are paused.
-    fn claim(&self, limit: Limit, who: &Who) -> Option<Claim> {
+    fn claim(&self, limit: Limit, who: &Subject) -> Option<Claim> {
         let now = (self.clock)();
         let mut shard = self.shard(who);
         let ledger = &mut shard.get_mut(who)?.ledger;
@@ -345,7 +345,7 @@ impl Inner {
     }
 
     /// Settles with the store; holds the lock until the reply is counted.
-    async fn settle(&self, limit: Limit, who: &Who, claim: Claim, _turn: OwnedMutexGuard<()>) {
+    async fn settle(&self, limit: Limit, who: &Subject, claim: Claim, _turn: OwnedMutexGuard<()>) {
         let (key, amount) = (who.key(), u64::from(claim.amount));
         let hit = self.store.hit(&key, claim.made_at(limit), WINDOW, amount);
         let total = match tokio::time::timeout(self.patience, hit).await {
@@ -367,7 +367,7 @@ impl Inner {
         self.credit(limit, who, claim, total);
     }
 
-    fn credit(&self, limit: Limit, who: &Who, claim: Claim, total: Option<u64>) {
+    fn credit(&self, limit: Limit, who: &Subject, claim: Claim, total: Option<u64>) {
         // If it was evicted meanwhile, it starts anew.
         if let Some(entry) = self.shard(who).get_mut(who) {
             entry.ledger.settle(limit, claim, total);
@@ -402,7 +402,7 @@ fn unavailable() {
 
 /// Evicts when the map is full: first windows that are over; then callers with less than a chunk, who start anew; then
 /// all others, whom the store knows.
-fn make_room(shard: &mut HashMap<Who, Entry>, limit: Limit, now: Timestamp) {
+fn make_room(shard: &mut HashMap<Subject, Entry>, limit: Limit, now: Timestamp) {
     if shard.len() >= SHARD_LIMIT {
         shard.retain(|_, entry| !entry.ledger.is_over(limit, now));
     }

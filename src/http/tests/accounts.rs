@@ -221,8 +221,8 @@ async fn orders_placed_during_erasure_are_anonymised() {
     let deadline = Instant::now() + Duration::from_secs(5);
     let look = Ask::new(OrderCommand::Get, deadline, Arc::from(""));
     let order = client.orders.ask(id, look).await.unwrap().view.unwrap();
-    assert_eq!(order.email, EmailAddress::erased());
-    assert_eq!(order.payment.token, "");
+    assert_eq!(order.placement.email, EmailAddress::erased());
+    assert_eq!(order.placement.payment.token, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

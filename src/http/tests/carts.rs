@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::http::header;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use crate::http::edge::problem;
-use crate::http::router;
 
 #[tokio::test]
 async fn a_cart_is_filled_changed_and_emptied() {

@@ -1,10 +1,8 @@
 //! Browsing the catalogue.
 
-use axum::http::header;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use crate::http::edge::problem;
 
 #[tokio::test]
 async fn the_catalogue_is_browsed_page_by_page() {

@@ -18,7 +18,7 @@ use crate::http::edge::headers::{CART_TOKEN, REQUEST_ID};
 use crate::http::edge::problem;
 use crate::http::edge::settings::HttpSettings;
 use crate::http::request::keys;
-use crate::http::test_support::{Fixture, MemoryIdempotency as Memory, NOW, placed, product};
+use crate::http::test_support::{Fixture, MemoryIdempotency as Memory, NOW, product};
 use crate::http::{Shop, router};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::faulty::FaultyDocuments;
@@ -149,20 +149,20 @@ pub(super) async fn shop(
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
 ) -> (Router, Region<Order>, TaskTracker) {
-    shop_with_places(8, idempotency, store).await
+    shop_with_permits(8, idempotency, store).await
 }
 
-pub(super) async fn shop_with_places(
-    places: usize,
+pub(super) async fn shop_with_permits(
+    permits: usize,
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
 ) -> (Router, Region<Order>, TaskTracker) {
     let accounts = crate::http::test_support::accounts().await;
-    shop_of(places, idempotency, store, accounts).await
+    shop_of(permits, idempotency, store, accounts).await
 }
 
 pub(super) async fn shop_of(
-    places: usize,
+    permits: usize,
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
     accounts: Arc<Accounts>,
@@ -193,7 +193,7 @@ pub(super) async fn shop_of(
         secret: [9; keys::SECRET_LENGTH],
         clock: Arc::new(|| NOW),
         health: Arc::new(|| HealthReport::of(Default::default())),
-        admission: Arc::new(Admission::new(places)),
+        admission: Arc::new(Admission::new(permits)),
         background: TaskTracker::new(),
     };
     let background = shop.background.clone();

@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::http::header;
 use serde_json::{Value, json};
 
 use super::client::{Client, Reply, shop, store, submission};
-use crate::http::edge::problem;
 use crate::http::request::keys;
-use crate::http::router;
 use crate::http::test_support::{MemoryIdempotency as Memory, placed};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::idempotency::IdempotencyStore;

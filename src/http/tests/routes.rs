@@ -6,10 +6,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use tower::ServiceExt;
 
-use super::client::{Client, shop_with_places, store};
-use crate::http::edge::problem;
+use super::client::{Client, shop_with_permits, store};
+use crate::http::routes;
 use crate::http::test_support::MemoryIdempotency as Memory;
-use crate::http::{router, routes};
 
 #[tokio::test]
 async fn nobody_and_impostors_are_turned_away() {
@@ -30,7 +29,7 @@ async fn nobody_and_impostors_are_turned_away() {
 
 #[tokio::test]
 async fn probes_are_answered_above_the_limit() {
-    let (router, ..) = shop_with_places(0, Arc::new(Memory::default()), store().await).await;
+    let (router, ..) = shop_with_permits(0, Arc::new(Memory::default()), store().await).await;
     let send = |path| {
         router
             .clone()

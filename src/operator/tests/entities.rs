@@ -32,7 +32,7 @@ async fn an_entity_is_shown_from_memory_or_from_the_store_without_what_is_person
         (&shown["shard"], &shown["last_error"]),
         (&json!(shard_of("ord_live")), &Value::Null)
     );
-    assert_eq!(shown["state"]["placed"]["order"]["status"], "pending");
+    assert_eq!(shown["state"]["placed"]["progress"]["phase"], "confirming");
 
     put(&*node.stores.orders, order("ord_asleep", Vec::new()), Vec::new()).await;
     let reply = node.get("/v1/actors/order/ord_asleep").await;
@@ -42,7 +42,7 @@ async fn an_entity_is_shown_from_memory_or_from_the_store_without_what_is_person
         (&shown["activated"], &shown["version"]),
         (&json!(false), &json!(4))
     );
-    assert_eq!(shown["state"]["placed"]["order"]["address"], REDACTED);
+    assert_eq!(shown["state"]["placed"]["placement"]["address"], REDACTED);
 
     // Asked for, so that an actor lives, but never made.
     node.ask(&node.regions.orders, "ord_asked", OrderCommand::Get)

@@ -1,10 +1,12 @@
-//! The checkout's workers: one an unfinished order, driven by the table in [`souk_domain::checkout`].
-//!
-//! A worker keeps nothing that must not be lost. What it has done between two decisions of the order is done again by
-//! whoever takes over, and each step says what makes that harmless.
+//! The checkout saga: a table of steps and compensations, and one worker per unfinished order that runs it.
 
 mod payments;
+mod run;
+mod services;
 mod steps;
+mod table;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::HashMap;
@@ -21,36 +23,38 @@ use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::clock::Clock;
 use crate::gateways::Gateways;
+use run::Checkout;
+use services::NodeServices;
 use souk_cluster::placement::shard_of;
 use souk_domain::checkout::{Step, StepRecord};
-use souk_domain::order::{Order, OrderView};
+use souk_domain::order::{Order, Phase, PlacedOrder};
 use souk_domain::{OrderId, Timestamp};
 use souk_retry::Backoff;
-pub use worker::Worker;
+use worker::{Worker, WorkerMessage};
 
-/// Workers at once on one node; further orders wait for the next sweep.
+/// Most workers of a node; further orders wait for the next sweep.
 pub const WORKER_LIMIT: usize = 20_000;
-/// The first pause before a worker that failed starts again.
+/// The first pause before a failed worker is restarted.
 const FIRST_REST: Duration = Duration::from_millis(200);
 /// The longest such pause.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// How long a checkout's calls may take.
+/// Time limits of a checkout.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckoutLimits {
     /// One command to an entity.
     pub ask: Duration,
     /// One call to a payment provider.
     pub payment_call: Duration,
-    /// All attempts at one authorisation together.
+    /// All attempts at one authorisation.
     pub payment_total: Duration,
-    /// A reservation, before its order is asked again.
+    /// A reservation, before the sweeper checks its order.
     pub reservation: Duration,
 }
 
-/// What all workers of a node share.
+/// What the workers of a node share.
 pub struct CheckoutContext {
-    /// The way to carts, orders and stock.
+    /// Carts, orders and stock.
     pub regions: Regions,
     /// The payments store.
     pub payments: Persistence,
@@ -60,46 +64,48 @@ pub struct CheckoutContext {
     pub clock: Clock,
     /// The limits.
     pub limits: CheckoutLimits,
-    /// What is under way, for operators.
-    pub traces: Arc<DashMap<String, Trace>>,
+    /// The running checkouts, for operators.
+    pub traces: Traces,
 }
 
-/// A checkout under way on this node, as operators see it.
+/// The running checkouts of a node by order id.
+pub type Traces = Arc<DashMap<String, Trace>>;
+
+/// A running checkout, for operators.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trace {
-    /// The step at work.
+    /// The current step.
     pub step: Option<Step>,
-    /// How often it was tried.
+    /// Attempts at it.
     pub attempts: u32,
-    /// When this worker began.
+    /// When this worker started.
     pub started_at: Timestamp,
-    /// The steps that this worker has finished.
+    /// The finished steps of this worker.
     pub done: Vec<StepRecord>,
-    /// What went wrong last.
+    /// The latest error.
     pub last_error: Option<String>,
 }
 
 /// Starts the checkout of every order that becomes unfinished on this node.
 pub struct StartCheckout {
-    /// Who starts it.
+    /// The supervisor of the workers.
     pub sagas: Handle<SagasMessage>,
-    /// The time, for orders that wait until their deadline.
+    /// The time, for orders that wait for their deadline.
     pub clock: Clock,
 }
 
 impl StartCheckout {
-    /// Sees to it that an order that has something to do has a worker. Harmless to repeat.
-    pub fn ensure(&self, order: &OrderView) {
-        if order.finished {
-            return;
-        }
-        let waits = order.awaiting_action && !order.cancelling && order.abandoned.is_none();
-        if waits && (self.clock)() < order.deadline {
+    /// Makes sure that an order with something to do has a worker. Safe to repeat.
+    pub fn ensure(&self, order: &PlacedOrder) {
+        let PlacedOrder { placement, progress } = order;
+        if progress.phase.is_finished()
+            || (progress.phase == Phase::AwaitingAction && (self.clock)() < placement.deadline)
+        {
             return;
         }
         self.sagas.cast(SagasMessage::Ensure {
-            order: order.id.clone(),
-            called_off: order.cancelling,
+            order: placement.id.clone(),
+            cancelling: progress.phase.is_cancelling(),
         });
     }
 }
@@ -112,16 +118,16 @@ impl Effects<Order> for StartCheckout {
     }
 }
 
-/// What the supervisor of the workers is told.
+/// Messages of the supervisor of the workers.
 pub enum SagasMessage {
-    /// This order is unfinished: see to it that a worker drives it.
+    /// Make sure that this unfinished order has a worker.
     Ensure {
-        /// Which.
+        /// The order.
         order: OrderId,
-        /// It is being called off, which a worker that is about to end may have missed.
-        called_off: bool,
+        /// Whether it is being cancelled, which a worker that is about to stop may have missed.
+        cancelling: bool,
     },
-    /// Other nodes own these shards now: leave their orders alone.
+    /// Other nodes own these shards now: stop their workers.
     Lost(Vec<u16>),
 }
 
@@ -132,11 +138,12 @@ pub struct Sagas;
 
 struct Running {
     order: OrderId,
-    actor: ActorRef<worker::WorkerMessage>,
-    again: bool,
+    actor: ActorRef<WorkerMessage>,
+    /// To be started again when it stops.
+    restart: bool,
 }
 
-/// What the supervisor keeps.
+/// The supervisor's state.
 pub struct SagasState {
     context: Arc<CheckoutContext>,
     running: HashMap<ActorId, Running>,
@@ -170,7 +177,7 @@ impl Actor for Sagas {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SagasMessage::Ensure { order, called_off } => state.ensure(&myself, order, called_off).await,
+            SagasMessage::Ensure { order, cancelling } => state.ensure(&myself, order, cancelling).await,
             SagasMessage::Lost(shards) => {
                 for running in state.running.values() {
                     if shards.contains(&shard_of(running.order.as_str())) {
@@ -204,30 +211,44 @@ impl SagasState {
         &mut self,
         myself: &ActorRef<SagasMessage>,
         order: OrderId,
-        called_off: bool,
+        cancelling: bool,
     ) -> Result<(), ActorProcessingErr> {
         if let Some(running) = self
             .by_order
             .get(&order)
             .and_then(|actor| self.running.get_mut(actor))
         {
-            running.again |= called_off;
+            running.restart |= cancelling;
             return Ok(());
         }
         if self.running.len() >= WORKER_LIMIT {
-            // It stays due in the store, and the next sweep comes back to it.
+            // It stays due in the store, and a later sweep starts its worker.
             metrics::counter!("souk_checkouts_postponed_total").increment(1);
             return Ok(());
         }
-        let arguments = (order.clone(), Arc::clone(&self.context));
-        let (actor, _) = Worker::spawn_linked(None, Worker, arguments, myself.get_cell()).await?;
+        let context = &self.context;
+        let trace = Trace {
+            step: None,
+            attempts: 0,
+            started_at: (context.clock)(),
+            done: Vec::new(),
+            last_error: None,
+        };
+        context.traces.insert(order.as_str().to_owned(), trace);
+        let services = NodeServices {
+            context: Arc::clone(context),
+            request_id: Arc::from(format!("checkout-{order}")),
+        };
+        let traces = Arc::clone(&context.traces);
+        let checkout = Checkout::new(order.clone(), Arc::new(services), context.limits, traces);
+        let (actor, _) = Worker::spawn_linked(None, Worker, checkout, myself.get_cell()).await?;
         self.by_order.insert(order.clone(), actor.get_id());
         self.running.insert(
             actor.get_id(),
             Running {
                 order,
                 actor,
-                again: false,
+                restart: false,
             },
         );
         Ok(())
@@ -249,7 +270,7 @@ impl SagasState {
             return Ok(());
         };
         self.failures.remove(&running.order);
-        if running.again {
+        if running.restart {
             self.ensure(myself, running.order, false).await?;
         }
         Ok(())
@@ -260,7 +281,7 @@ impl SagasState {
             return;
         };
         metrics::counter!("souk_checkout_worker_failures_total").increment(1);
-        tracing::warn!(order = %running.order, %error, "a checkout's worker failed; it starts again");
+        tracing::warn!(order = %running.order, %error, "the worker of a checkout failed and will be restarted");
         let backoff = self
             .failures
             .entry(running.order.clone())
@@ -268,7 +289,7 @@ impl SagasState {
         let order = running.order;
         myself.send_after(backoff.next_pause(), move || SagasMessage::Ensure {
             order,
-            called_off: false,
+            cancelling: false,
         });
     }
 }

@@ -1,77 +1,34 @@
-//! The steps that deal with money: the intent is durable before the provider hears of it, and a provider whose answer
-//! was lost is asked what it knows before anything is asked of it again.
+//! The steps that concern money: the intent is durable before the provider is called, and a provider whose answer was
+//! lost is queried before anything is repeated.
 
 use std::time::Instant;
 
 use tokio::time::timeout;
 
-use super::worker::{StepError, WorkerState};
-use crate::actors::persistence::Written;
+use super::run::{Checkout, StepError};
 use crate::gateways::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
-use crate::stores::documents::{Document, DocumentWrite};
-use souk_cluster::placement::shard_of;
 use souk_domain::PaymentId;
-use souk_domain::order::{FailureReason, OrderView};
+use souk_domain::order::{FailureReason, PlacedOrder};
 use souk_domain::payment::{Payment, PaymentChange, PaymentState};
 
-/// There is one attempt at the payment of an order: a declined one ends the order.
+/// The number of the attempt at a payment. There is one: a declined payment fails the order.
 const ATTEMPT: u32 = 1;
-/// Names the refund of a cancelled order at the provider.
+/// The provider's key for the refund of a cancelled order.
 const CANCELLATION: &str = "cancellation";
 
-impl WorkerState {
-    /// The payment's identifier, and the provider's idempotency key: one for each order and attempt.
-    pub(super) fn payment_id(order: &OrderView) -> PaymentId {
-        let suffix = order.id.as_str().trim_start_matches("ord_");
+impl Checkout {
+    /// The payment's identifier, which is also the provider's idempotency key.
+    pub(super) fn payment_id(order: &PlacedOrder) -> PaymentId {
+        let suffix = order.placement.id.as_str().trim_start_matches("ord_");
         PaymentId::from_suffix(format_args!("{suffix}-{ATTEMPT}"))
     }
 
-    /// The payment as it stands in the store, with its version.
-    pub(super) async fn payment(&self, order: &OrderView) -> Result<Option<(Payment, u64)>, StepError> {
-        let id = Self::payment_id(order);
-        let document = self
-            .context
-            .payments
-            .store
-            .load(id.as_str())
-            .await
-            .map_err(again)?;
-        document
-            .map(|document| {
-                serde_json::from_str(&document.body)
-                    .map(|payment| (payment, document.version))
-                    .map_err(again)
-            })
-            .transpose()
+    /// The stored payment with its version.
+    pub(super) async fn payment(&self, order: &PlacedOrder) -> Result<Option<(Payment, u64)>, StepError> {
+        self.services.load_payment(&Self::payment_id(order)).await
     }
 
-    /// Writes the payment over version `expected`.
-    async fn keep(&self, payment: &Payment, expected: u64) -> Result<(), StepError> {
-        let write = DocumentWrite {
-            document: Document {
-                id: payment.id.as_str().to_owned(),
-                shard: shard_of(payment.order.as_str()),
-                version: expected + 1,
-                due_at: None,
-                owner: Some(payment.order.as_str().to_owned()),
-                body: serde_json::to_string(payment).map_err(again)?,
-            },
-            expected,
-            events: Vec::new(),
-        };
-        match self.context.payments.write_and_wait(write).await {
-            Written::Applied => Ok(()),
-            Written::Conflict => Err(StepError::Again("another worker wrote the payment".to_owned())),
-            Written::Refused => Err(StepError::Again(
-                "the payments store refused the payment".to_owned(),
-            )),
-            Written::Unavailable | Written::Unknown => {
-                Err(StepError::Again("the payments store was away".to_owned()))
-            }
-        }
-    }
-
-    /// Writes what has happened at the provider into the payment; returns the payment as it stands then.
+    /// Records in the payment what happened at the provider.
     async fn record(
         &self,
         payment: Payment,
@@ -80,40 +37,39 @@ impl WorkerState {
     ) -> Result<Payment, StepError> {
         match payment.apply(change) {
             Ok(Some(next)) => {
-                self.keep(&next, version).await?;
+                self.services.save_payment(&next, version).await?;
                 Ok(next)
             }
             Ok(None) => Ok(payment),
-            Err(refusal) => Err(StepError::Again(format!("the payment refused: {refusal}"))),
+            Err(refusal) => Err(StepError::retry(format_args!("the payment refused: {refusal}"))),
         }
     }
 
-    fn intended(&self, order: &OrderView) -> Payment {
+    fn intended(&self, order: &PlacedOrder) -> Payment {
         Payment::intend(
             Self::payment_id(order),
-            order.id.clone(),
+            order.placement.id.clone(),
             ATTEMPT,
-            order.payment.clone(),
-            order.total,
-            (self.context.clock)(),
+            order.placement.payment.clone(),
+            order.placement.total,
+            self.services.now(),
         )
     }
 
-    fn gateway(&self, order: &OrderView) -> Result<&dyn PaymentGateway, StepError> {
-        self.context
-            .gateways
-            .get(&order.payment.gateway)
+    fn gateway(&self, order: &PlacedOrder) -> Result<&dyn PaymentGateway, StepError> {
+        self.services
+            .gateway(&order.placement.payment.gateway)
             .ok_or(StepError::Abandon(FailureReason::Internal))
     }
 
-    /// Has the provider hold the money: intent, question, answer, each durable before the next.
-    pub(super) async fn authorise(&mut self, order: &OrderView) -> Result<(), StepError> {
+    /// Authorises the payment: intent, call, answer, each durable before the next.
+    pub(super) async fn authorise(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let since = *self.authorising_since.get_or_insert_with(Instant::now);
         let (payment, version, fresh) = match self.payment(order).await? {
             Some((payment, version)) => (payment, version, false),
             None => {
                 let payment = self.intended(order);
-                self.keep(&payment, 0).await?;
+                self.services.save_payment(&payment, 0).await?;
                 crate::fail::crash("checkout.authorise.intended");
                 (payment, 1, true)
             }
@@ -131,19 +87,19 @@ impl WorkerState {
         let charge = self.charge(order, fresh).await;
         crate::fail::crash("checkout.authorise.answered");
         match charge {
-            Ok(ChargeState::Unknown) | Err(StepError::Again(_))
-                if since.elapsed() >= self.context.limits.payment_total =>
+            Ok(ChargeState::Unknown) | Err(StepError::Retry(_))
+                if since.elapsed() >= self.limits.payment_total =>
             {
                 Err(StepError::Abandon(FailureReason::PaymentTimedOut))
             }
-            Ok(ChargeState::Unknown) => Err(StepError::Again("the provider has not decided".to_owned())),
+            Ok(ChargeState::Unknown) => Err(StepError::retry("the payment provider has not decided")),
             Ok(state) => self.learn(payment, version, state).await,
             Err(error) => Err(error),
         }
     }
 
-    /// Asks the provider for the money; where that was asked before, or its answer is lost, what it knows comes first.
-    async fn charge(&self, order: &OrderView, fresh: bool) -> Result<ChargeState, StepError> {
+    /// Calls the provider; where it was called before, or its answer is lost, it is queried first.
+    async fn charge(&self, order: &PlacedOrder, fresh: bool) -> Result<ChargeState, StepError> {
         let gateway = self.gateway(order)?;
         let key = Self::payment_id(order);
         if !fresh {
@@ -154,33 +110,28 @@ impl WorkerState {
         }
         let authorisation = Authorisation {
             key: key.as_str().to_owned(),
-            token: order.payment.token.clone(),
-            amount: order.total,
-            order: order.id.clone(),
+            token: order.placement.payment.token.clone(),
+            amount: order.placement.total,
+            order: order.placement.id.clone(),
         };
-        match timeout(
-            self.context.limits.payment_call,
-            gateway.authorise(&authorisation),
-        )
-        .await
-        {
+        match timeout(self.limits.payment_call, gateway.authorise(&authorisation)).await {
             Ok(Ok(authorised)) => Ok(authorised.into()),
             Ok(Err(GatewayError::Refused { code })) => Ok(ChargeState::Declined { code }),
-            Ok(Err(GatewayError::Unavailable(error))) => Err(again(error)),
+            Ok(Err(GatewayError::Unavailable(error))) => Err(StepError::retry(error)),
             Ok(Err(GatewayError::OutcomeUnknown(_))) | Err(_) => self.query(gateway, key.as_str()).await,
         }
     }
 
     async fn query(&self, gateway: &dyn PaymentGateway, key: &str) -> Result<ChargeState, StepError> {
-        match timeout(self.context.limits.payment_call, gateway.query(key)).await {
-            Ok(answer) => answer.map_err(again),
-            Err(_) => Err(StepError::Again(
-                "the provider did not say what it knows".to_owned(),
+        match timeout(self.limits.payment_call, gateway.query(key)).await {
+            Ok(answer) => answer.map_err(StepError::retry),
+            Err(_) => Err(StepError::retry(
+                "the payment provider did not answer the query in time",
             )),
         }
     }
 
-    /// Writes down what the provider said, and says what follows from it.
+    /// Records the provider's answer and returns its consequence for the order.
     async fn learn(&self, payment: Payment, version: u64, state: ChargeState) -> Result<(), StepError> {
         let change = match state {
             ChargeState::Authorised { reference } => PaymentChange::Authorised { reference },
@@ -188,8 +139,8 @@ impl WorkerState {
             ChargeState::Declined { code } => PaymentChange::Declined { code },
             ChargeState::Voided => PaymentChange::Voided,
             ChargeState::Captured | ChargeState::Refunded | ChargeState::Unknown => {
-                return Err(StepError::Again(
-                    "the provider is ahead of the payment".to_owned(),
+                return Err(StepError::retry(
+                    "the payment provider is ahead of the stored payment",
                 ));
             }
         };
@@ -201,10 +152,10 @@ impl WorkerState {
         }
     }
 
-    /// Takes the money that is held (invariant 4: the provider counts one capture a key).
-    pub(super) async fn capture(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Captures the authorised money (invariant 4: the provider accepts one capture per key).
+    pub(super) async fn capture(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let Some((payment, version)) = self.payment(order).await? else {
-            return Err(StepError::Again("a confirmed order has no payment".to_owned()));
+            return Err(StepError::retry("the confirmed order has no payment"));
         };
         if payment.status != PaymentState::Authorised {
             return Ok(());
@@ -218,15 +169,18 @@ impl WorkerState {
             .map(|_| ())
     }
 
-    /// Lets the money go. Where there is no payment yet, a voided one is written, so that a worker elsewhere that has
-    /// not noticed anything can't begin one any more.
-    pub(super) async fn void(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Undoes [`Self::authorise`]. Where there is no payment yet, a voided one is written, so that a late worker on
+    /// another node can't start one.
+    pub(super) async fn void(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let (payment, version) = match self.payment(order).await? {
             Some((payment, version)) => (payment, version),
             None => {
-                let voided = self.intended(order).apply(PaymentChange::Voided).map_err(again)?;
+                let voided = self
+                    .intended(order)
+                    .apply(PaymentChange::Voided)
+                    .map_err(StepError::retry)?;
                 return match voided {
-                    Some(voided) => self.keep(&voided, 0).await,
+                    Some(voided) => self.services.save_payment(&voided, 0).await,
                     None => Ok(()),
                 };
             }
@@ -244,8 +198,8 @@ impl WorkerState {
             .map(|_| ())
     }
 
-    /// Gives the money of a confirmed order back, whatever became of it.
-    pub(super) async fn refund(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Undoes [`Self::capture`], and [`Self::authorise`] where nothing was captured.
+    pub(super) async fn refund(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let Some((payment, version)) = self.payment(order).await? else {
             return self.void(order).await;
         };
@@ -267,33 +221,27 @@ impl WorkerState {
         self.record(payment, version, change).await.map(|_| ())
     }
 
-    /// A worker that died may have captured without writing it down: the provider knows.
+    /// A worker that crashed may have captured without recording it: the provider is asked.
     async fn void_or_learn_of_capture(
-        &self,
-        order: &OrderView,
+        &mut self,
+        order: &PlacedOrder,
         payment: Payment,
         version: u64,
     ) -> Result<(), StepError> {
         let gateway = self.gateway(order)?;
         if self.query(gateway, payment.id.as_str()).await? == ChargeState::Captured {
             self.record(payment, version, PaymentChange::Captured).await?;
-            return Err(StepError::Again(
-                "the money had been captured; it is refunded now".to_owned(),
-            ));
+            return Err(StepError::retry("the payment turned out to be captured"));
         }
         self.void(order).await
     }
 
     async fn call(&self, call: impl Future<Output = Result<(), GatewayError>>) -> Result<(), StepError> {
-        match timeout(self.context.limits.payment_call, call).await {
-            Ok(answer) => answer.map_err(again),
-            Err(_) => Err(StepError::Again("the provider did not answer in time".to_owned())),
+        match timeout(self.limits.payment_call, call).await {
+            Ok(answer) => answer.map_err(StepError::retry),
+            Err(_) => Err(StepError::retry("the payment provider did not answer in time")),
         }
     }
-}
-
-fn again(error: impl std::fmt::Display) -> StepError {
-    StepError::Again(error.to_string())
 }
 
 fn declined(code: &str) -> StepError {

@@ -1,99 +1,35 @@
-//! What each step of the table does in the world.
+//! The steps that concern stock and cart, and the decisions of the order.
 
 use futures::future::join_all;
 
-use super::worker::{StepError, WorkerState};
-use souk_domain::checkout::{self, Step};
-use souk_domain::order::{FailureReason, OrderCommand, OrderLine, OrderView};
+use super::run::{Checkout, StepError};
+use souk_domain::CartCommand;
+use souk_domain::checkout::Step;
+use souk_domain::order::{FailureReason, OrderCommand, OrderLine, PlacedOrder};
 use souk_domain::payment::PaymentState;
-use souk_domain::stock::{Stock, StockCommand, StockRefusal, StockReply};
-use souk_domain::{CartCommand, Timestamp};
+use souk_domain::stock::{StockCommand, StockRefusal, StockReply};
 
-/// The order as it stands after a step that let it decide; `None` after steps that leave it alone.
-type Performed = Result<Option<OrderView>, StepError>;
-
-impl WorkerState {
-    /// Does one step.
-    pub(super) async fn perform(&mut self, step: Step, order: &OrderView, began: Timestamp) -> Performed {
-        match step {
-            Step::Reserve => self.reserve(order).await.map(|()| None),
-            Step::Authorise => self.authorise(order).await.map(|()| None),
-            Step::Confirm => {
-                let payment = Self::payment_id(order);
-                self.decide_or_again(step, OrderCommand::Confirm { payment })
-                    .await
-            }
-            Step::Take => self.take(order).await.map(|()| None),
-            Step::Capture => self.capture(order).await.map(|()| None),
-            Step::Clear => self.clear(order).await.map(|()| None),
-            Step::Finish => {
-                let steps = self.steps(step, began);
-                let captured = true;
-                self.decide_or_again(step, OrderCommand::Finish { captured, steps })
-                    .await
-            }
-            Step::Void => self.void(order).await.map(|()| None),
-            Step::Release => self.release(order).await.map(|()| None),
-            Step::EndFailed => {
-                let voided = self.payment_was_held(order).await?;
-                let steps = self.steps(step, began);
-                self.decide_or_again(step, OrderCommand::EndFailed { voided, steps })
-                    .await
-            }
-            Step::ReturnStock => self.return_stock(order).await.map(|()| None),
-            Step::Refund => self.refund(order).await.map(|()| None),
-            Step::EndCancelled => {
-                let refunded = self.payment_was_refunded(order).await?;
-                let steps = self.steps(step, began);
-                self.decide_or_again(step, OrderCommand::EndCancelled { refunded, steps })
-                    .await
-            }
-        }
-    }
-
-    /// Has the order decide what `step` is for. Where it refuses, and would be asked the same again, what it was told is not
-    /// so yet: asked without a pause, it would be asked for ever.
-    async fn decide_or_again(&mut self, step: Step, command: OrderCommand) -> Performed {
-        match self.decide(command).await {
-            Some(view) if checkout::next(&view, &self.done) == Some(step) => {
-                Err(StepError::Again("the order refuses to go on".to_owned()))
-            }
-            Some(view) => Ok(Some(view)),
-            None => Err(StepError::Again("the order did not answer".to_owned())),
-        }
-    }
-
-    async fn payment_was_held(&self, order: &OrderView) -> Result<bool, StepError> {
-        let payment = self.payment(order).await?;
-        Ok(payment.is_some_and(|(payment, _)| payment.reference.is_some()))
-    }
-
-    async fn payment_was_refunded(&self, order: &OrderView) -> Result<bool, StepError> {
-        let payment = self.payment(order).await?;
-        Ok(payment.is_some_and(|(payment, _)| payment.status == PaymentState::Refunded))
-    }
-
-    /// Holds every SKU, all at once. What falls short is told with all the SKUs that do.
-    async fn reserve(&self, order: &OrderView) -> Result<(), StepError> {
-        let expires_at = (self.context.clock)().plus(self.context.limits.reservation);
+impl Checkout {
+    /// Reserves every SKU. If some fall short, the failure names all of them.
+    pub(super) async fn reserve(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let expires_at = self.services.now().plus(self.limits.reservation);
         let replies = self
             .for_each_sku(order, |line| StockCommand::Reserve {
-                order: order.id.clone(),
+                order: self.id.clone(),
                 quantity: line.quantity,
                 expires_at,
             })
             .await?;
         let (mut short, mut crowded) = (Vec::new(), None);
-        for (line, reply) in order.lines.iter().zip(replies) {
+        for (line, reply) in order.placement.lines.iter().zip(replies) {
             match reply {
                 StockReply::Refused(StockRefusal::OutOfStock { available }) => {
                     short.push((line.sku.clone(), available));
                 }
-                // There is some, but not for the moment.
                 StockReply::Refused(refusal @ StockRefusal::TooManyReservations) => {
-                    crowded = Some(StepError::Again(format!("the stock refused: {refusal}")));
+                    crowded = Some(refused(refusal));
                 }
-                // It gave back what it had, or asks for what no order may: nothing will be held for it.
+                // The order has returned its stock already, or its quantity is outside the limits.
                 StockReply::Refused(
                     StockRefusal::NotReserved
                     | StockRefusal::OutOfRange
@@ -109,65 +45,90 @@ impl WorkerState {
         crowded.map_or(Ok(()), Err)
     }
 
-    async fn take(&self, order: &OrderView) -> Result<(), StepError> {
-        let take = |_: &OrderLine| StockCommand::Take {
-            order: order.id.clone(),
-        };
-        all_done(self.for_each_sku(order, take).await?)
-    }
-
-    async fn release(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Undoes [`Self::reserve`].
+    pub(super) async fn release(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let release = |_: &OrderLine| StockCommand::Release {
-            order: order.id.clone(),
+            order: self.id.clone(),
         };
         all_done(self.for_each_sku(order, release).await?)
     }
 
-    async fn return_stock(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Turns reserved stock into sold stock.
+    pub(super) async fn take(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let take = |_: &OrderLine| StockCommand::Take {
+            order: self.id.clone(),
+        };
+        all_done(self.for_each_sku(order, take).await?)
+    }
+
+    /// Undoes [`Self::take`], and [`Self::reserve`] where nothing was taken yet.
+    pub(super) async fn return_stock(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let give_back = |line: &OrderLine| StockCommand::Return {
-            order: order.id.clone(),
+            order: self.id.clone(),
             quantity: line.quantity,
         };
         all_done(self.for_each_sku(order, give_back).await?)
     }
 
+    /// Sends a command to every SKU of the order, in parallel.
     async fn for_each_sku(
         &self,
-        order: &OrderView,
+        order: &PlacedOrder,
         command: impl Fn(&OrderLine) -> StockCommand,
     ) -> Result<Vec<StockReply>, StepError> {
-        let asks = order.lines.iter().map(|line| {
-            let ask = self.ask::<Stock>(command(line));
-            async move { self.context.regions.skus.ask(line.sku.as_str(), ask).await }
-        });
-        let answers = join_all(asks).await;
-        answers.into_iter().map(|answer| Ok(answer?.reply)).collect()
+        let lines = order.placement.lines.iter();
+        let replies = join_all(lines.map(|line| self.services.stock(&line.sku, command(line)))).await;
+        replies.into_iter().collect()
     }
 
-    /// Takes exactly the ordered quantities out of the cart.
-    async fn clear(&self, order: &OrderView) -> Result<(), StepError> {
+    /// Removes exactly the ordered quantities from the cart.
+    pub(super) async fn clear(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let lines = order.placement.lines.iter();
         let command = CartCommand::Clear {
-            order: order.id.clone(),
-            lines: order
-                .lines
-                .iter()
-                .map(|line| (line.sku.clone(), line.quantity))
-                .collect(),
+            order: self.id.clone(),
+            lines: lines.map(|line| (line.sku.clone(), line.quantity)).collect(),
         };
-        self.context
-            .regions
-            .carts
-            .ask(order.cart.as_str(), self.ask(command))
-            .await?;
-        Ok(())
+        self.services.cart(&order.placement.cart, command).await
+    }
+
+    pub(super) async fn confirm(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let payment = Self::payment_id(order);
+        self.decide(Step::Confirm, OrderCommand::Confirm { payment })
+            .await
+    }
+
+    pub(super) async fn finish(&mut self, _order: &PlacedOrder) -> Result<(), StepError> {
+        let steps = self.step_records(Step::Finish);
+        let captured = true;
+        self.decide(Step::Finish, OrderCommand::Finish { captured, steps })
+            .await
+    }
+
+    pub(super) async fn end_failed(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let payment = self.payment(order).await?;
+        let voided = payment.is_some_and(|(payment, _)| payment.reference.is_some());
+        let steps = self.step_records(Step::EndFailed);
+        self.decide(Step::EndFailed, OrderCommand::EndFailed { voided, steps })
+            .await
+    }
+
+    pub(super) async fn end_cancelled(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let payment = self.payment(order).await?;
+        let refunded = payment.is_some_and(|(payment, _)| payment.status == PaymentState::Refunded);
+        let steps = self.step_records(Step::EndCancelled);
+        self.decide(Step::EndCancelled, OrderCommand::EndCancelled { refunded, steps })
+            .await
     }
 }
 
 fn all_done(replies: Vec<StockReply>) -> Result<(), StepError> {
-    for reply in replies {
-        if let StockReply::Refused(refusal) = reply {
-            return Err(StepError::Again(format!("the stock refused: {refusal}")));
-        }
-    }
-    Ok(())
+    let refusal = replies.into_iter().find_map(|reply| match reply {
+        StockReply::Refused(refusal) => Some(refused(refusal)),
+        StockReply::Done | StockReply::Overdue(_) => None,
+    });
+    refusal.map_or(Ok(()), Err)
+}
+
+fn refused(refusal: StockRefusal) -> StepError {
+    StepError::retry(format_args!("the stock refused: {refusal}"))
 }

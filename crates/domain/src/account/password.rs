@@ -1,5 +1,5 @@
-//! What a password must be. Length is what counts: no rule asks for digits or signs, which make passwords harder to
-//! remember and no harder to guess. What everybody tries first is refused.
+//! The password policy: a minimum length and a list of common passwords. No rule asks for digits or signs, which make
+//! passwords harder to remember but not to guess.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,15 @@ use super::EmailAddress;
 
 /// Shortest password, in characters.
 pub const SHORTEST: usize = 10;
-/// Longest password, in characters. Above it, hashing would only cost.
+/// Longest password, in characters, to bound the cost of hashing.
 pub const LONGEST: usize = 128;
-/// With fewer different characters, a password is as good as in the list: `aaaaaaaaaa`, `1212121212`.
+/// Fewest distinct characters; below it a password counts as common: `aaaaaaaaaa`, `1212121212`.
 const DISTINCT_MINIMUM: usize = 3;
 
-/// Passwords that are guessed first, lower-case, one a line, sorted. Shorter ones than [`SHORTEST`] need no listing.
+/// Common passwords of at least [`SHORTEST`] characters in lower case, one per line, sorted.
 static COMMON: &str = include_str!("common_passwords.txt");
 
-/// Why a password is refused; each a sentence for whoever chose it.
+/// Why a password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordRefusal {
     /// Fewer than [`SHORTEST`] characters.
@@ -24,15 +24,15 @@ pub enum PasswordRefusal {
     /// More than [`LONGEST`] characters.
     #[error("has more than {LONGEST} characters")]
     TooLong,
-    /// Everybody tries it first.
-    #[error("is among the passwords that are guessed first")]
+    /// It is among the first that attackers guess.
+    #[error("is a common password")]
     Common,
     /// It is the e-mail address or the name.
     #[error("must not be the e-mail address or the name")]
     Personal,
 }
 
-/// Whether somebody with this e-mail address and name may have this password.
+/// Checks the password of an account with this e-mail address and name.
 ///
 /// # Errors
 /// [`PasswordRefusal`], the first that applies.
@@ -47,12 +47,12 @@ pub fn check(password: &str, email: &EmailAddress, name: &str) -> Result<(), Pas
     Ok(())
 }
 
-/// Whether anybody may have this password.
+/// Checks a password regardless of the account.
 ///
 /// # Errors
 /// [`PasswordRefusal`], the first that applies.
 pub fn check_strength(password: &str) -> Result<(), PasswordRefusal> {
-    // No further than the limit: somebody may send a book.
+    // Counts no further than the limit: the input may be huge.
     let characters = password.chars().take(LONGEST + 1).count();
     if characters < SHORTEST {
         return Err(PasswordRefusal::TooShort);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_guessed_first_is_refused_however_it_is_written() {
+    fn common_passwords_are_refused() {
         for password in [
             "password123",
             "PassWord123",
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_account_says_itself_is_refused() {
+    fn email_and_name_are_refused() {
         for password in [
             "Ada.Lovelace@example.org",
             "ADA.LOVELACE",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_in_the_form_that_the_comparison_relies_on() {
+    fn the_list_is_sorted_and_lower_case() {
         let lines: Vec<&str> = COMMON.lines().collect();
         assert!(lines.len() >= 200);
         assert!(lines.is_sorted_by(|one, next| one < next), "sorted, none twice");

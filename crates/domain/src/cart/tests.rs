@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::fixtures::{at, cart_id, order_id, product, run, sku, survives_rest, survives_the_wire};
 
-/// More SKUs than a cart has lines, so that the limit is met.
+/// More SKUs than a cart may have lines, so that the limit is reached.
 const SKUS: usize = LINE_LIMIT + 20;
 
 fn line(index: usize, quantity: u32) -> CartLine {
@@ -33,7 +33,7 @@ fn set(index: usize, quantity: u32) -> CartCommand {
     }
 }
 
-/// Runs a command that must not be refused.
+/// Runs a command that must be accepted.
 fn accept(cart: &mut Cart, command: &CartCommand, at: Timestamp) {
     assert_eq!(run(cart, command, at).0, Ok(()), "{command:?}");
 }
@@ -60,7 +60,7 @@ fn commands() -> impl Strategy<Value = CartCommand> {
     ]
 }
 
-/// The cart as one would describe it: quantities by SKU, and what has been dealt with.
+/// The model: quantities by SKU, cleared orders and merged carts.
 #[derive(Default)]
 struct Model {
     quantities: BTreeMap<Sku, u64>,
@@ -132,7 +132,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn a_cart_does_what_its_model_does_and_keeps_its_limits(commands in vec(commands(), 1..250)) {
+    fn a_cart_behaves_like_its_model(commands in vec(commands(), 1..250)) {
         let mut cart = Cart::initial("crt_1");
         let mut model = Model::default();
         for command in &commands {
@@ -156,15 +156,15 @@ proptest! {
     }
 
     #[test]
-    fn clearing_and_merging_count_once_whatever_happens_between(between in vec(commands(), 0..20)) {
-        // Identifiers that the random commands do not use, few enough to be remembered throughout.
+    fn clear_and_merge_are_idempotent(between in vec(commands(), 0..20)) {
+        // Identifiers that the random commands do not use.
         let clear = CartCommand::Clear { order: order_id(100), lines: vec![(sku(0), 2), (sku(1), 1)] };
         let merge = CartCommand::Merge { from: cart_id(100), lines: vec![line(0, 5), line(1, 1)] };
         let mut cart = Cart::initial("crt_1");
         prop_assert!(run(&mut cart, &merge, at(0)).1.is_some());
         prop_assert!(run(&mut cart, &clear, at(0)).1.is_some());
         for command in &between {
-            // Refusals are part of what happens between.
+            // May be refused.
             let _ = run(&mut cart, command, at(1)).0;
         }
         for command in [&clear, &merge] {
@@ -174,7 +174,7 @@ proptest! {
 }
 
 #[test]
-fn an_order_takes_out_what_it_bought_and_leaves_what_was_added_since() {
+fn clear_leaves_what_was_added_since_the_order() {
     let mut cart = Cart::initial("crt_1");
     for command in [add(0, 2), add(1, 1), add(0, 3)] {
         assert_eq!(run(&mut cart, &command, at(0)).0, Ok(()));
@@ -191,7 +191,7 @@ fn an_order_takes_out_what_it_bought_and_leaves_what_was_added_since() {
 }
 
 #[test]
-fn an_order_is_remembered_even_where_nothing_matched() {
+fn clear_is_remembered_without_matching_lines() {
     let mut cart = Cart::initial("crt_1");
     let clear = CartCommand::Clear {
         order: order_id(1),
@@ -204,7 +204,7 @@ fn an_order_is_remembered_even_where_nothing_matched() {
 }
 
 #[test]
-fn a_refusal_leaves_the_line_as_it_was() {
+fn a_refusal_changes_nothing() {
     let mut cart = Cart::initial("crt_1");
     accept(&mut cart, &add(0, QUANTITY_LIMIT), at(0));
     for refused in [
@@ -222,7 +222,7 @@ fn a_refusal_leaves_the_line_as_it_was() {
 }
 
 #[test]
-fn the_line_limit_holds_for_new_lines_alone() {
+fn the_line_limit_applies_to_new_lines() {
     let mut cart = Cart::initial("crt_1");
     for index in 0..LINE_LIMIT {
         accept(&mut cart, &add(index, 1), at(0));
@@ -240,7 +240,7 @@ fn the_line_limit_holds_for_new_lines_alone() {
 }
 
 #[test]
-fn an_emptied_cart_is_empty_and_emptying_it_again_is_no_change() {
+fn emptying_an_empty_cart_changes_nothing() {
     let mut cart = Cart::initial("crt_1");
     accept(&mut cart, &add(0, 1), at(0));
     assert!(run(&mut cart, &CartCommand::Empty, at(1)).1.is_some());

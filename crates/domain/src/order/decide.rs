@@ -1,33 +1,30 @@
 //! What each command does to an order.
 
 use super::{
-    FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal, OrderStatus,
-    OrderSummary, OrderView, OrderedItem, PaymentStatus, Placed, Placement, REASON_LIMIT, STEP_RECORD_LIMIT,
+    FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal, OrderSummary,
+    OrderedItem, PaymentStatus, Phase, PlacedOrder, Placement, Progress, REASON_LIMIT, STEP_RECORD_LIMIT,
     TIMELINE_LIMIT, TimelineEntry,
 };
 use crate::checkout::StepRecord;
-use crate::{EmailAddress, PaymentId, Timestamp};
+use crate::{EmailAddress, Money, PaymentId, Timestamp};
 
-/// The entry of the timeline that holds the buyer's own words.
+/// The timeline's event whose detail is the buyer's own text.
 const CANCELLING: &str = "cancelling";
 
-/// What a command comes to on a copy of the order: the events of the change, or `None` where there is nothing to do.
+/// The events of a change, or `None` where nothing changes.
 type Outcome = Result<Option<Vec<OrderEvent>>, OrderRefusal>;
 
-/// The order after `command` with the events of the change; `None` where there is nothing to do.
+/// The order after `command` with the events of the change; `None` where nothing changes.
 pub(super) fn outcome(
     state: &Order,
     command: &OrderCommand,
     at: Timestamp,
 ) -> Result<Option<(Order, Vec<OrderEvent>)>, OrderRefusal> {
     if let OrderCommand::Place(placement) = command {
-        return place(state, placement, at);
+        // No event: others hear of an order once it is confirmed.
+        return Ok(place(state, placement, at)?.map(|order| (with(state, order), Vec::new())));
     }
-    let placed = state.placed.as_ref().ok_or(OrderRefusal::NotPlaced)?;
-    if matches!(command, OrderCommand::Get) {
-        return Ok(None);
-    }
-    let mut order = placed.order.clone();
+    let mut order = state.placed.clone().ok_or(OrderRefusal::NotPlaced)?;
     let events = match command {
         OrderCommand::Get | OrderCommand::Place(_) => None,
         OrderCommand::Abandon { reason } => order.abandon(reason, at)?,
@@ -40,179 +37,155 @@ pub(super) fn outcome(
         OrderCommand::Erase => order.erase(at)?,
         OrderCommand::EndCancelled { refunded, steps } => order.end_cancelled(*refunded, steps, at)?,
     };
-    Ok(events.map(|events| (with(state, placed.fingerprint.clone(), order), events)))
+    Ok(events.map(|events| (with(state, order), events)))
 }
 
-fn with(state: &Order, fingerprint: String, order: OrderView) -> Order {
+fn with(state: &Order, order: PlacedOrder) -> Order {
     Order {
         id: state.id.clone(),
-        placed: Some(Placed { fingerprint, order }),
+        placed: Some(order),
     }
 }
 
-fn place(
-    state: &Order,
-    placement: &Placement,
-    at: Timestamp,
-) -> Result<Option<(Order, Vec<OrderEvent>)>, OrderRefusal> {
-    if let Some(placed) = &state.placed {
-        return if placed.fingerprint == placement.fingerprint {
-            Ok(None)
-        } else {
-            Err(OrderRefusal::OtherPlacement)
-        };
-    }
-    if placement.id.as_str() != state.id || !placement.is_consistent() {
-        return Err(OrderRefusal::InvalidPlacement);
-    }
-    // No event: an order that is not confirmed is nobody's business yet.
-    Ok(Some((
-        with(state, placement.fingerprint.clone(), placement.order(at)),
-        Vec::new(),
-    )))
-}
-
-/// The one way in which a status changes (invariant 6).
-fn advance<S: Lifecycle>(status: &mut S, next: S) -> Result<(), OrderRefusal> {
-    if !status.may_become(next) {
-        return Err(OrderRefusal::OutOfOrder);
-    }
-    *status = next;
-    Ok(())
-}
-
-impl OrderView {
-    fn abandon(&mut self, reason: &FailureReason, at: Timestamp) -> Outcome {
-        match self.status {
-            OrderStatus::Confirmed | OrderStatus::Completed => Err(OrderRefusal::AlreadyConfirmed),
-            OrderStatus::Cancelled => Err(OrderRefusal::TooLate),
-            OrderStatus::Pending | OrderStatus::Failed if self.abandoned.is_some() => Ok(None),
-            OrderStatus::Pending | OrderStatus::Failed if self.cancelling => Err(OrderRefusal::Cancelling),
-            OrderStatus::Pending | OrderStatus::Failed => {
-                self.abandoned = Some(reason.clone());
-                self.awaiting_action = false;
-                self.note(at, "abandoned", reason.as_str());
-                Ok(Some(Vec::new()))
-            }
+fn place(state: &Order, placement: &Placement, at: Timestamp) -> Result<Option<PlacedOrder>, OrderRefusal> {
+    match &state.placed {
+        Some(order) if order.placement.fingerprint == placement.fingerprint => Ok(None),
+        Some(_) => Err(OrderRefusal::OtherPlacement),
+        None if placement.id.as_str() != state.id || !placement.is_consistent() => {
+            Err(OrderRefusal::InvalidPlacement)
         }
+        None => {
+            let mut progress = Progress {
+                phase: Phase::Confirming,
+                payment_status: PaymentStatus::None,
+                fulfilment_status: FulfilmentStatus::Unfulfilled,
+                refunded: Money::zero(placement.total.currency),
+                steps: Vec::new(),
+                timeline: Vec::new(),
+                created_at: at,
+            };
+            progress.note(at, "placed", "");
+            Ok(Some(PlacedOrder {
+                placement: placement.clone(),
+                progress,
+            }))
+        }
+    }
+}
+
+impl PlacedOrder {
+    fn abandon(&mut self, reason: &FailureReason, at: Timestamp) -> Outcome {
+        if self.progress.phase.failure().is_some() {
+            return Ok(None);
+        }
+        self.progress.check_undecided()?;
+        self.progress.enter(Phase::Failing {
+            reason: reason.clone(),
+        })?;
+        self.progress.note(at, "abandoned", reason.as_str());
+        Ok(Some(Vec::new()))
     }
 
     fn claim(&mut self, buyer: &str, at: Timestamp) -> Outcome {
-        if self.buyer == buyer {
+        if self.placement.buyer == buyer {
             return Ok(None);
         }
-        // A guest is known by a cart, an account by its own identifier.
-        if self.buyer != self.cart.as_str() {
-            return Err(OrderRefusal::NotAGuests);
+        // A guest's orders have the cart as their buyer.
+        if self.placement.buyer != self.placement.cart.as_str() {
+            return Err(OrderRefusal::NotAGuestOrder);
         }
-        buyer.clone_into(&mut self.buyer);
-        self.note(at, "claimed", "");
+        buyer.clone_into(&mut self.placement.buyer);
+        self.progress.note(at, "claimed", "");
         Ok(Some(vec![OrderEvent::Claimed(self.summary())]))
     }
 
     fn erase(&mut self, at: Timestamp) -> Outcome {
-        if !self.finished {
-            return Err(OrderRefusal::UnderWay);
+        if !self.progress.phase.is_finished() {
+            return Err(OrderRefusal::Unfinished);
         }
-        let (email, address) = (EmailAddress::erased(), self.address.erased());
-        let is_stripped = self.email == email
-            && self.address == address
-            && self.payment.token.is_empty()
-            && self.own_words().all(|words| words.is_empty());
-        if is_stripped {
+        let mut erased = self.clone();
+        erased.placement.email = EmailAddress::erased();
+        erased.placement.address = self.placement.address.erased();
+        erased.placement.payment.token.clear();
+        for entry in &mut erased.progress.timeline {
+            if entry.event == CANCELLING {
+                entry.detail.clear();
+            }
+        }
+        if erased == *self {
             return Ok(None);
         }
-        (self.email, self.address) = (email, address);
-        self.payment.token.clear();
-        self.own_words().for_each(String::clear);
-        self.note(at, "erased", "");
+        *self = erased;
+        self.progress.note(at, "erased", "");
         Ok(Some(vec![OrderEvent::Erased(self.summary())]))
     }
 
-    /// What the buyer wrote: why the order was called off.
-    fn own_words(&mut self) -> impl Iterator<Item = &mut String> {
-        self.timeline
-            .iter_mut()
-            .filter(|entry| entry.event == CANCELLING)
-            .map(|entry| &mut entry.detail)
-    }
-
-    /// Whether the way forward is still open for a pending order.
-    fn still_pending(&self) -> Result<(), OrderRefusal> {
-        match self.status {
-            OrderStatus::Pending if self.abandoned.is_none() && !self.cancelling => Ok(()),
-            OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Cancelled => {
-                Err(OrderRefusal::Abandoned)
-            }
-            OrderStatus::Confirmed | OrderStatus::Completed => Err(OrderRefusal::AlreadyConfirmed),
-        }
-    }
-
     fn await_action(&mut self, at: Timestamp) -> Outcome {
-        self.still_pending()?;
-        if self.awaiting_action {
+        self.progress.check_undecided()?;
+        if self.progress.phase == Phase::AwaitingAction {
             return Ok(None);
         }
-        self.awaiting_action = true;
-        self.note(at, "awaiting_action", "");
+        self.progress.enter(Phase::AwaitingAction)?;
+        self.progress.note(at, "awaiting_action", "");
         Ok(Some(Vec::new()))
     }
 
     fn confirm(&mut self, payment: &PaymentId, at: Timestamp) -> Outcome {
-        // Only a confirmation sets the payment: the same one again has had its effect, whatever came after.
-        if self.payment_id.as_ref() == Some(payment) {
+        // The same confirmation has taken effect, whatever came after it.
+        if self.progress.phase.payment() == Some(payment) {
             return Ok(None);
         }
-        self.still_pending()?;
-        advance(&mut self.status, OrderStatus::Confirmed)?;
-        advance(&mut self.payment_status, PaymentStatus::Authorised)?;
-        self.payment_id = Some(payment.clone());
-        self.awaiting_action = false;
-        self.note(at, "confirmed", "");
+        self.progress.check_undecided()?;
+        self.progress.enter(Phase::Fulfilling {
+            payment: payment.clone(),
+        })?;
+        advance(&mut self.progress.payment_status, PaymentStatus::Authorised)?;
+        self.progress.note(at, "confirmed", "");
         Ok(Some(vec![OrderEvent::Confirmed(self.summary())]))
     }
 
     fn finish(&mut self, captured: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
-        if self.cancelling {
-            return Err(OrderRefusal::Cancelling);
+        // A capture that was left for the shipment may be recorded after the checkout has finished.
+        let newly_captured = captured && self.progress.payment_status == PaymentStatus::Authorised;
+        match &self.progress.phase {
+            Phase::Fulfilling { payment } => {
+                let payment = payment.clone();
+                self.progress.enter(Phase::Confirmed { payment })?;
+            }
+            Phase::Confirmed { .. } | Phase::Completed { .. } if newly_captured => {}
+            Phase::Confirmed { .. } | Phase::Completed { .. } => return Ok(None),
+            Phase::Cancelling { .. } | Phase::Cancelled { .. } => return Err(OrderRefusal::Cancelled),
+            _ => return Err(OrderRefusal::NotAllowed),
         }
-        if !matches!(self.status, OrderStatus::Confirmed | OrderStatus::Completed) {
-            return Err(OrderRefusal::OutOfOrder);
-        }
-        // A capture that was left for the shipment may be noted after the checkout is complete.
-        let newly_captured = captured && self.payment_status == PaymentStatus::Authorised;
-        if self.finished && !newly_captured {
-            return Ok(None);
-        }
-        self.finished = true;
-        self.record(steps);
+        self.progress.record(steps);
         if !newly_captured {
             return Ok(Some(Vec::new()));
         }
-        advance(&mut self.payment_status, PaymentStatus::Captured)?;
-        self.note(at, "paid", "");
+        advance(&mut self.progress.payment_status, PaymentStatus::Captured)?;
+        self.progress.note(at, "paid", "");
         Ok(Some(vec![OrderEvent::Paid(self.summary())]))
     }
 
     fn end_failed(&mut self, voided: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
-        if self.status == OrderStatus::Failed {
-            return Ok(None);
-        }
-        let Some(reason) = self.abandoned.clone() else {
-            return Err(OrderRefusal::OutOfOrder);
+        let reason = match &self.progress.phase {
+            Phase::Failing { reason } => reason.clone(),
+            Phase::Failed { .. } => return Ok(None),
+            _ => return Err(OrderRefusal::NotAllowed),
         };
-        advance(&mut self.status, OrderStatus::Failed)?;
+        let progress = &mut self.progress;
+        progress.enter(Phase::Failed {
+            reason: reason.clone(),
+        })?;
         match reason {
-            // A refused payment is voided as well, lest it be tried again; what the buyer should see is the refusal.
+            // A declined payment is voided too, so that it can't be tried again; the buyer should see the decline.
             FailureReason::PaymentDeclined { .. } => {
-                advance(&mut self.payment_status, PaymentStatus::Declined)?;
+                advance(&mut progress.payment_status, PaymentStatus::Declined)?;
             }
-            _ if voided => advance(&mut self.payment_status, PaymentStatus::Voided)?,
+            _ if voided => advance(&mut progress.payment_status, PaymentStatus::Voided)?,
             _ => {}
         }
-        self.finished = true;
-        self.record(steps);
-        self.note(at, "failed", reason.as_str());
+        progress.record(steps);
+        progress.note(at, "failed", reason.as_str());
         Ok(Some(vec![OrderEvent::Failed {
             order: self.summary(),
             reason: reason.as_str().to_owned(),
@@ -220,67 +193,102 @@ impl OrderView {
     }
 
     fn cancel(&mut self, reason: &str, at: Timestamp) -> Outcome {
-        if self.cancelling || self.status == OrderStatus::Cancelled {
-            return Ok(None);
+        let progress = &mut self.progress;
+        let payment = match &progress.phase {
+            Phase::Cancelling { .. } | Phase::Cancelled { .. } => return Ok(None),
+            Phase::Failing { .. } | Phase::Failed { .. } => return Err(OrderRefusal::Failed),
+            Phase::Completed { .. } => return Err(OrderRefusal::Shipped(progress.fulfilment_status)),
+            phase => phase.payment().cloned(),
+        };
+        match progress.fulfilment_status {
+            FulfilmentStatus::Unfulfilled | FulfilmentStatus::Preparing => {}
+            shipped => return Err(OrderRefusal::Shipped(shipped)),
         }
-        let open = matches!(self.status, OrderStatus::Pending | OrderStatus::Confirmed)
-            && self.abandoned.is_none()
-            && matches!(
-                self.fulfilment_status,
-                FulfilmentStatus::Unfulfilled | FulfilmentStatus::Preparing
-            );
-        if !open {
-            return Err(OrderRefusal::TooLate);
-        }
-        self.cancelling = true;
-        self.awaiting_action = false;
-        self.finished = false;
+        progress.enter(Phase::Cancelling { payment })?;
         let kept: String = reason.chars().take(REASON_LIMIT).collect();
-        self.note(at, CANCELLING, &kept);
+        progress.note(at, CANCELLING, &kept);
         Ok(Some(Vec::new()))
     }
 
     fn end_cancelled(&mut self, refunded: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
-        if self.status == OrderStatus::Cancelled {
-            return Ok(None);
-        }
-        if !self.cancelling {
-            return Err(OrderRefusal::OutOfOrder);
-        }
-        advance(&mut self.status, OrderStatus::Cancelled)?;
+        let payment = match &self.progress.phase {
+            Phase::Cancelling { payment } => payment.clone(),
+            Phase::Cancelled { .. } => return Ok(None),
+            _ => return Err(OrderRefusal::NotAllowed),
+        };
+        let progress = &mut self.progress;
+        progress.enter(Phase::Cancelled { payment })?;
         if refunded {
-            if self.payment_status == PaymentStatus::Authorised {
-                // Captured, but called off before that was noted here.
-                advance(&mut self.payment_status, PaymentStatus::Captured)?;
+            if progress.payment_status == PaymentStatus::Authorised {
+                // Captured, but cancelled before the order recorded it.
+                advance(&mut progress.payment_status, PaymentStatus::Captured)?;
             }
-            if self.payment_status != PaymentStatus::Refunded {
-                advance(&mut self.payment_status, PaymentStatus::Refunded)?;
+            if progress.payment_status != PaymentStatus::Refunded {
+                advance(&mut progress.payment_status, PaymentStatus::Refunded)?;
             }
-            self.refunded = self.total;
+            progress.refunded = self.placement.total;
         } else {
-            match self.payment_status {
+            match progress.payment_status {
                 PaymentStatus::Captured | PaymentStatus::PartiallyRefunded => {
-                    return Err(OrderRefusal::MoneyNotReturned);
+                    return Err(OrderRefusal::NotRefunded);
                 }
                 PaymentStatus::Refunded | PaymentStatus::Voided | PaymentStatus::Declined => {}
                 PaymentStatus::None | PaymentStatus::Authorised => {
-                    advance(&mut self.payment_status, PaymentStatus::Voided)?;
+                    advance(&mut progress.payment_status, PaymentStatus::Voided)?;
                 }
             }
         }
-        self.cancelling = false;
-        self.finished = true;
-        self.record(steps);
-        self.note(at, "cancelled", self.payment_status.as_str());
+        progress.record(steps);
+        let payment_status = progress.payment_status;
+        progress.note(at, "cancelled", payment_status.as_str());
         Ok(Some(vec![OrderEvent::Cancelled {
             order: self.summary(),
-            payment_status: self.payment_status,
+            payment_status,
         }]))
+    }
+
+    fn summary(&self) -> OrderSummary {
+        let placement = &self.placement;
+        let item = |line: &super::OrderLine| OrderedItem {
+            sku: line.sku.clone(),
+            product_id: line.product_id.clone(),
+            quantity: line.quantity,
+        };
+        OrderSummary {
+            order: placement.id.clone(),
+            number: placement.number.clone(),
+            total: placement.total,
+            lines: placement.lines.iter().map(item).collect(),
+        }
+    }
+}
+
+impl Progress {
+    /// The only way in which the phase changes, so that the status moves along its table (invariant 6).
+    fn enter(&mut self, phase: Phase) -> Result<(), OrderRefusal> {
+        let mut status = self.phase.status();
+        if status != phase.status() {
+            advance(&mut status, phase.status())?;
+        }
+        self.phase = phase;
+        Ok(())
+    }
+
+    fn check_undecided(&self) -> Result<(), OrderRefusal> {
+        match &self.phase {
+            Phase::Confirming | Phase::AwaitingAction => Ok(()),
+            Phase::Failing { .. } | Phase::Failed { .. } => Err(OrderRefusal::Failed),
+            Phase::Cancelling { payment: None } | Phase::Cancelled { .. } => Err(OrderRefusal::Cancelled),
+            Phase::Fulfilling { .. }
+            | Phase::Confirmed { .. }
+            | Phase::Completed { .. }
+            | Phase::Cancelling { payment: Some(_) } => Err(OrderRefusal::Confirmed),
+        }
     }
 
     fn note(&mut self, at: Timestamp, event: &str, detail: &str) {
         if self.timeline.len() >= TIMELINE_LIMIT {
-            // How it began stays.
+            // The first entry stays.
             self.timeline.remove(1);
         }
         self.timeline.push(TimelineEntry {
@@ -295,21 +303,13 @@ impl OrderView {
         let surplus = self.steps.len().saturating_sub(STEP_RECORD_LIMIT);
         self.steps.drain(..surplus);
     }
+}
 
-    fn summary(&self) -> OrderSummary {
-        OrderSummary {
-            order: self.id.clone(),
-            number: self.number.clone(),
-            total: self.total,
-            lines: self
-                .lines
-                .iter()
-                .map(|line| OrderedItem {
-                    sku: line.sku.clone(),
-                    product_id: line.product_id.clone(),
-                    quantity: line.quantity,
-                })
-                .collect(),
-        }
+/// The only way in which a status changes (invariant 6).
+fn advance<S: Lifecycle>(status: &mut S, next: S) -> Result<(), OrderRefusal> {
+    if !status.may_become(next) {
+        return Err(OrderRefusal::NotAllowed);
     }
+    *status = next;
+    Ok(())
 }

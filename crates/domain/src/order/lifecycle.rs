@@ -1,76 +1,76 @@
-//! The tables along which an order's three states move (invariant 6).
+//! The three states of an order and the transitions that each allows (invariant 6).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A state that moves along a table.
+/// A state with a table of transitions.
 pub trait Lifecycle: Copy + PartialEq + Sized + 'static {
-    /// The allowed moves: from, to. What is not listed does not happen.
-    const MOVES: &'static [(Self, Self)];
+    /// The allowed transitions: from, to.
+    const TRANSITIONS: &'static [(Self, Self)];
 
-    /// As in JSON and on the API.
+    /// Its name in JSON.
     fn as_str(self) -> &'static str;
 
-    /// Whether the table allows the move.
+    /// Whether the table allows the transition.
     fn may_become(self, next: Self) -> bool {
-        Self::MOVES.contains(&(self, next))
+        Self::TRANSITIONS.contains(&(self, next))
     }
 }
 
-/// Where an order stands as a whole.
+/// State of an order as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// Placed; stock and money are being secured.
+    /// Placed, not confirmed yet.
     Pending,
-    /// It will be delivered.
+    /// Confirmed: it will be delivered.
     Confirmed,
-    /// It has been delivered.
+    /// Delivered.
     Completed,
-    /// It came to nothing; everything was given back.
+    /// Failed; stock and money were returned.
     Failed,
-    /// It was called off; everything was given back.
+    /// Cancelled; stock and money were returned.
     Cancelled,
 }
 
-/// What has become of the money.
+/// State of an order's payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
-    /// Nothing is known to be held.
+    /// Nothing is authorised as far as the order knows.
     None,
-    /// The total is held for us.
+    /// The total is authorised.
     Authorised,
-    /// The total is ours.
+    /// The total is captured.
     Captured,
-    /// Some went back.
+    /// Some of it was refunded.
     PartiallyRefunded,
-    /// All went back.
+    /// All of it was refunded.
     Refunded,
-    /// Nothing is held any more, and nothing will be.
+    /// Voided: nothing is authorised, and nothing will be.
     Voided,
-    /// The provider said no.
+    /// The provider declined it.
     Declined,
 }
 
-/// What has become of the goods.
+/// State of an order's goods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FulfilmentStatus {
-    /// Nobody has touched them.
+    /// Not yet handled.
     Unfulfilled,
-    /// They are being packed.
+    /// Being packed.
     Preparing,
-    /// They are on the way.
+    /// Handed to the carrier.
     Shipped,
-    /// They have arrived.
+    /// Delivered.
     Delivered,
-    /// They have come back.
+    /// Returned to the warehouse.
     Returned,
 }
 
 impl Lifecycle for OrderStatus {
-    const MOVES: &'static [(Self, Self)] = &[
+    const TRANSITIONS: &'static [(Self, Self)] = &[
         (Self::Pending, Self::Confirmed),
         (Self::Pending, Self::Failed),
         (Self::Pending, Self::Cancelled),
@@ -90,10 +90,10 @@ impl Lifecycle for OrderStatus {
 }
 
 impl Lifecycle for PaymentStatus {
-    const MOVES: &'static [(Self, Self)] = &[
+    const TRANSITIONS: &'static [(Self, Self)] = &[
         (Self::None, Self::Authorised),
         (Self::None, Self::Declined),
-        // An authorisation that no order was confirmed with is only ever seen by its undo.
+        // An authorisation that the order was never confirmed with is recorded only when it is voided.
         (Self::None, Self::Voided),
         (Self::Authorised, Self::Captured),
         (Self::Authorised, Self::Voided),
@@ -116,7 +116,7 @@ impl Lifecycle for PaymentStatus {
 }
 
 impl Lifecycle for FulfilmentStatus {
-    const MOVES: &'static [(Self, Self)] = &[
+    const TRANSITIONS: &'static [(Self, Self)] = &[
         (Self::Unfulfilled, Self::Preparing),
         (Self::Unfulfilled, Self::Shipped),
         (Self::Preparing, Self::Shipped),

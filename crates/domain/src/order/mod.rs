@@ -1,233 +1,129 @@
-//! The order: what was bought, for how much, and the durable record of the checkout that fulfils or undoes it.
+//! The order: what was bought, for how much, and the decisions of its checkout.
 //!
-//! The checkout itself is driven by a worker (see [`checkout`](super::checkout)); the order is where its decisions are
-//! made and kept, so that two drivers of one checkout can't go different ways.
+//! A worker runs the checkout's steps; the order makes and keeps the decisions, so that two workers of one checkout
+//! can't decide differently.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::checkout::StepRecord;
-use super::{
-    Address, Aggregate, CartId, Decision, EmailAddress, Kind, Money, OrderId, PaymentId, PaymentInstruction,
-    ProductId, Sku, Timestamp,
-};
+use super::{Aggregate, Decision, Kind, Money, PaymentId, ProductId, Sku, Timestamp};
 
 mod decide;
 mod event;
 mod lifecycle;
 mod placement;
+mod progress;
 #[cfg(test)]
 mod tests;
 
 pub use event::{OrderEvent, OrderSummary, OrderedItem};
 pub use lifecycle::{FulfilmentStatus, Lifecycle, OrderStatus, PaymentStatus};
 pub use placement::Placement;
+pub use progress::{FailureReason, Phase, Progress, TimelineEntry};
 
-/// Most entries of a timeline; past it, the first stays and the oldest of the rest goes.
+/// Most entries of a timeline. Beyond it the first is kept and the oldest of the others dropped.
 pub const TIMELINE_LIMIT: usize = 100;
-/// Most step records kept; past it, the oldest go.
+/// Most step records kept. Beyond it the oldest are dropped.
 pub const STEP_RECORD_LIMIT: usize = 64;
-/// Longest reason of a cancellation that is kept, in characters.
+/// Longest reason of a cancellation, in characters.
 pub const REASON_LIMIT: usize = 500;
 
-/// One line of an order, as it was sold: later changes of the catalogue do not reach it.
+/// One line of an order, as it was sold: later changes of the catalogue do not affect it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderLine {
-    /// What was sold.
+    /// The SKU.
     pub sku: Sku,
-    /// Its product.
+    /// The SKU's product.
     pub product_id: ProductId,
     /// The product's title.
     pub title: String,
-    /// What sets the variant apart.
+    /// The variant's options: size, colour.
     pub options: BTreeMap<String, String>,
     /// How many.
     pub quantity: u32,
-    /// What one cost.
+    /// Price of one.
     pub unit_price: Money,
-    /// What one weighs, in grams.
+    /// Weight of one, in grams.
     pub weight_grams: u32,
 }
 
-/// Why an order came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureReason {
-    /// Not everything was there.
-    OutOfStock {
-        /// The SKUs that fell short, and how many of each were available.
-        skus: Vec<(Sku, u32)>,
-    },
-    /// The provider said no.
-    PaymentDeclined {
-        /// The provider's reason.
-        code: String,
-    },
-    /// The provider did not answer in time.
-    PaymentTimedOut,
-    /// The order's deadline passed before it could be confirmed.
-    DeadlinePassed,
-    /// The shop itself could not go on.
-    Internal,
-}
-
-impl FailureReason {
-    /// Its name, as in events and on the timeline.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::OutOfStock { .. } => "out_of_stock",
-            Self::PaymentDeclined { .. } => "payment_declined",
-            Self::PaymentTimedOut => "payment_timed_out",
-            Self::DeadlinePassed => "deadline_passed",
-            Self::Internal => "internal",
-        }
-    }
-}
-
-/// One thing that happened to an order, for those who look at it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TimelineEntry {
-    /// When.
-    pub at: Timestamp,
-    /// What, in snake case: `placed`, `confirmed`, `paid`.
-    pub event: String,
-    /// The particulars; may be empty.
-    pub detail: String,
-}
-
-/// The state of an order: not yet placed, or placed and under way or ended.
+/// The state of the order entity: not yet placed, or a placed order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// The identifier it was asked for under.
     id: String,
-    placed: Option<Placed>,
+    placed: Option<PlacedOrder>,
 }
 
-/// A placed order.
+/// A placed order: what was submitted, and how far it has come. It holds personal data and the payment token: never
+/// serialise it to a client as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Placed {
-    /// Hash of what was submitted: placing it again must be the same submission (invariant 9).
-    fingerprint: String,
-    order: OrderView,
+pub struct PlacedOrder {
+    /// What was submitted. Only a claim (the buyer) and an erasure (personal data) change it.
+    pub placement: Placement,
+    /// How far it has come.
+    pub progress: Progress,
 }
 
-/// A placed order as callers inside the shop see it. It holds the payment token and personal data, which debug output
-/// leaves out; whoever shows it to a client picks the fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OrderView {
-    /// Its identifier.
-    pub id: OrderId,
-    /// What people call it.
-    pub number: String,
-    /// Whose it is: an account, or the cart of a guest.
-    pub buyer: String,
-    /// The cart it was made from.
-    pub cart: CartId,
-    /// Where its letters go.
-    pub email: EmailAddress,
-    /// Where it stands as a whole.
-    pub status: OrderStatus,
-    /// What has become of the money.
-    pub payment_status: PaymentStatus,
-    /// What has become of the goods.
-    pub fulfilment_status: FulfilmentStatus,
-    /// What was bought; one line a SKU.
-    pub lines: Vec<OrderLine>,
-    /// The sum of the lines.
-    pub subtotal: Money,
-    /// Tax on top.
-    pub tax: Money,
-    /// Shipping on top.
-    pub shipping: Money,
-    /// What is paid.
-    pub total: Money,
-    /// How much of it went back.
-    pub refunded: Money,
-    /// Where it goes.
-    pub address: Address,
-    /// The chosen shipping option's id.
-    pub shipping_option: String,
-    /// Whom to charge.
-    pub payment: PaymentInstruction,
-    /// The payment that it was confirmed with.
-    pub payment_id: Option<PaymentId>,
-    /// The decision to let it fail; giving everything back may still be under way.
-    pub abandoned: Option<FailureReason>,
-    /// It is being called off; giving everything back is under way.
-    pub cancelling: bool,
-    /// The shopper has to do something at the payment provider before it goes on.
-    pub awaiting_action: bool,
-    /// Nothing is under way: the checkout, or its undoing, is complete.
-    pub finished: bool,
-    /// The steps of its checkout that are accounted for, in the order in which they were begun.
-    pub steps: Vec<StepRecord>,
-    /// What happened to it, oldest first.
-    pub timeline: Vec<TimelineEntry>,
-    /// When it was placed.
-    pub created_at: Timestamp,
-    /// When it is given up unless it is confirmed.
-    pub deadline: Timestamp,
-}
-
-/// What can be asked of an order.
+/// Commands of an order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OrderCommand {
-    /// Nothing but the view; refused as [`OrderRefusal::NotPlaced`] where there is none.
+    /// Reads the order; refused as [`OrderRefusal::NotPlaced`] where there is none.
     Get,
-    /// Makes it. The same submission again is done and changes nothing.
+    /// Places the order. Repeating the same submission succeeds and changes nothing.
     Place(Box<Placement>),
-    /// Decides that it fails. Recorded before anything is given back; the first reason stays.
+    /// Decides that the order fails. Recorded before anything is returned; the first reason stays.
     Abandon {
         /// Why.
         reason: FailureReason,
     },
-    /// Notes that the shopper has to act at the payment provider.
+    /// Records that the shopper has to act at the payment provider.
     AwaitAction,
-    /// Decides that it will be delivered: stock is reserved and the payment authorised (invariant 5).
+    /// Confirms the order: its stock is reserved and its payment authorised (invariant 5).
     Confirm {
         /// The payment.
         payment: PaymentId,
     },
-    /// Notes that a confirmed order's stock is taken and its cart cleared.
+    /// Records that a confirmed order's stock is taken and its cart cleared.
     Finish {
         /// Whether the money was captured too (it may be left for the shipment).
         captured: bool,
-        /// What the run did.
+        /// The steps of this run.
         steps: Vec<StepRecord>,
     },
-    /// Notes that an abandoned order gave everything back.
+    /// Records that a failing order has returned everything.
     EndFailed {
         /// Whether a payment was voided.
         voided: bool,
-        /// What the run did.
+        /// The steps of this run.
         steps: Vec<StepRecord>,
     },
-    /// Decides to call it off.
+    /// Decides that the order is cancelled.
     Cancel {
-        /// Why, for the timeline.
+        /// The buyer's reason, for the timeline.
         reason: String,
     },
-    /// Hands a guest's order to the account of the address that it was placed with.
+    /// Transfers a guest's order to the account that owns the order's e-mail address.
     Claim {
         /// The account.
         buyer: String,
     },
-    /// Takes out what identifies its buyer; the books keep the rest.
+    /// Removes personal data; what accounting needs stays.
     Erase,
-    /// Notes that a cancelled order gave everything back.
+    /// Records that a cancelled order has returned everything.
     EndCancelled {
-        /// Whether money went back (else what was held was voided).
+        /// Whether money was refunded (else what was authorised was voided).
         refunded: bool,
-        /// What the run did.
+        /// The steps of this run.
         steps: Vec<StepRecord>,
     },
 }
 
-/// An order's verdict on a command.
+/// Reply of an order to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderReply {
-    /// It holds now, whether by this command or by an earlier one.
+    /// The command has taken effect, now or earlier.
     Done,
     /// Nothing changed.
     Refused(OrderRefusal),
@@ -242,50 +138,50 @@ pub enum OrderRefusal {
     /// Another submission was placed under this identifier (invariant 9).
     #[error("another order was placed under this identifier")]
     OtherPlacement,
-    /// The submission contradicts itself: totals that do not add up, no lines, a SKU twice.
-    #[error("the order contradicts itself")]
+    /// The submission is inconsistent: wrong totals, no lines, a quantity outside its limits, a duplicate SKU.
+    #[error("the order's lines or totals are inconsistent")]
     InvalidPlacement,
-    /// It is confirmed (for a second confirmation: with another payment).
+    /// The order is confirmed (for a second confirmation: with another payment).
     #[error("the order has been confirmed")]
-    AlreadyConfirmed,
-    /// It has been decided that it ends without being confirmed.
-    #[error("the order has been abandoned")]
-    Abandoned,
-    /// It is being called off.
-    #[error("the order is being cancelled")]
-    Cancelling,
-    /// It is not a guest's, or another account's by now.
-    #[error("the order is somebody else's")]
-    NotAGuests,
-    /// Its checkout, or the undoing of it, goes on.
-    #[error("the order is still under way")]
-    UnderWay,
-    /// It has been shipped or has ended.
-    #[error("it is too late for that")]
-    TooLate,
-    /// What is noted was never decided, or the tables do not allow it (invariant 6).
-    #[error("the order does not stand where this could happen")]
-    OutOfOrder,
-    /// Money was captured and has not gone back (invariant 5).
-    #[error("the order's money has not been given back")]
-    MoneyNotReturned,
+    Confirmed,
+    /// The order has failed, or is returning what it holds because it will.
+    #[error("a failed order can't be confirmed or cancelled")]
+    Failed,
+    /// The order has been cancelled, or is returning what it holds because it will be.
+    #[error("the order has been cancelled")]
+    Cancelled,
+    /// The goods have left the warehouse.
+    #[error("a {} order can't be cancelled", .0.as_str())]
+    Shipped(FulfilmentStatus),
+    /// The order belongs to another account.
+    #[error("the order belongs to an account")]
+    NotAGuestOrder,
+    /// The order's checkout, or its cancellation, is still running.
+    #[error("the order's checkout has not finished")]
+    Unfinished,
+    /// The order's state or its tables (invariant 6) do not allow what was to be recorded.
+    #[error("the order's state does not allow this")]
+    NotAllowed,
+    /// Money was captured and has not been refunded (invariant 5).
+    #[error("the order's payment has not been refunded")]
+    NotRefunded,
 }
 
 impl Order {
     /// The placed order; `None` before.
-    pub fn placed(&self) -> Option<&OrderView> {
-        self.placed.as_ref().map(|placed| &placed.order)
+    pub fn placed(&self) -> Option<&PlacedOrder> {
+        self.placed.as_ref()
     }
 }
 
 impl Aggregate for Order {
-    const KIND: Kind = Kind::Order;
+    const KIND: Kind = Kind("order");
     const REMEMBERED_COMMANDS: usize = 8;
 
     type Command = OrderCommand;
     type Reply = OrderReply;
-    /// `None` until it is placed.
-    type View = Option<OrderView>;
+    /// `None` until the order is placed.
+    type View = Option<PlacedOrder>;
     type Event = OrderEvent;
 
     fn initial(id: &str) -> Self {
@@ -304,26 +200,26 @@ impl Aggregate for Order {
     }
 
     fn view(&self) -> Self::View {
-        self.placed().cloned()
+        self.placed.clone()
     }
 
-    /// An unfinished order is due from its beginning, so that whoever takes over its shard finds it at once; one that
+    /// An unfinished order is due from its creation, so that the next owner of its shard finds it at once; one that
     /// waits for its shopper is due at its deadline.
     fn due_at(&self) -> Option<Timestamp> {
-        let order = self.placed().filter(|order| !order.finished)?;
-        Some(if order.awaiting_action {
-            order.deadline
-        } else {
-            order.created_at
-        })
+        let PlacedOrder { placement, progress } = self.placed()?;
+        match progress.phase {
+            Phase::AwaitingAction => Some(placement.deadline),
+            ref phase => (!phase.is_finished()).then_some(progress.created_at),
+        }
     }
 
     fn owner(&self) -> Option<&str> {
-        self.placed().map(|order| order.buyer.as_str())
+        self.placed().map(|order| order.placement.buyer.as_str())
     }
 
     fn settled(&self) -> bool {
-        self.placed()
-            .is_none_or(|order| order.finished || order.awaiting_action)
+        self.placed().is_none_or(|order| {
+            order.progress.phase.is_finished() || order.progress.phase == Phase::AwaitingAction
+        })
     }
 }

@@ -65,7 +65,7 @@ fn changes() -> impl Strategy<Value = PaymentChange> {
     ]
 }
 
-/// Where a payment may go from where it stands; written out again, apart from the code under test.
+/// The allowed transitions, written independently of the code under test.
 fn may_follow(from: &PaymentState, to: &PaymentState) -> bool {
     use PaymentState as S;
     matches!(
@@ -81,9 +81,9 @@ fn may_follow(from: &PaymentState, to: &PaymentState) -> bool {
 }
 
 proptest! {
-    /// Invariant 4, whatever the provider reports in whatever order and however often.
+    /// Invariant 4, for any sequence of reports of the provider.
     #[test]
-    fn at_most_one_capture_and_no_more_back_than_was_taken(script in vec(changes(), 1..60)) {
+    fn refunds_never_exceed_one_capture(script in vec(changes(), 1..60)) {
         let mut payment = intended();
         let mut captures = 0;
         for change in script {
@@ -108,7 +108,7 @@ proptest! {
 }
 
 #[test]
-fn the_usual_way() {
+fn a_payment_is_captured_and_refunded() {
     let payment = after(&[authorised(), PaymentChange::Captured, refunded("a", 300)]);
     assert_eq!(payment.status, PaymentState::PartiallyRefunded);
     assert_eq!(payment.refundable(), dollars(700));
@@ -121,7 +121,7 @@ fn the_usual_way() {
 }
 
 #[test]
-fn what_contradicts_is_refused_with_its_remedy() {
+fn contradicting_changes_are_refused() {
     use PaymentRefusal as R;
     let captured = [authorised(), PaymentChange::Captured];
     let refundable = dollars(AMOUNT);
@@ -163,7 +163,7 @@ fn what_contradicts_is_refused_with_its_remedy() {
 }
 
 #[test]
-fn messages_that_came_too_late_change_nothing() {
+fn outdated_messages_change_nothing() {
     for (before, late) in [
         (&[authorised(), PaymentChange::Captured][..], authorised()),
         (&[authorised()], requires_action()),
@@ -188,6 +188,6 @@ fn the_number_of_refunds_is_bounded() {
 }
 
 #[test]
-fn debug_output_does_not_show_the_token() {
+fn debug_output_omits_the_token() {
     assert!(!format!("{:?}", intended()).contains("tok_secret"));
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{OrderId, Timestamp};
 
-/// What a command comes to: `None` where all is as it should be already.
+/// The stock and its events after a command; `None` where nothing changes.
 type Outcome = Result<Option<(Stock, Vec<StockEvent>)>, StockRefusal>;
 
 impl Stock {
@@ -91,7 +91,7 @@ impl Stock {
         if self.taken.contains(order) {
             return Ok(None);
         }
-        // Invariant 1: what is reserved is on hand.
+        // Invariant 1.
         let available = self.level().available;
         if available < u64::from(quantity) {
             return Err(StockRefusal::OutOfStock {
@@ -140,7 +140,7 @@ impl Stock {
         let Some(Reservation { quantity, .. }) = next.reservations.remove(order) else {
             return Ok(None);
         };
-        // on_hand and reserved fall together: available stays as it was (invariants 1 and 2).
+        // on_hand and reserved decrease together: available stays the same (invariants 1 and 2).
         next.sold = next.sold.saturating_add(quantity.into());
         next.taken.remember(order);
         let event = StockEvent::Sold {
@@ -156,7 +156,7 @@ impl Stock {
             return Ok(None);
         }
         let mut next = self.clone();
-        // Remembered in both cases: a repetition after the release must not count as the return of something sold.
+        // Remembered in both cases: a repetition after the release must not count as a return of sold units.
         if !next.returned.remember(order, at) {
             return Err(StockRefusal::TooManyReturns);
         }

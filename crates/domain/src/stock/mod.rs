@@ -1,7 +1,6 @@
-//! The stock of one SKU: what came in, what was sold, and what is held for orders under way.
+//! The stock of one SKU: received, sold and reserved units.
 //!
-//! Nothing of it needs a memory of commands: every command names the order or the document that it belongs to, and
-//! the same one counts once.
+//! Commands need no ids: each names its order or document, which makes its repetition harmless.
 
 use std::collections::BTreeMap;
 
@@ -19,30 +18,30 @@ mod returns;
 #[cfg(test)]
 mod tests;
 
-/// Most pieces on hand that a receipt or an adjustment may lead to.
+/// Most units on hand after a receipt or an adjustment.
 pub const ON_HAND_LIMIT: u64 = 1_000_000_000;
 /// Largest total of receipts, and largest adjustment in either direction: integers up to it are exact in every JSON
 /// reader (2^53), and no sum of them overflows.
 pub const TOTAL_LIMIT: u64 = 1 << 53;
-/// Most open reservations of one SKU: they travel in its row.
+/// Most open reservations of one SKU: they are stored in its row.
 pub const RESERVATION_LIMIT: usize = 4_096;
 /// Longest reference of a receipt or an adjustment, in bytes.
 pub const REFERENCE_LIMIT: usize = 255;
 /// Longest reason of an adjustment, in bytes.
 pub const REASON_LIMIT: usize = 500;
-/// Most orders that one [`StockCommand::Overdue`] names.
+/// Most orders in a reply to [`StockCommand::Overdue`].
 pub const OVERDUE_LIMIT: usize = 256;
-/// How many orders that took their pieces are remembered.
+/// How many orders that took their units are remembered.
 const TAKEN: usize = 64;
-/// How many references of receipts, and of adjustments, are remembered, so that the same one counts once.
+/// How many references of receipts, and of adjustments, are remembered, so that a repetition has no effect.
 const REFERENCES: usize = 1_024;
 
-/// Pieces held for one order.
+/// Units reserved for one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {
     /// How many, at least 1.
     pub quantity: u32,
-    /// When the order has to be asked whether it still needs them (invariant 11).
+    /// When the sweeper checks whether the order still needs them (invariant 11).
     pub expires_at: Timestamp,
 }
 
@@ -53,88 +52,89 @@ pub struct Stock {
     adjusted: i64,
     sold: u64,
     reservations: BTreeMap<OrderId, Reservation>,
-    /// Orders whose pieces were sold: a late [`StockCommand::Reserve`] of theirs must hold nothing again.
+    /// Orders whose units were sold: a late [`StockCommand::Reserve`] of theirs must not reserve again.
     #[serde(default)]
     taken: Recent<OrderId, TAKEN>,
-    /// Orders that gave their pieces back for good. What they had is sold to others by then: a repetition that is not known for
-    /// one would sell it twice (invariants 1 and 2).
+    /// Orders that have returned their units. A repetition that is not recognised would return them twice (invariants 1
+    /// and 2).
     #[serde(default)]
     returned: Returns,
     /// References of receipts.
     #[serde(default)]
     receipts: Recent<String, REFERENCES>,
-    /// References of adjustments; apart from those of receipts, because a correction may name the same paper.
+    /// References of adjustments, separate because a correction may name the receipt's document.
     #[serde(default)]
     adjustments: Recent<String, REFERENCES>,
 }
 
-/// What can be asked of a SKU's stock.
+/// Commands of a SKU's stock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StockCommand {
-    /// Nothing but the view.
+    /// Reads the stock.
     Get,
-    /// Goods came in; the same reference counts once.
+    /// Adds received goods, once per reference.
     Receive {
-        /// Names the delivery: 1 to [`REFERENCE_LIMIT`] bytes.
+        /// Identifies the delivery: 1 to [`REFERENCE_LIMIT`] bytes.
         reference: String,
         /// How many, at least 1.
         quantity: u32,
     },
-    /// A count or a loss; the same reference counts once.
+    /// Corrects the stock after a count or a loss, once per reference.
     Adjust {
         /// How many more or fewer; not 0.
         delta: i64,
         /// Why, up to [`REASON_LIMIT`] bytes.
         reason: String,
-        /// Names the adjustment: 1 to [`REFERENCE_LIMIT`] bytes.
+        /// Identifies the adjustment: 1 to [`REFERENCE_LIMIT`] bytes.
         reference: String,
     },
-    /// Holds pieces for an order. Repeated for an order that holds them already, or has taken them, it is done and
-    /// changes nothing, the expiry included.
+    /// Reserves units for an order. Succeeds without a change, of the expiry too, if the order has reserved or taken
+    /// them already.
     Reserve {
         /// The order.
         order: OrderId,
         /// How many, at least 1.
         quantity: u32,
-        /// When to ask the order again.
+        /// When the sweeper checks the order.
         expires_at: Timestamp,
     },
-    /// Moves the expiry of a reservation later; never earlier.
+    /// Postpones the expiry of a reservation.
     Extend {
         /// The order.
         order: OrderId,
         /// The new expiry.
         expires_at: Timestamp,
     },
-    /// Gives a reservation back: the undo of `Reserve`, for an order that was never confirmed. Without one it is done.
+    /// Releases a reservation: the undo of `Reserve`, for an order that was never confirmed. Releasing an absent
+    /// reservation succeeds.
     Release {
         /// The order.
         order: OrderId,
     },
-    /// Sells what is reserved. Without a reservation it is done: an order takes only what it reserved, and the
-    /// reservation of a confirmed order is never released but by `Return`.
+    /// Sells the reserved units. Succeeds without a reservation: an order takes only what it reserved, and only `Return`
+    /// releases the reservation of a confirmed order.
     Take {
         /// The order.
         order: OrderId,
     },
-    /// Gives back what a confirmed order has, once an order: its reservation where it is still open, else what it
-    /// took. One command, because only the stock itself knows which of the two holds.
+    /// Returns the units of a confirmed order, once per order: its reservation if that is open, else what it took. One
+    /// command, because only the stock knows which of the two applies.
     Return {
         /// The order.
         order: OrderId,
-        /// How many it had taken.
+        /// How many it took.
         quantity: u32,
     },
-    /// Which orders' reservations have expired: the oldest first, at most [`OVERDUE_LIMIT`]. Reads only.
+    /// Reads the orders whose reservations have expired: the oldest first, at most [`OVERDUE_LIMIT`].
     Overdue,
 }
 
-/// A stock's verdict on a command.
+/// Reply of a stock to a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StockReply {
-    /// It holds now, whether by this command or by an earlier one.
+    /// The command has taken effect, now or earlier.
     Done,
-    /// The answer to [`StockCommand::Overdue`].
+    /// Reply to [`StockCommand::Overdue`].
     Overdue(Vec<OrderId>),
     /// Nothing changed.
     Refused(StockRefusal),
@@ -144,37 +144,36 @@ pub enum StockReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StockRefusal {
     /// Fewer are available than asked for (invariant 1).
-    #[error("only {available} are available")]
+    #[error("only {available} available")]
     OutOfStock {
         /// How many are.
         available: u32,
     },
-    /// The order holds no reservation, or has given its pieces back already.
-    #[error("the order holds no reservation")]
+    /// The order has no reservation, or has returned its units.
+    #[error("the order has no reservation")]
     NotReserved,
     /// The adjustment would leave fewer on hand than are reserved (invariant 1).
-    #[error("fewer would be on hand than are reserved")]
+    #[error("fewer units would be on hand than are reserved")]
     BelowReserved,
-    /// A quantity, reference or reason outside its limits, or a repetition with another quantity.
-    #[error("a quantity, a reference or a reason lies outside its limits")]
+    /// A quantity, reference or reason is outside its limits, or a repetition has another quantity.
+    #[error("a quantity, reference or reason is outside its limits")]
     OutOfRange,
-    /// [`RESERVATION_LIMIT`] is reached; some will be taken or released soon.
-    #[error("too many orders hold reservations at the moment")]
+    /// [`RESERVATION_LIMIT`] is reached for the moment.
+    #[error("too many reservations")]
     TooManyReservations,
-    /// [`RETURN_LIMIT`] is reached within [`REPEATED_WITHIN`]: until it is over, an order that were forgotten now might be
-    /// counted twice.
-    #[error("too many orders have given pieces back within a short time")]
+    /// [`RETURN_LIMIT`] is reached within [`REPEATED_WITHIN`]: forgetting an order so early could count its return twice.
+    #[error("too many returns within a short time")]
     TooManyReturns,
 }
 
-/// What callers see of a stock.
+/// What replies show of a stock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockLevel {
-    /// How many ever came in.
+    /// Units received in all.
     pub received: u64,
     /// The sum of all adjustments.
     pub adjusted: i64,
-    /// How many are sold, less what came back.
+    /// Units sold, less returns.
     pub sold: u64,
     /// received + adjusted − sold (invariant 2).
     pub on_hand: u64,
@@ -182,14 +181,14 @@ pub struct StockLevel {
     pub reserved: u64,
     /// on_hand − reserved (invariant 1).
     pub available: u64,
-    /// How many orders hold a reservation.
+    /// How many orders have a reservation.
     pub reservations: u32,
 }
 
 impl Stock {
     /// The figures.
     pub fn level(&self) -> StockLevel {
-        // No subtraction below can go under zero: decide() keeps invariants 1 and 2.
+        // No subtraction goes below zero: decide() keeps invariants 1 and 2.
         let on_hand = self
             .received
             .saturating_add_signed(self.adjusted)
@@ -217,7 +216,7 @@ impl Stock {
 }
 
 impl Aggregate for Stock {
-    const KIND: Kind = Kind::Sku;
+    const KIND: Kind = Kind("sku");
     const REMEMBERED_COMMANDS: usize = 0;
 
     type Command = StockCommand;

@@ -1,4 +1,4 @@
-//! Orders that gave their pieces back, remembered so that a repetition counts once.
+//! Orders that have returned their units, remembered so that a repetition has no effect.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{OrderId, Timestamp};
 
-/// Most orders that are remembered: they travel in the row of their SKU.
+/// Most remembered orders: they are stored in the SKU's row.
 pub const RETURN_LIMIT: usize = 4_096;
-/// For so long a return may be repeated by whoever did not hear that it was done (a node died, a store was away): before, no
-/// order is forgotten to make room for another.
+/// How long a return may be repeated by a caller who missed the reply (a node crashed, a store was unavailable). No order
+/// is forgotten earlier.
 pub const REPEATED_WITHIN: Duration = Duration::from_secs(10 * 60);
-/// After this an order is forgotten in any case, so that the row does not stay large for ever.
+/// How long an order is remembered at most, so that the row shrinks again.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Of an order in a row that held the orders alone. Its time begins when the next one gives back.
+/// The time of an order in a row of the older form, replaced at the next return.
 const UNKNOWN: Timestamp = Timestamp::from_millis(0);
 
-/// The orders, oldest first, each with when it gave back.
+/// The orders, oldest first, each with the time of its return.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Form")]
 pub(super) struct Returns(VecDeque<(OrderId, Timestamp)>);
 
-/// As rows hold them, and as they once did.
+/// The current form in rows, and the older one without times.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Form {
@@ -45,7 +45,7 @@ impl Returns {
         self.0.iter().any(|(known, _)| known == order)
     }
 
-    /// Remembers an order. False where there is no room, since each of those that are remembered may still be repeated.
+    /// Remembers an order. `false` if there is no room: every remembered return may still be repeated.
     #[must_use]
     pub(super) fn remember(&mut self, order: &OrderId, at: Timestamp) -> bool {
         for (_, since) in self.0.iter_mut().take_while(|(_, since)| *since == UNKNOWN) {

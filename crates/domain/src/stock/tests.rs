@@ -68,7 +68,7 @@ fn stocked(quantity: u32) -> Stock {
     stock
 }
 
-/// Few orders and references, so that commands meet; fewer than are remembered.
+/// Few orders and references, so that they recur; fewer than are remembered.
 fn commands() -> impl Strategy<Value = StockCommand> {
     let order = || 0usize..6;
     let quantity = || prop_oneof![6 => 1u32..6, 1 => Just(0), 1 => Just(u32::MAX)];
@@ -91,7 +91,7 @@ fn commands() -> impl Strategy<Value = StockCommand> {
     ]
 }
 
-/// The figures as the ledger of movements tells them, and the reservations as one would keep them by hand.
+/// The model: totals from the ledger of movements, and the reservations.
 #[derive(Default)]
 struct Model {
     received: i128,
@@ -128,7 +128,7 @@ impl Model {
         self.received + self.adjusted - self.sold
     }
 
-    /// What an accepted command that changed something does to the reservations.
+    /// What an effective command does to the reservations.
     fn accept(&mut self, command: &StockCommand) {
         match command {
             StockCommand::Reserve {
@@ -155,9 +155,9 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Invariants 1, 2 and 3 at every moment, against the ledger and a hand-kept list of reservations.
+    /// Invariants 1, 2 and 3 at every moment, against the model.
     #[test]
-    fn figures_follow_the_ledger_and_nothing_is_oversold(commands in vec(commands(), 1..120)) {
+    fn levels_follow_the_ledger(commands in vec(commands(), 1..120)) {
         let mut stock = Stock::initial("SKU-0");
         let mut model = Model::default();
         let mut moved: Vec<StockCommand> = Vec::new();
@@ -194,14 +194,14 @@ proptest! {
             };
             prop_assert_eq!(named.into_iter().collect::<BTreeSet<_>>(), overdue);
 
-            // A repetition at once, of anything that was accepted, changes nothing.
+            // Repeating an accepted command at once changes nothing.
             if change.is_some() {
                 prop_assert_eq!(run(&mut stock, command, now), NOTHING_TO_DO, "{:?} counted twice", command);
             }
             survives_the_wire(command)?;
             survives_the_wire(&reply)?;
         }
-        // A movement never counts again, however late its repetition.
+        // A movement never counts twice, however late it is repeated.
         let settled = stock.view();
         for command in &moved {
             let (_, change) = run(&mut stock, command, at(1_000));
@@ -213,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn buyers_in_any_number_get_exactly_what_is_there(opening in 0u32..40, wishes in vec(1u32..6, 1..60)) {
+    fn concurrent_buyers_never_oversell(opening in 0u32..40, wishes in vec(1u32..6, 1..60)) {
         let mut stock = stocked(opening + 1);
         run(&mut stock, &adjust("start", -1), at(0));
         let mut left = opening;
@@ -231,7 +231,7 @@ proptest! {
 }
 
 #[test]
-fn movements_and_releases_are_told_and_reservations_are_not() {
+fn movements_and_releases_emit_events() {
     let mut stock = Stock::initial("SKU-0");
     let mut names = Vec::new();
     for command in [
@@ -279,7 +279,7 @@ fn movements_and_releases_are_told_and_reservations_are_not() {
 }
 
 #[test]
-fn reserving_again_changes_neither_quantity_nor_expiry() {
+fn reserving_again_changes_nothing() {
     let mut stock = stocked(10);
     run(&mut stock, &reserve_until(1, 3, 60), at(0));
     assert_eq!(run(&mut stock, &reserve_until(1, 3, 90), at(1)), NOTHING_TO_DO);
@@ -291,7 +291,7 @@ fn reserving_again_changes_neither_quantity_nor_expiry() {
 }
 
 #[test]
-fn an_expiry_moves_only_later() {
+fn an_expiry_is_only_postponed() {
     let mut stock = stocked(10);
     let extend = |expires| StockCommand::Extend {
         order: order_id(1),
@@ -308,7 +308,7 @@ fn an_expiry_moves_only_later() {
 }
 
 #[test]
-fn overdue_names_the_oldest_first() {
+fn overdue_lists_the_oldest_first() {
     let mut stock = stocked(10);
     for (order, expires) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
         run(&mut stock, &reserve_until(order, 1, expires), at(0));
@@ -320,7 +320,7 @@ fn overdue_names_the_oldest_first() {
 }
 
 #[test]
-fn a_late_reservation_of_an_order_that_is_through_holds_nothing() {
+fn a_finished_order_reserves_nothing() {
     let mut stock = stocked(10);
     run(&mut stock, &reserve(1, 3), at(0));
     run(&mut stock, &take(1), at(1));
@@ -334,7 +334,7 @@ fn a_late_reservation_of_an_order_that_is_through_holds_nothing() {
 }
 
 #[test]
-fn a_return_gives_back_whichever_of_reservation_and_sale_there_is() {
+fn a_return_undoes_reservation_or_sale() {
     let mut reserved = stocked(10);
     run(&mut reserved, &reserve(1, 3), at(0));
     let mut sold = reserved.clone();
@@ -348,7 +348,7 @@ fn a_return_gives_back_whichever_of_reservation_and_sale_there_is() {
 }
 
 #[test]
-fn more_than_was_sold_does_not_come_back() {
+fn a_return_never_exceeds_what_was_sold() {
     let mut stock = stocked(10);
     run(&mut stock, &reserve(1, 3), at(0));
     run(&mut stock, &take(1), at(1));
@@ -364,7 +364,7 @@ fn more_than_was_sold_does_not_come_back() {
 }
 
 #[test]
-fn an_adjustment_never_cuts_into_what_is_reserved() {
+fn an_adjustment_keeps_reserved_units() {
     let mut stock = stocked(10);
     run(&mut stock, &reserve(1, 4), at(0));
     for delta in [-7, -11, -i64::from(u32::MAX)] {
@@ -378,7 +378,7 @@ fn an_adjustment_never_cuts_into_what_is_reserved() {
 }
 
 #[test]
-fn a_receipt_and_an_adjustment_may_name_the_same_paper() {
+fn receipt_and_adjustment_may_share_a_reference() {
     let mut stock = stocked(10);
     assert!(run(&mut stock, &adjust("opening", -1), at(0)).1.is_some());
     assert_eq!(run(&mut stock, &receive("opening", 10), at(0)), NOTHING_TO_DO);
@@ -386,7 +386,7 @@ fn a_receipt_and_an_adjustment_may_name_the_same_paper() {
 }
 
 #[test]
-fn what_lies_outside_the_limits_is_refused() {
+fn values_outside_the_limits_are_refused() {
     let long = "x".repeat(REFERENCE_LIMIT + 1);
     let most = u32::try_from(ON_HAND_LIMIT).unwrap();
     let mut stock = stocked(most);
@@ -419,7 +419,7 @@ fn what_lies_outside_the_limits_is_refused() {
 #[test]
 fn the_number_of_open_reservations_is_bounded() {
     let mut stock = stocked(u32::try_from(RESERVATION_LIMIT).unwrap() + 1);
-    // The last one is decided; the ones before it are put there, because deciding each copies all.
+    // Inserted directly, because every decision copies all of them.
     stock.reservations = (1..RESERVATION_LIMIT)
         .map(|order| {
             let reservation = Reservation {
@@ -440,7 +440,7 @@ fn the_number_of_open_reservations_is_bounded() {
 }
 
 #[test]
-fn many_orders_that_give_back_together_and_repeat_it_count_once_each() {
+fn repeated_returns_count_once() {
     let orders = 200;
     let mut stock = stocked(400);
     for order in 0..orders {
@@ -461,7 +461,7 @@ fn many_orders_that_give_back_together_and_repeat_it_count_once_each() {
 }
 
 #[test]
-fn no_return_that_may_be_repeated_is_forgotten_for_another() {
+fn a_recent_return_is_not_forgotten() {
     let mut stock = stocked(1);
     for order in 0..RETURN_LIMIT {
         assert!(stock.returned.remember(&order_id(order), at(0)));
@@ -483,7 +483,7 @@ fn no_return_that_may_be_repeated_is_forgotten_for_another() {
 }
 
 #[test]
-fn a_row_that_holds_returned_orders_alone_still_counts() {
+fn returns_without_times_are_read() {
     let mut stock = stocked(10);
     for order in [1, 2] {
         run(&mut stock, &reserve(order, 3), at(0));
@@ -494,7 +494,7 @@ fn a_row_that_holds_returned_orders_alone_still_counts() {
     row["returned"] = serde_json::json!([order_id(1)]);
     let mut stock: Stock = serde_json::from_value(row).unwrap();
     assert_eq!(run(&mut stock, &give_back(1, 3), at(1)), NOTHING_TO_DO);
-    // Another return does not make it forgotten.
+    // Another return does not displace it.
     assert_eq!(run(&mut stock, &give_back(2, 3), at(2)).0, StockReply::Done);
     assert_eq!(run(&mut stock, &give_back(1, 3), at(3)), NOTHING_TO_DO);
     assert_eq!((stock.view().sold, stock.view().available), (0, 10));

@@ -321,7 +321,7 @@ pub async fn remove(
     let user = &signed.0.user;
     let id = AddressId::parse(&id).map_err(|_| not_found())?;
     let current = async || Ok(own(&front, user, id.as_str()).await?.version);
-    condition.hold(current).await?;
+    condition.check(current).await?;
     if front.accounts.users.delete_address(user, &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

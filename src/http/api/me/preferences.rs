@@ -35,7 +35,7 @@ pub async fn show(
         .preferences(&signed.0.user)
         .await?
         .unwrap_or_default();
-    json::unless_had(&condition, version, &preferences)
+    json::if_none_match(&condition, version, &preferences)
 }
 
 /// Set the caller's notification preferences

@@ -53,7 +53,7 @@ pub async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let account = account::of(&front, &signed).await?;
-    json::unless_had(&condition, account.version, &UserBody::new(&account))
+    json::if_none_match(&condition, account.version, &UserBody::new(&account))
 }
 
 /// Change the caller's account
@@ -126,7 +126,7 @@ pub async fn erase(
     background: Background,
 ) -> Result<StatusCode, Problem> {
     let current = async || Ok(account::of(&front, &signed).await?.version);
-    condition.hold(current).await?;
+    condition.check(current).await?;
     let erasure = erasure::erase(front, context, signed.0, background.clone());
     background.finish(erasure).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use souk_domain::{
-    Address, FulfilmentStatus, Money, OrderId, OrderLine, OrderStatus, OrderView, PaymentStatus, ProductId,
+    Address, FulfilmentStatus, Money, OrderId, OrderLine, OrderStatus, PaymentStatus, PlacedOrder, ProductId,
     Sku,
 };
 
@@ -64,7 +64,8 @@ struct Entry<'a> {
 
 impl<'a> OrderBody<'a> {
     /// The order at `version`.
-    pub fn new(order: &'a OrderView, version: u64) -> Self {
+    pub fn new(order: &'a PlacedOrder, version: u64) -> Self {
+        let PlacedOrder { placement, progress } = order;
         let item = |line: &'a OrderLine| Item {
             sku: &line.sku,
             product_id: &line.product_id,
@@ -74,28 +75,28 @@ impl<'a> OrderBody<'a> {
             unit_price: line.unit_price,
             line_total: line.unit_price.times(line.quantity).ok(),
         };
-        let timeline = order.timeline.iter().map(|entry| Entry {
+        let timeline = progress.timeline.iter().map(|entry| Entry {
             at: entry.at.to_rfc3339(),
             event: &entry.event,
             detail: &entry.detail,
         });
         Self {
-            id: &order.id,
-            number: &order.number,
-            status: order.status,
-            payment_status: order.payment_status,
-            fulfilment_status: order.fulfilment_status,
-            items: order.lines.iter().map(item).collect(),
-            subtotal: order.subtotal,
-            tax: order.tax,
-            shipping: order.shipping,
-            total: order.total,
-            refunded: order.refunded,
-            address: &order.address,
+            id: &placement.id,
+            number: &placement.number,
+            status: progress.phase.status(),
+            payment_status: progress.payment_status,
+            fulfilment_status: progress.fulfilment_status,
+            items: placement.lines.iter().map(item).collect(),
+            subtotal: placement.subtotal,
+            tax: placement.tax,
+            shipping: placement.shipping,
+            total: placement.total,
+            refunded: progress.refunded,
+            address: &placement.address,
             shipments: [],
             timeline: timeline.collect(),
             version,
-            created_at: order.created_at.to_rfc3339(),
+            created_at: progress.created_at.to_rfc3339(),
         }
     }
 }
@@ -139,7 +140,7 @@ mod tests {
         assert_eq!(body["items"][0]["line_total"]["amount"], 2_000);
         let text = body.to_string();
         assert!(
-            !text.contains(&order.payment.token) && !text.contains(order.email.as_str()),
+            !text.contains(&order.placement.payment.token) && !text.contains(order.placement.email.as_str()),
             "{text}"
         );
     }

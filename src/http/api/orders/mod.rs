@@ -20,7 +20,7 @@ use crate::http::request::query::{Page, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_domain::order::{OrderRefusal, REASON_LIMIT};
-use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
+use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, Phase, PlacedOrder};
 
 mod body;
 mod outcome;
@@ -92,7 +92,7 @@ pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<
 }
 
 /// An order of a list. An unreadable one is left out and logged.
-fn readable(row: Row) -> Option<(OrderView, u64)> {
+fn readable(row: Row) -> Option<(PlacedOrder, u64)> {
     let order = row
         .map_err(|row| row.error)
         .and_then(|document| stored(&document));
@@ -107,7 +107,7 @@ fn readable(row: Row) -> Option<(OrderView, u64)> {
 }
 
 /// An order as it is stored.
-fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
+fn stored(document: &Document) -> Result<(PlacedOrder, u64), StoreError> {
     /// The part of a row that is needed here.
     #[derive(Deserialize)]
     struct Body {
@@ -142,7 +142,7 @@ pub async fn show(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let (_, version, order) = own(&front, &context, &caller, &id).await?;
-    json::unless_had(&condition, version, &OrderBody::new(&order, version))
+    json::if_none_match(&condition, version, &OrderBody::new(&order, version))
 }
 
 /// Cancel an order
@@ -199,10 +199,12 @@ pub async fn cancel(
 /// After a time-out: the order, if the cancellation was recorded.
 async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
     let answer = get(front, context, id).await?;
-    let is_recorded = answer
-        .view
-        .as_ref()
-        .is_some_and(|order| order.cancelling || order.status == souk_domain::OrderStatus::Cancelled);
+    let is_recorded = answer.view.as_ref().is_some_and(|order| {
+        matches!(
+            order.progress.phase,
+            Phase::Cancelling { .. } | Phase::Cancelled { .. }
+        )
+    });
     if is_recorded {
         Ok(answer)
     } else {
@@ -222,13 +224,13 @@ async fn own(
     context: &Context,
     caller: &Caller,
     id: &str,
-) -> Result<(OrderId, u64, OrderView), Problem> {
+) -> Result<(OrderId, u64, PlacedOrder), Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
     let id = OrderId::parse(id).map_err(|_| not_found())?;
     let answer = get(front, context, &id).await?;
     let order = answer
         .view
-        .filter(|order| order.buyer == caller.buyer())
+        .filter(|order| order.placement.buyer == caller.buyer())
         .ok_or_else(not_found)?;
     Ok((id, answer.version, order))
 }
@@ -236,20 +238,21 @@ async fn own(
 impl From<OrderRefusal> for Problem {
     fn from(refusal: OrderRefusal) -> Self {
         match refusal {
-            OrderRefusal::NotPlaced | OrderRefusal::NotAGuests => Self::new(problem::NOT_FOUND),
+            OrderRefusal::NotPlaced | OrderRefusal::NotAGuestOrder => Self::new(problem::NOT_FOUND),
             OrderRefusal::OtherPlacement => Self::new(problem::IDEMPOTENCY_KEY_REUSED),
-            OrderRefusal::TooLate => Self::new(problem::TOO_LATE),
+            OrderRefusal::Failed | OrderRefusal::Shipped(_) => {
+                Self::new(problem::TOO_LATE).detail(refusal.to_string())
+            }
             OrderRefusal::InvalidPlacement => {
                 // Placements are made here, out of prices of the catalogue.
                 tracing::error!("an order was refused as contradicting itself");
                 Self::new(problem::INTERNAL)
             }
-            OrderRefusal::AlreadyConfirmed
-            | OrderRefusal::Abandoned
-            | OrderRefusal::Cancelling
-            | OrderRefusal::OutOfOrder
-            | OrderRefusal::UnderWay
-            | OrderRefusal::MoneyNotReturned => Self::new(problem::ORDER_STATE),
+            OrderRefusal::Confirmed
+            | OrderRefusal::Cancelled
+            | OrderRefusal::NotAllowed
+            | OrderRefusal::Unfinished
+            | OrderRefusal::NotRefunded => Self::new(problem::ORDER_STATE).detail(refusal.to_string()),
         }
     }
 }

@@ -7,40 +7,40 @@ use axum::response::Response;
 use super::body::OrderBody;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::json;
-use souk_domain::{FailureReason, OrderId, OrderStatus, OrderView, Sku};
+use souk_domain::{FailureReason, OrderId, OrderStatus, Phase, PlacedOrder, Sku};
 
 /// The reply for `order` at `version`.
 ///
 /// # Errors
 /// The reason why the order failed, as a problem; its `Location` is the order's.
-pub fn respond(order: &OrderView, version: u64) -> Result<Response, Problem> {
-    let location = location(&order.id);
-    let status = match order.status {
-        OrderStatus::Confirmed | OrderStatus::Completed => StatusCode::CREATED,
-        OrderStatus::Pending => StatusCode::ACCEPTED,
-        OrderStatus::Cancelled => return Err(Problem::new(problem::ORDER_CANCELLED).location(location)),
-        OrderStatus::Failed => return Err(failure(order.abandoned.as_ref()).location(location)),
+pub fn respond(order: &PlacedOrder, version: u64) -> Result<Response, Problem> {
+    let location = location(&order.placement.id);
+    let status = match &order.progress.phase {
+        Phase::Failed { reason } => return Err(failure(reason).location(location)),
+        Phase::Cancelled { .. } => return Err(Problem::new(problem::ORDER_CANCELLED).location(location)),
+        phase if phase.status() == OrderStatus::Pending => StatusCode::ACCEPTED,
+        _ => StatusCode::CREATED,
     };
     let mut response = json::versioned(status, version, &OrderBody::new(order, version))?;
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
 
-fn failure(reason: Option<&FailureReason>) -> Problem {
+fn failure(reason: &FailureReason) -> Problem {
     match reason {
-        Some(FailureReason::OutOfStock { skus }) => {
+        FailureReason::OutOfStock { skus } => {
             let error = |(sku, available): &(Sku, u32)| {
                 FieldError::new(sku.to_string(), format!("only {available} available"))
             };
             Problem::new(problem::OUT_OF_STOCK).errors(skus.iter().map(error).collect())
         }
-        Some(FailureReason::PaymentDeclined { code }) => {
+        FailureReason::PaymentDeclined { code } => {
             Problem::new(problem::PAYMENT_DECLINED).detail(format!("the provider declined it: {code}"))
         }
-        Some(FailureReason::PaymentTimedOut) => Problem::new(problem::PAYMENT_DECLINED)
+        FailureReason::PaymentTimedOut => Problem::new(problem::PAYMENT_DECLINED)
             .detail("the payment provider timed out; nothing was charged"),
-        Some(FailureReason::DeadlinePassed) => Problem::new(problem::CHECKOUT_EXPIRED),
-        Some(FailureReason::Internal) | None => Problem::new(problem::CHECKOUT_FAILED)
+        FailureReason::DeadlinePassed => Problem::new(problem::CHECKOUT_EXPIRED),
+        FailureReason::Internal => Problem::new(problem::CHECKOUT_FAILED)
             .retry_after(problem::RETRY_AFTER)
             .detail("nothing was charged; try again under a new idempotency key"),
     }
@@ -57,16 +57,11 @@ mod tests {
 
     use super::*;
     use crate::http::test_support::{order, sku};
+    use souk_domain::PaymentId;
 
-    fn outcome(
-        status: OrderStatus,
-        reason: Option<FailureReason>,
-    ) -> (u16, Option<&'static str>, HeaderValue) {
-        let order = OrderView {
-            status,
-            abandoned: reason,
-            ..order()
-        };
+    fn outcome(phase: Phase) -> (u16, Option<&'static str>, HeaderValue) {
+        let mut order = order();
+        order.progress.phase = phase;
         let result = respond(&order, 2);
         let name = result.as_ref().err().map(|problem| problem.kind().name());
         let response = result.unwrap_or_else(IntoResponse::into_response);
@@ -85,35 +80,36 @@ mod tests {
         let short = FailureReason::OutOfStock {
             skus: vec![(sku("A-1"), 1)],
         };
-        for (status, reason, code, name) in [
-            (OrderStatus::Confirmed, None, 201, None),
-            (OrderStatus::Completed, None, 201, None),
-            (OrderStatus::Pending, None, 202, None),
-            (OrderStatus::Pending, Some(declined.clone()), 202, None),
-            (OrderStatus::Failed, Some(declined), 402, Some("payment-declined")),
+        let payment = PaymentId::from_suffix("1");
+        let failed = |reason| Phase::Failed { reason };
+        let confirmed = Phase::Confirmed {
+            payment: payment.clone(),
+        };
+        let failing = Phase::Failing {
+            reason: declined.clone(),
+        };
+        for (phase, code, name) in [
+            (confirmed, 201, None),
+            (Phase::Completed { payment }, 201, None),
+            (Phase::Confirming, 202, None),
+            (failing, 202, None),
+            (failed(declined), 402, Some("payment-declined")),
             (
-                OrderStatus::Failed,
-                Some(FailureReason::PaymentTimedOut),
+                failed(FailureReason::PaymentTimedOut),
                 402,
                 Some("payment-declined"),
             ),
-            (OrderStatus::Failed, Some(short), 409, Some("out-of-stock")),
+            (failed(short), 409, Some("out-of-stock")),
             (
-                OrderStatus::Failed,
-                Some(FailureReason::DeadlinePassed),
+                failed(FailureReason::DeadlinePassed),
                 409,
                 Some("checkout-expired"),
             ),
-            (
-                OrderStatus::Failed,
-                Some(FailureReason::Internal),
-                503,
-                Some("checkout-failed"),
-            ),
-            (OrderStatus::Cancelled, None, 409, Some("order-cancelled")),
+            (failed(FailureReason::Internal), 503, Some("checkout-failed")),
+            (Phase::Cancelled { payment: None }, 409, Some("order-cancelled")),
         ] {
-            let location = HeaderValue::try_from(format!("/v1/orders/{}", order().id)).unwrap();
-            assert_eq!(outcome(status, reason), (code, name, location), "{status:?}");
+            let location = HeaderValue::try_from(format!("/v1/orders/{}", order().placement.id)).unwrap();
+            assert_eq!(outcome(phase.clone()), (code, name, location), "{phase:?}");
         }
     }
 
@@ -122,7 +118,7 @@ mod tests {
         let reason = FailureReason::OutOfStock {
             skus: vec![(sku("A-1"), 1), (sku("B-2"), 0)],
         };
-        let problem = failure(Some(&reason));
+        let problem = failure(&reason);
         let fields: Vec<_> = problem
             .field_errors()
             .iter()

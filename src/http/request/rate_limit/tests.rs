@@ -280,13 +280,13 @@ fn memory_is_bounded_and_the_busiest_stay() {
     let node = limiter(&store, &hand, 10, 0);
     let limit = node.0.per_caller.as_ref().unwrap().limit;
     let now = || Timestamp::from_millis(hand.0.load(Ordering::Relaxed));
-    let busy = Who::Guest(CartId::from_suffix("busy"));
+    let busy = Subject::Guest(CartId::from_suffix("busy"));
     node.0.take(limit, &busy, now());
     let claim = node.0.claim(limit, &busy).unwrap();
     node.0.credit(limit, &busy, claim, Some(10));
     for number in 0..2 * SHARDS * SHARD_LIMIT {
         node.0
-            .take(limit, &Who::Guest(CartId::from_suffix(number)), now());
+            .take(limit, &Subject::Guest(CartId::from_suffix(number)), now());
     }
     let known: usize = node
         .0

@@ -56,7 +56,7 @@ fn end_cancelled(refunded: bool) -> OrderCommand {
     }
 }
 
-/// An order that has been through these commands, each of which must have been accepted.
+/// An order after these commands, each of which must be accepted.
 fn after(commands: &[OrderCommand]) -> Order {
     let mut order = Order::initial("ord_1");
     for command in commands {
@@ -77,7 +77,7 @@ fn encoded(events: Option<Vec<OrderEvent>>) -> Vec<(String, serde_json::Value)> 
 }
 
 #[test]
-fn the_way_forward() {
+fn an_order_is_confirmed_and_finished() {
     let mut order = after(&[place()]);
     assert_eq!(order.owner(), Some("crt_1"));
     assert_eq!(order.due_at(), Some(at(1)));
@@ -97,13 +97,13 @@ fn the_way_forward() {
         encoded(events),
         [("order.confirmed".to_owned(), expected.clone())]
     );
-    assert!(!order.settled(), "the stock is not yet taken");
+    assert!(!order.settled(), "the stock has not been taken");
 
     let (_, events) = run(&mut order, &finish(true), at(3));
     assert_eq!(encoded(events), [("order.paid".to_owned(), expected)]);
-    let seen = order.placed().unwrap();
+    let seen = &order.placed().unwrap().progress;
     assert_eq!(
-        (seen.status, seen.payment_status, seen.finished),
+        (seen.phase.status(), seen.payment_status, seen.phase.is_finished()),
         (OrderStatus::Confirmed, PaymentStatus::Captured, true)
     );
     assert_eq!(seen.steps, [step_record(Step::Take)]);
@@ -127,7 +127,7 @@ fn placing_is_idempotent_by_fingerprint() {
 }
 
 #[test]
-fn a_submission_that_contradicts_itself_is_refused() {
+fn an_inconsistent_placement_is_refused() {
     let spoilers: [fn(&mut Placement); 12] = [
         |p| p.id = order_id(2),
         |p| p.lines.clear(),
@@ -152,13 +152,13 @@ fn a_submission_that_contradicts_itself_is_refused() {
         assert_eq!(
             run(&mut order, &OrderCommand::Place(Box::new(spoilt)), at(0)),
             refused(OrderRefusal::InvalidPlacement),
-            "spoilt in way {index}"
+            "case {index}"
         );
     }
 }
 
 #[test]
-fn nothing_but_placing_works_before_it_is_placed() {
+fn only_place_is_accepted_before_placement() {
     let mut order = Order::initial("ord_1");
     for command in [
         OrderCommand::Get,
@@ -176,7 +176,7 @@ fn nothing_but_placing_works_before_it_is_placed() {
 }
 
 #[test]
-fn each_command_is_refused_where_it_does_not_fit() {
+fn commands_are_refused_in_the_wrong_phase() {
     use OrderRefusal as R;
     let confirmed = [place(), confirm()];
     let abandoned = [place(), abandon()];
@@ -187,29 +187,29 @@ fn each_command_is_refused_where_it_does_not_fit() {
         payment: payment_id(2),
     };
     for (before, command, refusal) in [
-        (&confirmed[..], abandon(), R::AlreadyConfirmed),
-        (&confirmed, OrderCommand::AwaitAction, R::AlreadyConfirmed),
-        (&confirmed, other_payment, R::AlreadyConfirmed),
-        (&confirmed, end_failed(true), R::OutOfOrder),
-        (&confirmed, end_cancelled(true), R::OutOfOrder),
-        (&[place()], finish(true), R::OutOfOrder),
-        (&[place()], end_failed(true), R::OutOfOrder),
-        (&abandoned, confirm(), R::Abandoned),
-        (&abandoned, OrderCommand::AwaitAction, R::Abandoned),
-        (&abandoned, finish(true), R::OutOfOrder),
-        (&abandoned, cancel(), R::TooLate),
-        (&cancelling, confirm(), R::Abandoned),
-        (&cancelling, abandon(), R::Cancelling),
-        (&cancelling, finish(true), R::Cancelling),
-        (&cancelling, end_cancelled(true), R::OutOfOrder),
-        (&failed, confirm(), R::Abandoned),
-        (&failed, cancel(), R::TooLate),
-        (&cancelled, confirm(), R::Abandoned),
-        (&cancelled, abandon(), R::TooLate),
+        (&confirmed[..], abandon(), R::Confirmed),
+        (&confirmed, OrderCommand::AwaitAction, R::Confirmed),
+        (&confirmed, other_payment, R::Confirmed),
+        (&confirmed, end_failed(true), R::NotAllowed),
+        (&confirmed, end_cancelled(true), R::NotAllowed),
+        (&[place()], finish(true), R::NotAllowed),
+        (&[place()], end_failed(true), R::NotAllowed),
+        (&abandoned, confirm(), R::Failed),
+        (&abandoned, OrderCommand::AwaitAction, R::Failed),
+        (&abandoned, finish(true), R::NotAllowed),
+        (&abandoned, cancel(), R::Failed),
+        (&cancelling, confirm(), R::Cancelled),
+        (&cancelling, abandon(), R::Cancelled),
+        (&cancelling, finish(true), R::Cancelled),
+        (&cancelling, end_cancelled(true), R::NotAllowed),
+        (&failed, confirm(), R::Failed),
+        (&failed, cancel(), R::Failed),
+        (&cancelled, confirm(), R::Cancelled),
+        (&cancelled, abandon(), R::Cancelled),
         (
             &[place(), confirm(), finish(true), cancel()],
             end_cancelled(false),
-            R::MoneyNotReturned,
+            R::NotRefunded,
         ),
     ] {
         let mut order = after(before);
@@ -222,7 +222,7 @@ fn each_command_is_refused_where_it_does_not_fit() {
 }
 
 #[test]
-fn what_was_shipped_is_not_called_off() {
+fn a_shipped_order_is_not_cancelled() {
     let mut order = after(&[place(), confirm(), finish(true)]);
     for (status, open) in [
         (FulfilmentStatus::Preparing, true),
@@ -230,19 +230,19 @@ fn what_was_shipped_is_not_called_off() {
         (FulfilmentStatus::Delivered, false),
         (FulfilmentStatus::Returned, false),
     ] {
-        order.placed.as_mut().unwrap().order.fulfilment_status = status;
+        order.placed.as_mut().unwrap().progress.fulfilment_status = status;
         let decision = order.decide(&cancel(), at(9));
         let expected = if open {
             OrderReply::Done
         } else {
-            OrderReply::Refused(OrderRefusal::TooLate)
+            OrderReply::Refused(OrderRefusal::Shipped(status))
         };
         assert_eq!(decision.reply, expected, "{status:?}");
     }
 }
 
 #[test]
-fn a_failed_order_tells_what_became_of_the_money() {
+fn a_failed_order_shows_its_payment() {
     let declined = OrderCommand::Abandon {
         reason: FailureReason::PaymentDeclined { code: "no".into() },
     };
@@ -252,16 +252,16 @@ fn a_failed_order_tells_what_became_of_the_money() {
         (abandon(), false, PaymentStatus::None),
     ] {
         let order = after(&[place(), reason, end_failed(voided)]);
-        assert_eq!(order.placed().unwrap().payment_status, expected);
+        assert_eq!(order.placed().unwrap().progress.payment_status, expected);
     }
 }
 
 #[test]
-fn a_cancelled_order_tells_what_became_of_the_money() {
+fn a_cancelled_order_shows_its_payment() {
     for (before, refunded, expected) in [
         (&[place()][..], false, PaymentStatus::Voided),
         (&[place(), confirm()], false, PaymentStatus::Voided),
-        // Captured, but called off before that was noted.
+        // Captured, but cancelled before that was recorded.
         (&[place(), confirm()], true, PaymentStatus::Refunded),
         (&[place(), confirm(), finish(true)], true, PaymentStatus::Refunded),
         (&[place(), confirm(), finish(false)], false, PaymentStatus::Voided),
@@ -271,14 +271,18 @@ fn a_cancelled_order_tells_what_became_of_the_money() {
             assert_eq!(run(&mut order, &command, at(9)).0, OrderReply::Done);
         }
         let seen = order.placed().unwrap();
-        assert_eq!(seen.payment_status, expected);
-        let back = if refunded { seen.total } else { dollars(0) };
-        assert_eq!(seen.refunded, back);
+        assert_eq!(seen.progress.payment_status, expected);
+        let back = if refunded {
+            seen.placement.total
+        } else {
+            dollars(0)
+        };
+        assert_eq!(seen.progress.refunded, back);
     }
 }
 
 #[test]
-fn an_order_that_waits_for_its_shopper_is_settled_until_its_deadline() {
+fn an_order_awaiting_action_is_settled_until_its_deadline() {
     let mut order = after(&[place(), OrderCommand::AwaitAction]);
     assert!(order.settled());
     assert_eq!(order.due_at(), Some(at(600)));
@@ -287,25 +291,28 @@ fn an_order_that_waits_for_its_shopper_is_settled_until_its_deadline() {
 }
 
 #[test]
-fn a_capture_left_for_the_shipment_is_noted_later() {
+fn a_late_capture_is_recorded() {
     let mut order = after(&[place(), confirm(), finish(false)]);
-    assert_eq!(order.placed().unwrap().payment_status, PaymentStatus::Authorised);
+    assert_eq!(
+        order.placed().unwrap().progress.payment_status,
+        PaymentStatus::Authorised
+    );
     let (_, events) = run(&mut order, &finish(true), at(9));
     assert!(matches!(events.unwrap()[0], OrderEvent::Paid(_)));
     assert_eq!(run(&mut order, &finish(false), at(9)), (OrderReply::Done, None));
 }
 
 #[test]
-fn timeline_and_step_records_are_bounded_and_the_beginning_stays() {
+fn timeline_and_step_records_are_bounded() {
     let mut order = after(&[place()]);
-    let view = &mut order.placed.as_mut().unwrap().order;
+    let view = &mut order.placed.as_mut().unwrap().progress;
     let beginning = view.timeline[0].clone();
     view.timeline = vec![beginning.clone(); TIMELINE_LIMIT];
     view.steps = vec![step_record(Step::Reserve); STEP_RECORD_LIMIT];
     for command in [confirm(), finish(true)] {
         assert_eq!(run(&mut order, &command, at(9)).0, OrderReply::Done);
     }
-    let seen = order.placed().unwrap();
+    let seen = &order.placed().unwrap().progress;
     assert_eq!(
         (seen.timeline.len(), seen.steps.len()),
         (TIMELINE_LIMIT, STEP_RECORD_LIMIT)
@@ -316,16 +323,16 @@ fn timeline_and_step_records_are_bounded_and_the_beginning_stays() {
 }
 
 #[test]
-fn a_long_reason_is_cut_between_characters() {
+fn a_long_reason_is_cut_at_a_character() {
     let mut order = after(&[place()]);
     let reason = "é".repeat(REASON_LIMIT + 10);
     run(&mut order, &OrderCommand::Cancel { reason }, at(9));
-    let kept = &order.placed().unwrap().timeline.last().unwrap().detail;
+    let kept = &order.placed().unwrap().progress.timeline.last().unwrap().detail;
     assert_eq!(kept.chars().count(), REASON_LIMIT);
 }
 
 #[test]
-fn debug_output_shows_neither_person_nor_token() {
+fn debug_output_hides_personal_data_and_token() {
     let shown = format!("{:?} {:?}", after(&[place()]), place());
     for private in ["private.example", "Ada", "Hidden", "tok_secret"] {
         assert!(!shown.contains(private), "{private} is shown");
@@ -333,7 +340,7 @@ fn debug_output_shows_neither_person_nor_token() {
 }
 
 #[test]
-fn states_are_named_as_clients_know_them() {
+fn states_have_their_names_in_json() {
     fn check<S: Lifecycle + Serialize + std::fmt::Debug>(states: &[S]) {
         for state in states {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str(), "{state:?}");
@@ -360,40 +367,40 @@ fn states_are_named_as_clients_know_them() {
 }
 
 #[test]
-fn a_guests_order_is_handed_over_once_and_to_one_account() {
+fn a_guest_order_is_claimed_by_one_account() {
     let claim = |buyer: &str| OrderCommand::Claim { buyer: buyer.into() };
     let mut order = after(&[place(), confirm(), claim("usr_1")]);
     assert_eq!(order.owner(), Some("usr_1"));
     assert_eq!(run(&mut order, &claim("usr_1"), at(3)), (OrderReply::Done, None));
     assert_eq!(
         run(&mut order, &claim("usr_2"), at(3)),
-        refused(OrderRefusal::NotAGuests)
+        refused(OrderRefusal::NotAGuestOrder)
     );
-    // Its checkout goes on under its new owner.
+    // Its checkout continues under its new owner.
     assert_eq!(run(&mut order, &finish(true), at(4)).0, OrderReply::Done);
 }
 
 #[test]
-fn what_identifies_is_taken_out_of_an_order_that_is_done() {
+fn erasure_removes_personal_data_of_a_finished_order() {
     let mut order = after(&[place(), confirm()]);
     assert_eq!(
         run(&mut order, &OrderCommand::Erase, at(2)),
-        refused(OrderRefusal::UnderWay)
+        refused(OrderRefusal::Unfinished)
     );
     run(&mut order, &finish(true), at(3));
-    let before = order.placed().unwrap().clone();
+    let before = order.placed().unwrap().placement.clone();
     assert_eq!(run(&mut order, &OrderCommand::Erase, at(4)).0, OrderReply::Done);
-    let after = order.placed().unwrap();
-    let shown = serde_json::to_string(after).unwrap();
+    let after = &order.placed().unwrap().placement;
+    let shown = serde_json::to_string(order.placed().unwrap()).unwrap();
     for personal in [
         before.email.as_str(),
         before.address.name.as_str(),
         before.address.line1.as_str(),
         before.payment.token.as_str(),
     ] {
-        assert!(!shown.contains(personal), "{personal} is still there");
+        assert!(!shown.contains(personal), "{personal} was not erased");
     }
-    // What the books need stays.
+    // What accounting needs stays.
     assert_eq!(after.address.country, before.address.country);
     assert_eq!((after.total, &after.lines), (before.total, &before.lines));
     assert_eq!(
@@ -403,7 +410,7 @@ fn what_identifies_is_taken_out_of_an_order_that_is_done() {
 }
 
 #[test]
-fn the_words_of_a_cancellation_are_taken_out_too_also_later() {
+fn erasure_removes_the_reason_of_a_cancellation() {
     let mut order = after(&[place(), confirm(), finish(true), cancel(), end_cancelled(true)]);
     let words = |order: &Order| {
         serde_json::to_string(order.placed().unwrap())
@@ -411,13 +418,13 @@ fn the_words_of_a_cancellation_are_taken_out_too_also_later() {
             .contains("changed my mind")
     };
     assert!(words(&order));
-    let said = order.placed().unwrap().timeline.clone();
+    let said = order.placed().unwrap().progress.timeline.clone();
     assert!(run(&mut order, &OrderCommand::Erase, at(6)).1.is_some());
     assert!(!words(&order));
-    let times = |order: &Order| order.placed().unwrap().timeline.len();
+    let times = |order: &Order| order.placed().unwrap().progress.timeline.len();
     assert_eq!(times(&order), said.len() + 1);
-    // An order that was stripped before these words were among what identifies.
-    order.placed.as_mut().unwrap().order.timeline = said;
+    // An order erased before these words counted as personal data.
+    order.placed.as_mut().unwrap().progress.timeline = said;
     assert!(run(&mut order, &OrderCommand::Erase, at(7)).1.is_some());
     assert!(!words(&order));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What holds of an order whatever is asked of it in whatever order.
+//! Properties that hold for every sequence of commands.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,46 +39,34 @@ fn commands() -> impl Strategy<Value = OrderCommand> {
 /// Whether `to` is `from` or can be reached from it along the table.
 fn reachable<S: Lifecycle>(from: S, to: S) -> bool {
     from == to
-        || S::MOVES
+        || S::TRANSITIONS
             .iter()
             .any(|(start, end)| *start == from && reachable(*end, to))
 }
 
-/// What holds of every placed order at every moment.
-fn check(order: &OrderView) -> Result<(), TestCaseError> {
-    let confirmed = order.payment_id.is_some();
-    prop_assert!(
-        !(confirmed && order.abandoned.is_some()),
-        "both confirmed and abandoned"
-    );
-    prop_assert!(!(order.cancelling && order.finished));
-    prop_assert!(!(order.cancelling && order.abandoned.is_some()));
-    match order.status {
-        OrderStatus::Pending => prop_assert!(!confirmed && !order.finished),
-        OrderStatus::Confirmed | OrderStatus::Completed => prop_assert!(confirmed),
-        // Invariant 5: what ended holds no money.
-        OrderStatus::Failed => {
-            prop_assert!(order.finished && order.abandoned.is_some());
-            prop_assert!(matches!(
-                order.payment_status,
-                PaymentStatus::None | PaymentStatus::Voided | PaymentStatus::Declined
-            ));
-        }
-        OrderStatus::Cancelled => {
-            prop_assert!(order.finished);
-            prop_assert!(matches!(
-                order.payment_status,
-                PaymentStatus::Voided | PaymentStatus::Refunded
-            ));
-        }
+/// What holds of every placed order at every moment. That it is never both confirmed and abandoned, say, needs no check:
+/// no phase can express it.
+fn check(order: &PlacedOrder) -> Result<(), TestCaseError> {
+    let PlacedOrder { placement, progress } = order;
+    // Invariant 5: an order that has ended holds no money.
+    match progress.phase.status() {
+        OrderStatus::Pending | OrderStatus::Confirmed | OrderStatus::Completed => {}
+        OrderStatus::Failed => prop_assert!(matches!(
+            progress.payment_status,
+            PaymentStatus::None | PaymentStatus::Voided | PaymentStatus::Declined
+        )),
+        OrderStatus::Cancelled => prop_assert!(matches!(
+            progress.payment_status,
+            PaymentStatus::Voided | PaymentStatus::Refunded
+        )),
     }
-    let refunded = if order.payment_status == PaymentStatus::Refunded {
-        order.total
+    let refunded = if progress.payment_status == PaymentStatus::Refunded {
+        placement.total
     } else {
         dollars(0)
     };
-    prop_assert_eq!(order.refunded, refunded);
-    prop_assert!(order.timeline.len() <= TIMELINE_LIMIT && order.steps.len() <= STEP_RECORD_LIMIT);
+    prop_assert_eq!(progress.refunded, refunded);
+    prop_assert!(progress.timeline.len() <= TIMELINE_LIMIT && progress.steps.len() <= STEP_RECORD_LIMIT);
     Ok(())
 }
 
@@ -86,7 +74,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn an_order_moves_along_its_tables_and_never_two_ways(commands in vec(commands(), 1..40)) {
+    fn states_follow_their_tables(commands in vec(commands(), 1..40)) {
         let mut state = Order::initial("ord_1");
         for (index, command) in commands.iter().enumerate() {
             let now = at(i64::try_from(index).unwrap());
@@ -99,27 +87,29 @@ proptest! {
 
             if let Some(order) = state.placed() {
                 check(order)?;
-                // finished implies no due_at, and the other way round.
-                prop_assert_eq!(state.due_at().is_none(), order.finished);
-                prop_assert_eq!(state.settled(), order.finished || order.awaiting_action);
+                let phase = &order.progress.phase;
+                prop_assert_eq!(state.due_at().is_none(), phase.is_finished());
+                prop_assert_eq!(state.settled(), phase.is_finished() || *phase == Phase::AwaitingAction);
             } else {
                 prop_assert!(state.settled() && state.due_at().is_none());
             }
             if let (Some(old), Some(new)) = (before.placed(), state.placed()) {
-                prop_assert!(old.status == new.status || old.status.may_become(new.status), "invariant 6");
-                // Calling off a captured order before the capture was noted takes two moves in one command.
+                let (old, new) = (&old.progress, &new.progress);
+                let (old_status, new_status) = (old.phase.status(), new.phase.status());
+                prop_assert!(old_status == new_status || old_status.may_become(new_status), "invariant 6");
+                // Cancelling a captured order before its capture was recorded takes two transitions in one command.
                 prop_assert!(reachable(old.payment_status, new.payment_status), "invariant 6");
                 prop_assert!(reachable(old.fulfilment_status, new.fulfilment_status), "invariant 6");
                 let mut told = old.timeline.clone();
                 if *command == OrderCommand::Erase && change.is_some() {
-                    // All but the buyer's own words.
+                    // All but the buyer's own text.
                     let own = told.iter_mut().filter(|entry| entry.event == "cancelling");
                     own.for_each(|entry| entry.detail.clear());
                 }
                 prop_assert!(new.timeline.starts_with(&told), "the timeline was rewritten");
-                if old.status != new.status {
+                if old_status != new_status {
                     prop_assert_eq!(new.timeline.len(), old.timeline.len() + 1);
-                    let name = format!("order.{}", new.status.as_str());
+                    let name = format!("order.{}", new_status.as_str());
                     prop_assert!(encoded(change.clone()).iter().any(|(event, _)| *event == name));
                 }
             }
@@ -142,15 +132,15 @@ proptest! {
     }
 
     #[test]
-    fn of_two_drivers_that_race_to_decide_one_wins_for_good(
+    fn the_first_decision_stays(
         decisions in vec(prop_oneof![Just(abandon()), Just(confirm()), Just(cancel())], 2..8)
     ) {
         let mut order = after(&[place()]);
         for command in &decisions {
             run(&mut order, command, at(2));
         }
-        let seen = order.placed().unwrap();
-        let (confirmed, abandoned) = (seen.payment_id.is_some(), seen.abandoned.is_some());
+        let phase = &order.placed().unwrap().progress.phase;
+        let (confirmed, abandoned) = (phase.payment().is_some(), phase.failure().is_some());
         prop_assert_eq!(confirmed, decisions[0] == confirm());
         prop_assert_eq!(abandoned, decisions[0] == abandon());
     }
