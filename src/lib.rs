@@ -12,6 +12,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod demo;
+pub mod digest;
 pub mod error_chain;
 pub mod fail;
 pub mod gateways;

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use self::auditor::Auditor;
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::stores::{StoreError, Stores};
 
 /// An invariant that does not hold.
@@ -90,15 +90,15 @@ pub struct Limits {
 
 impl Limits {
     /// Those that go with a configuration.
-    pub fn of(config: &Config) -> Self {
-        let sweep = config.limits.sweep_interval_ms.duration();
+    pub fn of(limits: &config::Limits) -> Self {
+        let sweep = limits.sweep_interval_ms.duration();
         Self {
             page: PAGE,
             pause: PAUSE,
             patience: PATIENCE,
             overdue_patience: sweep + SLACK,
-            order_deadline: config.limits.order_deadline_seconds.duration(),
-            payment_total: config.limits.payment_total_ms.duration(),
+            order_deadline: limits.order_deadline_seconds.duration(),
+            payment_total: limits.payment_total_ms.duration(),
             sweep,
             slack: SLACK,
         }
@@ -110,8 +110,8 @@ impl Limits {
 /// # Errors
 /// [`StoreError`] where a store can't be opened or read: then nothing is known.
 pub async fn run(config: &Config) -> Result<Vec<Violation>, StoreError> {
-    let stores = crate::stores::open(config).await?;
-    audit(&stores, &clock::system(), Limits::of(config)).await
+    let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+    audit(&stores, &clock::system(), Limits::of(&config.limits)).await
 }
 
 /// Checks the invariants over these stores. The violations come sorted, each once.

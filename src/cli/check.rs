@@ -30,7 +30,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     for fault in &faults {
         output::line(&format!("wrong  {fault}"))?;
     }
-    let found = match stores::open(&config).await {
+    let found = match stores::open(&config.cluster, &config.sealing).await {
         Ok(stores) => reach(&stores).await,
         Err(error) => vec![("stores", Err(error))],
     };

@@ -47,8 +47,8 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure
 
 async fn status(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
-    let keyring = keyring(&config).map_err(failed)?;
-    let stores = open_at_rest(&config).await.map_err(failed)?;
+    let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
+    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
     let found = rotation::status(&stores, &keyring).await.map_err(failed)?;
     if common.json {
         output::json(&json!({ "first": keyring.first(), "keys": ids(&keyring), "stores": found }))?;
@@ -66,8 +66,8 @@ async fn status(common: &Common) -> Result<Outcome, Failure> {
 
 async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
-    let keyring = keyring(&config).map_err(failed)?;
-    let stores = open_at_rest(&config).await.map_err(failed)?;
+    let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
+    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
     let bar = progress();
     let result = rotation::rotate(&stores, &keyring, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();

@@ -5,7 +5,6 @@ use clap::{Args, ValueEnum};
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 use crate::authentication::guests::Guests;
 use crate::clock;
-use crate::cluster::key::ClusterKey;
 use crate::projections::purchases::PurchaseProjector;
 
 /// A projection.
@@ -28,16 +27,14 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let key = ClusterKey::new(config.cluster.key.expose().to_vec())
-        .map_err(|error| Failure::failed("the cluster's key can't be used", error))?;
-    let stores = crate::stores::open(&config)
+    let stores = crate::stores::open(&config.cluster, &config.sealing)
         .await
         .map_err(|error| Failure::failed("the stores do not open", error))?;
     let Projection::Purchases = arguments.projection;
     let projector = PurchaseProjector {
         orders: stores.orders,
         users: stores.users,
-        guests: Guests::new(&key),
+        guests: Guests::new(&config.cluster.shared_key()),
         clock: clock::system(),
     };
     let rebuilt = projector

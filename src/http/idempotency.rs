@@ -30,6 +30,7 @@ use super::problem::{self, Problem};
 use super::routes::Repetition;
 use super::settings::IdempotencySettings;
 use super::{Clock, SharedFront, json};
+use crate::digest;
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use souk_domain::CommandId;
@@ -159,7 +160,7 @@ fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &s
         (None, Some(address)) => ("address", address.to_string()),
         (None, None) => ("unknown", String::new()),
     };
-    keys::digest(&[
+    digest::of_parts(&[
         kind.as_bytes(),
         who.as_bytes(),
         parts.method.as_str().as_bytes(),

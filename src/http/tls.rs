@@ -11,7 +11,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
@@ -19,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::cluster::certificates::{CertificateError, file_error, pem_error, provider};
 use crate::config::CertificateFiles;
+use crate::digest;
 
 /// How often the files are looked at.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// A digest of both files' content: a change is seen however the file system keeps time.
-type Fingerprint = [u8; 32];
+type Fingerprint = String;
 
 /// The certificate of a listener: the one of its files, or the last one there that could be used.
 pub struct Certificate {
@@ -147,12 +147,7 @@ impl Content {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let mut digest = Sha256::new();
-        // The length first, so that bytes can't move from one file to the other unseen.
-        digest.update(self.chain.len().to_le_bytes());
-        digest.update(&self.chain);
-        digest.update(&self.key);
-        digest.finalize().into()
+        digest::of_parts(&[&self.chain, &self.key])
     }
 
     fn certified(&self, files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {

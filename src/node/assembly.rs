@@ -13,13 +13,13 @@ use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
 use super::listeners::{ListenerTls, bind};
 use super::root::Board;
-use super::{NodeError, settings};
+use super::NodeError;
 use crate::actors::Regions;
 use crate::actors::entity::{Effects, EntityContext, NoEffects};
 use crate::actors::figures::KindFigures;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
-use crate::actors::region::Region;
+use crate::actors::region::{Region, RegionLimits};
 use crate::actors::remote::{Correlations, Courier};
 use crate::actors::routing::Routing;
 use crate::clock::{self, Clock};
@@ -36,7 +36,7 @@ use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::Admission;
 use crate::operator::peers::OperatorClient;
-use crate::sagas::checkout::{CheckoutContext, SagasMessage, StartCheckout};
+use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, StartCheckout};
 use crate::sagas::sweeper::SweeperMessage;
 use crate::stores::Stores;
 use souk_domain::{Aggregate, Timestamp};
@@ -110,8 +110,8 @@ impl Assembly {
         let shop_listener = bind(node.shop, "shoppers")?;
         let operator_listener = bind(node.operator, "operators")?;
         let tls = certificates::load_directory(&config.cluster.certificates, &node.name)?;
-        let key = ClusterKey::new(config.cluster.key.expose().to_vec())?;
-        let stores = crate::stores::open(&config).await?;
+        let key = config.cluster.shared_key();
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
 
         let clock = clock::system();
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
@@ -160,7 +160,7 @@ impl Assembly {
             payments: payments.clone(),
             gateways: Gateways::new([Arc::new(gateway) as Arc<dyn crate::gateways::payment::PaymentGateway>]),
             clock: Arc::clone(&clock),
-            limits: settings::checkout(&config.limits),
+            limits: CheckoutLimits::from(&config.limits),
             traces: Arc::default(),
         });
         let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
@@ -183,10 +183,9 @@ impl Assembly {
             courier,
             verified: config.membership.verified_ms.duration(),
         });
-        let http = settings::http(&config);
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
-            admission: Arc::new(Admission::new(http.concurrency)),
+            admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
             background: TaskTracker::new(),
             board: Board::default(),
             drain: Arc::default(),
@@ -251,7 +250,7 @@ impl Shared<'_> {
         };
         Region::new(
             entity,
-            settings::region(&self.config.limits),
+            RegionLimits::from(&self.config.limits),
             Arc::clone(&self.in_flight),
             Arc::clone(self.correlations),
             Arc::clone(self.courier),

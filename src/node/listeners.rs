@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::Assembly;
 use super::root::ChildSpec;
 use super::service::Run;
-use super::{NodeError, settings};
+use super::NodeError;
 use crate::config::{CertificateFiles, Limits};
+use crate::http::ServerSettings;
 use crate::http::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
 /// Binds a listener that can be handed out again when its user is restarted.
@@ -91,7 +92,11 @@ impl Assembly {
         router: Router,
         ended: CancellationToken,
     ) -> ChildSpec {
-        let server = settings::server(&self.config, tls.map(|tls| tls.server.clone()));
+        let server = ServerSettings::new(
+            &self.config.limits,
+            &self.config.gateway,
+            tls.map(|tls| tls.server.clone()),
+        );
         let for_good = self.shutdown.clone();
         let listener = listener.try_clone().map(Arc::new);
         let run: Run = Arc::new(move |shutdown| {

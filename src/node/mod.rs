@@ -8,10 +8,8 @@ mod inbox;
 mod listeners;
 mod root;
 mod service;
-mod settings;
 mod tree;
 
-pub use accounts::password_settings;
 
 use std::future::Future;
 use std::io;
@@ -69,9 +67,6 @@ pub enum NodeError {
     /// Gossip does not start.
     #[error("gossip does not start")]
     Gossip(#[from] GossipError),
-    /// The cluster's key can't be used.
-    #[error("the cluster's key can't be used")]
-    Key(#[from] crate::cluster::key::SecretTooShort),
     /// The metrics recorder does not start.
     #[error("the metrics do not start")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),

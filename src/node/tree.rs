@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::Assembly;
 use super::root::{Board, ChildSpec};
 use super::service::{Run, Service, ServiceArguments};
-use super::settings;
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::{Region, RegionSupervisor};
 use crate::cluster::gossip::{Gossip, GossipMember, GossipState};
-use crate::cluster::membership::{Membership, MembershipArguments, MembershipMessage};
+use crate::cluster::membership::{Membership, MembershipArguments, MembershipMessage, MembershipSettings};
 use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
+use crate::cluster::transport::TransportSettings;
 use crate::cluster::view::{Member, MemberState, Role};
-use crate::http::{Conventions, Shop};
+use crate::http::{Conventions, HttpSettings, Shop};
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
@@ -159,7 +159,7 @@ impl Assembly {
         });
         let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
         let (settings, links, handle) = (
-            settings::transport(&self.config),
+            TransportSettings::from(&self.config.transport),
             self.links.clone(),
             self.peers.clone(),
         );
@@ -200,7 +200,12 @@ impl Assembly {
         let views = Arc::clone(&self.stores.views);
         let routing = Arc::clone(&self.routing);
         let consequences = Arc::clone(&self.consequences);
-        let membership_settings = settings::membership(&self.config);
+        let membership_settings = MembershipSettings {
+            look_interval: self.config.membership.look_interval_ms.duration(),
+            verified: self.config.membership.verified_ms.duration(),
+            minority_wait: self.config.membership.minority_wait_ms.duration(),
+            drain: self.config.limits.drain_seconds.duration(),
+        };
         let handle = self.membership.clone();
         let gossip = self.gossip.clone();
         let start = move |supervisor: ractor::ActorCell| {
@@ -268,6 +273,10 @@ impl Assembly {
         )
     }
 
+    fn http_settings(&self) -> HttpSettings {
+        HttpSettings::new(&self.config.limits, &self.config.gateway)
+    }
+
     fn shop(&self) -> Shop {
         let probe = Arc::clone(&self.probe);
         Shop {
@@ -277,7 +286,7 @@ impl Assembly {
             inventory: Arc::clone(&self.stores.inventory),
             accounts: Arc::clone(&self.accounts.service),
             idempotency: Arc::clone(&self.stores.idempotency),
-            settings: settings::http(&self.config),
+            settings: self.http_settings(),
             secret: self.key.derive("souk shop tokens 1"),
             clock: Arc::clone(&self.clock),
             health: Arc::new(move || probe.report()),
@@ -312,7 +321,7 @@ impl Assembly {
             metrics: self.metrics.clone(),
             drain: Arc::new(move || drain.cancel()),
             client: self.client.clone(),
-            conventions: Conventions::from(&settings::http(&self.config)),
+            conventions: Conventions::from(&self.http_settings()),
         })
     }
 

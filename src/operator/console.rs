@@ -7,13 +7,14 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 const PAGE: &str = include_str!("console.html");
 
 /// Lets the page's own script and style run and nothing else, and lets it talk to its own node only.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let [style, script] = ["style", "script"].map(|tag| STANDARD.encode(Sha256::digest(content_of(tag))));
+    let [style, script] = ["style", "script"].map(|tag| STANDARD.encode(sha256(content_of(tag).as_bytes())));
     format!(
         "default-src 'none'; connect-src 'self'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -9,8 +9,8 @@ use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};
 use aws_lc_rs::error::Unspecified;
 use zeroize::Zeroizing;
 
-/// Bytes of a key.
-pub const KEY_BYTES: usize = 32;
+use crate::config::KEY_BYTES;
+
 /// Bytes of a nonce, which is drawn at random for each message.
 pub(super) const NONCE_BYTES: usize = 24;
 /// Bytes of an AES block.
@@ -105,8 +105,7 @@ mod tests {
             let cipher = Cipher::new(&[key; KEY_BYTES]).unwrap();
             let mut message = b"XAES-256-GCM".to_vec();
             cipher.seal(nonce, associated.as_bytes(), &mut message).unwrap();
-            let hexadecimal: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hexadecimal, sealed);
+            assert_eq!(hex::encode(&message), sealed);
             let plain = cipher.open(nonce, associated.as_bytes(), &mut message).unwrap();
             assert_eq!(plain, b"XAES-256-GCM");
         }

@@ -8,14 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES};
+use super::cipher::{Cipher, NONCE_BYTES};
 use super::text::{self, SealedText};
 use crate::cluster::key::ClusterKey;
-use crate::config::Config;
+use crate::config::{DERIVED_KEY, KEY_BYTES, Sealing};
 
-/// The id of the key that is derived from the cluster's. It opens always; it seals where no other key is configured.
-pub const DERIVED_KEY: &str = "cluster";
-/// What it is derived for.
+/// What the derived key is derived for.
 const DERIVATION: &str = "souk sealing 1";
 /// Separates these associated data from any other use of the keys.
 const PURPOSE: &str = "souk sealed value 1";
@@ -127,19 +125,14 @@ impl Keyring {
         Self { first, others }
     }
 
-    /// The keyring of a configuration: the keys of `[sealing]` in their order, and the one that is derived from the
-    /// cluster's key, last unless it is listed.
+    /// The configured keys in their order, and the one that is derived from the cluster's key, last unless it is listed.
     ///
     /// # Errors
-    /// [`SealingError::Cryptography`]; what a validated configuration says is all right.
-    pub fn of(config: &Config) -> Result<Arc<Self>, SealingError> {
-        let derived = || -> Result<Key, SealingError> {
-            // A configured key has 32 bytes, and only shorter ones are refused.
-            let key = ClusterKey::new(config.cluster.key.expose().to_vec()).map_err(|_| Unspecified)?;
-            Key::new(DERIVED_KEY, &Zeroizing::new(key.derive(DERIVATION)))
-        };
+    /// [`SealingError::Cryptography`].
+    pub fn of(config: &Sealing, cluster: &ClusterKey) -> Result<Arc<Self>, SealingError> {
+        let derived = || Key::new(DERIVED_KEY, &Zeroizing::new(cluster.derive(DERIVATION)));
         let mut keys = Vec::new();
-        for entry in &config.sealing.keys {
+        for entry in &config.keys {
             keys.push(match &entry.key {
                 Some(key) => Key::new(&entry.id, key.expose())?,
                 None => derived()?,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{SealingKey, SecretKey};
 
 const PLACE: Place<'_> = Place {
     store: "orders",
@@ -136,4 +137,22 @@ fn ids_of_keys_fit_into_the_text() {
         );
     }
     assert!(Key::new("2026-01", &[1; KEY_BYTES]).is_ok());
+}
+
+#[test]
+fn the_derived_key_is_last_unless_listed() {
+    let cluster = ClusterKey::new([7; 32]).unwrap();
+    let entry = |id: &str, key| SealingKey {
+        id: id.to_owned(),
+        key,
+        key_file: None,
+    };
+    let ids = |keys| {
+        let ring = Keyring::of(&Sealing { keys }, &cluster).unwrap();
+        ring.ids().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(vec![]), [DERIVED_KEY]);
+    let own = || entry("k1", Some(SecretKey::random()));
+    assert_eq!(ids(vec![own()]), ["k1", DERIVED_KEY]);
+    assert_eq!(ids(vec![entry(DERIVED_KEY, None), own()]), [DERIVED_KEY, "k1"]);
 }

@@ -15,6 +15,5 @@ pub mod layout;
 pub mod rotation;
 mod text;
 
-pub use cipher::KEY_BYTES;
-pub use keyring::{DERIVED_KEY, Key, Keyring, Place, SealingError};
+pub use keyring::{Key, Keyring, Place, SealingError};
 pub use text::SealedText;

@@ -22,7 +22,7 @@ use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
 use super::views::Views;
 use super::views::sqlite::SqliteViews;
-use crate::config::Config;
+use crate::config::{Cluster, Sealing};
 use crate::sealing::{Keyring, layout};
 
 /// Every store. Cheap to clone.
@@ -66,18 +66,18 @@ impl Stores {
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open(config: &Config) -> Result<Stores, StoreError> {
-    let directory = &config.cluster.data;
+pub async fn open(cluster: &Cluster, sealing: &Sealing) -> Result<Stores, StoreError> {
+    let directory = &cluster.data;
     let writer = Writer::connect(directory, store_process(directory)).await?;
-    open_embedded(&writer, directory, &keyring(config)?).await
+    open_embedded(&writer, directory, &keyring(cluster, sealing)?).await
 }
 
 /// The keyring of a configuration.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] where the system's cryptography fails.
-pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
-    Keyring::of(config).map_err(|error| StoreError::Unavailable {
+pub fn keyring(cluster: &Cluster, sealing: &Sealing) -> Result<Arc<Keyring>, StoreError> {
+    Keyring::of(sealing, &cluster.shared_key()).map_err(|error| StoreError::Unavailable {
         store: "sealed",
         cause: error.into(),
     })
@@ -87,8 +87,7 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
-    let directory = &config.cluster.data;
+pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
     let writer = Writer::connect(directory, store_process(directory)).await?;
     let mut stores = Vec::new();
     for layout in layout::all() {

@@ -9,7 +9,8 @@ use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
 use super::embedded::{Engine, Writer};
 use super::open::open_embedded;
-use crate::sealing::{KEY_BYTES, Key, Keyring};
+use crate::config::KEY_BYTES;
+use crate::sealing::{Key, Keyring};
 
 /// Embedded stores in a folder of their own, which goes when the second part is dropped.
 pub(crate) async fn embedded_stores() -> (Stores, TempDir) {

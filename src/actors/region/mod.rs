@@ -19,6 +19,7 @@ use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, Re
 use super::routing::Owner;
 use super::shard::ShardMessage;
 use crate::cluster::placement::{SHARDS, shard_of};
+use crate::config::Limits;
 use crate::traces;
 use souk_domain::Aggregate;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
@@ -29,6 +30,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// How long an entity has for describing itself to an operator.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The `Retry-After` of a refused command.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The limits of a region; see the configuration for what each is for.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +51,20 @@ pub struct RegionLimits {
     pub crashes: u32,
     /// How long a parked entity refuses commands.
     pub parked: Duration,
+}
+
+impl From<&Limits> for RegionLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            in_flight_per_node: limits.in_flight_commands,
+            in_flight_per_entity: u32::try_from(limits.in_flight_per_entity).unwrap_or(u32::MAX),
+            live_entities: limits.live_entities,
+            idle: limits.idle_seconds.duration(),
+            retry_after: RETRY_AFTER,
+            crashes: limits.crashes,
+            parked: limits.parked_seconds.duration(),
+        }
+    }
 }
 
 /// A live entity as the directory knows it.

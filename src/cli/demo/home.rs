@@ -22,8 +22,8 @@ use super::ports;
 use crate::cli::Failure;
 use crate::cluster::view::Role;
 use crate::config::{
-    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing,
-    SealingKey, SealingSecret, Secret, StoreUrls, Tls, Transport,
+    Accounts, Cluster, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing,
+    SealingKey, Secret, SecretKey, StoreUrls, Tls, Transport,
 };
 
 /// By how much an operator's port lies above that of the shop.
@@ -202,7 +202,7 @@ impl Home {
             file: self.config_file(),
             cluster: Cluster {
                 name: "demo".into(),
-                key: ClusterKey::random(),
+                key: SecretKey::random(),
                 key_file: None,
                 certificates: self.path.join("certs"),
                 data: self.stores(),
@@ -214,7 +214,7 @@ impl Home {
             sealing: Sealing {
                 keys: vec![SealingKey {
                     id: "k1".into(),
-                    key: Some(SealingSecret::random()),
+                    key: Some(SecretKey::random()),
                     key_file: None,
                 }],
             },
@@ -254,7 +254,7 @@ fn local(port: u16) -> SocketAddr {
 
 fn token() -> String {
     let bytes: [u8; TOKEN_BYTES] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {

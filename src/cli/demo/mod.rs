@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::process::{self, Termination};
 use super::{Failure, Outcome, logging, output, seed};
+use crate::authentication::PasswordSettings;
 use crate::config::Config;
 use crate::demo::accounts::{DemoAccount, DemoAccounts};
 use crate::operator::peers::OperatorClient;
@@ -188,8 +189,8 @@ impl<'a> Account<'a> {
 /// Makes the accounts, with new passwords where they are there already.
 async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
     let made = async {
-        let stores = crate::stores::open(config).await?;
-        crate::demo::accounts::make(&stores, crate::node::password_settings(config)).await
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        crate::demo::accounts::make(&stores, PasswordSettings::from(&config.accounts)).await
     };
     made.await
         .map_err(|error| Failure::failed("the demo's accounts can't be made", error))

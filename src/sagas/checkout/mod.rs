@@ -21,6 +21,7 @@ use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::clock::Clock;
 use crate::cluster::placement::shard_of;
+use crate::config::Limits;
 use crate::gateways::Gateways;
 use crate::retry::Backoff;
 use souk_domain::checkout::{Step, StepRecord};
@@ -46,6 +47,17 @@ pub struct CheckoutLimits {
     pub payment_total: Duration,
     /// A reservation, before its order is asked again.
     pub reservation: Duration,
+}
+
+impl From<&Limits> for CheckoutLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            ask: limits.request_budget_ms.duration(),
+            payment_call: limits.payment_call_ms.duration(),
+            payment_total: limits.payment_total_ms.duration(),
+            reservation: limits.reservation_seconds.duration(),
+        }
+    }
 }
 
 /// What all workers of a node share.

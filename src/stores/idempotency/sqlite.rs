@@ -185,7 +185,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sealing::{KEY_BYTES, Key, Keyring};
+    use crate::config::KEY_BYTES;
+    use crate::sealing::{Key, Keyring};
     use crate::stores::embedded::Engine;
     use crate::stores::idempotency::contract;
     use crate::stores::idempotency::sealed::SealedReplies;
