@@ -1,11 +1,11 @@
-//! The one place where the actors read the wall clock; the domain gets the time as an argument.
+//! The one place where the wall clock is read; the domain gets the time as an argument.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use souk_domain::Timestamp;
 
-/// Tells the time.
+/// A source of the current time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The system's wall clock.

@@ -1,4 +1,4 @@
-//! Places where tests make things go wrong. Without the feature `failpoints` all of this compiles to nothing.
+//! Fail points: where tests inject failures. Without the feature `failpoints` they compile to nothing.
 
 /// Panics where the fail point `name` is set to `return(KEY)` with this key, or to `return` for every key.
 #[cfg(feature = "failpoints")]

@@ -2,14 +2,13 @@
 //!
 //! The map of the crate stands in `ARCHITECTURE.md`. In one breath: [`http`] turns requests into commands,
 //! [`actors`] route them to the one entity that decides them, [`souk_domain`] is the deciding (pure code),
-//! [`stores`] make the decision durable, and [`cluster`] says which node an entity lives on.
+//! [`stores`] make the decision durable, and [`souk_cluster`] says which node an entity lives on.
 
 pub mod actors;
 pub mod audit;
 pub mod authentication;
 pub mod cli;
 pub mod clock;
-pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod digest;
@@ -22,7 +21,6 @@ pub mod node;
 pub mod operator;
 mod panics;
 pub mod projections;
-pub mod retry;
 pub mod sagas;
 pub mod sealing;
 pub mod stall;

@@ -1,8 +1,8 @@
-//! What a panic said, for the log: the work it befell is given up, and the rest goes on.
+//! Messages of caught panics, for the log.
 
 use std::any::Any;
 
-/// The message of a panic that was caught.
+/// The message of a caught panic.
 pub fn message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()

@@ -1,11 +1,11 @@
-//! Where a request belongs to something larger: W3C trace context, read from requests and passed on between nodes.
+//! W3C trace context: read from requests and passed on between nodes.
 //!
-//! The trace id stands in the log whatever the build. With the feature `otlp` and the setting `log.otlp` spans go to a
-//! collector as well: one for each request, and one for each command that such a request sends to another node. A trace is
-//! recorded where its `traceparent` says so, and of requests that have none one in `log.otlp_one_in`.
+//! The trace id is logged in every build. With the feature `otlp` and the setting `log.otlp` spans are also sent to a
+//! collector: one for each request, and one for each command that such a request sends to another node. A trace is
+//! recorded if its `traceparent` says so; of requests without one, one in `log.otlp_one_in` is recorded.
 
 #[cfg(test)]
-pub(crate) mod kept;
+pub(crate) mod captured;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 
@@ -19,16 +19,16 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// A well-formed `traceparent` (W3C Trace Context, version 00 or later).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent<'a> {
-    /// Names the trace: 32 hexadecimal digits.
+    /// The trace id: 32 hexadecimal digits.
     pub trace_id: &'a str,
-    /// Names the span that called: 16 hexadecimal digits.
+    /// The id of the caller's span: 16 hexadecimal digits.
     pub parent_id: &'a str,
     /// Whether the caller records it.
     pub sampled: bool,
 }
 
 impl<'a> TraceParent<'a> {
-    /// That of a request.
+    /// The one of a request.
     pub fn of(headers: &'a HeaderMap) -> Option<Self> {
         let is_hexadecimal = |part: &str| {
             part.bytes()
@@ -49,12 +49,12 @@ impl<'a> TraceParent<'a> {
     }
 }
 
-/// A span as other nodes get to know it: only those that are recorded are passed on.
+/// A recorded span, as passed on to other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {
-    /// Names the trace.
+    /// The trace id.
     pub trace_id: u128,
-    /// Names the span.
+    /// The span id.
     pub span_id: u64,
 }
 
@@ -62,27 +62,27 @@ pub struct TraceContext {
 pub use otlp::{adopt, answered, continued, current};
 
 #[cfg(not(feature = "otlp"))]
-pub use nowhere::{adopt, answered, continued, current};
+pub use disabled::{adopt, answered, continued, current};
 
-/// What a build without collectors does: nothing.
+/// A build without collectors: does nothing.
 #[cfg(not(feature = "otlp"))]
-mod nowhere {
+mod disabled {
     use tracing::Span;
 
     use super::{TraceContext, TraceParent};
 
-    /// Makes a span that has just begun a part of the caller's trace.
+    /// Makes a new span part of the caller's trace.
     pub fn adopt(_span: &Span, _parent: &TraceParent<'_>) {}
 
-    /// The status of the reply that ends a request's span.
+    /// Records the status of the reply on a request's span.
     pub fn answered(_span: &Span, _status: u16) {}
 
-    /// The span that runs, where it is recorded.
+    /// The current span, if it is recorded.
     pub fn current() -> Option<TraceContext> {
         None
     }
 
-    /// A span of a command that came from another node.
+    /// A span for a command from another node.
     pub fn continued(_parent: TraceContext, _kind: &'static str, _request_id: &str) -> Span {
         Span::none()
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_well_formed_traceparent_counts() {
+    fn malformed_traceparents_are_ignored() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
         let read = |value: &str| {
             let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_str(value).unwrap())]);

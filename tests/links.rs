@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorRef};
 use rustix::process::{Pid, Signal, kill_process};
-use souk::cluster::certificates::{generate, load_directory};
-use souk::cluster::frames::{FRAME_BYTES, Item};
-use souk::cluster::key::ClusterKey;
-use souk::cluster::lanes::{LANES, Links, QUEUE_BYTES, SendError, WINDOW_BYTES};
-use souk::cluster::peers::{LinkEvent, Peer, Peers, PeersArguments, PeersMessage};
-use souk::cluster::transport::{NodeIdentity, StreamLimits, TransportSettings};
+use souk_cluster::certificates::{generate, load_directory};
+use souk_cluster::frames::{FRAME_BYTES, Item};
+use souk_cluster::key::ClusterKey;
+use souk_cluster::lanes::{LANES, Links, QUEUE_BYTES, SendError, WINDOW_BYTES};
+use souk_cluster::peers::{LinkEvent, Peer, Peers, PeersArguments, PeersMessage};
+use souk_cluster::transport::{NodeIdentity, StreamLimits, TransportSettings};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

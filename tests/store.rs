@@ -148,7 +148,7 @@ async fn reached<T>(what: &str, attempt: impl AsyncFn() -> Result<T, StoreError>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_store_process_loses_nothing_that_was_acknowledged() {
+async fn a_killed_store_process_loses_no_acknowledged_write() {
     let folder = tempfile::Builder::new()
         .prefix("souk-test-")
         .tempdir()
@@ -245,7 +245,7 @@ async fn a_killed_store_process_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn one_that_stays_outlives_its_clients_and_keeps_others_out() {
+async fn a_staying_store_process_outlives_its_clients() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = text(folder.path()).to_owned();
     let mut staying = souk(&["store", "--data", &data, "--stay"], &[])

@@ -1,7 +1,7 @@
-//! A storm of logins, each of which costs a processor for a good while, and what the shoppers notice of it.
+//! A storm of logins, each of which is expensive, and its effect on shoppers.
 //!
-//! In a binary of its own, since nothing else may run meanwhile: it takes all there is. By default it shows that shoppers
-//! are answered in the storm; `SOUK_TEST_SCALE=full`, with a release build, holds their waiting to the figure that is promised.
+//! In a binary of its own, since it uses the whole machine. By default it checks that shoppers are answered during the
+//! storm; `SOUK_TEST_SCALE=full`, with an optimised build, compares their latency with the promised figure.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -17,24 +17,24 @@ use support::client::Client;
 use support::cluster::{Cluster, Options};
 use support::full;
 
-/// Logins under way at once: more than the queue of passwords holds.
+/// Concurrent logins: more than the password queue holds.
 const LOGINS: usize = 100;
-/// Most times as long as when it is quiet, at full size.
+/// Largest ratio of the latency to that without logins, at full size.
 const ALLOWED: u32 = 2;
-/// Longest time for one look at a cart, however slow and busy the machine is.
+/// Time limit of one cart read, on a busy machine too.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-/// Shoppers who look at their carts meanwhile, one request after the other each: at full size, a shop under load.
+/// Concurrent shoppers who read their carts.
 fn shoppers() -> usize {
     if full() { 64 } else { 2 }
 }
 
-/// How long each measurement takes.
+/// Duration of each measurement.
 fn measured() -> Duration {
     Duration::from_secs(if full() { 30 } else { 4 })
 }
 
-/// The 99th percentile of the time that a look at a cart takes. Every one of them is answered.
+/// The 99th percentile of cart reads, all of which must be answered.
 async fn p99(shoppers: &[Client]) -> Duration {
     let until = Instant::now() + measured();
     let times = join_all(shoppers.iter().map(|client| async move {

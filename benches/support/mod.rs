@@ -11,14 +11,14 @@ use souk::actors::outcome::Ask;
 use souk::actors::persistence::{Persistence, PersistenceActor};
 use souk::actors::region::{Region, RegionLimits, RegionSupervisor};
 use souk::actors::remote::{Courier, CourierError};
-use souk::actors::routing::Routing;
 use souk::clock;
-use souk::cluster::view::{Member, MemberState, Role, View};
 use souk::config::KEY_BYTES;
 use souk::sealing::{Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::embedded::{Engine, Writer};
+use souk_cluster::ownership::Routing;
+use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::stock::Stock;
 use souk_domain::{Aggregate, Cart};
 

@@ -12,11 +12,11 @@ use super::figures::KindFigures;
 use super::persistence::{Persistence, PersistenceActor};
 use super::region::{Region, RegionLimits, RegionSupervisor};
 use super::remote::{Courier, CourierError};
-use super::routing::Routing;
 use crate::clock;
-use crate::cluster::view::{Member, MemberState, Role, View};
 use crate::stores::documents::BATCH_LIMIT;
 use crate::stores::documents::memory::MemoryDocuments;
+use souk_cluster::ownership::Routing;
+use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::Aggregate;
 
 /// The node's name.

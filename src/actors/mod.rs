@@ -9,7 +9,6 @@ pub mod outcome;
 pub mod persistence;
 pub mod region;
 pub mod remote;
-pub mod routing;
 pub mod shard;
 
 use region::Region;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Violation;
 use super::orders::subject;
 use super::rows;
-use crate::http::keys;
+use crate::digest;
 use crate::stores::documents::Document;
 use souk_domain::Money;
 use souk_domain::order::{Lifecycle, OrderStatus, OrderView, PaymentStatus};
@@ -164,7 +164,7 @@ pub(super) fn is_charge(id: &str) -> bool {
 
 /// The id of the charge that the sandbox keeps under a payment's key.
 pub(super) fn charge_id(key: &str) -> String {
-    let digest = keys::digest(&[key.as_bytes()]);
+    let digest = digest::of_parts(&[key.as_bytes()]);
     format!("{CHARGE_PREFIX}{:.CHARGE_DIGITS$}", digest)
 }
 

@@ -4,8 +4,8 @@
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::cluster::key::ClusterKey;
 use crate::hexadecimal::Hexadecimal;
+use souk_cluster::key::ClusterKey;
 use souk_domain::account::EmailKey;
 
 /// What the key is derived for.

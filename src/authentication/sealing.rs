@@ -6,7 +6,7 @@ use std::fmt;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
-use crate::cluster::key::ClusterKey;
+use souk_cluster::key::ClusterKey;
 
 /// What the key is derived for.
 const LABEL: &str = "souk signing keys at rest 1";

@@ -18,9 +18,9 @@ use super::following::{Words, follow};
 use super::ring::{KeyError, Ring, RingRules, SharedRing, SigningKey};
 use super::sealing::{SEED_LENGTH, SealError, Sealer};
 use crate::clock::Clock;
-use crate::cluster::key::ClusterKey;
 use crate::stores::StoreError;
 use crate::stores::sessions::SigningKeyRow;
+use souk_cluster::key::ClusterKey;
 use souk_domain::Timestamp;
 
 /// How long one call to the store has.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, Outcome, output};
-use crate::cluster::certificates::generate;
 use crate::config::Config;
+use souk_cluster::certificates::generate;
 
 /// What `souk certs` is told.
 #[derive(Debug, Args)]

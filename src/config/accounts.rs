@@ -31,7 +31,10 @@ impl Settings for Accounts {
     fn check(&self, problems: &mut Problems) {
         self.check_ranges(problems);
         ordered(
-            ("accounts.access_token_seconds", self.access_token_seconds.duration()),
+            (
+                "accounts.access_token_seconds",
+                self.access_token_seconds.duration(),
+            ),
             ("accounts.session_seconds", self.session_seconds.duration()),
             "a token must not outlive its session by much",
             problems,

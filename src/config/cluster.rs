@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::reader::Reader;
 use super::secret::{Secret, SecretKey};
 use super::section::{Section, relative, text};
-use crate::cluster::key::ClusterKey;
+use souk_cluster::key::ClusterKey;
 
 /// `[cluster]`: what all nodes have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -94,10 +94,17 @@ impl Settings for Limits {
         let total = ("limits.total_seconds", self.total_seconds.duration());
         let call = ("limits.payment_call_ms", self.payment_call_ms.duration());
         let payment = ("limits.payment_total_ms", self.payment_total_ms.duration());
-        let order = ("limits.order_deadline_seconds", self.order_deadline_seconds.duration());
+        let order = (
+            "limits.order_deadline_seconds",
+            self.order_deadline_seconds.duration(),
+        );
         for (short, long, reason) in [
             (checkout_wait, budget, "the checkout waits within a request"),
-            (budget, total, "a request must be answered before its connection is closed"),
+            (
+                budget,
+                total,
+                "a request must be answered before its connection is closed",
+            ),
             (call, payment, "one call is part of all attempts"),
             (payment, order, "a payment must end before its order's deadline"),
         ] {
@@ -130,7 +137,13 @@ mod tests {
                 "limits.batch_rows is 513; it must be between 1 and 512",
             ]
         );
-        assert_eq!(problems(&Limits { batch_rows: BATCH_ROWS_LIMIT, ..Limits::default() }), [""; 0]);
+        assert_eq!(
+            problems(&Limits {
+                batch_rows: BATCH_ROWS_LIMIT,
+                ..Limits::default()
+            }),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use toml::Value;
 use super::error::Problems;
 use super::reader::Reader;
 use super::section::Section;
-use crate::cluster::placement::SHARDS;
-use crate::cluster::view::Role;
+use souk_cluster::placement::SHARDS;
+use souk_cluster::view::Role;
 
 /// Most nodes of a cluster: with one for each shard, each node has one shard of each kind.
 const NODE_LIMIT: usize = SHARDS as usize;
@@ -108,9 +108,8 @@ fn read_node(index: usize, raw: Raw, taken: &mut Taken, problems: &mut Problems)
         }
         None => problems.add(path("name"), "is missing", "add it, as in name = \"n1\""),
     }
-    let mut address = |key, protocol, wildcard, text| {
-        read_address(&path(key), protocol, wildcard, text, taken, problems)
-    };
+    let mut address =
+        |key, protocol, wildcard, text| read_address(&path(key), protocol, wildcard, text, taken, problems);
     let shop = address("shop", "TCP", true, raw.shop);
     let operator = address("operator", "TCP", true, raw.operator);
     let cluster = address("cluster", "TCP", false, raw.cluster);

@@ -96,8 +96,11 @@ impl Reader {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(_) => {
-                self.problems
-                    .add(name, "is not a section", format!("write it as a section, [{name}]"));
+                self.problems.add(
+                    name,
+                    "is not a section",
+                    format!("write it as a section, [{name}]"),
+                );
                 Table::new()
             }
         };

@@ -58,7 +58,9 @@ impl Section for Sealing {
             reader.problems.add(
                 "sealing.keys",
                 format!("has {} entries", entries.len()),
-                format!("list 1 to {KEY_LIMIT} keys, or leave it out for one that is derived from cluster.key"),
+                format!(
+                    "list 1 to {KEY_LIMIT} keys, or leave it out for one that is derived from cluster.key"
+                ),
             );
         }
         let mut keys: Vec<SealingKey> = Vec::new();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::cluster::view::Role;
+use souk_cluster::view::Role;
 
 mod sealing;
 

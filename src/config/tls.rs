@@ -49,9 +49,7 @@ impl Section for Tls {
         Some(Self {
             shop: pair("shop", raw.shop_certificate, raw.shop_key, reader),
             operator: pair("operator", raw.operator_certificate, raw.operator_key, reader),
-            authority: raw
-                .authority
-                .map(|file| readable("tls.authority", &file, reader)),
+            authority: raw.authority.map(|file| readable("tls.authority", &file, reader)),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::Problems;
 use super::section::{Milliseconds, Settings, numbers};
-use crate::cluster::transport::{StreamLimits, TransportSettings};
+use souk_cluster::transport::{StreamLimits, TransportSettings};
 
 numbers! {
     /// `[transport]`: limits of the links between nodes.

@@ -1,4 +1,4 @@
-//! Third parties that the shop talks to. One file a port, one file a provider.
+//! Third parties: one port per kind, one file per provider.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ pub mod mail;
 pub mod payment;
 pub mod sandbox;
 
-/// The payment providers that a shop takes, by name.
+/// The configured payment providers by name.
 #[derive(Clone, Default)]
 pub struct Gateways(HashMap<&'static str, Arc<dyn PaymentGateway>>);
 
 impl Gateways {
-    /// These and no others.
+    /// These providers.
     pub fn new(gateways: impl IntoIterator<Item = Arc<dyn PaymentGateway>>) -> Self {
         Self(
             gateways
@@ -24,7 +24,7 @@ impl Gateways {
         )
     }
 
-    /// The provider that orders name so.
+    /// The provider with this name.
     pub fn get(&self, name: &str) -> Option<&dyn PaymentGateway> {
         self.0.get(name).map(|gateway| &**gateway)
     }

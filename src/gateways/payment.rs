@@ -1,9 +1,8 @@
 //! The port of the payment providers.
 //!
-//! Every charge is named by a key of the caller's choice, before the provider hears of it. Whatever is asked twice
-//! under one key happens once, so that a caller who does not know what became of a call may ask with
-//! [`PaymentGateway::query`], repeat the call, or put an end to it with [`PaymentGateway::void`]
-//! (invariants 4, 5 and 12).
+//! The caller chooses a key for each charge before the provider is called. Calls are idempotent by that key, so that a
+//! caller who does not know the outcome of a call may query it with [`PaymentGateway::query`], repeat it, or end the
+//! charge with [`PaymentGateway::void`] (invariants 4, 5 and 12).
 
 use std::error::Error as StdError;
 
@@ -11,24 +10,24 @@ use async_trait::async_trait;
 
 use souk_domain::{Money, OrderId};
 
-/// Why something went wrong on the way; for the log.
+/// The cause of a [`GatewayError`]; for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// The wish to set money aside for an order.
+/// A request to authorise a payment for an order.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorisation {
-    /// Names the charge: the same key, the same charge.
+    /// The idempotency key: it names the charge.
     pub key: String,
-    /// What the provider's form gave the shopper for their means of payment. A secret of a kind.
+    /// The provider's token for the shopper's means of payment. Secret.
     pub token: String,
-    /// How much; above zero.
+    /// The amount; above zero.
     pub amount: Money,
-    /// What for, as it shows in the provider's ledger.
+    /// The order, as shown in the provider's ledger.
     pub order: OrderId,
 }
 
 impl std::fmt::Debug for Authorisation {
-    /// Leaves the token out.
+    /// Omits the token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Authorisation")
             .field("key", &self.key)
@@ -38,55 +37,55 @@ impl std::fmt::Debug for Authorisation {
     }
 }
 
-/// What a provider answers to an [`Authorisation`].
+/// The reply to an [`Authorisation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorised {
-    /// The money is set aside.
+    /// The amount is authorised.
     Authorised {
         /// The provider's name for the charge.
         reference: String,
     },
-    /// The shopper has to confirm first.
+    /// The shopper must confirm first.
     RequiresAction {
         /// The provider's name for the charge.
         reference: String,
-        /// Where the shopper does so.
+        /// The page for that.
         url: String,
     },
-    /// The money can't be had. Final under this key.
+    /// The payment is declined. Final under this key.
     Declined {
         /// Why, in the provider's words: lower case and underscores.
         code: String,
     },
 }
 
-/// What a provider knows under a key.
+/// The state of a charge at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChargeState {
-    /// The money is set aside.
+    /// The amount is authorised.
     Authorised {
         /// The provider's name for the charge.
         reference: String,
     },
-    /// The shopper has to confirm first.
+    /// The shopper must confirm first.
     RequiresAction {
         /// The provider's name for the charge.
         reference: String,
-        /// Where the shopper does so.
+        /// The page for that.
         url: String,
     },
-    /// The money could not be had.
+    /// The payment was declined.
     Declined {
         /// Why, in the provider's words: lower case and underscores.
         code: String,
     },
-    /// The money was taken, and some of it at least was not given back.
+    /// Captured, and not refunded in full.
     Captured,
-    /// The charge is over without money taken, and will not come to life under this key.
+    /// Ended without a capture; the key authorises nothing any more.
     Voided,
-    /// All the money that was taken was given back.
+    /// Captured and refunded in full.
     Refunded,
-    /// Nothing: the provider never decided anything under the key.
+    /// The provider has decided nothing under this key.
     Unknown,
 }
 
@@ -100,16 +99,16 @@ impl From<Authorised> for ChargeState {
     }
 }
 
-/// Why a provider did not do as asked.
+/// Why a call to a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// Certainly not done: the call may be repeated under the same key.
+    /// The call had no effect; it may be repeated under the same key.
     #[error("the payment provider is unavailable")]
     Unavailable(#[source] Cause),
-    /// Done or not: ask with [`PaymentGateway::query`] before anything else is decided.
+    /// The call may have had its effect: query with [`PaymentGateway::query`] before anything else.
     #[error("the payment provider's answer was lost")]
     OutcomeUnknown(#[source] Cause),
-    /// The provider understood and will not, now or later.
+    /// The provider refused for good.
     #[error("the payment provider refused: {code}")]
     Refused {
         /// Why: lower case and underscores.
@@ -117,44 +116,44 @@ pub enum GatewayError {
     },
 }
 
-/// A provider. No call has a time limit of its own: the caller sets one, and treats a call that it gave up as
+/// A payment provider. Calls have no time limit of their own: the caller sets one, and treats a call that exceeded it as
 /// [`GatewayError::OutcomeUnknown`].
 #[async_trait]
 pub trait PaymentGateway: Send + Sync {
-    /// As orders name it: `sandbox`.
+    /// Its name in orders, for example `sandbox`.
     fn name(&self) -> &'static str;
 
-    /// Sets the money aside. Repeated under the same key, it answers what it answered first.
+    /// Authorises the amount. Repeated under the same key, it gives the first reply again.
     ///
     /// # Errors
     /// [`GatewayError`]; refused when the key was voided, or used for another authorisation.
     async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError>;
 
-    /// What the provider knows under that key.
+    /// The state of the charge under this key.
     ///
     /// # Errors
     /// [`GatewayError::Unavailable`].
     async fn query(&self, key: &str) -> Result<ChargeState, GatewayError>;
 
-    /// Takes the money: `amount` of what is set aside, once (invariant 4); the rest is let go. Repeated with the same
-    /// amount, it succeeds and takes nothing more.
+    /// Captures `amount` of the authorised amount, once (invariant 4); the rest is voided. Repeated with the same
+    /// amount, it succeeds and captures nothing more.
     ///
     /// # Errors
-    /// [`GatewayError`]; refused when nothing is set aside, too little, or another amount was taken.
+    /// [`GatewayError`]; refused when nothing or too little is authorised, or another amount was captured.
     async fn capture(&self, key: &str, amount: Money) -> Result<(), GatewayError>;
 
-    /// Lets the money go. Also good for a key that the provider never saw: an authorisation that arrives later under
-    /// it is refused. Succeeds where there is nothing to let go.
+    /// Releases the authorised amount. For a key that the provider has not seen, later authorisations under it are
+    /// refused. Succeeds if nothing is authorised.
     ///
     /// # Errors
-    /// [`GatewayError`]; refused when the money was taken: that takes a refund.
+    /// [`GatewayError`]; refused after a capture: that needs a refund.
     async fn void(&self, key: &str) -> Result<(), GatewayError>;
 
-    /// Gives money back, never more in all than was taken (invariant 4). Repeated under the same `refund_key`, it
-    /// succeeds and gives nothing more.
+    /// Refunds `amount`, in total never more than was captured (invariant 4). Repeated under the same `refund_key`, it
+    /// succeeds and refunds nothing more.
     ///
     /// # Errors
-    /// [`GatewayError`]; refused when nothing was taken, too little is left, or the `refund_key` was used for another
+    /// [`GatewayError`]; refused when nothing was captured, too little is left, or the `refund_key` was used for another
     /// amount.
     async fn refund(&self, key: &str, refund_key: &str, amount: Money) -> Result<(), GatewayError>;
 }

@@ -1,8 +1,7 @@
-//! The `sandbox` payment provider: takes tokens instead of cards, and no money.
+//! The `sandbox` payment provider: accepts test tokens instead of cards.
 //!
-//! It stands for a third party. So what it knows is shared by all nodes of the cluster and survives each of them: its
-//! ledger lies in a document store, one document a key, every change by compare-and-set. Two authorisations under one
-//! key that run at once on two nodes are one charge.
+//! It simulates a third party, so its ledger is shared by all nodes and survives each of them: one row per key in a store,
+//! changed by compare-and-set. Two concurrent authorisations under one key on two nodes are one charge.
 
 mod charge;
 #[cfg(test)]
@@ -15,19 +14,19 @@ use async_trait::async_trait;
 
 use self::charge::{Charge, Verdict};
 use super::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
-use crate::cluster::placement::shard_of;
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
+use souk_cluster::placement::shard_of;
 use souk_domain::{Money, Timestamp};
 
 /// How long `tok_slow` takes.
 pub const SLOW: Duration = Duration::from_secs(2);
 
-/// How often a change is tried against others of the same charge. Each round one of them gets through, and repetitions
-/// stop at what they find, so that only this many different refunds at once could use it up.
+/// Attempts of a change against concurrent changes of the same charge. Each round one of them succeeds, and repetitions
+/// end with what they find, so that only this many different refunds at once could exhaust it.
 const CHANGE_ATTEMPTS: u32 = 128;
 
-/// The provider.
+/// The sandbox provider.
 pub struct SandboxGateway {
     ledger: Arc<dyn DocumentStore>,
     clock: fn() -> Timestamp,
@@ -35,8 +34,7 @@ pub struct SandboxGateway {
 }
 
 impl SandboxGateway {
-    /// A provider that keeps its ledger in `ledger`, by the clock `clock`. Its documents' ids start with
-    /// `sbx_`, so that the store may hold others too.
+    /// A provider with its ledger in `ledger`. The ids of its rows start with `sbx_`.
     pub fn new(ledger: Arc<dyn DocumentStore>, clock: fn() -> Timestamp) -> Self {
         Self {
             ledger,
@@ -45,8 +43,8 @@ impl SandboxGateway {
         }
     }
 
-    /// What the shopper does at the address of [`Authorised::RequiresAction`]: confirms the payment, or calls it off.
-    /// Answers how the charge stands afterwards; a charge that waits for nobody stays as it is.
+    /// The shopper's action at the address of [`Authorised::RequiresAction`]: confirms or cancels the payment.
+    /// Returns the resulting state; a charge that does not wait for an action is unchanged.
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -59,7 +57,7 @@ impl SandboxGateway {
         let unavailable = |error: StoreError| GatewayError::Unavailable(error.into());
         let id = charge::reference(key);
         let Some(document) = self.ledger.load(&id).await.map_err(unavailable)? else {
-            return Ok((Charge::unheard_of(key), 0));
+            return Ok((Charge::new(key), 0));
         };
         let charge = serde_json::from_str(&document.body).map_err(|error| {
             unavailable(StoreError::Corrupt {
@@ -70,14 +68,14 @@ impl SandboxGateway {
         Ok((charge, document.version))
     }
 
-    /// Decides on the charge as it stands and writes what comes of it; when another was faster, decides again.
+    /// Decides on the current charge and writes the result; decides again after a conflict.
     async fn change<T>(
         &self,
         key: &str,
         decide: impl Fn(&Charge) -> Verdict<T> + Send + Sync,
     ) -> Result<T, GatewayError> {
-        // Once a write's answer was lost, "certainly not done" can't be said any more. Nor need it be as long as the
-        // charge can be read: it tells what became of the write, and the decision is made on what it tells.
+        // After a write whose answer was lost, "had no effect" can't be claimed any more. As long as the charge can be
+        // read that is no problem: it shows the outcome of the write, and the next decision is based on it.
         let mut lost: Option<StoreError> = None;
         for _ in 0..CHANGE_ATTEMPTS {
             let (charge, version) = match self.read(key).await {
@@ -125,7 +123,7 @@ impl PaymentGateway for SandboxGateway {
     }
 
     async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError> {
-        // What was decided already is answered at once, whatever the token.
+        // A decided charge is answered at once, whatever the token.
         let (known, _) = self.read(&request.key).await?;
         if known.is_undecided() {
             match request.token.as_str() {
@@ -155,7 +153,7 @@ impl PaymentGateway for SandboxGateway {
     }
 }
 
-/// After a write whose answer was lost, whatever else goes wrong leaves the outcome unknown.
+/// After a write whose answer was lost, any other error leaves the outcome unknown.
 fn or_unknown(lost: Option<StoreError>, error: GatewayError) -> GatewayError {
     match lost {
         Some(lost) => GatewayError::OutcomeUnknown(lost.into()),

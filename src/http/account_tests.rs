@@ -14,7 +14,7 @@ use crate::authentication::service::Accounts;
 use crate::gateways::mail::{Letter, MailError, Mailer};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::sessions::{Purpose, TokenHash};
-use crate::traces::kept::KeptLog;
+use crate::traces::captured::CapturedLog;
 use souk_domain::account::{Role, email_key};
 use souk_domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
 
@@ -263,7 +263,7 @@ async fn the_audit_log_tells_of_a_receipt_once() {
     promoted.await.unwrap();
     let back = sign_in(&client, "ada@example.org", PASSWORD).await;
     let token = format!("Bearer {}", back.body["access_token"].as_str().unwrap());
-    let (log, _guard) = KeptLog::start("souk::audit=info");
+    let (log, _guard) = CapturedLog::start("souk::audit=info");
     for _ in 0..2 {
         let body = json!({"quantity": 3, "reference": "delivery 4711"});
         let headers = [("authorization", token.as_str())];

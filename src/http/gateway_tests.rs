@@ -14,7 +14,7 @@ use super::client_address::{ClientAddress, TrustedProxies};
 use super::conventions::{ACCESS, REQUEST_ID};
 use super::problem::{self, Problem};
 use super::{Conventions, HttpSettings, wrap};
-use crate::traces::kept::KeptLog;
+use crate::traces::captured::CapturedLog;
 
 const JSON: [(header::HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
 const ORIGIN: &str = "https://shop.example";
@@ -259,7 +259,7 @@ async fn handlers_learn_the_address_of_the_client_and_not_of_its_proxy() {
 
 /// What is logged of one request, under a filter.
 async fn logged(filter: &str) -> Vec<serde_json::Value> {
-    let (log, guard) = KeptLog::start(filter);
+    let (log, guard) = CapturedLog::start(filter);
     let request = Request::post("/cart/crt_secret?q=searched")
         .header("x-request-id", "r-1")
         .header(

@@ -15,7 +15,6 @@ use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
     TokenSettings, Verifier,
 };
-use crate::cluster::key::ClusterKey;
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
@@ -23,6 +22,7 @@ use crate::stores::embedded::{Engine, Writer};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::sessions::SessionStore;
 use crate::stores::sessions::sqlite::SqliteSessions;
+use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{
     Address, Aggregate, CartId, Currency, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,

@@ -16,9 +16,9 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::cluster::certificates::{CertificateError, file_error, pem_error, provider};
 use crate::config::CertificateFiles;
 use crate::digest;
+use souk_cluster::certificates::{CertificateError, file_error, pem_error, provider};
 
 /// How often the files are looked at.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ impl Certificate {
         let (seen, key) = match Content::read(&self.files) {
             Ok(content) => {
                 let fingerprint = content.fingerprint();
-                if current.seen == Some(fingerprint) {
+                if current.seen.as_ref() == Some(&fingerprint) {
                     return Look::Same;
                 }
                 (Some(fingerprint), content.certified(&self.files))

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{ServerSettings, serve};
 use super::*;
-use crate::cluster::certificates;
+use souk_cluster::certificates;
 
 /// How soon a test that waits for the files to be looked at has them looked at.
 const OFTEN: Duration = Duration::from_millis(20);

@@ -16,10 +16,10 @@ use crate::authentication::{
     TokenSettings, Verifier,
 };
 use crate::clock::Clock;
-use crate::cluster::key::ClusterKey;
 use crate::config::Config;
 use crate::gateways::mail::MailFolder;
 use crate::stores::Stores;
+use souk_cluster::key::ClusterKey;
 
 /// Who may read the access tokens of a shop: the shop.
 const AUDIENCE: &str = "souk";

@@ -7,13 +7,13 @@ use std::sync::atomic::AtomicUsize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::NodeError;
 use super::accounts::AccountParts;
 use super::consequences::Consequences;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
 use super::listeners::{ListenerTls, bind};
 use super::root::Board;
-use super::NodeError;
 use crate::actors::Regions;
 use crate::actors::entity::{Effects, EntityContext, NoEffects};
 use crate::actors::figures::KindFigures;
@@ -21,16 +21,7 @@ use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::actors::region::{Region, RegionLimits};
 use crate::actors::remote::{Correlations, Courier};
-use crate::actors::routing::Routing;
 use crate::clock::{self, Clock};
-use crate::cluster::certificates::{self, NodeTls};
-use crate::cluster::gossip::{Announcement, Gossip, GossipSettings, GossipState};
-use crate::cluster::key::ClusterKey;
-use crate::cluster::lanes::Links;
-use crate::cluster::membership::MembershipMessage;
-use crate::cluster::peers::PeersMessage;
-use crate::cluster::transport::NodeIdentity;
-use crate::cluster::view::{Member, MemberState};
 use crate::config::{Config, Node};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
@@ -39,6 +30,15 @@ use crate::operator::peers::OperatorClient;
 use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, StartCheckout};
 use crate::sagas::sweeper::SweeperMessage;
 use crate::stores::Stores;
+use souk_cluster::certificates::{self, NodeTls};
+use souk_cluster::gossip::{Announcement, Gossip, GossipSettings, GossipState};
+use souk_cluster::key::ClusterKey;
+use souk_cluster::lanes::Links;
+use souk_cluster::membership::MembershipMessage;
+use souk_cluster::ownership::Routing;
+use souk_cluster::peers::PeersMessage;
+use souk_cluster::transport::NodeIdentity;
+use souk_cluster::view::{Member, MemberState};
 use souk_domain::{Aggregate, Timestamp};
 
 /// A node's parts, before and while its actors run.
@@ -125,7 +125,7 @@ impl Assembly {
         let gossip = start_gossip(&config, &me, &identity, &key).await?;
 
         let inbox = Arc::new(Inbox::default());
-        let links = Links::new(Arc::clone(&inbox) as Arc<dyn crate::cluster::lanes::FrameSink>);
+        let links = Links::new(Arc::clone(&inbox) as Arc<dyn souk_cluster::lanes::FrameSink>);
         let courier: Arc<dyn Courier> = Arc::new(LinkCourier(links.clone()));
         let correlations = Arc::new(Correlations::default());
         let routing = Routing::new(&node.name);

@@ -9,13 +9,13 @@ use futures::join;
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::remote::{Correlations, Courier, Envelope};
-use crate::cluster::gossip::{Gossip, GossipState};
-use crate::cluster::membership::ViewConsequences;
-use crate::cluster::peers::{Peer, PeersMessage};
-use crate::cluster::transport::NodeIdentity;
-use crate::cluster::view::{Member, MemberState};
 use crate::sagas::checkout::SagasMessage;
 use crate::sagas::sweeper::SweeperMessage;
+use souk_cluster::gossip::{Gossip, GossipState};
+use souk_cluster::membership::ViewConsequences;
+use souk_cluster::peers::{Peer, PeersMessage};
+use souk_cluster::transport::NodeIdentity;
+use souk_cluster::view::{Member, MemberState};
 
 /// Notices to one node go by this lane, in order.
 const NOTICE_KEY: u64 = 0;

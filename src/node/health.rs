@@ -1,4 +1,4 @@
-//! How a node is, as `/readyz` tells it: from what is known already, without waiting for anything.
+//! The health of a node for `/readyz`, from what is known already, without waiting for anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,23 +9,23 @@ use futures::future::{BoxFuture, join_all};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::routing::Routing;
-use crate::cluster::lanes::Links;
-use crate::cluster::transport::NodeIdentity;
 use crate::http::{Health, HealthReport};
 use crate::stores::{StoreError, Stores};
+use souk_cluster::lanes::Links;
+use souk_cluster::ownership::Routing;
+use souk_cluster::transport::NodeIdentity;
 
-/// How often the stores are pinged.
+/// Interval of pings to the stores.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// How long a store has to answer.
+/// Time limit of a ping.
 const PING_LIMIT: Duration = Duration::from_secs(2);
 
-/// What is known of a node's health.
+/// The known health of a node.
 pub(super) struct Probe {
     pub(super) routing: Arc<Routing>,
     pub(super) links: Links,
     pub(super) identity: NodeIdentity,
-    /// Whether the node has been complete once: linked with all and serving what it owns.
+    /// Whether the node was linked to all others and served all its shards at least once.
     joined: AtomicBool,
     unreachable: std::sync::Mutex<Vec<&'static str>>,
 }
@@ -41,7 +41,7 @@ impl Probe {
         }
     }
 
-    /// The report of this moment.
+    /// The current report.
     pub(super) fn report(&self) -> HealthReport {
         let table = self.routing.table();
         let within = table
@@ -68,7 +68,7 @@ impl Probe {
             self.joined.store(true, Ordering::Relaxed);
         }
         let joined = self.joined.load(Ordering::Relaxed);
-        let partial = |fine: bool| match (fine, joined) {
+        let partial = |complete: bool| match (complete, joined) {
             (true, _) => Health::Ok,
             (false, true) => Health::Degraded,
             (false, false) => Health::Unavailable,
@@ -95,7 +95,7 @@ impl Probe {
         HealthReport::of(checks)
     }
 
-    /// Pings the stores until told to stop.
+    /// Pings the stores until shutdown.
     pub(super) async fn watch_stores(self: Arc<Self>, stores: Stores, shutdown: CancellationToken) {
         let mut interval = tokio::time::interval(PING_INTERVAL);
         while shutdown.run_until_cancelled(interval.tick()).await.is_some() {
@@ -119,10 +119,7 @@ async fn ping_all(stores: &Stores) -> Vec<&'static str> {
         ("catalogue", stores.catalogue.ping()),
         ("users", stores.users.ping()),
         ("sessions", Box::pin(stores.ping_sessions())),
-        (
-            "views",
-            Box::pin(async { stores.views.current().await.map(|_| ()) }),
-        ),
+        ("views", Box::pin(stores.ping_views())),
     ];
     let checks = pings.map(|(name, ping)| async move {
         match timeout(PING_LIMIT, ping).await {

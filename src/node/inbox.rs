@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::remote::{Correlations, Courier, CourierError, Envelope, ReturnPath};
-use crate::cluster::frames::Item;
-use crate::cluster::lanes::{FrameSink, Links, SendError};
-use crate::cluster::membership::MembershipMessage;
-use crate::cluster::transport::NodeIdentity;
+use souk_cluster::frames::Item;
+use souk_cluster::lanes::{FrameSink, Links, SendError};
+use souk_cluster::membership::MembershipMessage;
+use souk_cluster::transport::NodeIdentity;
 use souk_domain::Kind;
 
 /// Links as the regions see them.

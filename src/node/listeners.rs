@@ -1,4 +1,4 @@
-//! The HTTP listeners of a node: their sockets, their certificates, and what serves them.
+//! The HTTP listeners of a node: sockets, certificates, servers.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use axum::Router;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::NodeError;
 use super::assembly::Assembly;
 use super::root::ChildSpec;
 use super::service::Run;
-use super::NodeError;
 use crate::config::{CertificateFiles, Limits};
 use crate::http::ServerSettings;
 use crate::http::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
-/// Binds a listener that can be handed out again when its user is restarted.
+/// Binds a listener whose clones survive a restart of the actor that serves it.
 pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
     let bind = || {
         let listener = TcpListener::bind(address)?;
@@ -25,7 +25,7 @@ pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListene
     bind().map_err(|cause| NodeError::Bind { address, what, cause })
 }
 
-/// TLS of a listener, with the certificate that has to be kept up.
+/// TLS of a listener, and its certificate, which is reloaded when it changes.
 #[derive(Clone)]
 pub(super) struct ListenerTls {
     certificate: Arc<Certificate>,
@@ -33,7 +33,7 @@ pub(super) struct ListenerTls {
 }
 
 impl ListenerTls {
-    /// That of the listener with these files; `None` where it has none. `what`: whom the listener is for.
+    /// TLS with these files; `None` without files. `what` says whom the listener is for.
     pub(super) fn load(
         files: Option<&CertificateFiles>,
         limits: &Limits,
@@ -54,14 +54,14 @@ impl ListenerTls {
             .map_err(|cause| NodeError::ListenerCertificate { what, cause })
     }
 
-    /// Takes up new certificates.
-    fn upkeep(&self) -> Run {
+    /// Reloads the certificate when its files change.
+    fn reload(&self) -> Run {
         let certificate = Arc::clone(&self.certificate);
         Arc::new(move |shutdown| {
-            let upkeep = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
+            let reload = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
             async move {
-                // It never ends by itself; told to end, there is nothing to finish.
-                shutdown.run_until_cancelled(upkeep).await;
+                // Never ends by itself, and has nothing to finish.
+                shutdown.run_until_cancelled(reload).await;
                 Ok(())
             }
             .boxed()
@@ -70,7 +70,7 @@ impl ListenerTls {
 }
 
 impl Assembly {
-    /// What keeps the certificates of the listeners up that have some.
+    /// The services that reload the certificates of listeners with TLS.
     pub(super) fn certificate_children(&self) -> Vec<ChildSpec> {
         let tls = [
             ("certificate/operator", &self.operator_tls),
@@ -78,7 +78,7 @@ impl Assembly {
         ];
         tls.into_iter()
             .filter_map(|(name, tls)| {
-                let run = tls.as_ref()?.upkeep();
+                let run = tls.as_ref()?.reload();
                 Some(self.service(name, "worker", run, CancellationToken::new()))
             })
             .collect()
@@ -97,16 +97,16 @@ impl Assembly {
             &self.config.gateway,
             tls.map(|tls| tls.server.clone()),
         );
-        let for_good = self.shutdown.clone();
+        let ending = self.shutdown.clone();
         let listener = listener.try_clone().map(Arc::new);
         let run: Run = Arc::new(move |shutdown| {
-            let (router, server, for_good) = (router.clone(), server.clone(), for_good.clone());
+            let (router, server, ending) = (router.clone(), server.clone(), ending.clone());
             let listener = match &listener {
                 Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
                 Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
             };
             async move {
-                crate::http::serve(listener?, router, server, shutdown, for_good).await;
+                crate::http::serve(listener?, router, server, shutdown, ending).await;
                 Ok(())
             }
             .boxed()

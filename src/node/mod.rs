@@ -10,7 +10,6 @@ mod root;
 mod service;
 mod tree;
 
-
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -20,14 +19,14 @@ use std::time::Duration;
 use ractor::Actor;
 use tokio::sync::oneshot;
 
-use crate::cluster::certificates::CertificateError;
-use crate::cluster::gossip::GossipError;
-use crate::cluster::membership::MembershipMessage;
 use crate::config::Config;
 use crate::stores::StoreError;
 use assembly::Assembly;
 pub use root::{Board, ChildStatus};
 use root::{Root, RootArguments};
+use souk_cluster::certificates::CertificateError;
+use souk_cluster::gossip::GossipError;
+use souk_cluster::membership::MembershipMessage;
 
 /// What the listener has beyond the grace for its requests, until it is taken for dead.
 const FRONT_MARGIN: Duration = Duration::from_secs(5);

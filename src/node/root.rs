@@ -1,5 +1,5 @@
-//! The root of a node's supervision tree: starts its children, starts them again with back-off when they fail, and
-//! gives up loudly, never silently, when one of them can't be kept alive.
+//! The root supervisor of a node: starts its children, restarts failed ones with back-off, and ends the node when one of
+//! them keeps failing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,18 +9,18 @@ use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
 
-use crate::retry::Backoff;
+use souk_retry::Backoff;
 
-/// The first pause before a child starts again.
-const FIRST_REST: Duration = Duration::from_millis(100);
+/// The pause before the first restart of a child.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest such pause.
-const LONGEST_REST: Duration = Duration::from_secs(5);
-/// So many failures of one child within [`FAILURE_WINDOW`] end the node.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// This many failures of one child within [`FAILURE_WINDOW`] end the node.
 const FAILURE_LIMIT: usize = 10;
-/// Failures further apart than this do not count together.
+/// The period in which failures are counted.
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 
-/// How a child is started below its supervisor.
+/// Starts a child, linked to its supervisor.
 pub type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
 
 /// A child of the root.
@@ -28,28 +28,28 @@ pub type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, S
 pub struct ChildSpec {
     /// Its name in the tree.
     pub name: String,
-    /// What kind of actor it is.
+    /// The kind of actor.
     pub kind: &'static str,
-    /// How it is started.
+    /// Starts it.
     pub start: Start,
 }
 
-/// A child as operators see it.
+/// The status of a child, for operators.
 #[derive(Clone, Debug)]
 pub struct ChildStatus {
     /// Its name.
     pub name: String,
-    /// What kind of actor it is.
+    /// The kind of actor.
     pub kind: &'static str,
-    /// Whether it lives.
+    /// Whether it is running.
     pub running: bool,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
-    /// Why it failed last.
+    /// The reason of its last failure.
     pub last_error: Option<String>,
 }
 
-/// The children as operators see them, readable at any time.
+/// The status of all children, readable at any time.
 #[derive(Clone, Default)]
 pub struct Board(Arc<Mutex<Vec<ChildStatus>>>);
 
@@ -68,28 +68,28 @@ impl Board {
     }
 }
 
-/// What the root is told.
+/// Messages of the root supervisor.
 pub enum RootMessage {
-    /// Start a child again.
+    /// Restart the child with this index.
     Restart(usize),
 }
 
 impl ractor::Message for RootMessage {}
 
-/// The actor.
+/// The root supervisor.
 pub struct Root;
 
-/// What the root is started with.
+/// Arguments of the root supervisor.
 pub struct RootArguments {
-    /// Its children, in the order of their start.
+    /// The children, in the order of their start.
     pub children: Vec<ChildSpec>,
-    /// Where operators look.
+    /// Where their status is published.
     pub board: Board,
-    /// Told when the node can't go on, and why.
+    /// Receives the reason when the node must end.
     pub gave_up: oneshot::Sender<String>,
 }
 
-/// What the root keeps.
+/// State of the root supervisor.
 pub struct RootState {
     children: Vec<ChildSpec>,
     board: Board,
@@ -156,7 +156,7 @@ impl Actor for Root {
     ) -> Result<(), ActorProcessingErr> {
         let (actor, reason) = match event {
             SupervisionEvent::ActorTerminated(cell, _, reason) => {
-                (cell.get_id(), reason.unwrap_or_else(|| "it stopped".to_owned()))
+                (cell.get_id(), reason.unwrap_or_else(|| "stopped".to_owned()))
             }
             SupervisionEvent::ActorFailed(cell, error) => (cell.get_id(), error.to_string()),
             _ => return Ok(()),
@@ -184,7 +184,7 @@ impl RootState {
         tracing::error!(
             child = name,
             reason,
-            "a child of the node failed; it starts again"
+            "a child of the node failed and will be restarted"
         );
         metrics::counter!("souk_child_failures_total", "child" => name.to_owned()).increment(1);
         self.board.change(index, |child| {
@@ -198,21 +198,21 @@ impl RootState {
         failures.push(Instant::now());
         if failures.len() >= FAILURE_LIMIT {
             let verdict = format!(
-                "{name} failed {} times within {FAILURE_WINDOW:?}, at last: {reason}",
+                "{name} failed {} times within {FAILURE_WINDOW:?}; the last reason: {reason}",
                 failures.len()
             );
             if let Some(gave_up) = self.gave_up.take() {
-                // Nobody listens only when the node is ending anyway.
+                // Without a receiver the node is ending already.
                 let _ = gave_up.send(verdict);
             }
             return;
         }
-        let mut backoff = Backoff::new(FIRST_REST, LONGEST_REST);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let pause = failures
             .iter()
             .map(|_| backoff.next_pause())
             .last()
-            .unwrap_or(FIRST_REST);
+            .unwrap_or(FIRST_PAUSE);
         myself.send_after(pause, move || RootMessage::Restart(index));
     }
 }

@@ -1,4 +1,4 @@
-//! An actor around something that runs until it is told to stop: the HTTP listeners, and whatever follows a store or a file.
+//! An actor around a future that runs until shutdown: HTTP listeners, polling of stores and files.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::panics;
 
-/// What runs; it ends when the token is cancelled. Otherwise its end is a failure.
+/// Makes the future. It ends when the token is cancelled; ending before that is a failure.
 pub type Run =
     Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), ActorProcessingErr>> + Send + Sync>;
 
-/// What a service is told.
+/// Messages of a service.
 pub enum ServiceMessage {
-    /// What runs has ended.
+    /// The future has ended.
     Ended(Result<(), ActorProcessingErr>),
 }
 
 impl ractor::Message for ServiceMessage {}
 
-/// The actor.
+/// The service actor.
 pub struct Service;
 
-/// What a service is started with.
+/// Arguments of a service.
 #[derive(Clone)]
 pub struct ServiceArguments {
-    /// What runs.
+    /// Makes the future.
     pub run: Run,
-    /// Cancelled when the node wants it to end.
+    /// Cancelled at shutdown.
     pub shutdown: CancellationToken,
-    /// Cancelled when it has ended after that.
+    /// Cancelled by the service when its future has ended after shutdown.
     pub ended: CancellationToken,
 }
 
-/// What a service keeps.
+/// State of a service.
 pub struct ServiceState {
     arguments: ServiceArguments,
-    /// Ends what runs when the actor is gone.
+    /// Cancels the future when the actor ends.
     _guard: tokio_util::sync::DropGuard,
 }
 
@@ -56,14 +56,14 @@ impl Actor for Service {
         let token = arguments.shutdown.child_token();
         let running = (arguments.run)(token.clone());
         tokio::spawn(async move {
-            // A panic ends it as an error does, or nobody would start it again. What it shares with others is whole after
-            // every step.
+            // A panic counts as an error, so that the supervisor restarts the service. State shared with others is
+            // consistent after every step.
             let result = AssertUnwindSafe(running).catch_unwind().await;
             let result = result.unwrap_or_else(|panic| {
                 let message = panics::message(&*panic);
-                Err(format!("it panicked: {message}").into())
+                Err(format!("panicked: {message}").into())
             });
-            // A stopped actor has no use for it.
+            // Fails only if the actor has stopped.
             let _ = myself.cast(ServiceMessage::Ended(result));
         });
         Ok(ServiceState {
@@ -83,7 +83,7 @@ impl Actor for Service {
             return Ok(());
         }
         result?;
-        Err("it ended without being told to".into())
+        Err("ended before shutdown".into())
     }
 }
 
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_panics_ends_its_service_with_an_error() {
+    async fn a_panic_ends_the_service_with_an_error() {
         let run: Run = Arc::new(|_| {
             async {
                 tokio::task::yield_now().await;
-                panic!("by intention")
+                panic!("on purpose")
             }
             .boxed()
         });
@@ -119,11 +119,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_panics_while_the_node_ends_has_ended() {
+    async fn a_panic_during_shutdown_counts_as_ended() {
         let run: Run = Arc::new(|shutdown| {
             async move {
                 shutdown.cancelled().await;
-                panic!("by intention")
+                panic!("on purpose")
             }
             .boxed()
         });

@@ -14,11 +14,6 @@ use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::{Region, RegionSupervisor};
-use crate::cluster::gossip::{Gossip, GossipMember, GossipState};
-use crate::cluster::membership::{Membership, MembershipArguments, MembershipMessage, MembershipSettings};
-use crate::cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
-use crate::cluster::transport::TransportSettings;
-use crate::cluster::view::{Member, MemberState, Role};
 use crate::http::{Conventions, HttpSettings, Shop};
 use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
@@ -26,6 +21,11 @@ use crate::projections::purchases::PurchaseProjector;
 use crate::projections::relay::{Consumer, Relay, RelayContext};
 use crate::sagas::checkout::{Sagas, StartCheckout};
 use crate::sagas::sweeper::{Sweeper, SweeperContext};
+use souk_cluster::gossip::{Gossip, GossipMember, GossipState};
+use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage, MembershipSettings};
+use souk_cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
+use souk_cluster::transport::TransportSettings;
+use souk_cluster::view::{Member, MemberState, Role};
 use souk_domain::{Aggregate, Timestamp};
 
 /// The names of the regions in the supervision tree.
@@ -214,7 +214,7 @@ impl Assembly {
                 views: Arc::clone(&views),
                 routing: Arc::clone(&routing),
                 consequences: Arc::clone(&consequences)
-                    as Arc<dyn crate::cluster::membership::ViewConsequences>,
+                    as Arc<dyn souk_cluster::membership::ViewConsequences>,
                 settings: membership_settings,
             };
             let (handle, gossip) = (handle.clone(), gossip.clone());

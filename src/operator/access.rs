@@ -6,8 +6,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Shared, console};
+use crate::digest;
 use crate::http::conventions::Context;
-use crate::http::keys;
 use crate::http::problem::{self, Problem};
 
 /// Hexadecimal digits that name a token in the audit log: enough to tell tokens apart, no help in guessing one.
@@ -42,7 +42,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Writes a mutation to the audit log (tracing target `souk::audit`): who, what, to what, and under which request.
 /// There is one operator token, so that the fingerprint of it is all that is known of who.
 pub(super) fn log(state: &Shared, context: &Context, action: &'static str, subject: &str) {
-    let digest = keys::digest(&[state.token.expose().as_bytes()]);
+    let digest = digest::of_parts(&[state.token.expose().as_bytes()]);
     tracing::info!(
         target: "souk::audit",
         who = &digest[..FINGERPRINT_DIGITS.min(digest.len())],

@@ -14,12 +14,12 @@ use super::redact::redacted;
 use crate::actors::entity::Record;
 use crate::actors::figures::KindFigures;
 use crate::actors::region::Region;
-use crate::actors::routing::Owner;
-use crate::cluster::placement::shard_of;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::{self, Problem};
 use crate::stores::documents::DocumentStore;
+use souk_cluster::ownership::Owner;
+use souk_cluster::placement::shard_of;
 use souk_domain::{Aggregate, CartId, Kind, OrderId, Sku};
 
 /// The figures of each kind on this node, or on all of them.

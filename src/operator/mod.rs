@@ -14,14 +14,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
-use crate::actors::routing::Routing;
 use crate::clock::Clock;
-use crate::cluster::membership::MembershipMessage;
-use crate::cluster::view::Member;
 use crate::config::Secret;
 use crate::http::{Admission, Conventions, HealthSource, health, wrap};
 use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
+use souk_cluster::membership::MembershipMessage;
+use souk_cluster::ownership::Routing;
+use souk_cluster::view::Member;
 use souk_domain::Timestamp;
 
 pub mod metrics;

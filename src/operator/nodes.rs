@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::peers::{self, Scope};
-use crate::cluster::view::{Member, MemberState};
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
+use souk_cluster::view::{Member, MemberState};
 use souk_domain::Kind;
 
 /// This node, or all of them by name.
@@ -96,8 +96,8 @@ async fn this_node(state: &Shared) -> Value {
 
 /// A node that does not answer: what the view says of it, and nothing that only itself could know.
 fn unreachable(state: &Shared, member: &Member, error: &str) -> Value {
-    let shards = crate::actors::routing::Owner::There(member.name.as_str().into());
-    let owned = (0..crate::cluster::placement::SHARDS)
+    let shards = souk_cluster::ownership::Owner::There(member.name.as_str().into());
+    let owned = (0..souk_cluster::placement::SHARDS)
         .filter(|shard| state.routing.owner(*shard) == shards)
         .count();
     let mut item = described(member);

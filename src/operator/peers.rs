@@ -11,11 +11,11 @@ use futures::future::join_all;
 use serde::de::DeserializeOwned;
 
 use super::Shared;
-use crate::cluster::certificates::{self, CertificateError};
-use crate::cluster::membership::{MembershipDescription, MembershipMessage};
-use crate::cluster::view::Member;
 use crate::config::Config;
 use crate::http::conventions::{Context, REQUEST_ID};
+use souk_cluster::certificates::{self, CertificateError};
+use souk_cluster::membership::{MembershipDescription, MembershipMessage};
+use souk_cluster::view::Member;
 
 /// The header of a question between nodes; `1`: answer for yourself alone.
 pub const LOCAL: &str = "x-souk-local";

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::peers::{self, Scope};
-use crate::actors::routing::{Owner, Routing};
-use crate::cluster::placement::SHARDS;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
+use souk_cluster::ownership::{Owner, Routing};
+use souk_cluster::placement::SHARDS;
 use souk_domain::Kind;
 
 /// What becomes of a shard at the moment.
@@ -158,8 +158,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::cluster::view::View;
     use crate::operator::tests::member;
+    use souk_cluster::view::View;
 
     fn routing(me: &str, number: u64, members: &[&str]) -> std::sync::Arc<Routing> {
         let routing = Routing::new(me);

@@ -63,7 +63,7 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
         Probe {
             store: "views",
             kind: stores.views.technology(),
-            ping: Box::pin(async { stores.views.current().await.map(|_| ()) }),
+            ping: Box::pin(stores.ping_views()),
         },
     ];
     let items = join_all(probes.into_iter().map(|probe| item(&state, probe))).await;

@@ -1,6 +1,6 @@
 //! What the tests of this interface share.
 
-use crate::cluster::view::{Member, MemberState, Role};
+use souk_cluster::view::{Member, MemberState, Role};
 
 mod entities;
 mod interface;

@@ -154,11 +154,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::cluster::key::ClusterKey;
-    use crate::cluster::placement::shard_of;
     use crate::stores::documents::memory::MemoryDocuments;
     use crate::stores::documents::{DocumentWrite, WriteOutcome};
     use crate::stores::users::{Credential, UserRecord};
+    use souk_cluster::key::ClusterKey;
+    use souk_cluster::placement::shard_of;
     use souk_domain::fixtures::{at, order_id, payment_id, placement, run};
     use souk_domain::{Account, Aggregate, OrderCommand, Role};
 

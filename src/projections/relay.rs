@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
 
-use crate::actors::routing::Routing;
 use crate::clock::Clock;
 use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
+use souk_cluster::ownership::Routing;
 
 /// Events delivered in one round.
 const ROUND_LIMIT: usize = 500;

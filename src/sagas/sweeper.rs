@@ -12,14 +12,14 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::actors::Regions;
 use crate::actors::outcome::{Ask, AskError};
-use crate::actors::routing::{Owner, Routing};
 use crate::clock::Clock;
-use crate::cluster::placement::shard_of;
 use crate::sagas::checkout::StartCheckout;
 use crate::stores::StoreError;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
 use crate::stores::sessions::SessionStore;
+use souk_cluster::ownership::{Owner, Routing};
+use souk_cluster::placement::shard_of;
 use souk_domain::order::OrderCommand;
 use souk_domain::stock::{Stock, StockCommand, StockReply};
 use souk_domain::{Aggregate, Order, OrderId};

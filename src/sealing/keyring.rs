@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::cipher::{Cipher, NONCE_BYTES};
 use super::text::{self, SealedText};
-use crate::cluster::key::ClusterKey;
 use crate::config::{DERIVED_KEY, KEY_BYTES, Sealing};
+use souk_cluster::key::ClusterKey;
 
 /// What the derived key is derived for.
 const DERIVATION: &str = "souk sealing 1";

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use souk_cluster::views::Views;
+
 use super::StoreError;
 use super::at_rest::RowsAtRest;
 use super::catalogue::Catalogue;
@@ -20,7 +22,6 @@ use super::sessions::sqlite::SqliteSessions;
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
-use super::views::Views;
 use super::views::sqlite::SqliteViews;
 use crate::config::{Cluster, Sealing};
 use crate::sealing::{Keyring, layout};
@@ -58,6 +59,23 @@ impl Stores {
     pub async fn ping_sessions(&self) -> Result<(), StoreError> {
         self.sessions.ping().await?;
         self.idempotency.ping().await
+    }
+
+    /// Whether `stores.views` answers.
+    ///
+    /// # Errors
+    /// [`StoreError`], where it does not.
+    pub async fn ping_views(&self) -> Result<(), StoreError> {
+        match self.views.current().await {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(cause.downcast().map_or_else(
+                |cause| StoreError::Unavailable {
+                    store: "views",
+                    cause,
+                },
+                |own| *own,
+            )),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-//! Spans for a collector: OTLP over HTTP, in protobuf, in batches.
+//! Exports spans to a collector: OTLP over HTTP, in protobuf, in batches.
 //!
-//! A collector that is away costs spans and nothing else: what waits is bounded, and what does not fit is dropped.
+//! An unavailable collector costs spans and nothing else: the queue is bounded, and what does not fit is dropped.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -29,43 +29,43 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{TraceContext, TraceParent};
-use crate::cluster::certificates::{self, CertificateError};
+use souk_cluster::certificates::{self, CertificateError};
 
-/// Where a collector takes traces, below its address.
+/// Path of the collector's traces endpoint.
 const PATH: &str = "v1/traces";
-/// Spans that may wait to be sent; further ones are dropped.
+/// Most queued spans; further ones are dropped.
 const QUEUE: usize = 8_192;
-/// Most spans of one message.
+/// Most spans per request.
 const BATCH: usize = 512;
-/// How long a span waits for others at most.
+/// Longest time a span waits for others.
 const DELAY: Duration = Duration::from_secs(1);
-/// How long a message may take.
+/// Time limit of a request to the collector.
 const SEND_LIMIT: Duration = Duration::from_secs(5);
-/// How long a node that ends takes to send what waits.
+/// Time limit for sending the queue when the node ends.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// Longest answer of a collector that is read, in bytes.
+/// Largest response of a collector, in bytes.
 const ANSWER_LIMIT: usize = 64 * 1024;
-/// The target of spans that are for collectors alone: `log.filter` never sees them.
+/// Target of spans that are exported only, and not subject to `log.filter`.
 const TARGET: &str = "souk::traces";
 
-/// Why there are no traces.
+/// Why traces can't be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// No client.
-    #[error("there is no HTTP client for traces")]
+    /// The HTTP client can't be built.
+    #[error("the HTTP client for traces can't be built")]
     Client(#[from] reqwest::Error),
-    /// No TLS that the client would not use.
-    #[error("there is no TLS for the HTTP client of traces")]
+    /// The client's TLS settings can't be built.
+    #[error("the TLS settings for traces can't be built")]
     Tls(#[from] CertificateError),
-    /// No runtime of its own.
-    #[error("there is no runtime for traces")]
+    /// The runtime can't be started.
+    #[error("the runtime for traces can't be started")]
     Runtime(#[from] std::io::Error),
-    /// The address of the collector is none.
+    /// `log.otlp` is not a valid address.
     #[error("log.otlp can't be used")]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Traces on their way; what waits is sent when this goes.
+/// The exporter. Dropping it sends the queue.
 #[must_use = "traces end with it"]
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
@@ -79,15 +79,15 @@ impl Drop for Traces {
 }
 
 impl Traces {
-    /// Begins to send to the collector at `address`, as the node `node`. Of requests that belong to no trace, one in `one_in`
-    /// is recorded; none where that is 0.
+    /// Exports to the collector at `address` for the node `node`. Of requests without a trace, one in `one_in`
+    /// is recorded; none if that is 0.
     ///
     /// # Errors
     /// [`TracesError`].
     pub fn start(address: &str, one_in: u32, node: &str) -> Result<Self, TracesError> {
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Carrier::new()?)
+            .with_http_client(CollectorClient::new()?)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/{PATH}", address.trim_end_matches('/')))
             .with_timeout(SEND_LIMIT)
@@ -117,7 +117,7 @@ impl Traces {
         Ok(Self(provider))
     }
 
-    /// What puts spans on their way: of the shop's own, and no line of the log.
+    /// The layer that exports Souk's own spans, and no events.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -135,7 +135,7 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("souk")
 }
 
-/// Makes a span that has just begun a part of the caller's trace.
+/// Makes a new span part of the caller's trace.
 pub fn adopt(span: &Span, parent: &TraceParent<'_>) {
     // Both were read as hexadecimal digits.
     let (Ok(trace), Ok(caller)) = (
@@ -147,12 +147,12 @@ pub fn adopt(span: &Span, parent: &TraceParent<'_>) {
     set_parent(span, trace, caller, parent.sampled);
 }
 
-/// The status of the reply that ends a request's span.
+/// Records the status of the reply on a request's span.
 pub fn answered(span: &Span, status: u16) {
     span.record("status", status);
 }
 
-/// The span that runs, where it is recorded.
+/// The current span, if it is recorded.
 pub fn current() -> Option<TraceContext> {
     let context = Span::current().context();
     let span = context.span();
@@ -163,7 +163,7 @@ pub fn current() -> Option<TraceContext> {
     })
 }
 
-/// A span of a command that came from another node.
+/// A span for a command from another node.
 pub fn continued(parent: TraceContext, kind: &'static str, request_id: &str) -> Span {
     let span = tracing::info_span!(target: TARGET, parent: None, "command", kind, request_id);
     let (trace, caller) = (parent.trace_id.to_be_bytes(), parent.span_id.to_be_bytes());
@@ -183,22 +183,21 @@ fn set_parent(span: &Span, trace: TraceId, caller: SpanId, sampled: bool) {
         TraceFlags::default()
     };
     let caller = SpanContext::new(trace, caller, flags, true, TraceState::default());
-    // Nobody listens where no traces are sent.
+    // Fails only if no traces are exported.
     let _ = span.set_parent(Context::new().with_remote_span_context(caller));
 }
 
-/// Brings messages to the collector, on the thread that makes them up: it has a runtime of its own, so that it goes on when
-/// that of the node ends.
-struct Carrier {
+/// The HTTP client of the exporter. Has a runtime of its own, so that it outlives the node's.
+struct CollectorClient {
     client: reqwest::Client,
     runtime: Option<Runtime>,
     failing: AtomicBool,
 }
 
-impl Carrier {
+impl CollectorClient {
     fn new() -> Result<Self, TracesError> {
         let client = reqwest::Client::builder()
-            // Plain HTTP alone: a collector stands nearby.
+            // Plain HTTP only: the collector is nearby.
             .use_preconfigured_tls(certificates::http_client(None)?)
             .timeout(SEND_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
@@ -220,7 +219,7 @@ impl Carrier {
             let mut body = Vec::new();
             while let Some(part) = answer.chunk().await? {
                 if body.len() + part.len() > ANSWER_LIMIT {
-                    return Err("the collector's answer is too long".into());
+                    return Err("the collector's response is too long".into());
                 }
                 body.extend_from_slice(&part);
             }
@@ -232,16 +231,16 @@ impl Carrier {
     }
 }
 
-impl fmt::Debug for Carrier {
+impl fmt::Debug for CollectorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Carrier")
+        f.write_str("CollectorClient")
     }
 }
 
 #[async_trait]
-impl HttpClient for Carrier {
+impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        // The processor's thread does nothing else and waits for the answer anyway.
+        // Blocks the processor's own thread, which waits for the response anyway.
         let outcome = self.send(request);
         let failed = match &outcome {
             Ok(response) => !response.status().is_success(),
@@ -268,9 +267,9 @@ impl HttpClient for Carrier {
     }
 }
 
-impl Drop for Carrier {
+impl Drop for CollectorClient {
     fn drop(&mut self) {
-        // It may be dropped within another runtime, where waiting for its end is not allowed.
+        // May be dropped within another runtime, where blocking is not allowed.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

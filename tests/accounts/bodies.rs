@@ -1,4 +1,4 @@
-//! Bodies that nobody means: too deep, too large, or no JSON at all; to every route of the table that takes one.
+//! Malformed bodies (too deep, too large, not JSON) to every route of the table that accepts one.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::strangers::{LIMIT, nothing_leaks};
 use crate::support::client::Reply;
 use crate::support::waiting::within;
 
-/// What a body can be made of that nobody means, as JSON that is none, or not what was asked for.
+/// Malformed bodies: not JSON, or of the wrong shape.
 fn bombs() -> Vec<(&'static str, String)> {
     let deep = 60_000;
     vec![
@@ -49,7 +49,7 @@ fn bombs() -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn no_body_of_any_route_is_too_deep_or_too_large_to_be_refused() {
+async fn deep_and_large_bodies_are_refused_everywhere() {
     let person = Person::register(0).await;
     let merchant = admin(0).await;
     let huge = format!("{{\"name\":\"{}\"}}", "x".repeat(256 * 1024));

@@ -1,4 +1,4 @@
-//! The codes in letters: they replace a forgotten password, and prove an e-mail address.
+//! Codes in e-mails: password reset and verification of an address.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::shared::{
 };
 
 #[tokio::test]
-async fn a_forgotten_password_is_replaced_with_the_code_of_the_letter_and_all_sessions_end() {
+async fn a_password_reset_ends_all_sessions() {
     let person = Person::register(0).await;
     let again = person.sign_in(1).await;
     let client = stranger(1);
@@ -85,7 +85,7 @@ async fn of_many_who_redeem_a_code_at_once_one_does() {
 }
 
 #[tokio::test]
-async fn nobody_is_told_whether_an_address_has_an_account_nor_gets_it_a_letter() {
+async fn forgot_does_not_reveal_accounts() {
     let person = Person::register(0).await;
     let client = stranger(0);
     let known = client
@@ -109,7 +109,7 @@ async fn nobody_is_told_whether_an_address_has_an_account_nor_gets_it_a_letter()
 }
 
 #[tokio::test]
-async fn an_address_is_proven_by_the_code_of_its_letter_once() {
+async fn a_verification_code_works_once() {
     let person = Person::register(1).await;
     let token = code(&person.email, About::Verification, None).await;
     let verify = async |token: &str| {

@@ -1,5 +1,5 @@
-//! Access tokens made by hand, as a forger would; and, with the cluster's own signing key out of its store, such as
-//! nobody outside could make.
+//! Forged access tokens; and tokens signed with the cluster's own key, taken from its store, that differ from valid ones
+//! in one claim.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use souk::authentication::Sealer;
-use souk::cluster::key::ClusterKey;
 use souk::config::Config;
 use souk::stores::embedded::Writer;
 use souk::stores::sessions::SessionStore as _;
@@ -29,7 +28,7 @@ pub fn header(token: &str) -> Value {
     part(token, 0)
 }
 
-/// What a token says.
+/// The claims of a token.
 pub fn claims(token: &str) -> Value {
     part(token, 1)
 }
@@ -39,20 +38,20 @@ fn message(header: &Value, claims: &Value) -> String {
     format!("{}.{}", encode(header), encode(claims))
 }
 
-/// A token without a signature, of an algorithm that needs none.
+/// A token without a signature (algorithm `none`).
 pub fn unsigned(algorithm: &str, token: &str, claims: &Value) -> String {
     let mut header = header(token);
     header["alg"] = json!(algorithm);
     format!("{}.", message(&header, claims))
 }
 
-/// A token under the signature of another one.
+/// A token with the signature of another one.
 pub fn with_signature_of(token: &str, claims: &Value) -> String {
     let signature = token.rsplit('.').next().expect("a token has a signature");
     format!("{}.{signature}", message(&header(token), claims))
 }
 
-/// A token signed with HMAC under `secret`, which is something that everybody knows.
+/// A token signed with HMAC under `secret`, for example a public key.
 pub fn by_hmac(token: &str, claims: &Value, secret: &[u8]) -> String {
     let mut header = header(token);
     header["alg"] = json!("HS256");
@@ -61,20 +60,20 @@ pub fn by_hmac(token: &str, claims: &Value, secret: &[u8]) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag))
 }
 
-/// A token signed with this key, which the header says is the key `kid`.
+/// A token signed with this key under the key id `kid`.
 pub fn signed(pair: &Ed25519KeyPair, kid: &str, claims: &Value) -> String {
     let message = message(&json!({"alg": "EdDSA", "typ": "JWT", "kid": kid}), claims);
     let signature = pair.sign(message.as_bytes());
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A key that nobody knows.
+/// An unknown key.
 pub fn foreign_key() -> Ed25519KeyPair {
     Ed25519KeyPair::generate().expect("a key can be made")
 }
 
-/// The seed of the cluster's signing key of that id: from its store, opened with the cluster's key. Who has both may sign
-/// whatever they like; it is here so that a token can be wrong in one thing alone.
+/// The seed of the cluster's signing key with this id, from its store, opened with the cluster's key. With it, a test token
+/// can be invalid for one reason alone.
 pub async fn own_key(cluster: &Cluster, kid: &str) -> Ed25519KeyPair {
     let text = std::fs::read_to_string(cluster.config()).expect("the configuration can be read");
     let config = Config::parse(&text, cluster.config(), []).expect("the configuration is right");

@@ -1,4 +1,4 @@
-//! What the owner of an account does with it, from its opening to its erasure.
+//! The owner's use of an account, from registration to erasure.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ const USER: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn an_account_is_opened_looked_at_and_changed_at_any_node() {
+async fn an_account_is_the_same_on_any_node() {
     let client = stranger(0);
     let (email, password) = (crate::shared::fresh_email(), fresh_password());
     let body = json!({"email": email, "password": password, "name": "Petra Example"});
@@ -109,7 +109,7 @@ async fn an_account_is_opened_looked_at_and_changed_at_any_node() {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_by_its_refresh_tokens_and_ends_with_a_logout() {
+async fn a_session_is_refreshed_until_logout() {
     let person = Person::register(0).await;
     let again = person.sign_in(1).await;
     assert_ne!(person.session(), again.session());
@@ -272,7 +272,7 @@ async fn of_ones_addresses_exactly_one_is_the_default() {
 }
 
 #[tokio::test]
-async fn preferences_are_what_was_chosen_and_the_defaults_before() {
+async fn preferences_start_with_defaults() {
     let person = Person::register(1).await;
     let path = "/v1/me/notification-preferences";
     let before = person.client.get(path).await.expect(200);
@@ -320,7 +320,7 @@ async fn preferences_are_what_was_chosen_and_the_defaults_before() {
 }
 
 #[tokio::test]
-async fn ones_devices_are_listed_and_each_can_be_signed_out() {
+async fn sessions_are_listed_and_can_be_revoked() {
     let person = Person::register(0).await;
     let again = person.sign_in(1).await;
     let listed = again.client.get("/v1/auth/sessions").await.expect(200);
@@ -359,7 +359,7 @@ async fn ones_devices_are_listed_and_each_can_be_signed_out() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_erased_is_gone_with_everything_but_its_orders_figures() {
+async fn erasure_keeps_only_the_figures_of_orders() {
     let person = Person::register(0).await;
     let address = crate::shared::add_address(&person.client, "Erasure").await;
     let order = crate::orders::order(&person, &address, "to-be-erased").await;

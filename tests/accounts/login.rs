@@ -1,5 +1,4 @@
-//! What a login and a registration tell those who try: nothing about who has an account, and no more tries than are good
-//! for anybody.
+//! Login and registration reveal no accounts and limit guesses.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +9,14 @@ use crate::shared::{
 };
 use crate::support::client::Reply;
 
-/// Failures of one account from one address that are always looked at.
+/// Failed logins of one account from one address that are never throttled.
 const ALWAYS: usize = 5;
-/// By then the next failure is refused, even where a window of the count ended meanwhile.
+/// By then the next attempt is refused, even if a counting window ended meanwhile.
 const NEVER: usize = 2 * ALWAYS + 1;
-/// The same for one account from anywhere.
+/// The same for one account from any address.
 const NEVER_ANYWHERE: usize = 2 * 50 + 1;
 
-/// The names in a problem's body, and what they hold but for the request's id.
+/// The members of a problem's body, without the request's id.
 fn shape(reply: &Reply) -> Value {
     let mut body = reply.body.clone();
     body["instance"] = Value::Null;
@@ -25,7 +24,7 @@ fn shape(reply: &Reply) -> Value {
 }
 
 #[tokio::test]
-async fn an_account_that_is_none_is_refused_as_one_with_another_password_and_in_the_same_time() {
+async fn unknown_accounts_and_wrong_passwords_look_alike() {
     const PAIRS: usize = 15;
     let person = Person::register(0).await;
     let client = stranger(0);
@@ -99,7 +98,7 @@ async fn an_address_that_is_any_case_of_ones_own_signs_in() {
 }
 
 #[tokio::test]
-async fn failures_for_one_account_from_one_address_are_counted_on_all_nodes() {
+async fn failed_logins_are_counted_across_nodes() {
     let person = Person::register(0).await;
     let at = address();
     let fail = async |number: usize| {
@@ -151,7 +150,7 @@ async fn failures_for_one_account_from_one_address_are_counted_on_all_nodes() {
 }
 
 #[tokio::test]
-async fn failures_from_everywhere_do_not_keep_an_owner_out_where_they_are_signed_in() {
+async fn failed_logins_elsewhere_do_not_lock_the_owner_out() {
     let person = Person::register(0).await;
     let mut looked_at = 0;
     loop {
@@ -179,7 +178,7 @@ async fn failures_from_everywhere_do_not_keep_an_owner_out_where_they_are_signed
 }
 
 #[tokio::test]
-async fn an_address_has_one_account_in_whatever_spelling_and_however_many_ask_at_once() {
+async fn an_address_has_one_account_in_any_spelling() {
     let person = Person::register(0).await;
     for (node, email) in [person.email.clone(), person.email.to_uppercase()]
         .into_iter()
@@ -213,7 +212,7 @@ async fn an_address_has_one_account_in_whatever_spelling_and_however_many_ask_at
 }
 
 #[tokio::test]
-async fn no_account_has_an_address_that_looks_like_anothers_or_is_none() {
+async fn lookalike_and_invalid_addresses_are_refused() {
     let good = json!({"email": "x", "password": fresh_password(), "name": "Somebody"});
     for email in [
         // Cyrillic, a Kelvin sign, full width, a combining accent, a zero-width joiner, another script's domain.
@@ -245,7 +244,7 @@ async fn no_account_has_an_address_that_looks_like_anothers_or_is_none() {
 }
 
 #[tokio::test]
-async fn a_password_that_anybody_would_guess_is_refused_wherever_one_is_chosen() {
+async fn guessable_passwords_are_refused_everywhere() {
     let email = fresh_email();
     let local = email.split('@').next().expect("an address").to_owned();
     for (password, email) in [
@@ -285,7 +284,7 @@ async fn a_password_that_anybody_would_guess_is_refused_wherever_one_is_chosen()
 }
 
 #[tokio::test]
-async fn what_is_not_ones_own_to_say_is_refused_in_every_body() {
+async fn protected_fields_are_refused_in_every_body() {
     let person = Person::register(0).await;
     let client = &person.client;
     let address = crate::shared::add_address(client, "Assigned").await;

@@ -1,11 +1,10 @@
-//! Accounts from outside: what their owners do with them, and what everybody else tries. Two node processes, asked over
-//! HTTP; one file a class.
+//! Accounts from outside: what owners do, and what attackers try, over HTTP with two node processes. One file per kind of
+//! test.
 //!
-//! The tests share one cluster, which is started when the first of them runs and ends with this process, and whose log is
-//! talkative, so that [`secrets`] looks for leaks where there is more to leak. Each has accounts and addresses of its own:
-//! see [`shared`].
+//! The tests share one cluster, which starts with the first test and ends with this process. It logs at debug level, so
+//! that [`secrets`] has more to search. Each test has accounts and addresses of its own: see [`shared`].
 //!
-//! `SOUK_TEST_SCALE=full` runs more rounds of what is a race, and holds logouts to the time that is promised.
+//! `SOUK_TEST_SCALE=full` runs more rounds of races, and checks that logouts take effect within the promised time.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! The stock as a merchant keeps it.
+//! Stock management by merchants.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::shared::{LIMIT, Person, add_address, admin, cluster, order_to, stocke
 use crate::support::waiting::eventually;
 
 #[tokio::test]
-async fn goods_come_in_once_are_counted_and_never_fall_below_what_is_reserved() {
+async fn receipts_count_once_and_stock_covers_reservations() {
     let merchant = admin(0).await;
     let other = merchant.at(cluster().shop(1));
     let (sku, _) = stocked(&merchant).await;
@@ -114,7 +114,7 @@ async fn goods_come_in_once_are_counted_and_never_fall_below_what_is_reserved() 
 }
 
 #[tokio::test]
-async fn the_ledger_is_read_page_by_page_and_each_movement_once() {
+async fn the_ledger_is_paged_without_gaps() {
     const RECEIPTS: usize = 7;
     let merchant = admin(1).await;
     let (sku, _) = stocked(&merchant).await;

@@ -1,4 +1,4 @@
-//! What an account puts into its cart and buys, and what it takes over from a guest.
+//! Carts and orders of accounts, and what they take over from guests.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::shared::{
 use crate::support::client::{Reply, submission};
 use crate::support::waiting::eventually;
 
-/// An order of one piece of something.
+/// An order of one piece.
 pub async fn order(person: &Person, address: &str, key: &str) -> Reply {
     let (sku, _) = stocked(&person.client).await;
     person.client.add(&sku, 1).await.expect(200);
@@ -27,7 +27,7 @@ pub async fn order(person: &Person, address: &str, key: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn an_account_has_one_cart_wherever_it_signs_in_and_orders_with_what_it_has_saved() {
+async fn an_account_has_one_cart_on_all_devices() {
     let person = Person::register(0).await;
     let address = add_address(&person.client, "Order").await;
     let (sku, product) = stocked(&person.client).await;
@@ -89,7 +89,7 @@ async fn an_account_has_one_cart_wherever_it_signs_in_and_orders_with_what_it_ha
 }
 
 #[tokio::test]
-async fn a_guests_order_is_handed_over_when_its_address_is_proven_and_not_before() {
+async fn a_guest_order_follows_a_verified_address() {
     let email = fresh_email();
     let guest = stranger(1).guest().await;
     let (sku, _) = stocked(&guest).await;

@@ -1,4 +1,4 @@
-//! What is somebody else's is as good as none: 404 or no effect, and nothing of it is shown.
+//! Resources of other users: 404 or no effect, and no data is shown.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::shared::{
 use crate::support::client::{Client, Reply};
 use crate::support::waiting::eventually;
 
-/// Nothing in a reply is of its owner.
+/// Checks that a reply shows nothing of the owner.
 #[track_caller]
 fn shows_nothing(reply: &Reply, hidden: &[&str]) {
     for hidden in hidden {
@@ -184,7 +184,7 @@ async fn nobody_ends_anothers_session() {
 }
 
 #[tokio::test]
-async fn a_cart_is_opened_by_its_token_and_by_nothing_that_is_made_of_it() {
+async fn a_forged_cart_token_opens_no_cart() {
     let victim = stranger(0).guest().await;
     let (sku, _) = stocked(&victim).await;
     victim.add(&sku, 3).await.expect(200);

@@ -1,4 +1,4 @@
-//! A refresh token that is used twice: whoever holds the other copy is a thief, and nobody can tell which of the two.
+//! Reuse of refresh tokens: one of the two holders is a thief, and the shop can't tell which.
 
 use futures::future::join_all;
 use tokio::sync::Barrier;
@@ -7,11 +7,11 @@ use crate::shared::{NODES, Person, cluster, refresh, revocation_limit, signed_ou
 use crate::support::client::Client;
 use crate::support::full;
 
-/// Copies of a token that are used at the same instant, at each node.
+/// Concurrent uses of one token at each node.
 const COPIES: usize = 2;
 
 #[tokio::test]
-async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_family_dies() {
+async fn a_refresh_race_has_one_winner_and_ends_the_family() {
     let rounds = if full() { 200 } else { 25 };
     let owner = Person::register(0).await;
     let bystander = Person::register(1).await;
@@ -68,7 +68,7 @@ async fn of_those_who_use_a_token_at_the_same_instant_at_most_one_wins_and_the_f
 }
 
 #[tokio::test]
-async fn an_old_token_ends_its_family_however_late_it_comes() {
+async fn a_spent_refresh_token_ends_its_family() {
     let person = Person::register(0).await;
     let again = person.sign_in(0).await;
     let mut tokens = vec![again.refresh_token.clone()];

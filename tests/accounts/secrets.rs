@@ -1,4 +1,4 @@
-//! What must not be seen: passwords, tokens and whom they are of, neither in a log nor in an error.
+//! Passwords, tokens and personal data must appear neither in logs nor in errors.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::shared::{
 use crate::support::client::{Client, Reply};
 use crate::support::waiting::eventually;
 
-/// Errors seen, each with the request that it answers.
+/// Error replies, each with its request.
 #[derive(Default)]
 struct Seen(Vec<(String, Reply)>);
 
@@ -40,7 +40,7 @@ impl Seen {
     }
 }
 
-/// Everything of somebody that is nobody else's business, put where it belongs.
+/// Sends all kinds of secrets where they belong.
 async fn traffic() -> (Person, Vec<String>) {
     let email = "petra.hidden@accounts.example";
     let password = "Heliotrope-Walrus-Cabinet";
@@ -98,7 +98,7 @@ async fn traffic() -> (Person, Vec<String>) {
     (person, own.into())
 }
 
-/// The same where it does not belong.
+/// Sends all kinds of secrets where they do not belong.
 async fn errors(person: &Person, own: &[String]) -> Seen {
     let mut seen = Seen::default();
     let nobody = stranger(0);
@@ -208,7 +208,7 @@ async fn errors(person: &Person, own: &[String]) -> Seen {
     seen
 }
 
-/// Whether the files of the embedded stores hold any of these bytes.
+/// Whether the files of the embedded stores contain any of these bytes.
 fn in_stores(hidden: &[String]) -> Option<String> {
     let files = fs::read_dir(cluster().data().join("stores")).expect("there are stores");
     for path in files.flatten().map(|entry| entry.path()) {
@@ -240,7 +240,7 @@ fn in_stores(hidden: &[String]) -> Option<String> {
 }
 
 #[tokio::test]
-async fn no_store_holds_a_password_or_a_token_nor_anything_to_guess_them_by() {
+async fn no_store_holds_a_password_or_a_token() {
     let client = stranger(0);
     let password = "Marmalade-Turbine-Violet";
     let body =
@@ -270,7 +270,7 @@ async fn no_store_holds_a_password_or_a_token_nor_anything_to_guess_them_by() {
         opened.str("/refresh_token").to_owned(),
         reset,
         // Hashes of the body that are no slower to try than a list of passwords is long.
-        souk::http::keys::digest(&[&sent]),
+        souk::digest::of_parts(&[&sent]),
         hexadecimal(&Sha256::digest(&sent)),
         hexadecimal(&Sha256::digest(password)),
     ];
@@ -282,7 +282,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn neither_logs_nor_errors_show_what_is_nobodys_business() {
+async fn logs_and_errors_show_no_secrets() {
     let (person, own) = traffic().await;
     let seen = errors(&person, &own).await;
     assert!(seen.0.len() > 500, "{} errors", seen.0.len());

@@ -1,4 +1,4 @@
-//! The cluster that the tests share, and the people in them.
+//! The shared cluster, and its users.
 
 use std::fs;
 use std::panic;
@@ -14,20 +14,19 @@ use crate::support::cluster::{Cluster, Options, is_notable};
 use crate::support::full;
 use crate::support::waiting::eventually;
 
-/// How many nodes the shared cluster has.
+/// Nodes of the shared cluster.
 pub const NODES: usize = 2;
 
 /// Longest time for the head of a request to arrive: the default.
 pub const HEAD_SECONDS: u64 = 10;
 
-/// Longest time for its body: shorter than the default, so that those who are too slow are soon cut off.
+/// Longest time for its body: shorter than the default, so that slow clients are disconnected soon.
 pub const BODY_SECONDS: u64 = 10;
 
-/// Longest time for what happens by itself: a letter, a projection.
+/// Longest time for an awaited event: an e-mail, a projection.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
-/// Within this time a session that has ended is over on every node: what is promised at full size, otherwise far more than
-/// it takes.
+/// Longest time for a logout to take effect on every node: as promised at full size, generous otherwise.
 pub fn revocation_limit() -> Duration {
     Duration::from_secs(if full() { 5 } else { 60 })
 }
@@ -58,10 +57,10 @@ pub fn cluster() -> &'static Cluster {
     &CLUSTER
 }
 
-/// What must not be found in any log: passwords, tokens, what identifies people.
+/// Values that must not be found in any log: passwords, tokens, personal data.
 static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Notes something that no log may show.
+/// Records a value that no log may contain.
 pub fn secret(text: &str) {
     SECRETS
         .lock()
@@ -69,12 +68,12 @@ pub fn secret(text: &str) {
         .push(text.to_owned());
 }
 
-/// All that was noted.
+/// All recorded values.
 pub fn secrets() -> Vec<String> {
     SECRETS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// An address of a client that nobody else has: failures are counted by address.
+/// A unique client address, since failures are counted by address.
 pub fn address() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +86,7 @@ pub fn stranger(node: usize) -> Client {
     cluster().client(node).calling_from(&address())
 }
 
-/// Somebody with an account.
+/// A user with an account.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub email: String,
@@ -95,19 +94,19 @@ pub struct Person {
     pub name: String,
     /// The account's identifier.
     pub id: String,
-    /// Of the session that [`Person::client`] is in.
+    /// The refresh token of the session of [`Person::client`].
     pub refresh_token: String,
-    /// With the session's access token, at the person's own address.
+    /// A client with the session's access token, at the user's own address.
     pub client: Client,
 }
 
 impl Person {
-    /// Opens an account at a node.
+    /// Registers an account at a node.
     pub async fn register(node: usize) -> Self {
         Self::register_with(&stranger(node), &fresh_email(), &fresh_password()).await
     }
 
-    /// Opens an account with this address and password.
+    /// Registers an account with this address and password.
     pub async fn register_with(client: &Client, email: &str, password: &str) -> Self {
         let name = "Petra Example".to_owned();
         let body = json!({"email": email, "password": password, "name": name});
@@ -125,7 +124,7 @@ impl Person {
         }
     }
 
-    /// A further session of the same account, at the same address.
+    /// Another session of the same account, at the same address.
     pub async fn sign_in(&self, node: usize) -> Self {
         let client = self.client.at(cluster().shop(node)).with_token(None);
         let opened = login(&client, &self.email, &self.password).await.expect(200);
@@ -136,7 +135,7 @@ impl Person {
         }
     }
 
-    /// The person at another node.
+    /// The same user at another node.
     pub fn at(&self, node: usize) -> Client {
         self.client.at(cluster().shop(node))
     }
@@ -150,7 +149,7 @@ impl Person {
             .to_owned()
     }
 
-    /// Waits until the session is over on every node, which takes no longer than is promised.
+    /// Waits until every node refuses the session, at most for the promised time.
     pub async fn is_out(&self) {
         for node in 0..cluster().len() {
             signed_out(&self.at(node), revocation_limit()).await;
@@ -168,19 +167,19 @@ pub async fn signed_out(client: &Client, limit: Duration) {
     .await;
 }
 
-/// An e-mail address that has no account yet.
+/// An e-mail address without an account.
 pub fn fresh_email() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     format!("petra{}@accounts.example", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A password that nobody else has.
+/// A unique password.
 pub fn fresh_password() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     format!("Quartz-Otter-{}-Lantern", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// `POST` of what costs a password's hash: asked again while the queue of hashes is full.
+/// `POST` of a request that hashes a password: repeated while the queue of hashes is full.
 pub async fn unhurried(client: &Client, path: &str, body: &Value) -> Reply {
     eventually(&format!("{path} is not busy"), LIMIT, async || {
         let reply = client.post(path, body).await;
@@ -217,7 +216,7 @@ fn note_tokens(reply: &Reply) {
     }
 }
 
-/// Whoever runs the shop.
+/// The admin.
 pub async fn admin(node: usize) -> Client {
     let admin = &cluster().ready().admin;
     let text = |field: &str| admin[field].as_str().expect("the admin's account").to_owned();
@@ -228,14 +227,14 @@ pub async fn admin(node: usize) -> Client {
     client.with_token(Some(opened.str("/access_token")))
 }
 
-/// What a letter is about.
+/// The subject of an e-mail.
 #[derive(Clone, Copy)]
 pub enum About {
     Verification,
     Reset,
 }
 
-/// The code in the newest letter about this to the address, once it is another than `last`.
+/// The code in the newest e-mail on this subject to the address, once it differs from `last`.
 pub async fn code(email: &str, about: About, last: Option<&str>) -> String {
     let found = eventually(&format!("a letter to {email}"), LIMIT, async || {
         match letters(email, about).pop() {
@@ -249,7 +248,7 @@ pub async fn code(email: &str, about: About, last: Option<&str>) -> String {
     found
 }
 
-/// The codes in all letters about this to the address, oldest first.
+/// The codes in all e-mails on this subject to the address, oldest first.
 pub fn letters(email: &str, about: About) -> Vec<String> {
     let subject = match about {
         About::Verification => "\r\nSubject: Please confirm your e-mail address\r\n",
@@ -278,7 +277,7 @@ pub fn letters(email: &str, about: About) -> Vec<String> {
         .collect()
 }
 
-/// A SKU with plenty in stock, and the product that it is of; no other call gives the same.
+/// A SKU with plenty of stock, and its product; no other call returns the same.
 pub async fn stocked(client: &Client) -> (String, String) {
     static PLENTY: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -291,7 +290,7 @@ pub async fn stocked(client: &Client) -> (String, String) {
         .clone()
 }
 
-/// All SKUs with plenty in stock, one of a product.
+/// SKUs with plenty of stock, one per product.
 async fn plentiful(client: &Client) -> Vec<(String, String)> {
     let mut plenty = Vec::new();
     let mut path = "/v1/products?limit=100&sort=price".to_owned();
@@ -312,7 +311,7 @@ async fn plentiful(client: &Client) -> Vec<(String, String)> {
     }
 }
 
-/// A postal address whose every line can be recognised.
+/// A postal address with recognisable lines.
 pub fn postal(mark: &str) -> Value {
     let line1 = format!("1 {mark} Lane");
     secret(&line1);
@@ -328,13 +327,13 @@ pub fn postal(mark: &str) -> Value {
     })
 }
 
-/// `POST /v1/me/addresses`; gives its id.
+/// `POST /v1/me/addresses`; returns the id.
 pub async fn add_address(client: &Client, mark: &str) -> String {
     let added = client.post("/v1/me/addresses", &postal(mark)).await.expect(201);
     added.str("/id").to_owned()
 }
 
-/// The cart's SKU ordered with what an account knows: its address and its e-mail address.
+/// Orders the cart's SKU with the account's saved address and e-mail address.
 pub fn order_to(address_id: &str) -> Value {
     json!({
         "address_id": address_id,

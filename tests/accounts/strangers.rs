@@ -1,4 +1,4 @@
-//! What strangers try on the wire: headers, paths, sizes, cursors, and patience. Their bodies are in [`bodies`](crate::bodies).
+//! Attacks on the wire: headers, paths, sizes, cursors, slow clients. Bodies are in [`bodies`](crate::bodies).
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use crate::shared::{
 use crate::support::full;
 use crate::support::waiting::{eventually, within};
 
-/// Longest time for an answer, whatever was sent.
+/// Longest time for a reply, whatever was sent.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A refusal shows nothing of what is inside.
+/// Checks that a refusal shows nothing internal.
 #[track_caller]
 pub fn nothing_leaks(text: &str) {
     for word in [
@@ -31,7 +31,7 @@ fn host(node: usize) -> &'static str {
     cluster().shop(node).trim_start_matches("http://")
 }
 
-/// Sends bytes to a node; gives what came back until it closed.
+/// Sends bytes to a node and returns all that is received until it closes.
 async fn exchange(node: usize, bytes: &[u8]) -> String {
     within("the answer to odd bytes", LIMIT, async {
         let mut stream = TcpStream::connect(host(node)).await.expect("the node listens");
@@ -44,12 +44,12 @@ async fn exchange(node: usize, bytes: &[u8]) -> String {
     .await
 }
 
-/// The status of the first reply in the bytes; `None` where there is none.
+/// The status of the first reply in the bytes.
 fn status(answer: &str) -> Option<u16> {
     answer.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
-/// A request with this target and these header lines, after which the connection is closed.
+/// A request with this target and these header lines, and `Connection: close`.
 async fn asked(node: usize, method: &str, target: &str, lines: &[u8]) -> String {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n").into_bytes();
     bytes.extend_from_slice(lines);
@@ -224,7 +224,7 @@ async fn no_spelling_of_a_path_leads_past_its_guard() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_and_costs_nobody_else_anything() {
+async fn oversized_requests_disturb_nobody_else() {
     let person = Person::register(0).await;
     for (what, line) in [
         ("a long header", format!("x-junk: {}\r\n", "x".repeat(200_000))),
@@ -280,7 +280,7 @@ async fn what_is_too_large_is_refused_and_costs_nobody_else_anything() {
 }
 
 #[tokio::test]
-async fn a_cursor_is_good_in_the_list_and_for_the_caller_that_it_was_made_for() {
+async fn a_cursor_is_bound_to_list_and_caller() {
     let owner = Person::register(0).await;
     let saved = add_address(&owner.client, "Cursor").await;
     for number in 0..2 {
@@ -344,7 +344,7 @@ async fn a_cursor_is_good_in_the_list_and_for_the_caller_that_it_was_made_for() 
 }
 
 #[tokio::test]
-async fn a_thousand_who_take_their_time_keep_nobody_waiting_and_are_cut_off() {
+async fn a_thousand_slow_clients_are_disconnected() {
     const SLOW: usize = 1_000;
     let person = Person::register(0).await;
     let head = "GET /v1/me HTTP/1.1\r\nhost: shop\r\nx-slow: ";

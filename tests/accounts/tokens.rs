@@ -1,9 +1,9 @@
-//! Every route of the table against every token that is not good: generated from the table, so that a new route is covered
-//! without anybody remembering it.
+//! Every route of the table with every kind of bad token: generated from the table, so that a new route is covered
+//! automatically.
 //!
-//! The forgeries are wrong in one thing alone. Where that takes the cluster's own signing key (a token that has expired, or
-//! is another issuer's), it comes out of the cluster's store: see [`forge::own_key`]. What a forged header may try besides
-//! is tested beside `src/authentication/tokens.rs`.
+//! Each bad token is invalid for one reason. Where that needs the cluster's own signing key (an expired token, another
+//! issuer), it is taken from the cluster's store: see [`forge::own_key`]. Further forged headers are tested beside
+//! `src/authentication/tokens.rs`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ use crate::forge;
 use crate::shared::{NODES, Person, admin, cluster, refresh, revocation_limit, signed_out, stranger};
 use crate::support::client::{Client, Reply};
 
-/// The route's path with something plausible in the place of what varies.
+/// The route's path with plausible values for its parameters.
 fn path(route: &Route) -> String {
     let prefixes = [
         ("/v1/products/{id}", "prd_1"),
@@ -37,7 +37,7 @@ fn path(route: &Route) -> String {
         .join("/")
 }
 
-/// A call of the route without a body: who may not call is told so before anything is read.
+/// A request without a body: authorisation comes before the body is read.
 async fn call(client: &Client, route: &Route) -> Reply {
     let key = [("idempotency-key", "tokens")];
     let headers = match route.repetition {
@@ -96,7 +96,7 @@ fn with(claims: &Value, changes: &[(&str, Value)]) -> Value {
     claims
 }
 
-/// Every token that is not good, by what is wrong with it.
+/// All kinds of bad tokens, by what is wrong with them.
 async fn forgeries() -> Vec<(&'static str, String)> {
     let cluster = cluster();
     let person = Person::register(0).await;
@@ -245,7 +245,7 @@ async fn no_route_takes_a_token_that_is_not_good() {
 }
 
 #[tokio::test]
-async fn a_good_cart_token_does_not_make_up_for_a_bad_access_token() {
+async fn a_cart_token_does_not_excuse_a_bad_access_token() {
     let guest = stranger(0).guest().await;
     for route in table() {
         if route.policy == Policy::Public {
@@ -316,7 +316,7 @@ async fn each_role_passes_where_it_may_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_at_one_node_is_over_at_every_node_in_time() {
+async fn a_logout_reaches_every_node_in_time() {
     for node in 0..NODES {
         let other = (node + 1) % NODES;
         let person = Person::register(node).await;

@@ -1,5 +1,5 @@
-//! A node dies at every point of a checkout that has one, is started again, and the order ends all the same: what was
-//! reserved, held and charged agrees with how it ended.
+//! A node crashes at each fail point of a checkout and is restarted; the order still ends, and its reservations and
+//! charges agree with its outcome.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,7 +14,7 @@ use crate::harness::{Cluster, PATIENCE};
 use crate::load::answer;
 use crate::shop::{self, Cart, Lines};
 
-/// How a checkout goes that comes by a point.
+/// The course of a checkout that passes a fail point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Course {
     Confirmed,
@@ -22,7 +22,7 @@ enum Course {
     Cancelled,
 }
 
-/// Every fail point of a checkout, by how the order ends.
+/// All fail points of a checkout, by the outcome of the order.
 fn points() -> Vec<(Course, String)> {
     let steps = [
         (
@@ -122,10 +122,12 @@ async fn a_checkout_ends_wherever_its_node_dies() {
     cluster.end().await;
 }
 
-/// What the provider has on its books, by order.
+/// The charges at the provider, by order.
 async fn charges(cluster: &Cluster) -> BTreeMap<String, Vec<Value>> {
     let config = Config::load(&cluster.config).unwrap();
-    let stores = souk::stores::open(&config.cluster, &config.sealing).await.unwrap();
+    let stores = souk::stores::open(&config.cluster, &config.sealing)
+        .await
+        .unwrap();
     let mut charges: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for document in stores.sandbox.scan(None, 1_000).await.unwrap() {
         let charge: Value = serde_json::from_str(&document.body).unwrap();
@@ -157,14 +159,14 @@ impl Purchase {
             .header("cart-token", &self.cart.token)
     }
 
-    /// Places the order; `None` where the node died before it answered.
+    /// Places the order; `None` if the node died before it answered.
     async fn place(&self, cluster: &Cluster, shop: &str) -> Option<Value> {
         let reply = shop::send(self.request(cluster, shop)).await.ok()?;
         assert!(matches!(reply.status, 201 | 202 | 402), "{reply:?}");
         Some(reply.body)
     }
 
-    /// The same submission again tells how the order ended; gives its id.
+    /// Repeats the submission to learn the outcome; returns the order id.
     async fn ends(&self, cluster: &Cluster, shop: &str, point: &str) -> String {
         let mut order = Value::Null;
         let waited = timeout(PATIENCE, async {
@@ -201,10 +203,12 @@ impl Purchase {
         }
     }
 
-    /// The order of this buyer, who has placed one.
+    /// The only order of this buyer.
     async fn only_order(&self, cluster: &Cluster) -> String {
         let config = Config::load(&cluster.config).unwrap();
-        let stores = souk::stores::open(&config.cluster, &config.sealing).await.unwrap();
+        let stores = souk::stores::open(&config.cluster, &config.sealing)
+            .await
+            .unwrap();
         let orders = stores.orders.by_owner(&self.cart.id, None, 10).await.unwrap();
         assert_eq!(orders.len(), 1, "{orders:?}");
         orders[0].id.clone()

@@ -1,5 +1,5 @@
-//! The keys that personal data is sealed under are changed while shoppers go on, in the order that operators are told; and
-//! what identifies a person or pays is searched for in every file of the data folder.
+//! Sealing keys are rotated under load, in the documented order, and every file of the data folder is searched for
+//! personal data.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::harness::{Cluster, souk};
 use crate::load::{Load, Target, answer};
 use crate::shop;
 
-/// What must not lie open anywhere: of the orders and the account here, and of the orders of the load.
+/// Personal data of the orders and the account here, and of the load; none may be readable in any file.
 const MARKERS: [&str; 17] = [
     "Marker Name",
     "1 Marker Lane",
@@ -36,7 +36,7 @@ const MARKERS: [&str; 17] = [
     "tok_reply_lost",
 ];
 
-/// The stores that hold what is sealed, with the column.
+/// The stores with sealed values, and their columns.
 const SEALED: [(&str, &str, &str); 6] = [
     ("orders", "documents", "body"),
     ("payments", "documents", "body"),
@@ -115,7 +115,7 @@ async fn keys_are_rotated_under_load_and_nothing_lies_open() {
     cluster.end().await;
 }
 
-/// One order that is paid, one that is declined with a token of its own, and one that is called off in words.
+/// A paid order, a declined one with a token of its own, and one cancelled with a reason.
 async fn orders_with_markers(cluster: &Cluster, when: &str) {
     let shop_address = &cluster.nodes[0].shop;
     let client = &cluster.client;
@@ -156,7 +156,7 @@ async fn orders_with_markers(cluster: &Cluster, when: &str) {
     }
 }
 
-/// Somebody who has an account, with a phone number and an address.
+/// An account with a phone number and an address.
 struct Account {
     email: &'static str,
     password: &'static str,
@@ -189,7 +189,7 @@ impl Account {
         account
     }
 
-    /// What its owner sees of it. They sign in for that, since an access token does not live as long as this scenario may.
+    /// The account as its owner sees it, after a new login, since access tokens may expire during this scenario.
     async fn read(&self, cluster: &Cluster) -> Value {
         let (shop, client) = (&cluster.nodes[1].shop, &cluster.client);
         let login = client
@@ -268,7 +268,7 @@ fn report(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Rows of all stores that hold something under this key, read from the files themselves.
+/// Rows of all stores with values under this key, read from the files.
 async fn rows_under(cluster: &Cluster, key: &str) -> i64 {
     let stores = cluster.config.parent().unwrap().join("stores");
     let mut rows = 0;

@@ -1,4 +1,4 @@
-//! Nodes die and come back, over and over.
+//! Nodes are killed and restarted, repeatedly.
 
 use std::time::Duration;
 
@@ -6,19 +6,18 @@ use crate::harness::{Cluster, distribution};
 use crate::load::{Load, Samples, Target, until_served};
 use crate::scaled;
 
-/// How many seconds carts of a dead node may be without an owner (99th percentile): the figure that counts at full size,
-/// where there are samples enough and the machine is there for them; otherwise far more than it takes.
+/// Longest take-over of a dead node's carts in seconds (99th percentile), at full size; generous otherwise.
 fn failover_limit() -> Duration {
     Duration::from_secs(scaled(15, 3))
 }
-/// Most views from the death of a node until it is back: two, and some more where a busy machine makes nodes doubt each other.
-/// Were those who still hear of the dead one to take it in again, there would be dozens.
+/// Most views from the death of a node until it is back: two, and some more on a busy machine where nodes suspect each
+/// other. If nodes that still hear the dead one added it again, there would be dozens.
 const VIEWS: u64 = 10;
-/// Requests between two misfortunes.
+/// Requests between two kills.
 const BETWEEN: u64 = 150;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
+async fn killed_nodes_lose_no_acknowledged_write() {
     let mut cluster = Cluster::demo(3, 60).await;
     let samples = Samples::make(&cluster, 48).await;
     let load = Load::start(&cluster).await;
@@ -56,7 +55,7 @@ async fn nothing_acknowledged_is_lost_when_nodes_are_killed() {
     cluster.end().await;
 }
 
-/// The number of the view, as a node tells.
+/// The number of the view at a node.
 async fn view(cluster: &Cluster, node: usize) -> u64 {
     let nodes = cluster.operator(node, "/v1/nodes").await;
     let views = nodes["items"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Shoppers who remember everything that was acknowledged.
+//! Load by shoppers who remember everything that was acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +12,15 @@ use tokio::time::{sleep, timeout};
 use crate::harness::{Cluster, LOOK, PATIENCE};
 use crate::shop::{self, Cart, Lines, Reply};
 
-/// Shoppers at once.
+/// Concurrent shoppers.
 const SHOPPERS: usize = 6;
-/// Carts of each that are only filled.
+/// Carts per shopper that are only filled.
 const CARTS: usize = 4;
-/// One of so many rounds is a checkout.
+/// One in this many rounds is a checkout.
 const CHECKOUT_EVERY: u64 = 8;
-/// Pieces of one SKU that a cart takes at most.
+/// Most pieces of one SKU in a cart.
 const CART_LIMIT: u64 = 999;
-/// How the shoppers pay, in turn.
+/// Payment tokens, used in turn.
 const PAYMENTS: [&str; 6] = [
     "tok_ok",
     "tok_ok",
@@ -29,17 +29,17 @@ const PAYMENTS: [&str; 6] = [
     "tok_declined",
     "tok_flaky",
 ];
-/// Before a refused request is made again.
+/// Pause before a refused request is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// A node as a target of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Every request to it is answered.
+    /// Every request to it must be answered.
     Fine,
-    /// Not used any more; what is under way may break off.
+    /// Not used any more; requests in flight may fail.
     Doomed,
-    /// Used; it may refuse connections, but not break off what it took.
+    /// Used; it may refuse connections, but must answer what it accepted.
     Restarting,
 }
 
@@ -71,7 +71,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// Load under way.
+/// Running load.
 pub struct Load {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
@@ -100,7 +100,7 @@ impl Load {
         Self { shared, tasks }
     }
 
-    /// How a node is to be treated from now on.
+    /// Sets what is expected of a node from now on.
     pub fn treat(&self, index: usize, target: Target) {
         self.shared.targets.lock().unwrap()[index].1 = target;
     }
@@ -125,12 +125,12 @@ impl Load {
         );
     }
 
-    /// What was not as it should be, so far.
+    /// The violations found so far.
     pub fn violations(&self) -> Vec<String> {
         self.shared.ledger.lock().unwrap().violations.clone()
     }
 
-    /// Sends the shoppers home and holds what they remember against the shop: nothing acknowledged is missing, nothing
+    /// Stops the shoppers and compares what they remember with the shop: nothing acknowledged is missing, nothing
     /// happened twice, every checkout ended, the stock agrees with the orders, and the auditor finds nothing.
     pub async fn verify(self, cluster: &Cluster) {
         self.shared.stop.store(true, Ordering::Relaxed);
@@ -182,7 +182,7 @@ impl Load {
     }
 }
 
-/// An acknowledged order stands as it was acknowledged, and has ended.
+/// Checks that an acknowledged order is as acknowledged, and has ended.
 async fn confirm(cluster: &Cluster, order: &Order, sold: &mut Lines) {
     let shop = &cluster.nodes[order.lines.len() % cluster.nodes.len()].shop;
     let found = answer(|| shop::order(&cluster.client, shop, &order.cart, &order.id))
@@ -205,7 +205,7 @@ async fn confirm(cluster: &Cluster, order: &Order, sold: &mut Lines) {
     }
 }
 
-/// Repeats a request until it is answered with 200.
+/// Repeats a request until the reply is 200.
 pub async fn answer(request: impl Fn() -> RequestBuilder) -> Reply {
     let started = Instant::now();
     loop {
@@ -299,7 +299,7 @@ async fn checkout(shared: &Shared, (cart, lines): (Cart, Lines), payment: &str) 
     }
 }
 
-/// Makes a request, again and again under its key where it is refused for the moment or breaks off for a known reason.
+/// Makes a request, and repeats it under its key where it is refused for the moment or breaks off for a known reason.
 /// `None` where it broke off for no good reason, which is noted.
 async fn settle(shared: &Shared, request: impl Fn(&Client, &str) -> RequestBuilder) -> Option<Reply> {
     let started = Instant::now();
@@ -339,7 +339,7 @@ enum Noted {
 }
 
 impl Shared {
-    /// Counts what became of a request, and judges it.
+    /// Counts and judges the outcome of a request.
     fn note(&self, shop: &str, target: Target, sent: shop::Sent, took: Duration) -> Noted {
         let mut ledger = self.ledger.lock().unwrap();
         match sent {

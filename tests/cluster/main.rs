@@ -1,9 +1,9 @@
-//! What the cluster promises when its processes and its network fail, seen from outside: node processes are killed,
-//! stopped, cut off, drained and crashed while shoppers go on, and afterwards nothing that was acknowledged is missing.
+//! Failures of processes and network, seen from outside: node processes are killed, stopped, cut off, drained and crashed
+//! under load, and nothing acknowledged is lost.
 //!
 //! By default the scenarios are scaled down; `SOUK_TEST_SCALE=full` runs them at full size. The crashes at fail points need
 //! the feature `failpoints`, and the partition needs the right to make network name spaces (it says so and is skipped
-//! without). Scenarios run one after another: each wants the machine for itself. Figures are printed; `--nocapture`
+//! without). Scenarios run one after another, since each needs the machine for itself. Figures are printed; `--nocapture`
 //! shows them.
 
 #[cfg(feature = "failpoints")]

@@ -1,14 +1,14 @@
-//! A defect that makes one entity panic at every command hurts its own callers, and nobody else.
+//! An entity that panics at every command affects only its own callers.
 
-use souk::cluster::placement::shard_of;
+use souk_cluster::placement::shard_of;
 
 use crate::harness::Cluster;
 use crate::load::answer;
 use crate::shop::{self, Cart};
 
-/// Changes that the poisoned cart is asked for, and as many of each neighbour.
+/// Changes requested of the poisoned cart, and of each neighbour.
 const ROUNDS: usize = 12;
-/// Carts among which a neighbour in the same shard is found all but certainly.
+/// Enough carts that one shares the shard almost certainly.
 const CARTS: usize = 4_000;
 
 async fn new_cart(cluster: &Cluster) -> Cart {

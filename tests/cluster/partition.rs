@@ -1,9 +1,8 @@
-//! A node is cut off from its peers, but neither from the store nor from its clients.
+//! A node is cut off from its peers, but not from the store or its clients.
 //!
-//! Each node runs in a network name space of its own, with one interface towards the other nodes and another one towards
-//! clients: cutting means taking the first one down. The embedded stores are reached over a Unix socket, which knows of
-//! no network. Making name spaces needs privileges (CAP_NET_ADMIN and CAP_SYS_ADMIN) and `ip`; without them the scenario
-//! says so and is skipped.
+//! Each node runs in a network namespace with one interface to the other nodes and one to clients; the cut takes the
+//! first one down. The embedded stores are reached over a Unix socket and are not affected. Creating namespaces needs
+//! privileges (CAP_NET_ADMIN and CAP_SYS_ADMIN) and `ip`; without them the scenario prints a note and is skipped.
 
 use std::io::{ErrorKind, Write as _};
 use std::net::TcpStream;
@@ -16,24 +15,24 @@ use crate::harness::{Cluster, HandMade, LOOK, PATIENCE, distribution};
 use crate::load::{Load, Samples, until_served};
 use crate::scaled;
 
-/// The second number of the addresses that nodes have towards each other, and towards clients.
+/// The second byte of the addresses between nodes, and of those towards clients.
 const PEERS: u32 = 18;
 const CLIENTS: u32 = 19;
 
 const NODES: usize = 3;
 const VICTIM: usize = 2;
-/// How long the cut lasts after the others go on.
+/// How long the cut lasts after the others have taken over.
 const CUT: Duration = Duration::from_secs(5);
 
-/// Three name spaces and what connects them; taken down when dropped.
+/// Three connected network namespaces; deleted on drop.
 struct Network {
     prefix: String,
     octet: u32,
 }
 
-/// Where nobody listens in a name space.
+/// A port without a listener.
 const CLOSED_PORT: u16 = 9;
-/// Longest time for packets to get through.
+/// Longest time for packets to arrive.
 const PROBE: Duration = Duration::from_secs(10);
 
 fn run(line: &str) -> std::io::Result<Output> {
@@ -44,7 +43,7 @@ fn run(line: &str) -> std::io::Result<Output> {
 }
 
 impl Network {
-    /// Lays the network; the reason where that is not possible.
+    /// Creates the network, or returns the reason why it can't.
     fn lay() -> Result<Self, String> {
         let id = std::process::id();
         // Several of them may run on one machine: names and addresses follow from the process.
@@ -57,8 +56,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Whether packets get through, from here and between the nodes: a machine's packet filter may drop them, though all
-    /// of the network was laid.
+    /// Whether packets arrive, from here and between the nodes: the machine's packet filter may drop them.
     fn probe(&self) -> Result<(), String> {
         for node in 0..NODES {
             let address = format!("{}:{CLOSED_PORT}", self.client_address(node));
@@ -173,7 +171,7 @@ impl Drop for Network {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_cut_off_from_its_peers_steps_down_and_comes_back() {
+async fn a_node_cut_off_steps_down_and_rejoins() {
     let network = match Network::lay() {
         Ok(network) => network,
         Err(reason) => {

@@ -1,4 +1,4 @@
-//! Every node is drained and started again, one after another, while shoppers go on.
+//! Every node is drained and restarted, one after another, under load.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! A shopper's requests.
+//! Requests of a shopper.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Cart {
     pub token: String,
 }
 
-/// A reply, read to its end.
+/// A complete reply.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -23,7 +23,7 @@ pub struct Reply {
     pub body: Value,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 pub type Sent = Result<Reply, reqwest::Error>;
 
 /// Sends a request and reads its reply.
@@ -39,7 +39,7 @@ pub async fn send(request: RequestBuilder) -> Sent {
     })
 }
 
-/// A new name for a request.
+/// A new request id.
 pub fn key() -> String {
     uuid::Uuid::new_v4().to_string()
 }
@@ -103,7 +103,7 @@ pub fn lines(body: &Value) -> Lines {
         .collect()
 }
 
-/// SKUs of which there are most.
+/// The SKUs with the most stock.
 pub async fn plentiful(client: &Client, shop: &str, count: usize) -> Vec<String> {
     let reply = send(client.get(format!("{shop}/v1/products?limit=100")))
         .await

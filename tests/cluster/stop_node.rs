@@ -1,4 +1,4 @@
-//! A node stands still for a while, is taken for dead, and wakes as a zombie.
+//! A node is stopped (SIGSTOP), considered dead, and woken.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::shop;
 const VICTIM: usize = 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_wakes_changes_nothing_and_shows_nothing_old() {
+async fn a_woken_node_serves_nothing_stale() {
     let cluster = Cluster::demo(3, 60).await;
     let samples = Samples::make(&cluster, 30).await;
     let load = Load::start(&cluster).await;

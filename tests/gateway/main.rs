@@ -1,5 +1,5 @@
-//! What stands in front of the shop: the nginx of `deploy/nginx.conf`, and TLS of the nodes' own. Each test has a cluster
-//! of its own, some of whose nodes are killed.
+//! Proxies and TLS in front of the shop: nginx with `deploy/nginx.conf`, and the nodes' own TLS. Each test has a cluster of
+//! its own.
 
 #[path = "../support/mod.rs"]
 mod support;

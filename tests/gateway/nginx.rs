@@ -1,4 +1,4 @@
-//! nginx with the repository's own configuration, before three nodes one of which is killed.
+//! nginx with the repository's configuration in front of three nodes, one of which is killed.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -18,16 +18,16 @@ use crate::support::waiting::eventually;
 
 /// The nodes as `deploy/nginx.conf` names them.
 const NODES: [&str; 3] = ["10.89.7.11:8080", "10.89.7.12:8080", "10.89.7.13:8080"];
-/// Where it listens.
+/// The address that nginx listens on.
 const LISTEN: &str = "listen 8080 reuseport backlog=4096;";
-/// Longest time for nginx to start, and for anything else that happens by itself.
+/// Longest time for nginx to start, and for any other awaited event.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Reads that are answered before a node is killed, and after.
 const PHASE: u32 = 1_500;
 /// Most pieces of one SKU that a test adds: below the limit of a line.
 const MOST_ADDED: u32 = 900;
 
-/// A running nginx; ends with this value.
+/// A running nginx; stopped on drop.
 pub struct Nginx {
     _process: Guarded,
     _folder: TempDir,
@@ -35,7 +35,7 @@ pub struct Nginx {
     pub base: String,
 }
 
-/// Whether there is an nginx. Says so where there is none, since a test that does nothing looks like one that passes.
+/// Whether nginx is installed. Prints a note if not, since a skipped test looks like a passed one.
 pub fn is_there(test: &str) -> bool {
     let found = Command::new("nginx").arg("-v").stderr(Stdio::null()).status();
     let there = found.is_ok_and(|status| status.success());
@@ -50,7 +50,7 @@ pub fn is_there(test: &str) -> bool {
 }
 
 impl Nginx {
-    /// Starts it with the repository's configuration, in which only addresses and places of files are others.
+    /// Starts nginx with the repository's configuration; only addresses and paths are replaced.
     pub async fn before(nodes: [&str; 3]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = format!("127.0.0.1:{}", Free::avoiding([]).choose().unwrap());
@@ -107,7 +107,7 @@ impl Nginx {
     }
 }
 
-/// Adds one piece after the other until it is told to end: sent, and answered with success.
+/// Adds one piece after another until stopped: requests sent, and requests that succeeded.
 async fn add(client: Client, sku: String, end: Arc<AtomicBool>) -> (Client, String, u32, u32) {
     let (mut sent, mut added) = (0, 0);
     while !end.load(Ordering::Relaxed) && sent < MOST_ADDED {
@@ -136,8 +136,8 @@ async fn answered(reads: &AtomicU32, goal: u32) {
 }
 
 #[tokio::test]
-async fn reads_go_on_when_a_node_dies_and_nothing_is_written_twice() {
-    if !is_there("reads_go_on_when_a_node_dies_and_nothing_is_written_twice") {
+async fn reads_survive_a_dead_node_and_writes_happen_once() {
+    if !is_there("reads_survive_a_dead_node_and_writes_happen_once") {
         return;
     }
     let cluster = Cluster::start(Options {

@@ -1,4 +1,4 @@
-//! What nginx sends on, and how often: before nodes that are none, and hang up when it suits the test.
+//! What nginx forwards, and how often: in front of fake nodes that close connections when the test says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,9 @@ use crate::support::client::Client;
 /// The heads of all requests that arrived, by request id.
 type Arrived = Arc<Mutex<HashMap<String, Vec<String>>>>;
 
-/// The path of a request at which a node hangs up the first time it meets its id, wherever that is.
+/// Requests to this path: the first node that sees a request id closes the connection.
 const HANGS_UP_ONCE: &str = "/v1/once";
-/// The path at which every node hangs up.
+/// Requests to this path: every node closes the connection.
 const HANGS_UP: &str = "/v1/always";
 
 async fn node(arrived: Arrived) -> String {
@@ -28,7 +28,7 @@ async fn node(arrived: Arrived) -> String {
     address
 }
 
-/// Answers one request after the other until it is time to hang up.
+/// Answers requests one after another until it has to close the connection.
 async fn answer(mut stream: TcpStream, arrived: Arrived) {
     loop {
         let mut head = Vec::new();
@@ -68,8 +68,8 @@ fn header(head: &str, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_write_that_was_sent_is_never_sent_again_and_a_read_is() {
-    if !is_there("a_write_that_was_sent_is_never_sent_again_and_a_read_is") {
+async fn reads_are_retried_and_sent_writes_are_not() {
+    if !is_there("reads_are_retried_and_sent_writes_are_not") {
         return;
     }
     let arrived = Arrived::default();
@@ -118,8 +118,8 @@ async fn a_write_that_was_sent_is_never_sent_again_and_a_read_is() {
 }
 
 #[tokio::test]
-async fn a_node_learns_who_asks_and_not_what_the_client_claims() {
-    if !is_there("a_node_learns_who_asks_and_not_what_the_client_claims") {
+async fn a_client_cannot_forge_its_address() {
+    if !is_there("a_client_cannot_forge_its_address") {
         return;
     }
     let arrived = Arrived::default();

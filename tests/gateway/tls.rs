@@ -1,4 +1,4 @@
-//! Nodes that speak TLS to shoppers and operators: what asks them goes on working, and certificates change while they run.
+//! Nodes with TLS for shoppers and operators, whose certificates change while they run.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::support::waiting::eventually;
 /// Longest time for two nodes to be ready, and for a new certificate to be in use.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long a connection may be idle: the one from before the new certificate must still stand after it.
+/// Idle limit of connections: one from before the new certificate must outlive the change.
 const IDLE: (&str, &str) = ("SOUK_LIMITS__HEADER_SECONDS", "300");
 
-/// Two nodes on one certificate, which is not that of their links.
+/// Two nodes with one certificate, separate from that of their links.
 fn configuration(folder: &Path) -> (String, u16) {
     let mut free = Free::avoiding([]);
     let ports: Vec<u16> = (0..8).map(|_| free.choose().unwrap()).collect();
@@ -55,7 +55,7 @@ async fn make_certificates(folder: &Path) {
     .expect(0);
 }
 
-/// A client that trusts whoever signed what lies there now, and resumes nothing.
+/// A client that trusts the current certificate's issuer and resumes no session.
 fn client(folder: &Path) -> reqwest::Client {
     // Whoever was first has installed the same one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -69,7 +69,7 @@ fn client(folder: &Path) -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn operators_and_nodes_ask_each_other_over_tls_and_certificates_change_under_way() {
+async fn operator_calls_use_tls_and_reload_certificates() {
     let folder = tempfile::tempdir().unwrap();
     let (config, shop) = configuration(folder.path());
     make_certificates(folder.path()).await;

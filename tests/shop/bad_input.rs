@@ -1,4 +1,4 @@
-//! What no client should send. Every refusal is a problem of the right kind; nobody else notices.
+//! Invalid input: every refusal is a problem of the right kind, and no other client is affected.
 
 use std::time::Duration;
 
@@ -201,7 +201,7 @@ async fn every_bad_body_is_refused_by_its_kind() {
 }
 
 #[tokio::test]
-async fn every_bad_order_is_refused_with_the_field_to_blame() {
+async fn a_bad_order_is_refused_with_its_field() {
     let client = cluster().client(1).guest().await;
     let bought = stocked(&client, 20, 500).await;
     client.add(&bought.sku, 1).await.expect(200);
@@ -342,7 +342,7 @@ async fn bad_tokens_paths_and_headers_are_refused() {
         .expect(200);
 }
 
-/// Sends bytes; gives what came back until the other side closed.
+/// Sends bytes and returns all that is received until the node closes.
 async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     within(
         &format!("the end of a garbage connection to {address}"),
@@ -362,7 +362,7 @@ async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     .await
 }
 
-/// Rubbish that is different each time, and the same in every run.
+/// Pseudo-random bytes, the same in every run.
 fn rubbish(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(|| {

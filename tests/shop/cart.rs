@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::shared::{cluster, several_stocked, skus};
 
-/// What matters of a cart: its badges may be a moment old.
+/// The part of a cart that is compared: its badges may lag.
 fn essence(cart: &Value) -> Value {
     let items = cart["items"].as_array().cloned().unwrap_or_default();
     let lines: Vec<Value> = items

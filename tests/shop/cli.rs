@@ -1,4 +1,4 @@
-//! The command line: exit codes, and what is written where.
+//! The command line: exit codes, stdout and stderr.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::support::cluster::{Cluster, Options};
 use crate::support::command::{self, run};
 use crate::support::waiting::eventually;
 
-/// Longest time for a running shop to be in order.
+/// Longest time until the audit of a running shop is clean.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A copy of the example configuration, changed, in a folder of its own.
+/// A changed copy of the example configuration in a folder of its own.
 fn example(change: impl FnOnce(String) -> String) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster.toml"))
@@ -51,7 +51,7 @@ async fn what_is_no_command_ends_with_two() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_ends_with_two_and_says_where() {
+async fn an_invalid_configuration_exits_with_two() {
     let missing = run(&["check", "--config", "/nowhere/cluster.toml"], &[])
         .await
         .expect(2);
@@ -163,7 +163,7 @@ async fn inspect_shows_tables_and_json() {
     .expect(2);
 }
 
-/// What a catalogue is: all of its products, by their ids, without the stock that is sold meanwhile.
+/// All products by id, without their stock, which changes meanwhile.
 async fn catalogue(cluster: &Cluster) -> Vec<Value> {
     let mut products = all_products(&cluster.client(0), "").await;
     products.sort_by_key(|product| product["id"].as_str().unwrap_or_default().to_owned());

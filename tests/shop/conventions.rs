@@ -1,9 +1,9 @@
-//! What every reply has in common.
+//! Conventions of every reply.
 
 use crate::shared::{all_products, cluster};
 
 #[tokio::test]
-async fn a_well_formed_request_id_is_kept_and_another_replaced() {
+async fn a_malformed_request_id_is_replaced() {
     let client = cluster().client(0);
     let kept = client
         .send("GET", "/v1/categories", None, &[("x-request-id", "order-desk-7")])
@@ -24,7 +24,7 @@ async fn a_well_formed_request_id_is_kept_and_another_replaced() {
 }
 
 #[tokio::test]
-async fn methods_that_a_path_does_not_have_are_refused_by_name() {
+async fn an_unsupported_method_names_the_supported_ones() {
     let client = cluster().client(1);
     for (path, allowed) in [
         ("/v1/carts", "POST"),

@@ -1,9 +1,9 @@
-//! `/openapi.json` and `/docs`. What the document says is tried by `tests/contract/`.
+//! `/openapi.json` and `/docs`. The content of the document is tested by `tests/contract/`.
 
 use crate::shared::cluster;
 
 #[tokio::test]
-async fn the_document_is_the_same_on_every_node_and_is_sent_once() {
+async fn the_document_is_equal_on_all_nodes_and_cacheable() {
     let cluster = cluster();
     let first = cluster.client(0).get("/openapi.json").await.expect(200);
     assert_eq!(first.header("content-type"), Some("application/json"));

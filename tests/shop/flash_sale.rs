@@ -1,4 +1,4 @@
-//! More buyers than pieces, all at the same moment, through all nodes (invariants 1 and 12).
+//! More concurrent buyers than pieces, through all nodes (invariants 1 and 12).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,30 +13,30 @@ use crate::support::full;
 use crate::support::waiting::{eventually, within};
 
 const FULL: usize = 2_000;
-/// Enough to sell out several times over in a debug build.
+/// Enough buyers to sell out several times in a debug build.
 const SMALL: usize = 300;
 
-/// Carts that are filled at a time: the sale is what shall be crowded, not what comes before it.
+/// Carts that are filled concurrently before the sale.
 const PREPARED_AT_ONCE: usize = 16;
 
-/// Longest time until every buyer knows.
+/// Longest time until every buyer has an outcome.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// Most buyers of one SKU above its pieces where ten are sold at once.
+/// Most surplus buyers of one SKU when ten SKUs are on sale.
 const TOO_MANY: usize = 5;
 
 fn buyers() -> usize {
     if full() { FULL } else { SMALL }
 }
 
-/// How a buyer fared.
+/// The outcome of a buyer.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Bought,
     SoldOut,
 }
 
-/// Submits until there is an answer: what the shop puts off is asked for again as a client would.
+/// Submits until there is an outcome, repeating what is refused temporarily.
 async fn buy(client: &Client, key: &str) -> Outcome {
     let (kind, reply) = eventually("the order is decided", LIMIT, async || decided(client, key).await).await;
     match kind {
@@ -82,7 +82,7 @@ async fn decided(client: &Client, key: &str) -> Result<(&'static str, Reply), St
     }
 }
 
-/// Has as many buyers as given for each SKU ask for one piece at the same moment; gives how many of each bought.
+/// Runs this many concurrent buyers of one piece for each SKU; returns how many of each bought.
 async fn sale(wanted: &[(Stocked, usize)]) -> Vec<usize> {
     let cluster = cluster();
     let nodes: Vec<Client> = (0..cluster.len()).map(|node| cluster.client(node)).collect();
@@ -127,7 +127,7 @@ async fn sale(wanted: &[(Stocked, usize)]) -> Vec<usize> {
         .collect()
 }
 
-/// What the catalogue shows of a SKU, once the badges have followed.
+/// The stock of a SKU in the catalogue, once the badges have caught up.
 async fn sold_out_everywhere(sku: &Stocked) {
     let cluster = cluster();
     for node in 0..cluster.len() {

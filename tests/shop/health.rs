@@ -9,7 +9,7 @@ use crate::support::waiting::eventually;
 
 /// From the start of a demo until it is ready, at full size.
 const START_TARGET: Duration = Duration::from_secs(15);
-/// Longest time for anything here that happens by itself.
+/// Longest time for an awaited event.
 const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_demo_that_is_stopped_leaves_nothing_running() {
     .await;
 }
 
-/// The processes that have the folder on their command line.
+/// Processes with the folder on their command line.
 fn running_in(folder: &std::path::Path) -> Vec<String> {
     let folder = folder.to_string_lossy();
     std::fs::read_dir("/proc")

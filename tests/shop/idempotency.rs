@@ -13,7 +13,7 @@ const CONNECTIONS: usize = 20;
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 
 #[tokio::test]
-async fn one_order_and_one_charge_however_often_and_wherever_it_is_submitted() {
+async fn one_key_makes_one_order_on_any_node() {
     let cluster = cluster();
     let client = cluster.client(0).guest().await;
     let bought = stocked(&client, 20, 500).await;

@@ -1,5 +1,5 @@
-//! The shop as its clients meet it: three node processes, asked over HTTP and on the command line. One file a subject,
-//! named as in the URL.
+//! The shop as its clients see it: three node processes, over HTTP and the command line. One file per subject, named
+//! after the URL.
 //!
 //! Most tests share one cluster, which is started when the first of them runs and ends with this process. They use
 //! carts of their own and, where they buy, SKUs of their own: see [`shared`].

@@ -1,4 +1,4 @@
-//! The operator's port.
+//! The operator interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::shared::{cluster, stocked};
 use crate::support::client::Client;
 use crate::support::waiting::eventually;
 
-/// Longest time for what happens by itself.
+/// Longest time for an awaited event.
 const LIMIT: Duration = Duration::from_secs(90);
 
 fn items(reply: &Value) -> &[Value] {
@@ -86,7 +86,7 @@ async fn every_node_answers_for_all() {
     }
 }
 
-/// Who owns each shard of each kind, as the nodes tell page by page.
+/// The owner of each shard of each kind, from the paged reply.
 async fn owners() -> BTreeMap<(String, u64), BTreeSet<String>> {
     let mut path = "/v1/shards".to_owned();
     let mut owners: BTreeMap<(String, u64), BTreeSet<String>> = BTreeMap::new();
@@ -136,7 +136,7 @@ async fn every_shard_has_one_owner() {
 }
 
 #[tokio::test]
-async fn an_entity_is_found_from_every_node_without_what_is_personal() {
+async fn every_node_shows_an_entity_redacted() {
     let cluster = cluster();
     let client = cluster.client(0).guest().await;
     let bought = stocked(&client, 20, 500).await;
@@ -214,7 +214,7 @@ async fn events_are_delivered_and_none_is_dead() {
 }
 
 #[tokio::test]
-async fn stores_supervision_configuration_and_metrics_are_shown() {
+async fn stores_supervision_config_and_metrics_are_shown() {
     let cluster = cluster();
     // A store that was asked in vain for once, on a busy machine, is told of as out of reach until the next look.
     eventually("all stores are within reach", LIMIT, async || {

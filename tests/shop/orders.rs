@@ -1,4 +1,4 @@
-//! `/v1/orders`: the shopper's way, and what is in it.
+//! `/v1/orders`: journeys of shoppers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::waiting::eventually;
 
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// How many of a SKU the catalogue shows.
+/// The stock of a SKU in the catalogue.
 pub async fn available(client: &Client, product: &str, sku: &str) -> Option<u64> {
     let product = client.get(&format!("/v1/products/{product}")).await.expect(200);
     product.body["skus"]
@@ -21,7 +21,7 @@ pub async fn available(client: &Client, product: &str, sku: &str) -> Option<u64>
         .and_then(|one| one["available"].as_u64())
 }
 
-/// Waits until the order is as wanted; gives it.
+/// Waits until the order satisfies a condition, and returns it.
 pub async fn order_becomes(client: &Client, id: &str, wanted: impl Fn(&Value) -> bool, what: &str) -> Reply {
     eventually(&format!("order {id} is {what}"), LIMIT, async || {
         let order = client.get_order(id).await.expect(200);
@@ -35,7 +35,7 @@ pub async fn order_becomes(client: &Client, id: &str, wanted: impl Fn(&Value) ->
 }
 
 #[tokio::test]
-async fn a_shopper_browses_fills_a_cart_and_orders_at_each_node() {
+async fn a_shopper_orders_through_all_nodes() {
     let cluster = cluster();
     for node in 0..cluster.len() {
         let client = cluster.client(node);
@@ -262,7 +262,7 @@ async fn more_than_there_is_can_not_be_bought() {
 }
 
 #[tokio::test]
-async fn a_price_that_the_shopper_did_not_see_is_not_charged() {
+async fn a_changed_price_is_not_charged() {
     let client = cluster().client(0).guest().await;
     let bought = stocked(&client, 20, 500).await;
     client.add(&bought.sku, 1).await.expect(200);

@@ -1,4 +1,4 @@
-//! Each token of the sandbox gateway, and what an order comes to by it (invariants 4, 5 and 12).
+//! Each sandbox token and the outcome of its order (invariants 4, 5 and 12).
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::support::client::{Client, Reply};
 use crate::support::cluster::{Cluster, Options};
 use crate::support::waiting::eventually;
 
-/// `payment_total_ms` is 30 s at its default; a checkout that never hears of its payment ends soon after.
+/// `payment_total_ms` is 30 s by default; a checkout without an answer of the provider ends soon after.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Well above `checkout_wait_ms` (5 s), and below `payment_total_ms`.
 const PENDING_LIMIT: Duration = Duration::from_secs(25);
 
-/// Nodes that wait for a checkout as long as they do by default, for those that are answered with 202.
+/// Nodes with the default checkout wait, for orders that are answered with 202.
 static USUAL: LazyLock<Cluster> = LazyLock::new(|| {
     Cluster::start_for_process(Options {
         nodes: 2,
@@ -50,7 +50,7 @@ async fn pieces_left(client: &Client, bought: &Stocked, taken: u32) {
     .await;
 }
 
-/// Confirmed, paid once, and sold.
+/// Checks that the order is confirmed, paid once, and its stock sold.
 async fn ends_well(client: &Client, bought: &Stocked, placed: &Reply) {
     let id = placed.str("/id");
     let order = order_becomes(
@@ -109,7 +109,7 @@ async fn a_slow_payment_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_payment_whose_answer_is_lost_is_asked_after_and_not_repeated() {
+async fn a_payment_with_a_lost_answer_is_queried() {
     let (client, bought) = buyer(0).await;
     let placed = client.place_order("lost", "tok_reply_lost").await;
     assert!(matches!(placed.status, 201 | 202), "{placed}");
@@ -153,7 +153,7 @@ async fn a_provider_that_never_answers_ends_the_checkout() {
 }
 
 #[tokio::test]
-async fn a_payment_that_waits_for_its_shopper_can_be_called_off() {
+async fn a_payment_that_requires_action_can_be_cancelled() {
     let cluster = &*USUAL;
     let (client, bought) = buyer_at(cluster, 0).await;
     let placed = client

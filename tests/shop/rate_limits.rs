@@ -1,4 +1,4 @@
-//! How often one may call: over two nodes that count together.
+//! Rate limits over two nodes that count together.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,16 +9,16 @@ use crate::support::cluster::{Cluster, Options};
 
 const PER_CALLER: u64 = 40;
 const PER_ADDRESS: u64 = 60;
-/// What a caller gets at each node before the nodes compare: a tenth.
+/// Requests at each node before it consults the store: a tenth of the limit.
 const CHUNKS: u64 = 2 * PER_CALLER.div_ceil(10);
 const ADDRESS_CHUNKS: u64 = 2 * PER_ADDRESS.div_ceil(10);
 const WINDOW: Duration = Duration::from_secs(60);
-/// Within this time of a window the requests of one caller are made, whatever else the machine does.
+/// Time within a window in which all requests of a caller are made, on a busy machine too.
 const NEEDED: Duration = Duration::from_secs(25);
-/// How long the store may take to count: after one answer that is later, each node counts alone for a while.
+/// Time limit of the store for counting: after a late answer each node counts alone for a while.
 const COUNT_MS: u64 = 20_000;
 
-/// Waits for the next window where too little is left of this one.
+/// Waits for the next window if too little of this one is left.
 async fn early_in_a_window() {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -36,7 +36,7 @@ fn number(reply: &Reply, header: &str) -> u64 {
         .unwrap_or_else(|| panic!("no {header}: {reply}"))
 }
 
-/// Sends the request to the nodes in turn until one refuses it; how often it was answered otherwise, and the refusal.
+/// Sends the request to the nodes in turn until one refuses it; returns the number of other replies, and the refusal.
 async fn until_refused(nodes: &[Client], most: u64, headers: &[(&str, &str)], path: &str) -> (u64, Reply) {
     let mut remaining = vec![u64::MAX; nodes.len()];
     for sent in 0..=most {

@@ -1,4 +1,4 @@
-//! The cluster that most tests share, and which of its SKUs belong to which test.
+//! The shared cluster, and the assignment of its SKUs to tests.
 
 use std::collections::HashSet;
 use std::panic;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Options, is_notable};
 
-/// Products of the shared catalogue: enough for every test to buy of its own.
+/// Products of the shared catalogue: enough for every test to have its own.
 pub const PRODUCTS: u64 = 400;
 
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
@@ -45,7 +45,7 @@ pub struct Stocked {
 
 static TAKEN: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
-/// A SKU of which between `least` and `most` are available, that no other test gets.
+/// A SKU with between `least` and `most` pieces available, that no other test gets.
 pub async fn stocked(client: &Client, least: u32, most: u32) -> Stocked {
     several_stocked(client, 1, least, most).await.remove(0)
 }
@@ -99,7 +99,7 @@ pub async fn several_stocked(client: &Client, count: usize, least: u32, most: u3
     }
 }
 
-/// Every product of the list that `filter` describes, as in `&sort=price`, in its order.
+/// All products of a filtered list, for example `&sort=price`, in its order.
 pub async fn all_products(client: &Client, filter: &str) -> Vec<Value> {
     let mut found = Vec::new();
     let mut path = format!("/v1/products?limit=100{filter}");
@@ -113,7 +113,7 @@ pub async fn all_products(client: &Client, filter: &str) -> Vec<Value> {
     }
 }
 
-/// SKUs to put into carts, of different products; they are nobody's own.
+/// SKUs of different products, shared by tests that only fill carts.
 pub async fn skus(client: &Client, count: usize) -> Vec<String> {
     let products = all_products(client, "").await;
     let skus: Vec<String> = products

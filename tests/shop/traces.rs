@@ -1,4 +1,4 @@
-//! What a collector gets to know: requests, and their commands on other nodes, as parts of their callers' traces.
+//! Spans that a collector receives: requests, and their commands on other nodes, as parts of the callers' traces.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -12,11 +12,11 @@ use crate::support::cluster::{Cluster, Options};
 use crate::support::waiting::eventually;
 
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
-/// Carts that are written to: enough for both nodes to own some.
+/// Enough carts that both nodes own some.
 const CARTS: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A collector that takes everything: its address, and the messages that it got.
+/// A collector that accepts everything: its address, and the messages received.
 fn collector() -> (String, Arc<Mutex<Vec<Vec<u8>>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));

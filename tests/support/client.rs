@@ -1,4 +1,4 @@
-//! A client of the shop: one cart, one node, connections kept open.
+//! A client of the shop with one cart at one node, over kept connections.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,30 +7,30 @@ use reqwest::header::HeaderMap;
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
-/// What the `type` of every problem starts with.
+/// Prefix of the `type` of every problem.
 pub const PROBLEM_BASE: &str = "https://souk.example/problems/";
 
-/// Longest time for a reply. A request is answered within `limits.total_seconds` (60 s), come what may.
+/// Time limit of a reply. A request is always answered within `limits.total_seconds` (60 s).
 const REPLY_LIMIT: Duration = Duration::from_secs(70);
 
-/// A reply, read to its end.
+/// A complete reply.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as it came.
+    /// The raw body.
     pub text: String,
-    /// The body as JSON; `null` where it is none.
+    /// The body as JSON, or `null`.
     pub body: Value,
 }
 
 impl Reply {
-    /// Reads a response to its end.
+    /// Reads a response completely.
     ///
     /// # Errors
-    /// Where the connection breaks.
+    /// If the connection breaks.
     pub async fn read(response: reqwest::Response) -> Result<Self, reqwest::Error> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
@@ -50,7 +50,7 @@ impl Reply {
         self
     }
 
-    /// Checks that this is a problem of this status and kind, as the contract has it, and the request's id in it.
+    /// Checks that this is a well-formed problem of this status and kind with the request's id.
     #[track_caller]
     pub fn expect_problem(self, status: u16, kind: &str) -> Self {
         assert_eq!((self.status, self.problem()), (status, kind), "{self}");
@@ -60,7 +60,7 @@ impl Reply {
     /// The kind of the problem: the last part of its `type`.
     ///
     /// # Panics
-    /// Where this is no well-formed problem.
+    /// If this is not a well-formed problem.
     #[track_caller]
     pub fn problem(&self) -> &str {
         assert_eq!(
@@ -87,7 +87,7 @@ impl Reply {
             .unwrap_or_else(|| panic!("a problem has a type of the shop: {self}"))
     }
 
-    /// The fields that a problem blames.
+    /// The fields named by a problem.
     pub fn blamed(&self) -> Vec<&str> {
         self.body["errors"]
             .as_array()
@@ -147,7 +147,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client without a cart of the node at `base`, as in `http://127.0.0.1:8080`.
+    /// A client of the node at `base`, for example `http://127.0.0.1:8080`, without a cart.
     pub fn new(base: &str) -> Self {
         // Whoever was first has installed the same one.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -190,7 +190,7 @@ impl Client {
         }
     }
 
-    /// The same client, as if it called from this address: nodes believe what a proxy on their own machine says.
+    /// The same client, as if from this address: nodes trust a proxy on their own machine.
     pub fn calling_from(&self, address: &str) -> Self {
         Self {
             address: Some(address.to_owned()),
@@ -219,7 +219,7 @@ impl Client {
         self.access_token.as_deref()
     }
 
-    /// A request with the client's tokens and its address in it.
+    /// A request with the client's tokens and address.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = self.http.request(method, format!("{}{path}", self.base));
@@ -238,7 +238,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// Where no whole reply came: what tests of failing nodes want to see.
+    /// If no complete reply arrives, which tests of failing nodes need to see.
     pub async fn try_send(
         &self,
         method: &str,
@@ -256,10 +256,10 @@ impl Client {
         Reply::read(request.send().await?).await
     }
 
-    /// Sends a request that is answered.
+    /// Sends a request.
     ///
     /// # Panics
-    /// Where it is not.
+    /// If it is not answered.
     pub async fn send(
         &self,
         method: &str,
@@ -359,7 +359,7 @@ impl Client {
     }
 }
 
-/// An address that is shipped to.
+/// A valid shipping address.
 pub fn address() -> Value {
     json!({
         "name": "Ada Example",
@@ -371,7 +371,7 @@ pub fn address() -> Value {
     })
 }
 
-/// The body of an order that pays with this token of the sandbox.
+/// The body of an order that pays with this sandbox token.
 pub fn submission(token: &str) -> Value {
     json!({
         "address": address(),

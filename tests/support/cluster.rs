@@ -1,4 +1,4 @@
-//! A cluster of node processes, started by the binary's own `demo`.
+//! A cluster of node processes, started by `souk demo`.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -16,33 +16,33 @@ use super::command::{self, Ended};
 use super::guard::Guarded;
 use super::waiting::eventually;
 
-/// Longest time for a demo to be ready, on a machine that has other things to do.
+/// Longest time for a demo to be ready, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(180);
 
-/// Longest time for a node that was started again to be ready.
+/// Longest time for a restarted node to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 
 /// Longest time for a killed process to be gone.
 const GONE_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a log says where a port is somebody else's.
+/// Log text when a port is taken.
 const PORT_TAKEN: &str = "Address already in use";
 
-/// Lines of each log that a failure shows.
+/// Lines of each log shown on failure.
 const LINES_SHOWN: usize = 25;
 
-/// Set to keep the folder of every cluster: its configuration, stores and logs.
+/// Environment variable that keeps the folder of every cluster: configuration, stores and logs.
 pub const KEEP: &str = "SOUK_TEST_KEEP";
 
-/// What a cluster is like.
+/// Options of a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many nodes.
+    /// Number of nodes.
     pub nodes: u16,
-    /// How many products.
+    /// Number of products.
     pub products: u64,
-    /// Settings as keys of cluster.toml, as in `("limits.idle_seconds", "2")`. They reach every process of the cluster,
-    /// those started later and the auditor included.
+    /// Settings as keys of cluster.toml, for example `("limits.idle_seconds", "2")`, for every process of the cluster,
+    /// including restarted nodes and the auditor.
     pub settings: Vec<(&'static str, String)>,
     /// Further environment variables of every process.
     pub environment: Vec<(&'static str, String)>,
@@ -60,8 +60,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With nodes that wait for a checkout as long as it takes on a machine that has other things to do: what is placed is
-    /// answered with how it ended, and not with 202.
+    /// Nodes that wait for a checkout as long as a busy machine needs, so that orders are answered with their outcome and
+    /// not with 202.
     pub fn patient(mut self) -> Self {
         self.settings.extend([
             ("limits.checkout_wait_ms", "40000".to_owned()),
@@ -87,7 +87,7 @@ impl Options {
     }
 }
 
-/// The line that a demo prints when it is ready.
+/// The ready line of a demo.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Ready {
     pub ready: bool,
@@ -101,14 +101,14 @@ pub struct Ready {
     pub operator_token: String,
 }
 
-/// Whose child a node is.
+/// The parent of a node process.
 enum NodeProcess {
     OfDemo(Pid),
     Own(Guarded),
     Gone,
 }
 
-/// A running cluster; ends with this value.
+/// A running cluster; stopped on drop.
 pub struct Cluster {
     ready: Ready,
     variables: Vec<(String, String)>,
@@ -116,7 +116,7 @@ pub struct Cluster {
     start_time: Duration,
     nodes: Mutex<Vec<NodeProcess>>,
     demo: Mutex<Guarded>,
-    /// `None` where the guard removes it.
+    /// `None` if the guard removes it.
     folder: Option<TempDir>,
 }
 
@@ -129,12 +129,12 @@ impl Cluster {
         Self::start_again(&options, false)
     }
 
-    /// Starts a cluster that nobody drops: it ends, and its folder goes, when this process does.
+    /// Starts a cluster that lives until this process ends, which also removes its folder.
     pub fn start_for_process(options: Options) -> Self {
         Self::start_again(&options, true)
     }
 
-    /// Somebody may take a port between its choice and its use: then once more, with others.
+    /// Retries with other ports if a port was taken between choosing and binding it.
     fn start_again(options: &Options, for_process: bool) -> Self {
         Self::start_in(options, temporary_folder(), for_process)
             .or_else(|failure| {
@@ -206,7 +206,7 @@ impl Cluster {
         self.start_time
     }
 
-    /// How many nodes the cluster was started with.
+    /// The number of nodes at the start.
     pub fn len(&self) -> usize {
         self.ready.shop.len()
     }
@@ -241,7 +241,7 @@ impl Cluster {
         format!("n{}", node + 1)
     }
 
-    /// The process ids of the nodes; `None` for one that is gone.
+    /// The process ids of the nodes; `None` for one that has ended.
     pub fn pids(&self) -> Vec<Option<u32>> {
         self.nodes()
             .iter()
@@ -258,7 +258,7 @@ impl Cluster {
         self.demo().pid()
     }
 
-    /// The environment variables that every process of this cluster gets.
+    /// The environment of every process of this cluster.
     pub fn variables(&self) -> &[(String, String)] {
         &self.variables
     }
@@ -274,7 +274,7 @@ impl Cluster {
         command::run(&[arguments, &config].concat(), &self.variables).await
     }
 
-    /// Checks the invariants over the stores.
+    /// Runs `souk audit`.
     ///
     /// # Panics
     /// With each violation.
@@ -301,10 +301,10 @@ impl Cluster {
         );
     }
 
-    /// What the operator's interface of the first node that answers shows at `path`, as in `/v1/nodes`.
+    /// The reply of the first operator interface that answers at `path`, for example `/v1/nodes`.
     ///
     /// # Panics
-    /// Where no node shows it.
+    /// If no node answers.
     pub async fn inspect(&self, path: &str) -> Value {
         let mut last = None;
         for node in 0..self.len() {
@@ -318,10 +318,10 @@ impl Cluster {
         panic!("no node shows {path}: {}", last.unwrap_or_default())
     }
 
-    /// What the operator's interface of one node answers.
+    /// The reply of one node's operator interface.
     ///
     /// # Errors
-    /// Where it does not answer.
+    /// If it does not answer.
     pub async fn inspect_at(&self, node: usize, path: &str) -> Result<Reply, reqwest::Error> {
         let bearer = format!("Bearer {}", self.token());
         Client::new(self.operator(node))
@@ -329,7 +329,7 @@ impl Cluster {
             .await
     }
 
-    /// Sends a node a signal, as in `Signal::STOP`. For [`Signal::KILL`] use [`Cluster::kill_node`].
+    /// Sends a signal to a node, for example `Signal::STOP`. For [`Signal::KILL`] use [`Cluster::kill_node`].
     pub fn signal(&self, node: usize, signal: Signal) {
         match &self.nodes()[node] {
             NodeProcess::OfDemo(pid) => {
@@ -341,12 +341,12 @@ impl Cluster {
         }
     }
 
-    /// Kills a node (SIGKILL) and waits until its process is gone.
+    /// Kills a node (SIGKILL) and waits for the end of its process.
     pub async fn kill_node(&self, node: usize) {
         self.end_node(node, Signal::KILL).await;
     }
 
-    /// Drains a node (SIGTERM) and waits until its process is gone.
+    /// Drains a node (SIGTERM) and waits for the end of its process.
     pub async fn drain_node(&self, node: usize) {
         self.end_node(node, Signal::TERM).await;
     }
@@ -383,7 +383,7 @@ impl Cluster {
         }
     }
 
-    /// Starts a node that is gone again, and does not wait until it is ready; see [`Cluster::ready_again`].
+    /// Restarts a node without waiting until it is ready; see [`Cluster::ready_again`].
     pub fn start_node(&self, node: usize) {
         let name = self.name(node);
         let log = OpenOptions::new()
@@ -407,13 +407,13 @@ impl Cluster {
         ));
     }
 
-    /// Starts a node that is gone again, and waits until it is ready.
+    /// Restarts a node and waits until it is ready.
     pub async fn restart_node(&self, node: usize) {
         self.start_node(node);
         self.ready_again(node).await;
     }
 
-    /// Waits until a node says that it is ready.
+    /// Waits until a node is ready.
     pub async fn ready_again(&self, node: usize) {
         let client = self.client(node);
         let what = format!("node {} is ready", self.name(node));
@@ -427,7 +427,7 @@ impl Cluster {
         .await;
     }
 
-    /// The last lines of every log that `wanted` takes, under the log's name.
+    /// The last matching lines of every log, under the log's name.
     pub fn logs(&self, wanted: impl Fn(&str) -> bool) -> String {
         self.ready
             .data
@@ -436,7 +436,7 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// Every line in the nodes' logs that tells of an error or of a panic.
+    /// All lines with an error or panic in the nodes' logs.
     pub fn errors_logged(&self) -> Vec<String> {
         log_files(&self.ready.data)
             .iter()
@@ -455,7 +455,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Ends the demo as Ctrl-C or SIGTERM do, and gives its exit code. Nodes that the tests brought back end too.
+    /// Stops the demo as Ctrl-C or SIGTERM do, and returns its exit code. Restarted nodes are stopped too.
     pub fn stop(&self) -> Option<i32> {
         for node in self.nodes().iter_mut() {
             if let NodeProcess::Own(guarded) = node {
@@ -527,17 +527,17 @@ fn logs(folder: &Path, wanted: impl Fn(&str) -> bool) -> String {
     shown
 }
 
-/// Whether a line of a log tells of an error.
+/// Whether a log line reports an error.
 pub fn is_error(line: &str) -> bool {
     line.contains(" ERROR ") || line.contains("panicked at") || line.contains("stack backtrace")
 }
 
-/// Whether a line of a log helps to understand a failure.
+/// Whether a log line helps to understand a failure.
 pub fn is_notable(line: &str) -> bool {
     is_error(line) || line.contains(" WARN ")
 }
 
-/// Thousands of connections from one process need as many files as the system allows it.
+/// Raises the limit of open files: tests open thousands of connections.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,4 +1,4 @@
-//! The binary's other commands, run to their end.
+//! Runs commands of the binary to their end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use super::waiting::within;
 /// The binary under test.
 pub const SOUK: &str = env!("CARGO_BIN_EXE_souk");
 
-/// Longest time for a command that ends by itself.
+/// Time limit of a command.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to stdout.
+    /// Its stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
+    /// Its stderr.
     pub stderr: String,
 }
 
@@ -50,7 +50,7 @@ impl Ended {
     }
 }
 
-/// A command of the binary that does not see what the caller's environment says about Souk.
+/// A command of the binary without the caller's `SOUK_*` environment.
 pub fn souk(arguments: &[&str], settings: &[(String, String)]) -> std::process::Command {
     let mut command = std::process::Command::new(SOUK);
     for (name, _) in std::env::vars_os() {

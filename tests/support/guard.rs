@@ -1,9 +1,9 @@
-//! A child process that can't outlive the test process, however that ends.
+//! A child process that never outlives the test process.
 //!
-//! A shell stands between the two. It reads from a pipe that only the test process can write to: when the pipe closes,
-//! because somebody lets go of the [`Guarded`] or because the test process is no more, the shell sends the program
-//! SIGTERM, waits for it, and removes its folder where it was asked to. (The system's own means, a signal at the parent's
-//! death, goes by the thread that started the child, and test threads come and go.)
+//! A shell between the two reads from a pipe that only the test process can write to. When the pipe closes, because the
+//! [`Guarded`] is dropped or the test process has ended, the shell sends the program SIGTERM, waits for it, and removes
+//! its folder if asked to. (The parent-death signal of Linux is bound to the thread that started the child, and test threads
+//! are short-lived.)
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -28,23 +28,23 @@ if [ -n "$0" ]; then rm -rf -- "$0"; fi
 exit "$code"
 "#;
 
-/// Longest time for a program to end once it was asked to; then it is killed.
+/// Longest time for a program to end after SIGTERM; then it is killed.
 const END_LIMIT: Duration = Duration::from_secs(40);
 
 /// Longest time for a shell to start a program.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A running program; ends with this value.
+/// A running program; stopped on drop.
 pub struct Guarded {
     pid: Pid,
     shell: Option<Child>,
-    /// Open as long as the program shall run.
+    /// Open while the program should run.
     lifeline: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Guarded {
-    /// Starts a program whose stderr goes to `log`. `removed` is a folder that goes away after the program has ended.
+    /// Starts a program with stderr to `log`. The folder `removed` is deleted after the program has ended.
     pub fn start(command: &Command, log: File, removed: Option<&Path>) -> Self {
         let mut shell = Command::new("sh");
         shell
@@ -94,28 +94,28 @@ impl Guarded {
     /// The next line that the program writes to stdout.
     ///
     /// # Errors
-    /// `Timeout`, or `Disconnected` where the program has closed its stdout: as a rule it has ended.
+    /// `Timeout`, or `Disconnected` if the program has closed its stdout, usually because it has ended.
     pub fn line(&self, limit: Duration) -> Result<String, RecvTimeoutError> {
         self.lines.recv_timeout(limit)
     }
 
-    /// Sends the program a signal. That it has ended already is no error.
+    /// Sends the program a signal; no error if it has ended already.
     pub fn signal(&self, signal: Signal) {
         // The shell waits for the program at its own end only, so the id is nobody else's.
         let _ = kill_process(self.pid, signal);
     }
 
-    /// Kills the program and waits until it is gone.
+    /// Kills the program and waits for its end.
     pub fn kill(&mut self) -> Option<ExitStatus> {
         self.signal(Signal::KILL);
         self.stop()
     }
 
-    /// Asks the program to end (SIGTERM), and waits for that. The status is that of the program as a shell gives it: 128
-    /// and the number of a signal. `None` where it was stopped before.
+    /// Sends SIGTERM and waits for the end of the program. Returns its status as a shell reports it (128 plus the number of a
+    /// signal); `None` if it was stopped before.
     ///
     /// # Panics
-    /// Where it does not end in time; it is killed then.
+    /// If it does not end in time; it is killed then.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.ask_to_end();
         let mut shell = self.shell.take()?;
@@ -136,7 +136,7 @@ impl Guarded {
         Some(status.expect("the shell can be waited for"))
     }
 
-    /// Asks the program to end, without waiting.
+    /// Sends SIGTERM without waiting.
     pub fn ask_to_end(&mut self) {
         self.lifeline = None;
         // One that was stopped (SIGSTOP) ends when it goes on.

@@ -1,12 +1,12 @@
-//! Waiting for what happens by itself: a condition with a deadline, and a message that tells what was seen last.
+//! Awaits conditions with a deadline, and reports what was seen last.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Looks again and again until `condition` gives `Ok`, and gives what it holds.
+/// Polls `condition` until it returns `Ok`, and returns its value.
 ///
 /// ```ignore
 /// eventually("n2 is ready", Duration::from_secs(10), || async {
@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// ```
 ///
 /// # Panics
-/// After `limit`, with `what` and the last `Err`. A look that does not end by then counts as one that failed.
+/// After `limit`, with `what` and the last `Err`. A check that is still running then counts as failed.
 pub async fn eventually<T, E: Display, F: Future<Output = Result<T, E>>>(
     what: &str,
     limit: Duration,
@@ -42,7 +42,7 @@ pub async fn eventually<T, E: Display, F: Future<Output = Result<T, E>>>(
     })
 }
 
-/// An awaited thing that must be there within `limit`.
+/// Awaits a future for at most `limit`.
 ///
 /// # Panics
 /// After `limit`, with `what`.

@@ -20,8 +20,8 @@ pub use self::record::Record;
 use super::figures::KindFigures;
 use super::outcome::{Ask, Outcome, ReplyTo, Slot, Vitals};
 use super::persistence::{Loaded, Persistence, Written};
-use super::routing::Routing;
 use crate::clock::Clock;
+use souk_cluster::ownership::Routing;
 use souk_domain::Aggregate;
 
 /// What an entity kind does in the world once something is durable: an unfinished order starts its checkout.

@@ -16,11 +16,11 @@ use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
 use super::outcome::{Failure, Outcome, ReplyTo, Slot, Vitals};
 use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, ReturnPath};
-use super::routing::Owner;
 use super::shard::ShardMessage;
-use crate::cluster::placement::{SHARDS, shard_of};
 use crate::config::Limits;
 use crate::traces;
+use souk_cluster::ownership::Owner;
+use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::Aggregate;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 

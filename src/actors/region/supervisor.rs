@@ -8,9 +8,9 @@ use std::time::Duration;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::Region;
-use crate::actors::routing::Owner;
 use crate::actors::shard::{Shard, ShardMessage};
-use crate::cluster::placement::shard_of;
+use souk_cluster::ownership::Owner;
+use souk_cluster::placement::shard_of;
 use souk_domain::Aggregate;
 
 /// What a region's supervisor is told.

@@ -9,12 +9,12 @@ use tempfile::TempDir;
 
 use crate::actors::entity::Record;
 use crate::audit::{Limits, audit};
-use crate::cluster::placement::shard_of;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::stores::Stores;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::testing::{embedded_stores, memory_stores};
+use souk_cluster::placement::shard_of;
 use souk_domain::fixtures::{at, cart_id, instruction, order_id, placement, sku};
 use souk_domain::order::{FailureReason, OrderCommand, OrderReply};
 use souk_domain::payment::{Payment, PaymentChange};

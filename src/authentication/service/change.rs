@@ -1,6 +1,6 @@
 //! An account as it stands, changed and erased.
 
-use super::insist::insist;
+use super::error::retry_store;
 use super::{AccountError, Accounts};
 use crate::stores::users::{Change, Credential};
 use souk_domain::UserId;
@@ -65,7 +65,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Store`], where the sessions store stays away.
     pub(super) async fn end_all_sessions(&self, user: &UserId) -> Result<(), AccountError> {
-        insist("end all sessions of an account", async || {
+        retry_store("end all sessions of an account", async || {
             self.sessions.revoke_all(user, None, (self.clock)()).await?;
             Ok(())
         })

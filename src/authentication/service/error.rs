@@ -6,6 +6,7 @@ use crate::authentication::passwords::PasswordError;
 use crate::authentication::tokens::IssueError;
 use crate::stores::StoreError;
 use souk_domain::account::password::PasswordRefusal;
+use souk_retry::{RetryPolicy, retry};
 
 /// When to try again where too many passwords wait to be checked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -71,4 +72,23 @@ impl From<PasswordError> for AccountError {
             other => Self::Password(other),
         }
     }
+}
+
+/// For an operation that must not stay half done because a store was unavailable for a moment.
+const STORE_RETRIES: RetryPolicy = RetryPolicy {
+    attempts: 5,
+    first_pause: Duration::from_millis(100),
+    longest_pause: Duration::from_millis(800),
+};
+
+/// Retries while a store is unavailable. `what` names the operation in the log.
+pub(super) async fn retry_store<T, F>(
+    what: &'static str,
+    operation: impl Fn() -> F,
+) -> Result<T, AccountError>
+where
+    F: Future<Output = Result<T, AccountError>>,
+{
+    let is_transient = |error: &AccountError| matches!(error, AccountError::Store(_));
+    retry(what, STORE_RETRIES, is_transient, operation).await
 }

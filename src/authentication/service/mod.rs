@@ -5,7 +5,6 @@
 
 mod change;
 mod error;
-mod insist;
 mod opaque;
 mod recovery;
 mod types;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 
 pub use change::CHANGE_ATTEMPTS;
 pub use error::AccountError;
+use error::retry_store;
 pub use types::{AccountSettings, Device, Identity, Registration, SignedIn};
 
 use super::guests::Guests;
@@ -26,7 +26,6 @@ use crate::clock::Clock;
 use crate::gateways::mail::Mailer;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
-use insist::insist;
 use opaque::{opaque_token, token_hash};
 use souk_domain::account::password;
 use souk_domain::account::{Account, EmailKey, Role};
@@ -183,11 +182,8 @@ impl Accounts {
 
     /// Ends a session whose tokens nobody was given.
     async fn abandon(&self, user: &UserId, session: &SessionId) {
-        let end = insist("end a session that should not have begun", || {
-            self.end_session(user, session)
-        });
-        // Where that fails, the log has it.
-        let _ = end.await;
+        // A failure has been logged.
+        let _ = retry_store("end an abandoned session", || self.end_session(user, session)).await;
     }
 
     /// Whether a live session of the account was begun from the same address: strangers' failed attempts must not keep

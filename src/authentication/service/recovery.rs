@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::insist::insist;
+use super::error::retry_store;
 use super::opaque::{opaque_token, token_hash};
 use super::{AccountError, Accounts};
 use crate::gateways::mail::Letter;
@@ -58,7 +58,7 @@ impl Accounts {
             .await?
             .ok_or(AccountError::BadToken)?;
         // Whoever reads the letters at that address has proven it.
-        let account = insist("replace a forgotten password", || {
+        let account = retry_store("replace a forgotten password", || {
             self.change(&user, Some(&credential), |account| account.email_verified = true)
         })
         .await?;
@@ -78,7 +78,7 @@ impl Accounts {
             .redeem(Purpose::EmailVerification, &hash, (self.clock)())
             .await?
             .ok_or(AccountError::BadToken)?;
-        insist("note that an e-mail address is proven", || {
+        retry_store("mark an e-mail address as verified", || {
             self.change(&user, None, |account| account.email_verified = true)
         })
         .await

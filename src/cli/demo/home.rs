@@ -20,11 +20,11 @@ use tempfile::TempDir;
 
 use super::ports;
 use crate::cli::Failure;
-use crate::cluster::view::Role;
 use crate::config::{
-    Accounts, Cluster, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing,
-    SealingKey, Secret, SecretKey, StoreUrls, Tls, Transport,
+    Accounts, Cluster, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing, SealingKey, Secret,
+    SecretKey, StoreUrls, Tls, Transport,
 };
+use souk_cluster::view::Role;
 
 /// By how much an operator's port lies above that of the shop.
 const OPERATOR_OFFSET: u16 = 1_000;

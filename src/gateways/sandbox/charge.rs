@@ -1,4 +1,4 @@
-//! One charge of the sandbox's ledger, and what may become of it. Pure.
+//! One charge of the sandbox's ledger and its transitions. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,28 +6,28 @@ use crate::digest;
 use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError};
 use souk_domain::{Money, OrderId, Timestamp};
 
-/// How often `tok_flaky` fails, by key.
+/// Failures of `tok_flaky` per key before it succeeds.
 const FLAKY_FAILURES: u32 = 2;
 
-/// Most refunds of one charge: they all lie in its document.
+/// Most refunds of one charge: they are all in its row.
 const REFUND_LIMIT: usize = 256;
 
-/// Where the sandbox would send a shopper to confirm a payment; the reference follows.
+/// Page where a shopper confirms a payment; the reference is appended.
 const ACTION_ADDRESS: &str = "https://sandbox.souk.example/actions/";
 
 /// Characters of the key's hash in a reference: 128 bits.
 const REFERENCE_DIGITS: usize = 32;
 
-/// The provider's name for the charge under `key`, and the id of its document.
+/// The provider's reference of the charge under `key`, and the id of its row.
 pub(super) fn reference(key: &str) -> String {
     format!("sbx_{:.REFERENCE_DIGITS$}", digest::of_parts(&[key.as_bytes()]))
 }
 
-/// What a request does to a charge, and what the caller hears.
+/// What a request does to a charge, and its reply.
 pub(super) enum Verdict<T> {
-    /// Nothing.
+    /// No change.
     Keep(Result<T, GatewayError>),
-    /// The charge shall stand like this. The caller hears the answer once it does.
+    /// The new charge. The reply is given once it is written.
     Change(Charge, Result<T, GatewayError>),
 }
 
@@ -43,13 +43,13 @@ fn refused(code: &str) -> GatewayError {
     }
 }
 
-/// Where a charge stands.
+/// The state of a charge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Standing {
-    /// No authorisation got so far as to be decided.
+    /// No authorisation was decided yet.
     Undecided {
-        /// How many failed.
+        /// Failed authorisations.
         failures: u32,
     },
     Authorised,
@@ -63,24 +63,24 @@ enum Standing {
     Voided,
 }
 
-/// A charge as the ledger keeps it.
+/// A charge as stored in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Charge {
     key: String,
     standing: Standing,
-    /// What was to be authorised; `None` before the first authorisation.
+    /// The first authorisation request.
     request: Option<Request>,
     refunds: Vec<Refund>,
-    /// When the ledger last changed it.
+    /// When it was last changed.
     pub(super) changed_at: Timestamp,
 }
 
-/// An authorisation as the ledger keeps it: without the token, which is nobody's business.
+/// An authorisation as stored in the ledger, without its token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Request {
     order: OrderId,
     amount: Money,
-    /// Tells an authorisation from another under the same key.
+    /// Distinguishes authorisations under the same key.
     fingerprint: String,
 }
 
@@ -91,23 +91,23 @@ struct Refund {
 }
 
 impl From<&Authorisation> for Request {
-    fn from(wish: &Authorisation) -> Self {
+    fn from(request: &Authorisation) -> Self {
         Self {
-            order: wish.order.clone(),
-            amount: wish.amount,
+            order: request.order.clone(),
+            amount: request.amount,
             fingerprint: digest::of_parts(&[
-                wish.token.as_bytes(),
-                wish.order.as_str().as_bytes(),
-                wish.amount.currency.as_str().as_bytes(),
-                &wish.amount.amount.to_be_bytes(),
+                request.token.as_bytes(),
+                request.order.as_str().as_bytes(),
+                request.amount.currency.as_str().as_bytes(),
+                &request.amount.amount.to_be_bytes(),
             ]),
         }
     }
 }
 
 impl Charge {
-    /// The charge under a key that nobody used so far.
-    pub(super) fn unheard_of(key: &str) -> Self {
+    /// The charge under an unused key.
+    pub(super) fn new(key: &str) -> Self {
         Self {
             key: key.to_owned(),
             standing: Standing::Undecided { failures: 0 },
@@ -136,18 +136,18 @@ impl Charge {
         }
     }
 
-    pub(super) fn authorise(&self, wish: &Authorisation) -> Verdict<Authorised> {
-        if wish.amount.amount <= 0 {
+    pub(super) fn authorise(&self, authorisation: &Authorisation) -> Verdict<Authorised> {
+        if authorisation.amount.amount <= 0 {
             return Verdict::refuse("invalid_amount");
         }
-        let request = Request::from(wish);
+        let request = Request::from(authorisation);
         if self.request.as_ref().is_some_and(|first| *first != request) {
             return Verdict::refuse("idempotency_key_reused");
         }
         let Standing::Undecided { failures } = self.standing else {
             return Verdict::Keep(self.authorised());
         };
-        let mut next = self.at(match wish.token.as_str() {
+        let mut next = self.at(match authorisation.token.as_str() {
             "tok_flaky" if failures < FLAKY_FAILURES => Standing::Undecided {
                 failures: failures + 1,
             },
@@ -161,7 +161,7 @@ impl Charge {
             },
         });
         next.request = Some(request);
-        let answer = if wish.token == "tok_reply_lost" {
+        let answer = if authorisation.token == "tok_reply_lost" {
             Err(GatewayError::OutcomeUnknown(
                 "the sandbox charged and its answer was lost".into(),
             ))
@@ -171,7 +171,7 @@ impl Charge {
         Verdict::Change(next, answer)
     }
 
-    /// What an authorisation is answered.
+    /// The reply to an authorisation.
     fn authorised(&self) -> Result<Authorised, GatewayError> {
         match &self.standing {
             Standing::Undecided { .. } => Err(GatewayError::Unavailable(
@@ -189,7 +189,7 @@ impl Charge {
         }
     }
 
-    /// What a query is answered.
+    /// The reply to a query.
     pub(super) fn state(&self) -> ChargeState {
         match &self.standing {
             Standing::Undecided { .. } => ChargeState::Unknown,
@@ -207,7 +207,7 @@ impl Charge {
         }
     }
 
-    /// Minor units given back. They fit: `refund` lets no more through than was captured.
+    /// Refunded minor units. No overflow: `refund` allows no more than was captured.
     fn refunded(&self) -> i64 {
         self.refunds.iter().map(|refund| refund.amount.amount).sum()
     }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 
 use super::*;
 use crate::stores::sessions::{Count, Purpose, Revocations, Rotation, Session, SigningKeyRow, TokenHash};
-use crate::traces::kept::KeptLog;
+use crate::traces::captured::CapturedLog;
 use souk_domain::SessionId;
 
 const NOW: i64 = 1_795_341_600_000;
@@ -244,7 +244,9 @@ async fn a_store_that_is_away_refuses_nobody_and_is_waited_for_once() {
         }
         assert_eq!(store.asked(), 1, "it is left alone for a while");
         assert!(
-            began.elapsed() <= RateLimitSettings::from(&crate::config::Gateway::default()).patience + Duration::from_millis(2),
+            began.elapsed()
+                <= RateLimitSettings::from(&crate::config::Gateway::default()).patience
+                    + Duration::from_millis(2),
             "{mood:?}"
         );
         assert!(
@@ -265,7 +267,7 @@ async fn a_store_that_is_away_refuses_nobody_and_is_waited_for_once() {
 async fn an_absence_is_counted_at_each_chunk_and_warned_of_once() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let recording = metrics::set_default_local_recorder(&recorder);
-    let (kept, logging) = KeptLog::start("warn");
+    let (kept, logging) = CapturedLog::start("warn");
     let (store, hand) = (Arc::new(Counters::default()), Hand::new());
     let node = limiter(&store, &hand, 20, 0);
     store.be(Mood::Away);

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::node::{HERE, Node, neighbour, nobody};
 use super::rows::{assert_tells_nothing_personal, order, placed, put};
-use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
 use crate::sagas::checkout::Trace;
+use souk_cluster::placement::shard_of;
 use souk_domain::Event;
 use souk_domain::checkout::Step;
 use souk_domain::fixtures::{at, payment_id, step_record};

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::node::{HERE, Node, TOKEN, bearer, kinds, neighbour, nobody};
 use super::rows::{order, put};
-use crate::cluster::placement::shard_of;
 use crate::config::REDACTED;
-use crate::traces::kept::KeptLog;
+use crate::traces::captured::CapturedLog;
+use souk_cluster::placement::shard_of;
 use souk_domain::Event;
 use souk_domain::fixtures::at;
 use souk_domain::stock::StockCommand;
@@ -282,7 +282,7 @@ async fn metrics_are_prometheus_text() {
 
 #[tokio::test]
 async fn nodes_drain_when_told_so_wherever_that_is_asked_and_it_stands_in_the_audit_log() {
-    let (kept, _guard) = KeptLog::start("info");
+    let (kept, _guard) = CapturedLog::start("info");
 
     let node = Node::new().await;
     let drained = node.post("/v1/nodes/here/drain").await;

@@ -1,8 +1,8 @@
 //! Rows for what is shown from the stores, and what must not be shown of them.
 
 use crate::actors::entity::Record;
-use crate::cluster::placement::shard_of;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite};
+use souk_cluster::placement::shard_of;
 use souk_domain::fixtures::{at, placement, run};
 use souk_domain::order::OrderCommand;
 use souk_domain::{Aggregate, Event, Order, OrderId, Placement};

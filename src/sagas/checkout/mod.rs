@@ -20,13 +20,13 @@ use crate::actors::entity::Effects;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::clock::Clock;
-use crate::cluster::placement::shard_of;
 use crate::config::Limits;
 use crate::gateways::Gateways;
-use crate::retry::Backoff;
+use souk_cluster::placement::shard_of;
 use souk_domain::checkout::{Step, StepRecord};
 use souk_domain::order::{Order, OrderView};
 use souk_domain::{OrderId, Timestamp};
+use souk_retry::Backoff;
 pub use worker::Worker;
 
 /// Workers at once on one node; further orders wait for the next sweep.

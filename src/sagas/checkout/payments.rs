@@ -7,9 +7,9 @@ use tokio::time::timeout;
 
 use super::worker::{StepError, WorkerState};
 use crate::actors::persistence::Written;
-use crate::cluster::placement::shard_of;
 use crate::gateways::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::documents::{Document, DocumentWrite};
+use souk_cluster::placement::shard_of;
 use souk_domain::PaymentId;
 use souk_domain::order::{FailureReason, OrderView};
 use souk_domain::payment::{Payment, PaymentChange, PaymentState};

@@ -8,10 +8,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::{CheckoutContext, Trace};
 use crate::actors::outcome::{Ask, AskError};
-use crate::retry::Backoff;
 use souk_domain::checkout::{self, Step, StepRecord};
 use souk_domain::order::{FailureReason, OrderCommand, OrderStatus, OrderView};
 use souk_domain::{OrderId, Timestamp};
+use souk_retry::Backoff;
 
 /// The first pause after a step that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

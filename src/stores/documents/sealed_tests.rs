@@ -6,11 +6,11 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::actors::entity::Record;
+use crate::config::KEY_BYTES;
 use crate::error_chain::Chain;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::operator::redact;
-use crate::config::KEY_BYTES;
 use crate::sealing::{Key, SealedText};
 use crate::stores::documents::contract;
 use crate::stores::documents::memory::MemoryDocuments;

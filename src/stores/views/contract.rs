@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use super::Views;
-use crate::cluster::view::{Member, MemberState, Role, View};
+use souk_cluster::view::{Member, MemberState, Role, View};
+use souk_cluster::views::Views;
 
 /// Runs everything against `store`, which must be empty.
 pub async fn suite(store: Arc<dyn Views>) {

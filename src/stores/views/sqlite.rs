@@ -5,8 +5,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
 
-use super::Views;
-use crate::cluster::view::View;
+use souk_cluster::view::View;
+use souk_cluster::views::{Views, ViewsError};
+
 use crate::stores::StoreError;
 use crate::stores::embedded::{Database, Statement, Writer};
 
@@ -48,7 +49,7 @@ impl Views for SqliteViews {
         "sqlite"
     }
 
-    async fn current(&self) -> Result<Option<View>, StoreError> {
+    async fn current(&self) -> Result<Option<View>, ViewsError> {
         let rows = self.database.read(Statement::new(CURRENT)).await?;
         let views = self.database.decode(rows, |row| {
             serde_json::from_str(&row.text("body")?).map_err(|error| self.database.corrupt(error.to_string()))
@@ -56,7 +57,7 @@ impl Views for SqliteViews {
         Ok(views.into_iter().next())
     }
 
-    async fn propose(&self, view: &View) -> Result<bool, StoreError> {
+    async fn propose(&self, view: &View) -> Result<bool, ViewsError> {
         let body = serde_json::to_string(view).map_err(|error| StoreError::Refused {
             store: self.database.name(),
             cause: Box::new(error),
@@ -69,20 +70,21 @@ impl Views for SqliteViews {
         Ok(!rows.is_empty())
     }
 
-    async fn beat(&self, name: &str, incarnation: u64) -> Result<(), StoreError> {
+    async fn beat(&self, name: &str, incarnation: u64) -> Result<(), ViewsError> {
         let statement = Statement::new(BEAT).bind(name).bind(incarnation);
-        self.database.transact_one(statement).await.map(|_| ())
+        self.database.transact_one(statement).await?;
+        Ok(())
     }
 
-    async fn beats(&self) -> Result<Vec<(String, u64, u64)>, StoreError> {
+    async fn beats(&self) -> Result<Vec<(String, u64, u64)>, ViewsError> {
         let rows = self.database.read(Statement::new(BEATS)).await?;
-        self.database.decode(rows, |row| {
+        Ok(self.database.decode(rows, |row| {
             Ok((
                 row.text("name")?,
                 row.integer("incarnation")?,
                 row.integer("count")?,
             ))
-        })
+        })?)
     }
 }
 

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::http::{Conventions, HttpSettings, wrap};
-use crate::traces::kept::follow;
+use crate::traces::captured::follow;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";

@@ -1,0 +1,112 @@
+//! The socket that chitchat gossips through: UDP, each datagram sealed. Nothing that arrives, and no error of the system,
+//! ends the gossip.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chitchat::transport::{Socket, Transport};
+use chitchat::{ChitchatMessage, Deserializable, Serializable};
+use metrics::counter;
+use tokio::net::UdpSocket;
+
+use super::seal::{Rejection, Seal, SealError};
+use crate::key::ClusterKey;
+
+/// Largest UDP payload there is over IPv4.
+const DATAGRAM_LIMIT: usize = 65_507;
+
+/// The pause after a failed receive, so that an error that stays does not spin.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Hands chitchat the one socket, bound before so that a taken port is an error at the start.
+pub(super) struct SealedTransport {
+    key: ClusterKey,
+    socket: Mutex<Option<UdpSocket>>,
+}
+
+impl SealedTransport {
+    pub(super) fn new(key: ClusterKey, socket: UdpSocket) -> Self {
+        Self {
+            key,
+            socket: Mutex::new(Some(socket)),
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for SealedTransport {
+    async fn open(&self, _listen: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
+        let socket = self
+            .socket
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+            .ok_or_else(|| anyhow::anyhow!("the gossip socket is in use already"))?;
+        Ok(Box::new(SealedSocket::new(socket, &self.key)?))
+    }
+}
+
+struct SealedSocket {
+    socket: UdpSocket,
+    seal: Seal,
+    buffer: Vec<u8>,
+}
+
+impl SealedSocket {
+    fn new(socket: UdpSocket, key: &ClusterKey) -> Result<Self, SealError> {
+        Ok(Self {
+            socket,
+            seal: Seal::new(key)?,
+            buffer: vec![0; DATAGRAM_LIMIT],
+        })
+    }
+
+    /// The message in the datagram of this length, or why there is none.
+    fn message(&mut self, length: usize) -> Result<ChitchatMessage, &'static str> {
+        let mut plain = self
+            .seal
+            .open(&mut self.buffer[..length])
+            .map_err(Rejection::kind)?;
+        ChitchatMessage::deserialize(&mut plain).map_err(|_| "undecodable")
+    }
+}
+
+#[async_trait]
+impl Socket for SealedSocket {
+    async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
+        let sent = match self.seal.seal(&message.serialize_to_vec()) {
+            Ok(datagram) => self.socket.send_to(&datagram, to).await,
+            Err(error) => Err(io::Error::other(error)),
+        };
+        // A peer that is away, a network that is down, a datagram too large: gossip repeats itself, and what stays
+        // wrong shows as a member that dies.
+        if let Err(error) = sent {
+            counter!("souk_gossip_send_failures_total").increment(1);
+            tracing::debug!(%to, %error, "a gossip datagram was not sent");
+        }
+        Ok(())
+    }
+
+    /// Can be cancelled: a datagram is either still in the system's queue, or returned.
+    async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
+        loop {
+            match self.socket.recv_from(&mut self.buffer).await {
+                Ok((length, from)) => match self.message(length) {
+                    Ok(message) => return Ok((from, message)),
+                    Err(kind) => {
+                        counter!("souk_gossip_rejected_total", "kind" => kind).increment(1);
+                        tracing::debug!(%from, kind, "a gossip datagram was dropped");
+                    }
+                },
+                Err(error) => {
+                    counter!("souk_gossip_receive_failures_total").increment(1);
+                    tracing::debug!(%error, "receiving gossip failed");
+                    tokio::time::sleep(RECEIVE_PAUSE).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! One connection's lanes: queues and windows outwards, order and acknowledgements inwards.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use metrics::{Counter, counter};
+use ractor::ActorRef;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::window::{ReceiveWindow, SendWindow, WindowError};
+use super::{FrameSink, LANES, SendError};
+use crate::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
+use crate::transport::{NodeIdentity, Secured};
+
+/// Items that may wait for one lane.
+pub const QUEUE_ITEMS: usize = 4096;
+
+/// Bytes that may wait for one lane.
+pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// A connection to one incarnation of one node.
+pub struct Connection {
+    peer: NodeIdentity,
+    inbound_token: u64,
+    outbound_token: u64,
+    over: CancellationToken,
+    incoming: [Mutex<IncomingLane>; LANES],
+    /// Set when the peer's gateways are known; frames may come in before.
+    outgoing: OnceLock<[OutgoingLane; LANES]>,
+}
+
+#[derive(Default)]
+struct IncomingLane {
+    window: ReceiveWindow,
+    arrivals: Arrivals,
+}
+
+/// What becomes of items that come in.
+enum Arrivals {
+    /// Kept, because the peer was quicker: what they ask for could not be answered yet. The peer's window bounds them.
+    Kept(Vec<Item>),
+    /// Handed to the sink.
+    Delivered,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
+}
+
+struct OutgoingLane {
+    gateway: ActorRef<LaneMessage>,
+    window: SendWindow,
+    queue: mpsc::Sender<Item>,
+    queued_bytes: AtomicUsize,
+}
+
+impl Connection {
+    pub(super) fn new(secured: &Secured) -> Self {
+        Self {
+            peer: secured.peer.clone(),
+            inbound_token: secured.inbound_token,
+            outbound_token: secured.outbound_token,
+            over: secured.over.clone(),
+            incoming: Default::default(),
+            outgoing: OnceLock::new(),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &NodeIdentity {
+        &self.peer
+    }
+
+    /// Cancelled when the connection has ended; ends it when cancelled.
+    pub fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    pub(super) fn inbound_token(&self) -> u64 {
+        self.inbound_token
+    }
+
+    /// Begins to send to the peer's gateways. Nothing happens the second time.
+    pub(super) fn raise(self: &Arc<Self>, gateways: [ActorRef<LaneMessage>; LANES]) {
+        let mut receivers = Vec::with_capacity(LANES);
+        let lanes = gateways.map(|gateway| {
+            let (queue, receiver) = mpsc::channel(QUEUE_ITEMS);
+            receivers.push(receiver);
+            OutgoingLane {
+                gateway,
+                window: SendWindow::default(),
+                queue,
+                queued_bytes: AtomicUsize::new(0),
+            }
+        });
+        if self.outgoing.set(lanes).is_err() {
+            return;
+        }
+        for (index, receiver) in receivers.into_iter().enumerate() {
+            tokio::spawn(Arc::clone(self).drain(index, receiver));
+        }
+    }
+
+    /// Hands over what came in before there was a way to answer it, and from now on all that comes in.
+    pub(super) fn begin_to_deliver(&self, sink: &dyn FrameSink) {
+        for index in 0..LANES {
+            let mut lane = self.incoming(index);
+            if let Arrivals::Kept(items) = std::mem::replace(&mut lane.arrivals, Arrivals::Delivered)
+                && !items.is_empty()
+            {
+                sink.deliver(&self.peer, items);
+            }
+            // The peer may have filled its window, and wait for an acknowledgement that could not go out.
+            self.acknowledge(index, &mut lane.window);
+        }
+    }
+
+    fn incoming(&self, lane: usize) -> MutexGuard<'_, IncomingLane> {
+        self.incoming[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an item into the queue of a lane.
+    pub(super) fn send(&self, lane: usize, item: Item) -> Result<(), SendError> {
+        let bytes = item.0.len();
+        if bytes > ITEM_BYTES {
+            return Err(SendError::TooLarge(bytes));
+        }
+        if self.over.is_cancelled() {
+            return Err(SendError::NoLink);
+        }
+        let lane = &self.outgoing.get().ok_or(SendError::NoLink)?[lane % LANES];
+        let before = lane.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let queued = if before + bytes > QUEUE_BYTES {
+            Err(SendError::Busy)
+        } else {
+            lane.queue.try_send(item).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SendError::Busy,
+                mpsc::error::TrySendError::Closed(_) => SendError::NoLink,
+            })
+        };
+        if queued.is_err() {
+            lane.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        queued
+    }
+
+    /// Takes items from a queue and sends them: all that wait, packed into frames, whenever the window is open.
+    async fn drain(self: Arc<Self>, index: usize, mut queue: mpsc::Receiver<Item>) {
+        let over = self.over.clone();
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = self.pack_and_send(index, &mut queue) => {}
+        }
+    }
+
+    async fn pack_and_send(&self, index: usize, queue: &mut mpsc::Receiver<Item>) {
+        let Some(lane) = self.outgoing.get().map(|lanes| &lanes[index]) else {
+            return;
+        };
+        let sent = Sent::new(&self.peer);
+        let mut left_over = None;
+        loop {
+            let first = match left_over.take() {
+                Some(item) => item,
+                None => match queue.recv().await {
+                    Some(item) => item,
+                    None => return,
+                },
+            };
+            // First the window, then the rest of the frame: what gathers while the window is shut goes in one frame.
+            lane.window.open().await;
+            let mut bytes = first.0.len();
+            let mut items = vec![first];
+            while items.len() < FRAME_ITEMS {
+                let Ok(item) = queue.try_recv() else { break };
+                if bytes + item.0.len() > FRAME_BYTES {
+                    left_over = Some(item);
+                    break;
+                }
+                bytes += item.0.len();
+                items.push(item);
+            }
+            lane.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let count = items.len();
+            let frame = Frame::Items {
+                token: self.outbound_token,
+                sequence: lane.window.send(bytes),
+                items,
+            };
+            if !self.cast(&lane.gateway, &frame) {
+                return;
+            }
+            sent.frames.increment(1);
+            sent.items.increment(count as u64);
+        }
+    }
+
+    /// Sends a frame to a gateway of the peer. A failure ends the connection: a lane with a gap is no lane.
+    fn cast(&self, gateway: &ActorRef<LaneMessage>, frame: &Frame) -> bool {
+        let sent = match souk_wire::encode(frame) {
+            Ok(bytes) => gateway
+                .cast(LaneMessage::Frame(EncodedFrame(bytes)))
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &sent
+            && !self.over.is_cancelled()
+        {
+            tracing::debug!(peer = %self.peer, error, "a frame could not be sent: the link is closed");
+            self.over.cancel();
+        }
+        sent.is_ok()
+    }
+
+    /// Takes items that came in on a lane.
+    pub(super) fn take(
+        &self,
+        lane: usize,
+        sequence: u64,
+        items: Vec<Item>,
+        sink: &dyn FrameSink,
+    ) -> Result<(), WindowError> {
+        let mut incoming = self.incoming(lane);
+        incoming.window.admit(sequence)?;
+        let bytes = items.iter().map(|item| item.0.len()).sum();
+        match &mut incoming.arrivals {
+            Arrivals::Kept(kept) => kept.extend(items),
+            Arrivals::Delivered => sink.deliver(&self.peer, items),
+        }
+        incoming.window.take(bytes);
+        self.acknowledge(lane, &mut incoming.window);
+        Ok(())
+    }
+
+    /// Acknowledges what is due, where the peer's gateways are known.
+    fn acknowledge(&self, lane: usize, window: &mut ReceiveWindow) {
+        if let (Some(sequence), Some(lanes)) = (window.due(), self.outgoing.get()) {
+            let frame = Frame::Acknowledge {
+                token: self.outbound_token,
+                sequence,
+            };
+            if self.cast(&lanes[lane].gateway, &frame) {
+                window.acknowledged();
+            }
+        }
+    }
+
+    /// The peer acknowledges what was sent on a lane.
+    pub(super) fn acknowledged(&self, lane: usize, sequence: u64) -> Result<(), WindowError> {
+        match self.outgoing.get() {
+            Some(lanes) => lanes[lane].window.acknowledge(sequence),
+            None => Err(WindowError::NeverSent {
+                got: sequence,
+                sent: 0,
+            }),
+        }
+    }
+}
+
+struct Sent {
+    frames: Counter,
+    items: Counter,
+}
+
+impl Sent {
+    fn new(peer: &NodeIdentity) -> Self {
+        Self {
+            frames: counter!("souk_link_frames_sent_total", "peer" => peer.name.clone()),
+            items: counter!("souk_link_items_sent_total", "peer" => peer.name.clone()),
+        }
+    }
+}

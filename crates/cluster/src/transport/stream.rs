@@ -1,0 +1,348 @@
+//! A stream that ends by itself. ractor notices neither a silent peer nor one that no longer reads, and its queue towards
+//! such a peer grows without end; so both are errors of the stream here, and the session falls with it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use metrics::counter;
+use ractor_cluster::{BoxRead, BoxWrite, ClusterBidiStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep};
+use tokio_io_timeout::TimeoutWriter;
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+
+/// How long a stream may be silent or stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Without one byte read for this long, the stream fails.
+    pub idle: Duration,
+    /// When a write makes no progress for this long, the stream fails.
+    pub write_stall: Duration,
+}
+
+/// A connected, encrypted stream with its limits, as ractor takes it.
+pub struct GuardedStream<Stream> {
+    stream: Stream,
+    limits: StreamLimits,
+    over: DropGuard,
+    label: String,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
+    /// Guards `stream`. `over` is cancelled when the stream ends for whatever reason, and ends the stream when somebody
+    /// else cancels it. The permit, where there is one, is given back when the stream is dropped.
+    pub fn new(
+        stream: Stream,
+        limits: StreamLimits,
+        over: CancellationToken,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            stream,
+            limits,
+            over: over.drop_guard(),
+            label: String::new(),
+            permit,
+        }
+    }
+
+    /// The label under which ractor reports the session of this stream.
+    #[must_use]
+    pub fn labelled(mut self, label: String) -> Self {
+        self.label = label;
+        self
+    }
+
+    fn halves(self) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send) {
+        let (reader, writer) = tokio::io::split(self.stream);
+        let over = self.over.disarm();
+        let reader = GuardedReader {
+            inner: reader,
+            limit: self.limits.idle,
+            last_byte: Instant::now(),
+            timer: Box::pin(tokio::time::sleep(self.limits.idle)),
+            over: Over::new(&over),
+            _permit: self.permit,
+        };
+        let mut writer = Box::pin(TimeoutWriter::new(writer));
+        writer.as_mut().set_timeout_pinned(Some(self.limits.write_stall));
+        let writer = GuardedWriter {
+            inner: writer,
+            over: Over::new(&over),
+        };
+        (reader, writer)
+    }
+}
+
+impl<Stream: AsyncRead + AsyncWrite + Send + 'static> ClusterBidiStream for GuardedStream<Stream> {
+    fn split(self: Box<Self>) -> (BoxRead, BoxWrite) {
+        let (reader, writer) = self.halves();
+        (Box::new(reader), Box::new(writer))
+    }
+
+    fn peer_label(&self) -> Option<String> {
+        Some(self.label.clone())
+    }
+}
+
+/// One half's share in the end of the stream: dropping a half ends the other.
+struct Over {
+    token: CancellationToken,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    _on_drop: DropGuard,
+}
+
+impl Over {
+    fn new(token: &CancellationToken) -> Self {
+        Self {
+            token: token.clone(),
+            cancelled: Box::pin(token.clone().cancelled_owned()),
+            _on_drop: token.clone().drop_guard(),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.cancelled.as_mut().poll(context).map(|()| closed())
+    }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the link was closed")
+}
+
+fn timed_out(what: &'static str) -> io::Error {
+    counter!("souk_link_timeouts_total", "what" => what).increment(1);
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+struct GuardedReader<Inner> {
+    inner: Inner,
+    limit: Duration,
+    last_byte: Instant,
+    /// Set once for a whole limit and moved on only when it fires: a reset at every read would cost more than the read.
+    timer: Pin<Box<Sleep>>,
+    over: Over,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.over.token.is_cancelled() {
+            return Poll::Ready(Err(closed()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.inner).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) => {
+                if buffer.filled().len() > before {
+                    this.last_byte = Instant::now();
+                } else if buffer.remaining() > 0 {
+                    // The peer has closed: whoever waits for the end learns it here, not when ractor has wound up.
+                    this.over.token.cancel();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => {
+                this.over.token.cancel();
+                return Poll::Ready(Err(error));
+            }
+            Poll::Pending => {}
+        }
+        if let Poll::Ready(error) = this.over.poll(context) {
+            return Poll::Ready(Err(error));
+        }
+        while this.timer.as_mut().poll(context).is_ready() {
+            let deadline = this.last_byte + this.limit;
+            if deadline <= Instant::now() {
+                this.over.token.cancel();
+                return Poll::Ready(Err(timed_out("idle read")));
+            }
+            this.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+struct GuardedWriter<Inner> {
+    inner: Pin<Box<TimeoutWriter<Inner>>>,
+    over: Over,
+}
+
+impl<Inner: AsyncWrite> GuardedWriter<Inner> {
+    fn guard<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        operation: impl FnOnce(Pin<&mut TimeoutWriter<Inner>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.over.token.is_cancelled() {
+            return Poll::Ready(Err(closed()));
+        }
+        match operation(self.inner.as_mut(), context) {
+            Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
+            Poll::Ready(Err(error)) => {
+                self.over.token.cancel();
+                Poll::Ready(Err(if error.kind() == io::ErrorKind::TimedOut {
+                    timed_out("stalled write")
+                } else {
+                    error
+                }))
+            }
+            Poll::Pending => self.over.poll(context).map(Err),
+        }
+    }
+}
+
+impl<Inner: AsyncWrite> AsyncWrite for GuardedWriter<Inner> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut()
+            .guard(context, |inner, context| inner.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut()
+            .guard(context, |inner, context| inner.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut()
+            .guard(context, |inner, context| inner.poll_shutdown(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
+
+    const SHORT: Duration = Duration::from_millis(80);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn limits(idle: Duration, write_stall: Duration) -> StreamLimits {
+        StreamLimits { idle, write_stall }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_ends_the_stream() {
+        let (near, _far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let (mut reader, _writer) =
+            GuardedStream::new(near, limits(SHORT, LONG), over.clone(), None).halves();
+        let begun = Instant::now();
+        let error = reader.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= SHORT);
+        assert!(over.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_speaks_in_time_is_not_silent() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let idle = SHORT * 5;
+        let (mut reader, _writer) = GuardedStream::new(near, limits(idle, LONG), over.clone(), None).halves();
+        let speaker = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(SHORT);
+            for byte in 0..10u8 {
+                pace.tick().await;
+                far.write_u8(byte).await.unwrap();
+            }
+            far
+        });
+        // Ten bytes take longer than the limit, yet never is a whole limit silent.
+        for byte in 0..10u8 {
+            assert_eq!(reader.read_u8().await.unwrap(), byte);
+        }
+        let _far = speaker.await.unwrap();
+        assert!(!over.is_cancelled());
+        assert_eq!(
+            reader.read_u8().await.unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_ends_the_stream() {
+        let (near, _far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let (_reader, mut writer) =
+            GuardedStream::new(near, limits(LONG, SHORT), over.clone(), None).halves();
+        let error = writer.write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(over.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_is_not_a_stalled_one() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let stall = SHORT * 5;
+        let (_reader, mut writer) =
+            GuardedStream::new(near, limits(LONG, stall), CancellationToken::new(), None).halves();
+        let slow = tokio::spawn(async move {
+            let mut pace = tokio::time::interval(SHORT);
+            let mut piece = [0; 16];
+            for _ in 0..10 {
+                pace.tick().await;
+                far.read_exact(&mut piece).await.unwrap();
+            }
+            far
+        });
+        writer.write_all(&[0; 160]).await.unwrap();
+        let _far = slow.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_it_both_halves_end_and_the_permit_comes_back() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let permits = Arc::new(Semaphore::new(1));
+        let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let over = CancellationToken::new();
+        let stream = GuardedStream::new(near, limits(LONG, LONG), over.clone(), Some(permit));
+        let (mut reader, mut writer) = Box::new(stream.labelled("here".to_owned())).split();
+        over.cancel();
+        assert_eq!(
+            reader.read_u8().await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
+        assert_eq!(
+            writer.write_all(b"x").await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionAborted
+        );
+        assert_eq!(permits.available_permits(), 0);
+        drop((reader, writer));
+        assert_eq!(permits.available_permits(), 1);
+        assert_eq!(far.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_end_is_known_when_the_peer_closes_and_when_a_half_is_dropped() {
+        let (near, far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let (mut reader, _writer) = GuardedStream::new(near, limits(LONG, LONG), over.clone(), None).halves();
+        drop(far);
+        assert_eq!(reader.read(&mut [0; 1]).await.unwrap(), 0);
+        over.cancelled().await;
+
+        let (near, _far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let (reader, writer) = GuardedStream::new(near, limits(LONG, LONG), over.clone(), None).halves();
+        drop(writer);
+        over.cancelled().await;
+        drop(reader);
+
+        // Nor is it lost on a stream that nobody ever took.
+        let (near, _far) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        drop(GuardedStream::new(near, limits(LONG, LONG), over.clone(), None));
+        over.cancelled().await;
+    }
+}
