@@ -1,4 +1,4 @@
-//! The demo's accounts: one that runs the shop, and two that buy. Their passwords are made up anew each time.
+//! Creates the demo's accounts, an administrator and two shoppers, with new random passwords each time.
 
 use rand::Rng;
 use rand::distr::Alphanumeric;
@@ -10,16 +10,16 @@ use crate::stores::{StoreError, Stores};
 use souk_domain::account::{Account, Role, email_key};
 use souk_domain::{EmailAddress, UserId};
 
-/// Characters of a password: some 119 bits.
+/// Characters of a password: about 119 bits.
 const PASSWORD_LENGTH: usize = 20;
 
-/// How often an account that changes in the same moment is tried again.
+/// Attempts to write an account that changes concurrently.
 const ATTEMPTS: u32 = 5;
 
-/// An account with its password in clear: for whoever tries the shop out.
+/// An account with its password in clear, to be printed.
 #[derive(Clone)]
 pub struct DemoAccount {
-    /// What it signs in with.
+    /// Its address.
     pub email: &'static str,
     /// Its password.
     pub password: String,
@@ -28,36 +28,36 @@ pub struct DemoAccount {
 /// The accounts of a demo.
 #[derive(Clone)]
 pub struct DemoAccounts {
-    /// Runs the shop: roles `customer`, `merchant` and `admin`.
+    /// Has the roles `customer`, `merchant` and `admin`.
     pub admin: DemoAccount,
-    /// Buys.
+    /// A customer.
     pub shopper: DemoAccount,
-    /// Buys as well, to have somebody whose things are not the other's.
+    /// Another customer, to try what one may see of the other.
     pub second_shopper: DemoAccount,
 }
 
-/// Why the accounts could not be made.
+/// Why the accounts could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoAccountError {
-    /// The users store.
+    /// The users store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No password can be hashed here.
+    /// Password hashing is not available.
     #[error(transparent)]
     Setup(#[from] PasswordSetupError),
-    /// A password was not hashed.
+    /// A password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// An address of the demo is none: a defect.
-    #[error("the demo's own address {0:?} is none")]
+    /// An address of the demo is invalid: a defect.
+    #[error("the demo address {0:?} is invalid")]
     Address(&'static str),
-    /// Somebody else keeps changing it.
-    #[error("the account {0} keeps changing")]
+    /// The account changed concurrently at each attempt.
+    #[error("the account {0} was changed concurrently several times")]
     Contended(&'static str),
 }
 
-/// Makes the accounts, or gives those that are there new passwords. `settings` are those of the cluster, so that no login
-/// has to hash anew.
+/// Creates the accounts, or gives existing ones new passwords. `settings` are those of the cluster, so that no login has
+/// to rehash.
 ///
 /// # Errors
 /// [`DemoAccountError`]

@@ -1,7 +1,4 @@
-//! The demo shop: a catalogue made up from a seed, with a picture for each product, and how it gets into the stores.
+//! Seeds the stores of a demo with its catalogue, opening stock and accounts.
 
 pub mod accounts;
-pub mod generator;
-pub mod picture;
 pub mod seed;
-mod vocabulary;

@@ -1,11 +1,10 @@
-//! Puts the demo catalogue and its opening stock into the stores.
+//! Writes the demo catalogue and its opening stock into the stores.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
 
-use super::generator::{Generator, categories};
 use crate::actors::entity::Record;
 use crate::clock;
 use crate::config::Config;
@@ -14,6 +13,7 @@ use crate::stores::catalogue::Badge;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
 use crate::stores::{StoreError, Stores};
 use souk_cluster::placement::shard_of;
+use souk_demo::generator::{Generator, categories};
 use souk_domain::catalogue::Product;
 use souk_domain::stock::{Stock, StockCommand};
 use souk_domain::{Aggregate, ProductId, Sku, Timestamp};
@@ -21,10 +21,10 @@ use souk_domain::{Aggregate, ProductId, Sku, Timestamp};
 /// Products in one batch.
 const BATCH: u64 = 500;
 
-/// What the receipt of the opening stock is called.
+/// The reference of the receipt of the opening stock.
 const OPENING: &str = "opening-stock";
 
-/// What stands in the catalogue after seeding.
+/// The result of seeding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seeded {
     /// Products.
@@ -33,10 +33,10 @@ pub struct Seeded {
     pub skus: u64,
 }
 
-/// Puts the first `products` products of the catalogue `seed` into the stores; what is there already stays as it is.
+/// Writes the first `products` products of the catalogue `seed`. Existing products and stock stay as they are.
 ///
 /// # Errors
-/// [`StoreError`]; what was put in before stays, and the next call goes on from there.
+/// [`StoreError`]; the next call completes what this one left.
 pub async fn run(
     config: &Config,
     products: u64,
@@ -47,7 +47,7 @@ pub async fn run(
     fill(&stores, products, seed, &progress).await
 }
 
-/// As [`run`], into stores that are open already.
+/// As [`run`], into open stores.
 ///
 /// # Errors
 /// As of [`run`].
@@ -77,7 +77,7 @@ pub async fn fill(
     Ok(seeded)
 }
 
-/// Makes products up, away from the threads that wait for stores.
+/// Generates products on a blocking thread.
 async fn make(generator: Arc<Generator>, from: u64, until: u64) -> (Vec<Product>, Vec<(Sku, u32)>) {
     tokio::task::spawn_blocking(move || {
         let products = (from..until).map(|index| generator.product(index)).collect();
@@ -85,11 +85,11 @@ async fn make(generator: Arc<Generator>, from: u64, until: u64) -> (Vec<Product>
         (products, stock)
     })
     .await
-    // The task can't be cancelled, and a generator that panics is a defect to be heard of here.
+    // The task can't be cancelled; a panic of the generator is a defect.
     .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-/// Puts those products in that are not there: a merchant may have changed the others.
+/// Writes the products that do not exist yet: a merchant may have changed the others.
 async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), StoreError> {
     let skus: Vec<Sku> = products
         .iter()
@@ -111,7 +111,7 @@ async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), Store
     stores.catalogue.put_products(&new).await
 }
 
-/// Receives the opening stock of those SKUs that have no stock yet.
+/// Receives the opening stock of SKUs that have no row yet.
 async fn put_stock(stores: &Stores, stock: &[(Sku, u32)], now: Timestamp) -> Result<(), StoreError> {
     let mut writes = Vec::new();
     let mut badges: Vec<Badge> = Vec::new();
@@ -121,13 +121,13 @@ async fn put_stock(stores: &Stores, stock: &[(Sku, u32)], now: Timestamp) -> Res
         writes.push(write);
     }
     for batch in writes.chunks(BATCH_LIMIT) {
-        // A row that is there already conflicts, and stays.
+        // An existing row conflicts and stays.
         stores.inventory.write(OPENING, batch).await?;
     }
     stores.catalogue.put_badges(&badges).await
 }
 
-/// The first version of a SKU's stock. A SKU without opening stock has a row too, so that it is known.
+/// The first version of a SKU's row. A SKU without opening stock needs one too, to be known.
 fn opening(sku: &Sku, quantity: u32, now: Timestamp) -> Result<DocumentWrite, StoreError> {
     let mut record = Record::<Stock>::initial(sku.as_str());
     let mut events = Vec::new();

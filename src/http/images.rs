@@ -9,7 +9,7 @@ use super::etag::{IfNoneMatch, Tag};
 use super::path::Segment;
 use super::problem::{self, Problem};
 use super::security::RESOURCE_POLICY;
-use crate::demo::picture;
+use souk_demo::picture;
 use souk_domain::ProductId;
 
 /// Browsers keep a picture for a day, and ask then whether it is still the same.

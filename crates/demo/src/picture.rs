@@ -1,34 +1,31 @@
-//! Pictures of products, drawn from what is known of them. Pure: the same product, the same picture.
-
-mod figures;
+//! Draws the picture of a product as SVG. The same product always gets the same picture.
 
 use std::fmt::Write;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-pub(super) use self::figures::Figure;
-use super::vocabulary::{self, COLOURS};
+use crate::vocabulary::{COMMON, DRAWINGS, LEAVES};
 use souk_domain::catalogue::Product;
 
-/// Most bytes of a picture.
+/// Largest picture, in bytes.
 pub const SIZE_LIMIT: usize = 4096;
 
-/// Columns of a line of the caption; wide characters take two.
+/// Columns of a caption line; wide characters take two.
 const CAPTION_COLUMNS: usize = 34;
 
-/// Most lines of the caption.
+/// Lines of the caption.
 const CAPTION_LINES: usize = 2;
 
 /// Columns of the brand above the caption.
 const BRAND_COLUMNS: usize = 40;
 
-/// Columns of the picture's title, which readers aloud speak.
+/// Columns of the picture's title, which screen readers speak.
 const TITLE_COLUMNS: usize = 100;
 
 /// Red, green and blue.
 type Colour = [u8; 3];
 
-/// Grounds that a picture may have: the wall, and the disc on it.
+/// Backgrounds: the wall, and the disc on it.
 const GROUNDS: [(Colour, Colour); 8] = [
     ([0xf6, 0xee, 0xe2], [0xec, 0xdc, 0xc5]),
     ([0xe9, 0xf0, 0xea], [0xd2, 0xe2, 0xd6]),
@@ -40,7 +37,7 @@ const GROUNDS: [(Colour, Colour); 8] = [
     ([0xf1, 0xef, 0xec], [0xe0, 0xdc, 0xd6]),
 ];
 
-/// Second colours: handles, straps, flames.
+/// Accent colours: handles, straps, flames.
 const ACCENTS: [Colour; 6] = [
     [0xd9, 0xa4, 0x41],
     [0xb8, 0x7a, 0x4f],
@@ -53,24 +50,25 @@ const ACCENTS: [Colour; 6] = [
 /// The ink of captions.
 const INK: Colour = [0x2f, 0x31, 0x36];
 
-/// A picture of the product, 600 by 600, as SVG of at most [`SIZE_LIMIT`] bytes that refers to nothing outside itself:
-/// the kind of thing by category, its colour where it has one, the rest by the product's identifier.
+/// An SVG of 600 by 600 pixels and at most [`SIZE_LIMIT`] bytes, without external references. The category selects the
+/// drawing, the attribute `colour` its main colour, and the product's identifier the rest.
 pub fn svg(product: &Product) -> String {
     let hash = xxh3_64(product.id.as_str().as_bytes());
     let (wall, disc) = chosen(&GROUNDS, hash);
     let accent = chosen(&ACCENTS, hash >> 16);
-    let main = colour_of(product).unwrap_or_else(|| chosen(&COLOURS, hash >> 32).1);
-    let figure = vocabulary::leaves()
+    let main = colour_of(product)
+        .unwrap_or_else(|| rgb(&COMMON.colours[(hash >> 32) as usize % COMMON.colours.len()].rgb));
+    let drawing = LEAVES
+        .iter()
         .find(|(_, leaf)| leaf.slug == product.category)
-        .map_or(Figure::Parcel, |(_, leaf)| leaf.figure);
-    let shapes = figure
-        .shapes()
-        .replace("$m", &hexadecimal(main))
-        .replace("$l", &hexadecimal(mixed(main, [0xff; 3])))
-        .replace("$d", &hexadecimal(mixed(main, INK)))
-        .replace("$a", &hexadecimal(accent))
-        .replace("$w", &hexadecimal(wall));
-    let (wall, disc, ink) = (hexadecimal(wall), hexadecimal(disc), hexadecimal(INK));
+        .map_or("parcel", |(_, leaf)| &leaf.picture);
+    let shapes = DRAWINGS[drawing]
+        .replace("$m", &hex(main))
+        .replace("$l", &hex(mixed(main, [0xff; 3])))
+        .replace("$d", &hex(mixed(main, INK)))
+        .replace("$a", &hex(accent))
+        .replace("$w", &hex(wall));
+    let (wall, disc, ink) = (hex(wall), hex(disc), hex(INK));
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 600 600\" width=\"600\" height=\"600\" role=\"img\">\
          <title>{title}</title>\
@@ -85,13 +83,13 @@ pub fn svg(product: &Product) -> String {
     )
 }
 
-/// The brand, and the title below it.
+/// The brand with the title below it.
 fn caption(product: &Product) -> String {
     let mut text = format!(
         "<text x=\"300\" y=\"492\" font-size=\"17\" letter-spacing=\"2\" opacity=\".65\">{}</text>",
         escaped(&shortened(&product.brand, BRAND_COLUMNS))
     );
-    // Titles begin with the brand, which stands there already.
+    // Titles begin with the brand, which is shown already.
     let title = product
         .title
         .strip_prefix(product.brand.as_str())
@@ -111,24 +109,31 @@ fn caption(product: &Product) -> String {
 }
 
 fn chosen<T: Copy>(table: &[T], hash: u64) -> T {
-    // The remainder is below the table's length, and the tables are not empty.
+    // The tables are not empty.
     table[(hash % table.len() as u64) as usize]
 }
 
-/// The colour that the product is said to have, or its first variant.
+/// The colour of the product, or of its first variant.
 fn colour_of(product: &Product) -> Option<Colour> {
     let option = product
         .variants
         .first()
         .and_then(|variant| variant.options.get("colour"));
     let name = product.attributes.get("colour").or(option)?;
-    COLOURS
+    COMMON
+        .colours
         .iter()
-        .find(|(colour, _)| colour == name)
-        .map(|&(_, colour)| colour)
+        .find(|colour| colour.name == *name)
+        .map(|colour| rgb(&colour.rgb))
 }
 
-/// Three parts of one colour and two of another.
+/// Decodes `#rrggbb`; black for anything else, which a test of the vocabulary rules out.
+fn rgb(text: &str) -> Colour {
+    let [_, red, green, blue] = u32::from_str_radix(&text[1..], 16).unwrap_or(0).to_be_bytes();
+    [red, green, blue]
+}
+
+/// Three parts of the first colour and two of the second.
 fn mixed(colour: Colour, other: Colour) -> Colour {
     std::array::from_fn(|part| {
         let sum = u16::from(colour[part]) * 3 + u16::from(other[part]) * 2;
@@ -137,16 +142,16 @@ fn mixed(colour: Colour, other: Colour) -> Colour {
     })
 }
 
-fn hexadecimal([red, green, blue]: Colour) -> String {
+fn hex([red, green, blue]: Colour) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
-/// Columns that a character takes: two from Hangul upwards, where the wide scripts and the emoji are.
+/// Two columns from Hangul upwards, where the wide scripts and the emoji are.
 fn columns(character: char) -> usize {
     if character < '\u{1100}' { 1 } else { 2 }
 }
 
-/// The text in as many columns, with an ellipsis where something was cut off.
+/// The text within a number of columns, with an ellipsis where it was cut.
 fn shortened(text: &str, limit: usize) -> String {
     let mut used = 0;
     let mut short = String::new();
@@ -162,7 +167,7 @@ fn shortened(text: &str, limit: usize) -> String {
     short
 }
 
-/// The title in lines; the last one takes what is left, shortened.
+/// The lines of a title. The last one takes the rest, shortened.
 fn wrapped(title: &str) -> Vec<String> {
     let width = |text: &str| text.chars().map(columns).sum::<usize>();
     let mut lines: Vec<String> = Vec::new();
@@ -182,7 +187,7 @@ fn wrapped(title: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text as XML 1.0 may hold it: markup escaped, characters that are not allowed left out.
+/// The text for XML 1.0: markup escaped, characters that are not allowed removed.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {

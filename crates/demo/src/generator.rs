@@ -1,19 +1,19 @@
-//! The demo catalogue, made from a seed. Pure.
+//! Generates the products of the demo catalogue and their stock.
 //!
-//! The same seed gives the same products on every platform, and product `i` does not depend on how many there are:
-//! every product draws from a stream of its own (ChaCha8, which is portable by definition), and the draws are spelled
-//! out here, because the distributions of `rand` may change with its versions.
+//! A seed gives the same products on every platform, and product `i` does not depend on the size of the catalogue: each
+//! product draws from its own stream of ChaCha8, which is portable by definition. The distributions are implemented here,
+//! because those of `rand` may change with its versions.
 
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::vocabulary::{self, Axis, CLOSINGS, DEPARTMENTS, Department, Leaf, Naming, Noun, SERIES};
+use crate::vocabulary::{Axis, COMMON, DEPARTMENTS, Department, LEAVES, Leaf, Noun};
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{Currency, Money, ProductId, Sku};
 
-/// The seed of the demo shop, where nobody asks for another.
+/// The seed whose SKUs carry no prefix.
 pub const DEFAULT_SEED: u64 = 42;
 
 /// Separates the draws for the stock from those for the product.
@@ -22,7 +22,7 @@ const STOCK_DOMAIN: u64 = 0x5354_4f43_4b00_0001;
 /// 2^64 divided by the golden ratio, odd: the increment of SplitMix64.
 const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// Makes products.
+/// A catalogue.
 #[derive(Clone, Debug)]
 pub struct Generator {
     seed: u64,
@@ -36,44 +36,45 @@ pub fn categories() -> Vec<Category> {
         parent: parent.map(str::to_owned),
     };
     let mut tree = Vec::new();
-    for department in DEPARTMENTS {
-        tree.push(category(department.slug, department.name, None));
-        for shelf in department.shelves {
-            let parent = shelf.heading.map_or(department.slug, |(slug, name)| {
-                tree.push(category(slug, name, Some(department.slug)));
-                slug
+    for department in &*DEPARTMENTS {
+        tree.push(category(&department.slug, &department.name, None));
+        for group in &department.groups {
+            let parent = group.heading.as_ref().map_or(&department.slug, |heading| {
+                tree.push(category(&heading.slug, &heading.name, Some(&department.slug)));
+                &heading.slug
             });
-            tree.extend(
-                shelf
-                    .leaves
-                    .iter()
-                    .map(|leaf| category(leaf.slug, leaf.name, Some(parent))),
-            );
+            let leaves = group.categories.iter();
+            tree.extend(leaves.map(|leaf| category(&leaf.slug, &leaf.name, Some(parent))));
         }
     }
     tree
 }
 
 impl Generator {
-    /// A catalogue of its own for each seed. Catalogues of different seeds share neither products nor SKUs.
+    /// The catalogue of a seed. Catalogues of different seeds share neither products nor SKUs.
     pub const fn new(seed: u64) -> Self {
         Self { seed }
     }
 
-    /// The product at this place of the catalogue.
+    /// The product at this index.
     pub fn product(&self, index: u64) -> Product {
         let mut draw = Draw::new(self.seed, index);
         let (department, leaf) = draw.leaf();
-        let noun = draw.one_of(leaf.nouns);
-        let brand = *draw.one_of(department.brands);
-        let series = *draw.one_of(&SERIES);
-        let axis = leaf.axis.as_ref();
-        // What sets the variants apart is no attribute of them all.
+        let noun = draw.one_of(&leaf.nouns);
+        let brand = draw.one_of(&department.brands).as_str();
+        let series = draw.one_of(&COMMON.series).as_str();
+        // The option by which variants differ is not an attribute of the product.
+        let option = leaf.variants.as_ref().map(|axis| axis.option.as_str());
         let attributes: BTreeMap<&str, &str> = leaf
             .attributes
             .iter()
-            .filter(|(name, _)| axis.is_none_or(|axis| axis.name != *name))
-            .map(|(name, values)| (*name, *draw.one_of(values)))
+            .filter(|attribute| option != Some(&attribute.name))
+            .map(|attribute| {
+                (
+                    attribute.name.as_str(),
+                    draw.one_of(attribute.values.list()).as_str(),
+                )
+            })
             .collect();
         let title = draw.title(leaf, noun, brand, series, attributes.get("material").copied());
         let noun_in_text = noun.name.to_lowercase();
@@ -91,7 +92,7 @@ impl Generator {
             id,
             title,
             description,
-            category: leaf.slug.to_owned(),
+            category: leaf.slug.clone(),
             brand: brand.to_owned(),
             attributes: attributes
                 .into_iter()
@@ -102,7 +103,7 @@ impl Generator {
         }
     }
 
-    /// How many of each SKU of the product at this place are there on the first day.
+    /// The opening stock of each SKU of the product at this index.
     pub fn stock(&self, index: u64) -> Vec<(Sku, u32)> {
         let mut draw = Draw::new(self.seed ^ STOCK_DOMAIN, index);
         self.product(index)
@@ -122,22 +123,25 @@ impl Generator {
     fn variants(&self, draw: &mut Draw, index: u64, leaf: &Leaf, noun: &Noun) -> Vec<Variant> {
         let dollars = draw.lower_between(noun.dollars);
         let grams = draw.between(noun.grams);
-        // What is taken off a whole dollar amount, in cents.
+        // Cents below a whole dollar amount.
         let ending = *draw.one_of(&[1, 1, 1, 1, 5, 5, 50, 0, 0]);
-        let chosen = leaf.axis.as_ref().map_or_else(Vec::new, |axis| draw.values(axis));
+        let chosen = leaf
+            .variants
+            .as_ref()
+            .map_or_else(Vec::new, |axis| draw.values(axis));
         let variant = |option: Option<(&Axis, u32, &str)>| {
             let percent = option.map_or(100, |(axis, steps, _)| 100 + axis.step_percent * steps);
             Variant {
                 sku: self.sku(index, leaf, noun, option.map(|(_, _, value)| value)),
                 options: option
-                    .map(|(axis, _, value)| (axis.name.to_owned(), value.to_owned()))
+                    .map(|(axis, _, value)| (axis.option.clone(), value.to_owned()))
                     .into_iter()
                     .collect(),
                 price: Money::new(i64::from(dollars * percent / 100) * 100 - ending, Currency::USD),
                 weight_grams: grams * percent / 100,
             }
         };
-        match &leaf.axis {
+        match &leaf.variants {
             None => vec![variant(None)],
             Some(axis) => (0..)
                 .zip(chosen)
@@ -146,8 +150,8 @@ impl Generator {
         }
     }
 
-    /// `BRW-KETTL-00042-NAVY`. Unique by construction: the index tells products apart, the option their variants, and
-    /// a segment that starts with a letter the catalogues of other seeds.
+    /// `BRW-KETTL-00042-NAVY`. Unique by construction: the index distinguishes products, the option distinguishes their
+    /// variants, and a segment that starts with a letter distinguishes catalogues.
     fn sku(&self, index: u64, leaf: &Leaf, noun: &Noun, option: Option<&str>) -> Sku {
         let seed = if self.seed == DEFAULT_SEED {
             String::new()
@@ -162,7 +166,7 @@ impl Generator {
     }
 }
 
-/// The letters and digits of an option's value, five at the most. Distinct within each axis.
+/// The first five letters and digits of an option's value. Distinct within each option.
 fn option_code(value: &str) -> String {
     value
         .chars()
@@ -172,8 +176,7 @@ fn option_code(value: &str) -> String {
         .collect()
 }
 
-/// A bijection of the indices for each seed, so that no two products of a catalogue share an identifier: the output
-/// function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// For each seed a bijection of the indices, so that identifiers within a catalogue are unique: the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 fn scramble(seed: u64, index: u64) -> u64 {
     let mut bits = index.wrapping_add(seed.wrapping_mul(GOLDEN_GAMMA));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -181,7 +184,7 @@ fn scramble(seed: u64, index: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// The draws for one product.
+/// The random draws of one product.
 struct Draw(ChaCha8Rng);
 
 impl Draw {
@@ -192,7 +195,7 @@ impl Draw {
     }
 
     /// Uniform below `bound` by multiplication and shift (Lemire, "Fast random integer generation in an interval",
-    /// 2019); the bias, below `bound` in 2^32, is left in.
+    /// 2019), without the correction of its bias, which is below `bound` in 2^32.
     fn below(&mut self, bound: u32) -> u32 {
         let scaled = (u64::from(self.0.next_u32()) * u64::from(bound)) >> 32;
         // The product of two 32-bit numbers, shifted by 32, fits 32 bits.
@@ -204,19 +207,18 @@ impl Draw {
         from + self.below(to - from + 1)
     }
 
-    /// As [`Draw::between`], but the lower half more often, as prices are.
+    /// As [`Draw::between`], but low values are more frequent, as with prices.
     fn lower_between(&mut self, range: (u32, u32)) -> u32 {
         self.between(range).min(self.between(range))
     }
 
-    /// One of a table's entries; no table is empty, nor longer than 32 bits count.
+    /// An entry of a table. Tables are not empty and have fewer than 2^32 entries.
     fn one_of<'a, T>(&mut self, table: &'a [T]) -> &'a T {
         &table[self.below(table.len() as u32) as usize]
     }
 
     fn leaf(&mut self) -> (&'static Department, &'static Leaf) {
-        let all: Vec<_> = vocabulary::leaves().collect();
-        *self.one_of(&all)
+        *self.one_of(&LEAVES)
     }
 
     fn title(
@@ -227,51 +229,49 @@ impl Draw {
         series: &str,
         material: Option<&str>,
     ) -> String {
-        match &leaf.naming {
-            Naming::Made => match material.filter(|_| self.below(2) == 0) {
-                Some(material) => format!("{brand} {series} {} {}", capitalised(material), noun.name),
-                None => format!("{brand} {series} {}", noun.name),
-            },
-            Naming::Titled {
-                patterns,
-                first,
-                second,
-            } => {
-                let words =
-                    BTreeMap::from([("first", *self.one_of(first)), ("second", *self.one_of(second))]);
-                let pattern = *self.one_of(patterns);
-                format!("{}: {}", filled(pattern, &words), noun.name)
-            }
+        if let Some(titles) = &leaf.titles {
+            let first = self.one_of(&titles.first).as_str();
+            let second = self.one_of(&titles.second).as_str();
+            let pattern = self.one_of(&titles.patterns);
+            let words = BTreeMap::from([("first", first), ("second", second)]);
+            return format!("{}: {}", filled(pattern, &words), noun.name);
+        }
+        match material.filter(|_| self.below(2) == 0) {
+            Some(material) => format!("{brand} {series} {} {}", capitalised(material), noun.name),
+            None => format!("{brand} {series} {}", noun.name),
         }
     }
 
     /// Two to four sentences.
     fn description(&mut self, department: &Department, leaf: &Leaf, words: &BTreeMap<&str, &str>) -> String {
-        let mut sentences = vec![*self.one_of(leaf.openings), *self.one_of(leaf.details)];
-        if self.below(2) == 0 {
-            sentences.push(*self.one_of(department.remarks));
-        }
-        if self.below(2) == 0 {
-            sentences.push(*self.one_of(&CLOSINGS));
+        let mut sentences = vec![
+            self.one_of(&leaf.openings).as_str(),
+            self.one_of(&leaf.details).as_str(),
+        ];
+        for optional in [&department.remarks, &COMMON.closings] {
+            if self.below(2) == 0 {
+                sentences.push(self.one_of(optional).as_str());
+            }
         }
         filled(&sentences.join(" "), words)
     }
 
-    /// The values that a product's variants have, in the order of the axis.
-    fn values(&mut self, axis: &Axis) -> Vec<&'static str> {
-        let count = self.between(axis.variants) as usize;
-        let spare = axis.values.len() - count;
+    /// The values of a product's variants, in the order of the list.
+    fn values<'a>(&mut self, axis: &'a Axis) -> Vec<&'a str> {
+        let values = axis.values.list();
+        let count = self.between(axis.count) as usize;
         if axis.neighbours {
+            let spare = values.len() - count;
             let start = self.below(spare as u32 + 1) as usize;
-            return axis.values[start..start + count].to_vec();
+            return values[start..start + count].iter().map(String::as_str).collect();
         }
         // Selection sampling (Knuth, "The Art of Computer Programming", volume 2, algorithm 3.4.2S).
         let mut wanted = count;
         let mut chosen = Vec::with_capacity(count);
-        for (position, value) in axis.values.iter().enumerate() {
-            let left = axis.values.len() - position;
+        for (position, value) in values.iter().enumerate() {
+            let left = values.len() - position;
             if (self.below(left as u32) as usize) < wanted {
-                chosen.push(*value);
+                chosen.push(value.as_str());
                 wanted -= 1;
             }
         }
@@ -279,7 +279,7 @@ impl Draw {
     }
 }
 
-/// Every word with a capital: `stainless steel` becomes `Stainless Steel`, as in a title.
+/// In title case: `stainless steel` becomes `Stainless Steel`.
 fn capitalised(words: &str) -> String {
     let small = ["and", "of", "or"];
     words
@@ -294,7 +294,7 @@ fn capitalised(words: &str) -> String {
         .join(" ")
 }
 
-/// The template with each `{name}` replaced by its word; an unknown name stays as it is.
+/// The template with each `{name}` replaced by its word. Unknown names stay as they are.
 fn filled(template: &str, words: &BTreeMap<&str, &str>) -> String {
     let mut text = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -325,7 +325,7 @@ mod tests {
     use souk_domain::identifiers::IDENTIFIER_LIMIT;
 
     #[test]
-    fn a_seed_gives_the_same_catalogue_everywhere_and_always() {
+    fn a_seed_always_gives_the_same_catalogue() {
         let generator = Generator::new(DEFAULT_SEED);
         let mut hasher = Sha256::new();
         for index in 0..100 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_catalogue_starts_with_the_smaller_one() {
+    fn a_larger_catalogue_starts_with_the_smaller() {
         let catalogue = |count| {
             let generator = Generator::new(7);
             (0..count)
@@ -349,12 +349,12 @@ mod tests {
         };
         let (small, large) = (catalogue(50), catalogue(200));
         assert_eq!(small, large[..50]);
-        // Whatever was made before.
+        // Regardless of what was generated before.
         assert_eq!(Generator::new(7).product(120), large[120]);
     }
 
     #[test]
-    fn identifiers_are_unique_and_well_formed_over_a_hundred_thousand() {
+    fn identifiers_are_unique_and_well_formed() {
         let generator = Generator::new(DEFAULT_SEED);
         let (mut ids, mut skus) = (HashSet::new(), HashSet::new());
         for index in 0..100_000 {
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn products_read_well() {
         let generator = Generator::new(DEFAULT_SEED);
-        let leaves: HashSet<_> = vocabulary::leaves().map(|(_, leaf)| leaf.slug).collect();
+        let leaves: HashSet<_> = LEAVES.iter().map(|(_, leaf)| leaf.slug.as_str()).collect();
         let mut seen = HashSet::new();
         for index in 0..5_000 {
             let product = generator.product(index);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn stock_is_mostly_there_and_now_and_then_not() {
+    fn most_products_are_in_stock() {
         let generator = Generator::new(DEFAULT_SEED);
         let mut quantities = Vec::new();
         for index in 0..2_000 {
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn the_category_tree_hangs_together() {
+    fn the_category_tree_is_complete() {
         let tree = categories();
         let mut above = HashSet::new();
         for category in &tree {
@@ -475,6 +475,6 @@ mod tests {
                     .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
             );
         }
-        assert!(vocabulary::leaves().count() >= 40);
+        assert!(LEAVES.len() >= 40);
     }
 }
