@@ -1,4 +1,4 @@
-//! `souk check`: whether the configuration is right and every store answers.
+//! `souk check`: validates the configuration and pings every store.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::http::tls::Certificate;
 use crate::operator::peers::OperatorClient;
 use crate::stores::{self, StoreError, Stores};
 
-/// What `souk check` is told.
+/// Arguments of `souk check`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -63,8 +63,8 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     })
 }
 
-/// What is missing for the nodes' certificates. A machine has the private keys of the nodes that run on it only, so that
-/// a folder with some of them is right; one without the CA or without any node is not.
+/// Missing certificates of the nodes. A machine has only the private keys of its own nodes, so that a folder with some of
+/// them is valid; one without the CA or without any node is not.
 fn certificates(config: &Config) -> Vec<String> {
     let folder = &config.cluster.certificates;
     let remedy = format!(
@@ -90,7 +90,7 @@ fn certificates(config: &Config) -> Vec<String> {
     faults
 }
 
-/// What is wrong with the certificates of the listeners for clients.
+/// Unusable certificates of the HTTP listeners.
 fn listeners(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     for (key, files) in [
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_certificates_are_named_with_their_remedy() {
+    fn missing_certificates_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("cluster.toml");
         std::fs::copy("cluster.toml", &file).unwrap();

@@ -1,4 +1,4 @@
-//! `souk rebuild`: a projection made anew (invariant 14), also while the shop runs.
+//! `souk rebuild`: rebuilds a projection (invariant 14), also while the shop runs.
 
 use clap::{Args, ValueEnum};
 
@@ -14,10 +14,10 @@ enum Projection {
     Purchases,
 }
 
-/// What `souk rebuild` is told.
+/// Arguments of `souk rebuild`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Which projection.
+    /// The projection.
     #[arg(value_enum)]
     projection: Projection,
     #[command(flatten)]
@@ -40,19 +40,17 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let rebuilt = projector
         .rebuild()
         .await
-        .map_err(|error| Failure::failed("the purchases can't be made anew", error))?;
+        .map_err(|error| Failure::failed("the purchases can't be rebuilt", error))?;
     for reason in &rebuilt.unreadable {
         output::line(&format!("left out: {reason}"))?;
     }
     let (orders, unreadable) = (rebuilt.orders, rebuilt.unreadable.len());
     if unreadable == 0 {
-        output::line(&format!(
-            "{orders} orders were looked at; the purchases are as they say"
-        ))?;
+        output::line(&format!("the purchases were rebuilt from {orders} orders"))?;
         return Ok(Outcome::Done);
     }
     output::line(&format!(
-        "{orders} orders were looked at, and {unreadable} of them can't be read; the purchases are as the others say"
+        "the purchases were rebuilt from {orders} orders, without {unreadable} that can't be read"
     ))?;
     Ok(Outcome::Wrong)
 }
