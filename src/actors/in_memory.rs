@@ -8,7 +8,7 @@ use ractor::Actor;
 
 use super::Regions;
 use super::entity::{EntityContext, NoEffects};
-use super::figures::KindFigures;
+use super::metrics::KindMetrics;
 use super::persistence::{Persistence, PersistenceActor};
 use super::region::{Region, RegionLimits, RegionSupervisor};
 use super::remote::{Courier, CourierError};
@@ -76,7 +76,7 @@ async fn region<A: Aggregate>(store: &'static str, routing: &Arc<Routing>) -> Re
         routing: Arc::clone(routing),
         effects: Arc::new(NoEffects),
         clock: clock::system(),
-        figures: Arc::new(KindFigures::new(A::KIND)),
+        metrics: Arc::new(KindMetrics::new(A::KIND)),
     };
     let limits = RegionLimits {
         in_flight_per_node: 1024,

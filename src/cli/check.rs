@@ -1,7 +1,6 @@
 //! `souk check`: validates the configuration and pings every store.
 
 use std::path::Path;
-use std::time::Instant;
 
 use clap::Args;
 
@@ -9,7 +8,7 @@ use super::{ConfigArgument, Failure, Outcome, explained, logging, output};
 use crate::config::Config;
 use crate::http::tls::Certificate;
 use crate::operator::peers::OperatorClient;
-use crate::stores::{self, StoreError, Stores};
+use crate::stores;
 
 /// Arguments of `souk check`.
 #[derive(Debug, Args)]
@@ -27,27 +26,23 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     }
     let mut faults = certificates(&config);
     faults.extend(listeners(&config));
-    for fault in &faults {
-        output::line(&format!("wrong  {fault}"))?;
-    }
-    let found = match stores::open(&config.cluster, &config.sealing).await {
-        Ok(stores) => reach(&stores).await,
-        Err(error) => vec![("stores", Err(error))],
-    };
-    for (store, answer) in found {
-        match answer {
-            Ok(Reached {
-                technology,
-                milliseconds,
-            }) => output::line(&format!(
-                "right  {store} answers ({technology}, {milliseconds:.1} ms)"
-            ))?,
-            Err(error) => {
-                let fault = format!("{store}: {}", explained(&error).replace('\n', ""));
-                output::line(&format!("wrong  {fault}"))?;
-                faults.push(fault);
+    match stores::open(&config.cluster, &config.sealing).await {
+        Ok(stores) => {
+            for ping in stores.pings() {
+                let (store, technology) = (ping.store, ping.technology);
+                match ping.send().await {
+                    Ok(took) => output::line(&format!(
+                        "right  stores.{store} answers ({technology}, {:.1} ms)",
+                        took.as_secs_f64() * 1_000.0
+                    ))?,
+                    Err(error) => faults.push(format!("stores.{store}: {}", in_one_line(&error))),
+                }
             }
         }
+        Err(error) => faults.push(format!("stores: {}", in_one_line(&error))),
+    }
+    for fault in &faults {
+        output::line(&format!("wrong  {fault}"))?;
     }
     output::line(&format!(
         "{}: {} nodes, {} wrong, {} weak",
@@ -98,63 +93,20 @@ fn listeners(config: &Config) -> Vec<String> {
         ("tls.operator_certificate", &config.tls.operator),
     ] {
         if let Some(Err(error)) = files.as_ref().map(Certificate::load) {
-            let error = explained(&error).replace('\n', "");
             faults.push(format!(
-                "{key}: {error}; put a certificate chain and its key there, both PEM"
+                "{key}: {}; put a certificate chain and its key there, both PEM",
+                in_one_line(&error)
             ));
         }
     }
     if let Err(error) = OperatorClient::between_nodes(config) {
-        faults.push(format!("tls.authority: {}", explained(&error).replace('\n', "")));
+        faults.push(format!("tls.authority: {}", in_one_line(&error)));
     }
     faults
 }
 
-struct Reached {
-    technology: &'static str,
-    milliseconds: f64,
-}
-
-/// Asks every store, each under the key that configures it.
-async fn reach(stores: &Stores) -> Vec<(&'static str, Result<Reached, StoreError>)> {
-    let mut found = Vec::new();
-    for (key, store) in [
-        ("stores.carts", &stores.carts),
-        ("stores.orders", &stores.orders),
-        ("stores.inventory", &stores.inventory),
-        ("stores.payments", &stores.payments),
-        ("stores.sandbox", &stores.sandbox),
-    ] {
-        found.push((key, timed(store.technology(), store.ping()).await));
-    }
-    let catalogue = &stores.catalogue;
-    found.push((
-        "stores.catalogue",
-        timed(catalogue.technology(), catalogue.ping()).await,
-    ));
-    let users = &stores.users;
-    found.push(("stores.users", timed(users.technology(), users.ping()).await));
-    found.push((
-        "stores.sessions",
-        timed(stores.sessions.technology(), stores.ping_sessions()).await,
-    ));
-    found.push((
-        "stores.views",
-        timed(stores.views.technology(), stores.ping_views()).await,
-    ));
-    found
-}
-
-async fn timed(
-    technology: &'static str,
-    answer: impl Future<Output = Result<(), StoreError>>,
-) -> Result<Reached, StoreError> {
-    let start = Instant::now();
-    answer.await?;
-    Ok(Reached {
-        technology,
-        milliseconds: start.elapsed().as_secs_f64() * 1_000.0,
-    })
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    explained(error).replace('\n', "")
 }
 
 #[cfg(test)]

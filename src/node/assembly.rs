@@ -13,11 +13,11 @@ use super::consequences::Consequences;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox, LinkCourier};
 use super::listeners::{ListenerTls, bind};
-use super::root::Board;
+use super::root::SupervisionStatus;
 use crate::actors::Regions;
 use crate::actors::entity::{Effects, EntityContext, NoEffects};
-use crate::actors::figures::KindFigures;
 use crate::actors::handle::Handle;
+use crate::actors::metrics::KindMetrics;
 use crate::actors::persistence::Persistence;
 use crate::actors::region::{Region, RegionLimits};
 use crate::actors::remote::{Correlations, Courier};
@@ -68,7 +68,7 @@ pub(super) struct Assembly {
     pub(super) probe: Arc<Probe>,
     pub(super) admission: Arc<Admission>,
     pub(super) background: TaskTracker,
-    pub(super) board: Board,
+    pub(super) supervision: SupervisionStatus,
     pub(super) drain: Arc<CancellationToken>,
     pub(super) shutdown: CancellationToken,
     pub(super) front_ended: CancellationToken,
@@ -187,7 +187,7 @@ impl Assembly {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
             admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
             background: TaskTracker::new(),
-            board: Board::default(),
+            supervision: SupervisionStatus::default(),
             drain: Arc::default(),
             shutdown: CancellationToken::new(),
             front_ended: CancellationToken::new(),
@@ -246,7 +246,7 @@ impl Shared<'_> {
             routing: Arc::clone(self.routing),
             effects,
             clock: Arc::clone(self.clock),
-            figures: Arc::new(KindFigures::new(A::KIND)),
+            metrics: Arc::new(KindMetrics::new(A::KIND)),
         };
         Region::new(
             entity,

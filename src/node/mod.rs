@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::stores::StoreError;
 use assembly::Assembly;
-pub use root::{Board, ChildStatus};
+pub use root::{ChildStatus, SupervisionStatus};
 use root::{Root, RootArguments};
 use souk_cluster::certificates::CertificateError;
 use souk_cluster::gossip::GossipError;
@@ -106,7 +106,7 @@ pub async fn run(
     let (gave_up, given_up) = oneshot::channel();
     let arguments = RootArguments {
         children: assembly.children(),
-        board: assembly.board.clone(),
+        supervision: assembly.supervision.clone(),
         gave_up,
     };
     let (root, ended) = Root::spawn(None, Root, arguments).await?;

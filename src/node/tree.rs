@@ -8,14 +8,14 @@ use ractor::{Actor, ActorRef, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::Assembly;
-use super::root::{Board, ChildSpec};
+use super::root::{ChildSpec, SupervisionStatus};
 use super::service::{Run, Service, ServiceArguments};
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::{Region, RegionSupervisor};
 use crate::http::{Conventions, HttpSettings, Shop};
-use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
+use crate::operator::{OperatorState, SupervisionState, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
 use crate::projections::relay::{Consumer, Relay, RelayContext};
@@ -296,7 +296,11 @@ impl Assembly {
     }
 
     fn operator_router(&self) -> Router {
-        let (probe, board, me) = (Arc::clone(&self.probe), self.board.clone(), self.me.name.clone());
+        let (probe, supervision, me) = (
+            Arc::clone(&self.probe),
+            self.supervision.clone(),
+            self.me.name.clone(),
+        );
         let (drain, regions) = (Arc::clone(&self.drain), self.regions.clone());
         crate::operator::router(OperatorState {
             me: self.me.clone(),
@@ -315,7 +319,7 @@ impl Assembly {
             stores: self.stores.clone(),
             traces: Arc::clone(&self.checkout.traces),
             membership: self.membership.clone(),
-            supervision: Arc::new(move || tree(&me, &board, &regions)),
+            supervision: Arc::new(move || tree(&me, &supervision, &regions)),
             health: Arc::new(move || probe.report()),
             admission: Arc::clone(&self.admission),
             metrics: self.metrics.clone(),
@@ -344,8 +348,8 @@ impl Assembly {
 }
 
 /// The children of the root as the operator's interface shows them.
-fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
-    let children = board
+fn tree(node: &str, supervision: &SupervisionStatus, regions: &Regions) -> SupervisionTree {
+    let children = supervision
         .read()
         .into_iter()
         .map(|child| SupervisionTree {
@@ -358,9 +362,9 @@ fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
             name: child.name,
             kind: child.kind.to_owned(),
             status: if child.running {
-                SupervisionStatus::Running
+                SupervisionState::Running
             } else {
-                SupervisionStatus::Restarting
+                SupervisionState::Restarting
             },
             restarts: child.restarts,
             last_error: child.last_error,

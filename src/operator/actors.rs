@@ -1,28 +1,27 @@
-//! `/v1/actors`: entities by kind, and one of them, wherever it lives.
+//! `/v1/actors`: metrics of each kind of entity, and a single entity on any node.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::peers::{self, PeerError, Scope};
+use super::peers::{self, Scope};
 use super::redact::redacted;
 use crate::actors::entity::Record;
-use crate::actors::figures::KindFigures;
+use crate::actors::metrics::Distribution;
 use crate::actors::region::Region;
 use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::{self, Problem};
 use crate::stores::documents::DocumentStore;
-use souk_cluster::ownership::Owner;
 use souk_cluster::placement::shard_of;
 use souk_domain::{Aggregate, CartId, Kind, OrderId, Sku};
 
-/// The figures of each kind on this node, or on all of them.
+/// The metrics of each kind on this node, or on all nodes.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -30,9 +29,9 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let node = &state.me.name;
     let mut items = vec![
-        figures_of(&state.regions.carts, node),
-        figures_of(&state.regions.orders, node),
-        figures_of(&state.regions.skus, node),
+        kind_of(&state.regions.carts, node),
+        kind_of(&state.regions.orders, node),
+        kind_of(&state.regions.skus, node),
     ];
     if scope == Scope::Cluster {
         for (member, answer) in peers::ask_all::<Value>(&state, &context, "/v1/actors").await {
@@ -59,43 +58,33 @@ pub(super) async fn list(
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
 
-fn figures_of<A: Aggregate>(region: &Region<A>, node: &str) -> Value {
+fn kind_of<A: Aggregate>(region: &Region<A>, node: &str) -> Value {
     let context = region.context();
-    let figures = &context.entity.figures;
-    let waiting: Vec<u32> = context
+    let metrics = &context.entity.metrics;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let waiting: Distribution = context
         .directory
         .iter()
-        .map(|live| live.vitals.waiting.load(Ordering::Relaxed))
+        .map(|live| u64::from(live.stats.waiting.load(Ordering::Relaxed)))
         .collect();
-    let [median, tail, longest] = figures.latency_quantiles();
     json!({
         "kind": A::KIND,
         "node": node,
         "state": "running",
-        "live": figures.live.load(Ordering::Relaxed),
-        "activations": KindFigures::read(&figures.activations),
-        "passivations": KindFigures::read(&figures.passivations),
-        "restarts": KindFigures::read(&figures.restarts),
-        "conflicts": KindFigures::read(&figures.conflicts),
-        "reloads": KindFigures::read(&figures.reloads),
-        "refused": KindFigures::read(&figures.refused),
-        "latency_microseconds": { "p50": median, "p99": tail, "max": longest },
-        "mailbox": quantiles(waiting),
-        "crashes": figures.crashes(),
+        "live": metrics.live.load(Ordering::Relaxed),
+        "activations": read(&metrics.activations),
+        "passivations": read(&metrics.passivations),
+        "restarts": read(&metrics.restarts),
+        "conflicts": read(&metrics.conflicts),
+        "reloads": read(&metrics.reloads),
+        "refused": read(&metrics.refused),
+        "latency_microseconds": metrics.latency.quantiles(),
+        "mailbox": waiting.quantiles(),
+        "crashes": metrics.crashes(),
     })
 }
 
-/// The quantiles 0.5, 0.99 and 1 by the nearest rank; zero where there is nothing.
-fn quantiles(mut values: Vec<u32>) -> Value {
-    values.sort_unstable();
-    let at = |hundredths: usize| {
-        let rank = (values.len() * hundredths).div_ceil(100).max(1);
-        values.get(rank - 1).copied().unwrap_or(0)
-    };
-    json!({ "p50": at(50), "p99": at(99), "max": at(100) })
-}
-
-/// One entity: from the memory of its owner, else from the store.
+/// One entity: from the memory of its owner, otherwise from the store.
 pub(super) async fn show(
     State(state): State<Shared>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -103,7 +92,7 @@ pub(super) async fn show(
     context: Context,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no such actor");
-    // What can't be decoded names nothing.
+    // A path that can't be decoded matches no entity.
     let Path((kind, id)) = path.map_err(|_| unknown())?;
     let kind = Kind::parse(&kind).ok_or_else(unknown)?;
     let well_formed = match kind {
@@ -114,22 +103,10 @@ pub(super) async fn show(
     if !well_formed {
         return Err(unknown());
     }
-    if scope == Scope::Cluster
-        && let Owner::There(owner) = state.routing.owner(shard_of(&id))
-        && let Some(member) = state.routing.table().view.member(&owner)
-    {
-        // Well-formed identifiers need no encoding.
-        let path = format!("/v1/actors/{}/{id}", kind.as_str());
-        match peers::ask::<Value>(&state, &context, member, Method::GET, &path).await {
-            Ok(answer) => return json::reply(StatusCode::OK, &answer),
-            Err(PeerError::Refused(StatusCode::NOT_FOUND)) => return Err(unknown()),
-            // The owner is out of reach: the store knows what it wrote last.
-            Err(error) => tracing::warn!(
-                node = &*owner,
-                error = &error as &dyn std::error::Error,
-                "an entity's owner does not answer; it is shown from the store"
-            ),
-        }
+    // Well-formed identifiers need no encoding.
+    let path = format!("/v1/actors/{}/{id}", kind.as_str());
+    if let Some(reply) = peers::ask_owner(&state, &context, scope, &id, &path, &unknown).await? {
+        return Ok(reply);
     }
     let item = match kind {
         Kind::Cart => described(&state, &state.regions.carts, &*state.stores.carts, &id).await,
@@ -139,7 +116,7 @@ pub(super) async fn show(
     json::reply(StatusCode::OK, &item?.ok_or_else(unknown)?)
 }
 
-/// The entity as it lives on this node or stands in the store; `None` where there is neither.
+/// The entity from the memory of this node, otherwise from the store; `None` where it does not exist.
 async fn described<A: Aggregate>(
     state: &Shared,
     region: &Region<A>,
@@ -147,11 +124,7 @@ async fn described<A: Aggregate>(
     id: &str,
 ) -> Result<Option<Value>, Problem> {
     let shard = shard_of(id);
-    let node = match state.routing.owner(shard) {
-        Owner::Here | Owner::HereSoon => Some(state.me.name.clone()),
-        Owner::There(name) => Some(name.to_string()),
-        Owner::Nobody => None,
-    };
+    let node = peers::owner(&state.routing, shard);
     let mut item = json!({ "kind": A::KIND, "id": id, "shard": shard, "node": node });
     let live = region.describe(id).await;
     item["activated"] = region.context().directory.contains_key(id).into();
@@ -163,7 +136,7 @@ async fn described<A: Aggregate>(
             item["version"] = live.version.into();
             item["state"] = redacted(live.state);
         }
-        // Not live, still loading, too busy to answer, or asked for and never made.
+        // Not in memory, still loading, too busy to answer, or never created.
         None => match store.load(id).await? {
             Some(document) => {
                 item["version"] = document.version.into();
@@ -179,17 +152,4 @@ async fn described<A: Aggregate>(
         },
     }
     Ok(Some(item))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_values_that_occur() {
-        assert_eq!(quantiles(Vec::new()), json!({ "p50": 0, "p99": 0, "max": 0 }));
-        assert_eq!(quantiles(vec![7]), json!({ "p50": 7, "p99": 7, "max": 7 }));
-        let hundred = (1..=100).rev().collect();
-        assert_eq!(quantiles(hundred), json!({ "p50": 50, "p99": 99, "max": 100 }));
-    }
 }

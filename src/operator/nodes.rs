@@ -1,4 +1,4 @@
-//! `/v1/nodes`: who is there, and how each node is.
+//! `/v1/nodes`: the nodes and their state.
 
 use std::sync::atomic::Ordering;
 
@@ -13,9 +13,8 @@ use crate::http::conventions::Context;
 use crate::http::json;
 use crate::http::problem::Problem;
 use souk_cluster::view::{Member, MemberState};
-use souk_domain::Kind;
 
-/// This node, or all of them by name.
+/// This node, or all nodes by name.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -45,12 +44,10 @@ async fn this_node(state: &Shared) -> Value {
         || description
             .as_ref()
             .is_some_and(|description| description.me.state == MemberState::Leaving);
-    let live = [
-        (Kind::Cart, &state.regions.carts.context().entity.figures),
-        (Kind::Order, &state.regions.orders.context().entity.figures),
-        (Kind::Sku, &state.regions.skus.context().entity.figures),
-    ]
-    .map(|(kind, figures)| (kind, figures.live.load(Ordering::Relaxed)));
+    let live = state
+        .regions
+        .metrics()
+        .map(|metrics| (metrics.kind, metrics.live.load(Ordering::Relaxed)));
     let by_kind: serde_json::Map<String, Value> = live
         .iter()
         .map(|(kind, count)| (kind.as_str().to_owned(), (*count).into()))
@@ -74,17 +71,8 @@ async fn this_node(state: &Shared) -> Value {
             live.iter().map(|(_, count)| count).sum::<usize>().into(),
         ),
         ("entities_by_kind", by_kind.into()),
-        // One count for the commands of all kinds.
-        (
-            "load",
-            state
-                .regions
-                .carts
-                .context()
-                .in_flight
-                .load(Ordering::Relaxed)
-                .into(),
-        ),
+        // Commands of all kinds.
+        ("load", state.regions.in_flight().into()),
         ("rss_bytes", resident_bytes().into()),
         ("view", table.view.number.into()),
         ("verified", state.routing.is_verified().into()),
@@ -94,7 +82,7 @@ async fn this_node(state: &Shared) -> Value {
     item
 }
 
-/// A node that does not answer: what the view says of it, and nothing that only itself could know.
+/// A node that does not answer: what is known from the view.
 fn unreachable(state: &Shared, member: &Member, error: &str) -> Value {
     let shards = souk_cluster::ownership::Owner::There(member.name.as_str().into());
     let owned = (0..souk_cluster::placement::SHARDS)
@@ -132,9 +120,9 @@ fn described(member: &Member) -> Value {
     })
 }
 
-/// The memory that this process holds, in bytes; `None` where the system does not tell.
+/// The resident memory of this process, in bytes; `None` where the system does not report it.
 fn resident_bytes() -> Option<u64> {
-    // A file of the kernel's memory: reading it waits for no disk.
+    // Not a file on disk, so reading it does not block.
     resident_of(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

@@ -22,9 +22,9 @@ use souk_domain::Kind;
 enum ShardState {
     /// Its owner keeps entities of it, or did a while ago.
     Active,
-    /// Its owner serves it, and nobody has asked for one of its entities.
+    /// Its owner serves it, and none of its entities was used yet.
     Idle,
-    /// A node that does not own it any more finishes what is in flight.
+    /// Its former owner finishes the commands in flight.
     HandingOver,
     /// It has no owner, or its owner may not serve it yet.
     Waiting,
@@ -38,7 +38,7 @@ struct Shard {
     shard: u16,
     owner: Option<String>,
     state: ShardState,
-    /// Live entities; `None` where nobody tells.
+    /// Live entities; `None` where it is not known.
     entities: Option<usize>,
 }
 
@@ -47,7 +47,7 @@ struct Shards {
     items: Vec<Shard>,
 }
 
-/// The shards that this node has or owns, or all of them.
+/// The shards that this node owns or still runs, or all shards.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -59,7 +59,7 @@ pub(super) async fn list(
     }
     let mut answers = vec![(state.me.name.clone(), own)];
     for (member, answer) in peers::ask_all::<Shards>(&state, &context, "/v1/shards").await {
-        // One that does not answer leaves the shards that it owns as they are in `merge`: unreachable.
+        // The shards of a node that does not answer stay unreachable in `merge`.
         if let Ok(answer) = answer {
             answers.push((member.name, answer.items));
         }
@@ -80,7 +80,7 @@ fn own(state: &Shared) -> Vec<Shard> {
     .collect()
 }
 
-/// The shards of one kind that this node owns or has `started`, each with its live entities.
+/// The shards of one kind that this node owns or has `started`, with their live entities.
 fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<Shard> {
     (0..SHARDS)
         .filter_map(|shard| {
@@ -96,7 +96,7 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
             Some(Shard {
                 kind,
                 shard,
-                owner: name(routing, owner),
+                owner: peers::owner(routing, shard),
                 state,
                 entities: Some(entities.unwrap_or(0)),
             })
@@ -104,20 +104,12 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
         .collect()
 }
 
-fn name(routing: &Routing, owner: Owner) -> Option<String> {
-    match owner {
-        Owner::Here | Owner::HereSoon => Some(routing.me().to_string()),
-        Owner::There(name) => Some(name.to_string()),
-        Owner::Nobody => None,
-    }
-}
-
-/// One line a shard: what its owner says of it, but for one whose former owner is not done with it.
+/// One entry for each shard: as reported by its owner, or by its former owner while that hands it over.
 fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
     let mut merged: BTreeMap<(Kind, u16), Shard> = BTreeMap::new();
     for kind in Kind::ALL {
         for shard in 0..SHARDS {
-            let owner = name(routing, routing.owner(shard));
+            let owner = peers::owner(routing, shard);
             let state = if owner.is_some() {
                 ShardState::Unreachable
             } else {
@@ -144,7 +136,7 @@ fn merge(routing: &Routing, answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
             let handing_over = said.state == ShardState::HandingOver;
             if handing_over || (known.owner.as_ref() == Some(&node) && known.state != ShardState::HandingOver)
             {
-                // Views may differ for a moment: whose it is, is what the node that was asked believes.
+                // Views may differ for a moment: the owner is shown as this node sees it.
                 let owner = known.owner.take();
                 *known = Shard { owner, ..said };
             }
@@ -183,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shard_is_listed_once_as_its_owner_sees_it() {
+    fn shards_are_listed_as_their_owners_report() {
         let (a, b) = (routing("a", 1, &["a", "b"]), routing("b", 1, &["a", "b"]));
         let (mine, theirs) = (a.owned()[0], b.owned()[0]);
         let started = HashMap::from([(mine, 3), (theirs, 2)]);
@@ -225,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_without_an_owner_waits() {
+    fn a_shard_without_an_owner_is_waiting() {
         let merged = merge(&Routing::new("a"), Vec::new());
         assert_eq!(
             states(&merged, Kind::Cart, 0),

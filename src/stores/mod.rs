@@ -8,6 +8,7 @@ pub mod error;
 pub mod idempotency;
 pub mod open;
 pub mod parts;
+pub mod ping;
 pub mod sessions;
 #[cfg(test)]
 pub(crate) mod testing;

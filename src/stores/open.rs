@@ -52,20 +52,11 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Whether both parts of `stores.sessions` answer.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the first that does not.
-    pub async fn ping_sessions(&self) -> Result<(), StoreError> {
-        self.sessions.ping().await?;
-        self.idempotency.ping().await
-    }
-
     /// Whether `stores.views` answers.
     ///
     /// # Errors
     /// [`StoreError`], where it does not.
-    pub async fn ping_views(&self) -> Result<(), StoreError> {
+    pub(super) async fn ping_views(&self) -> Result<(), StoreError> {
         match self.views.current().await {
             Ok(_) => Ok(()),
             Err(cause) => Err(cause.downcast().map_or_else(

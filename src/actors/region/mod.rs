@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::entity::{Command, Description, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
-use super::outcome::{Failure, Outcome, ReplyTo, Slot, Vitals};
+use super::outcome::{EntityStats, Failure, Outcome, ReplyTo, Slot};
 use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, ReturnPath};
 use super::shard::ShardMessage;
 use crate::config::Limits;
@@ -22,9 +22,10 @@ use crate::traces;
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::Aggregate;
+use souk_retry::Backoff;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 
-/// First pause before a command that found no owner is sent again; it doubles. A change of the view ends it at once.
+/// First pause before a command without an owner is sent again. A change of the view ends it at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -72,14 +73,14 @@ pub struct Live<A: Aggregate> {
     /// Its address.
     pub actor: ActorRef<EntityMessage<A>>,
     /// What is known of it without asking.
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<EntityStats>,
 }
 
 impl<A: Aggregate> Live<A> {
     /// Puts a command into the entity's mailbox, or refuses it because too many wait there. The command comes back
     /// where the entity has stopped.
     pub fn offer(&self, mut command: Box<Command<A>>, limit: u32) -> Result<(), Box<Command<A>>> {
-        if !command.slot.at_entity(&self.vitals, limit) {
+        if !command.slot.at_entity(&self.stats, limit) {
             command.reply_to.send(Outcome::Busy { retry_after_ms: 100 });
             return Ok(());
         }
@@ -122,7 +123,7 @@ impl<A: Aggregate> RegionContext<A> {
 
     /// The refusal of a command for which there is no room.
     pub fn busy(&self) -> Outcome<A> {
-        self.entity.figures.refused.fetch_add(1, Ordering::Relaxed);
+        self.entity.metrics.refused.fetch_add(1, Ordering::Relaxed);
         Outcome::Busy {
             retry_after_ms: u64::try_from(self.limits.retry_after.as_millis()).unwrap_or(u64::MAX),
         }
@@ -173,7 +174,7 @@ impl<A: Aggregate> Region<A> {
     pub async fn ask(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
         let started = Instant::now();
         let answer = self.ask_until_answered(id, ask).await;
-        self.0.entity.figures.answered(started.elapsed());
+        self.0.entity.metrics.latency.record_duration(started.elapsed());
         answer
     }
 
@@ -181,7 +182,7 @@ impl<A: Aggregate> Region<A> {
         let shard = shard_of(id);
         let routing = &self.0.entity.routing;
         let mut changes = routing.subscribe();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut owner_seen = false;
         loop {
             changes.mark_unchanged();
@@ -204,7 +205,7 @@ impl<A: Aggregate> Region<A> {
                 Outcome::Failed(Failure::Store | Failure::Undecodable) => return Err(AskError::Store),
                 Outcome::NotOwner(_) | Outcome::Lost => {}
             }
-            let again = Instant::now() + pause;
+            let again = Instant::now() + backoff.next_pause();
             if again >= ask.deadline {
                 return Err(if owner_seen {
                     AskError::Expired
@@ -214,7 +215,6 @@ impl<A: Aggregate> Region<A> {
             }
             // Sooner when the view changes; the time-out alone means that nothing has.
             drop(timeout_at(again.into(), changes.changed()).await);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
