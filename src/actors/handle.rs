@@ -1,11 +1,11 @@
-//! A way to an actor that stays valid when its supervisor starts it anew.
+//! The address of an actor across its restarts.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use ractor::{ActorRef, Message};
 
-/// Points at the present incarnation of an actor; empty while there is none.
+/// Refers to the current incarnation of an actor; empty while there is none.
 pub struct Handle<M: Message>(Arc<ArcSwapOption<ActorRef<M>>>);
 
 impl<M: Message> Clone for Handle<M> {
@@ -21,23 +21,23 @@ impl<M: Message> Default for Handle<M> {
 }
 
 impl<M: Message> Handle<M> {
-    /// From now on this is the actor.
+    /// Sets the current incarnation.
     pub fn point_at(&self, actor: ActorRef<M>) {
         self.0.store(Some(Arc::new(actor)));
     }
 
-    /// There is no actor any more.
+    /// Removes the current incarnation.
     pub fn clear(&self) {
         self.0.store(None);
     }
 
-    /// The actor, where there is one.
+    /// The current incarnation, if any.
     pub fn get(&self) -> Option<ActorRef<M>> {
         self.0.load_full().map(|actor| (*actor).clone())
     }
 
-    /// Sends a message. Where there is no actor, or it has just stopped, the message is dropped: messages that must
-    /// be answered carry something that answers when it is dropped.
+    /// Sends a message; false where there is no actor or it has stopped. The message is dropped then: messages that
+    /// require an answer contain a value whose destructor gives one.
     pub fn cast(&self, message: M) -> bool {
         self.0
             .load()

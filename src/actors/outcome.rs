@@ -1,4 +1,4 @@
-//! What goes to an entity and what comes back: never silence.
+//! Commands to entities and their outcomes. Every command gets an outcome, even one that is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -11,21 +11,21 @@ use tracing::Span;
 use super::remote::ReturnPath;
 use souk_domain::{Aggregate, CommandId};
 
-/// A command for an entity, with what the caller expects of the answer.
+/// A command for an entity, with the conditions of its caller.
 #[derive(Clone, Debug)]
 pub struct Ask<A: Aggregate> {
-    /// What to decide.
+    /// The command to decide.
     pub command: A::Command,
-    /// Names the command, so that its repetition changes nothing (invariant 9). Without one, only a command that is
-    /// harmless to repeat may be sent: the region repeats what got lost on the way.
+    /// Identifies the command, so that its repetition changes nothing (invariant 9). A command without an id must be
+    /// harmless to repeat, because the region repeats lost commands.
     pub command_id: Option<CommandId>,
-    /// Decide only if the entity stands at this version (`If-Match`).
+    /// Decide only at this version of the entity (`If-Match`).
     pub expected_version: Option<u64>,
-    /// After this moment nobody waits for the answer, and the command does not run.
+    /// After this moment the caller has given up, and the command does not run.
     pub deadline: Instant,
-    /// Follows the shopper's request through logs on every node.
+    /// Identifies the request of the shopper in the logs of all nodes.
     pub request_id: Arc<str>,
-    /// Hold the answer back until the entity has settled, or the deadline is near.
+    /// Delay the answer until the entity has settled, or the deadline is near.
     pub wait_until_settled: bool,
 }
 
@@ -50,15 +50,15 @@ impl<A: Aggregate> Ask<A> {
     }
 }
 
-/// An entity's answer, given only after what it says is durable.
+/// An entity's answer. What it says is durable.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Answer<A: Aggregate> {
-    /// The verdict.
+    /// The reply to the command.
     pub reply: A::Reply,
-    /// The version that the view shows.
+    /// The version of the view.
     pub version: u64,
-    /// The entity as it stands after the command.
+    /// The entity after the command.
     pub view: A::View,
 }
 
@@ -73,36 +73,36 @@ pub enum Failure {
     Undecodable,
 }
 
-/// Everything that can come back for a command. The region turns it into an [`Answer`] or an [`AskError`].
+/// The outcome of a command. The region turns it into an [`Answer`] or an [`AskError`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub enum Outcome<A: Aggregate> {
     /// Decided and durable.
     Reply(Answer<A>),
-    /// The entity stands at another version than the caller expected.
+    /// The entity is at another version than the caller expected.
     VersionConflict {
-        /// Where it stands.
+        /// Its version.
         current: u64,
     },
-    /// Refused before it was queued.
+    /// Too many commands are waiting; it was not queued.
     Busy {
         /// When to try again, in milliseconds.
         retry_after_ms: u64,
     },
-    /// This node does not own the entity, or not yet; the name of who does, as far as this node knows.
+    /// This node does not own the entity, or may not serve it yet; with the owner, as far as this node knows it.
     NotOwner(Option<String>),
     /// Its deadline passed before it ran.
     Expired,
-    /// Its activation went away before it ran or before its write was known to have landed: to be repeated.
+    /// The activation ended before the command ran, or before its write was known to be durable: to be repeated.
     Lost,
-    /// It failed.
+    /// The command failed.
     Failed(Failure),
 }
 
-/// What a caller gets instead of an answer.
+/// Why a caller gets no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// Too much is waiting; nothing was done.
+    /// Too many commands are waiting; nothing was done.
     #[error("too many commands are waiting")]
     Busy {
         /// When to try again.
@@ -111,10 +111,10 @@ pub enum AskError {
     /// No answer in time. Whether the command took effect is unknown; repeating it under its id is safe.
     #[error("no answer came in time")]
     Expired,
-    /// The entity stands at another version than expected; nothing was done.
-    #[error("the entity stands at version {current}")]
+    /// The entity is at another version than expected; nothing was done.
+    #[error("the entity is at version {current}")]
     VersionConflict {
-        /// Where it stands.
+        /// Its version.
         current: u64,
     },
     /// No node owns the entity at the moment.
@@ -128,24 +128,24 @@ pub enum AskError {
     Store,
 }
 
-/// Counts a command against the node's and the entity's limit for as long as it lives.
+/// Admits a command, and counts it against the limits of the node and of the entity until it is dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Permit {
     node: Arc<AtomicUsize>,
     entity: Option<Arc<EntityStats>>,
 }
 
-impl Slot {
-    /// Takes a place on the node; `None` where `limit` are taken.
+impl Permit {
+    /// A permit of the node; `None` where `limit` permits are in use.
     pub fn on_node(node: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let slot = Self {
+        let permit = Self {
             node: Arc::clone(node),
             entity: None,
         };
-        (node.fetch_add(1, Ordering::AcqRel) < limit).then_some(slot)
+        (node.fetch_add(1, Ordering::AcqRel) < limit).then_some(permit)
     }
 
-    /// Takes a place at the entity too; `false` where `limit` are taken.
+    /// Extends it to the entity; `false` where `limit` permits of the entity are in use.
     pub fn at_entity(&mut self, stats: &Arc<EntityStats>, limit: u32) -> bool {
         if self.entity.is_some() {
             return true;
@@ -156,7 +156,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.node.fetch_sub(1, Ordering::AcqRel);
         if let Some(stats) = &self.entity {
@@ -174,14 +174,14 @@ pub struct EntityStats {
     pub touched: AtomicU32,
 }
 
-/// Where an outcome goes. Dropped without one, it says [`Outcome::Lost`]: a caller always hears something.
+/// Sends the outcome to the caller: [`Outcome::Lost`] where it is dropped without one.
 #[derive(Debug)]
 pub struct ReplyTo<A: Aggregate>(Option<Way<A>>);
 
 #[derive(Debug)]
 enum Way<A: Aggregate> {
     Here(oneshot::Sender<Outcome<A>>),
-    /// With the span that ends when the outcome is on its way.
+    /// With the span that ends when the outcome is sent.
     There(ReturnPath, Span),
 }
 
@@ -197,7 +197,7 @@ impl<A: Aggregate> ReplyTo<A> {
         Self(Some(Way::There(path, Span::none())))
     }
 
-    /// The same, recorded as `span` until the outcome is given.
+    /// The same, recorded as `span` until the outcome is sent.
     #[must_use]
     pub fn within(mut self, span: Span) -> Self {
         if let Some(Way::There(_, recorded)) = &mut self.0 {
@@ -206,14 +206,14 @@ impl<A: Aggregate> ReplyTo<A> {
         self
     }
 
-    /// Gives the outcome. A caller who has gone away is no error.
+    /// Sends the outcome. It is no error where the caller has given up.
     pub fn send(mut self, outcome: Outcome<A>) {
         self.deliver(outcome);
     }
 
     fn deliver(&mut self, outcome: Outcome<A>) {
         match self.0.take() {
-            // The receiver is dropped when its caller's deadline passed: nobody is left to be told.
+            // The receiver is dropped when its caller has given up.
             Some(Way::Here(sender)) => drop(sender.send(outcome)),
             Some(Way::There(path, _span)) => path.send(&outcome),
             None => {}

@@ -1,5 +1,5 @@
-//! A shard supervises its entities: it activates them on the first message, passivates idle ones and those beyond the
-//! cap, counts crashes and lets an entity that crashes again and again rest.
+//! A shard supervises its entities: it activates them on their first message, passivates idle ones and those beyond the
+//! cap, and parks those that crash repeatedly.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use souk_domain::Aggregate;
 
 /// Crashes further apart than this do not count together.
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
-/// The pause after the second crash (after the first there is none); it doubles with each further one, until the entity
-/// is parked.
-const FIRST_REST: Duration = Duration::from_millis(200);
-/// Commands that wait for one entity to finish its passivation.
+/// Back-off after the second crash (there is none after the first). It doubles with each further one until the entity is
+/// parked.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// Commands that may wait for the passivation of one entity.
 const CLOSING_QUEUE_LIMIT: usize = 1024;
-/// Entities that a shard looks at in one go for idleness.
+/// Entities that a shard checks for idleness at one tick.
 const SWEEP_LIMIT: usize = 4096;
 
-/// What a shard is told.
+/// Messages of a shard.
 pub enum ShardMessage<A: Aggregate> {
-    /// Hand a command to its entity, activating it if need be.
+    /// Forward a command to its entity, activating it if necessary.
     Deliver {
-        /// Which entity.
+        /// The entity.
         id: Arc<str>,
         /// The command.
         command: Box<Command<A>>,
     },
-    /// Passivate what has been idle for too long.
+    /// Passivate idle entities.
     Tick,
-    /// Another node owns the shard now: finish what is in flight, let everything go and stop.
+    /// Another node owns the shard now: finish writes in flight, release all entities and stop.
     HandOver,
 }
 
 impl<A: Aggregate> ractor::Message for ShardMessage<A> {}
 
 impl<A: Aggregate> ShardMessage<A> {
-    /// Answers where the shard is not this node's any more: its caller asks the owner.
+    /// Refuses the command because another node owns the shard.
     pub fn refuse(self) {
         if let Self::Deliver { command, .. } = self {
             command.reply_to.send(Outcome::NotOwner(None));
@@ -61,18 +61,18 @@ impl<A: Aggregate> Default for Shard<A> {
 struct Crashes {
     count: u32,
     last: Instant,
-    rests_until: Instant,
+    refused_until: Instant,
 }
 
-/// What a shard keeps.
+/// State of a shard.
 pub struct ShardState<A: Aggregate> {
     shard: u16,
     context: Arc<RegionContext<A>>,
     ids: HashMap<ActorId, Arc<str>>,
-    /// Entities that finish; the commands that came meanwhile wait for the next activation.
+    /// Entities that are stopping, with the commands that wait for the next activation.
     closing: HashMap<Arc<str>, Vec<Box<Command<A>>>>,
-    /// In the order of activation or of the last look, with the second of the latest command then: a second-chance
-    /// queue (Corbató, "A paging experiment with the Multics system", 1968).
+    /// Second-chance queue (Corbató, "A paging experiment with the Multics system", 1968): in the order of activation or
+    /// of the last check, with the second of the latest command at that time.
     queue: VecDeque<(Arc<str>, u32)>,
     crashes: HashMap<Arc<str>, Crashes>,
     handing_over: bool,
@@ -110,7 +110,7 @@ impl<A: Aggregate> Actor for Shard<A> {
             ShardMessage::Tick => state.passivate_idle(),
             ShardMessage::HandOver => {
                 state.handing_over = true;
-                state.let_go_of_everything();
+                state.release_everything();
                 state.stop_when_empty(&myself);
             }
         }
@@ -125,9 +125,11 @@ impl<A: Aggregate> Actor for Shard<A> {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(cell, _, _) => {
-                state.gone(&myself, cell.get_id(), false).await?
+                state.entity_stopped(&myself, cell.get_id(), false).await?
             }
-            SupervisionEvent::ActorFailed(cell, _) => state.gone(&myself, cell.get_id(), true).await?,
+            SupervisionEvent::ActorFailed(cell, _) => {
+                state.entity_stopped(&myself, cell.get_id(), true).await?
+            }
             _ => {}
         }
         Ok(())
@@ -158,18 +160,18 @@ impl<A: Aggregate> ShardState<A> {
                 Ok(()) => return Ok(()),
                 Err(back) => command = back,
             }
-            // It has stopped and its end has not been told yet: the command waits for it like for a passivation.
+            // It has stopped, and its supervision event is still to come: the command waits as for a passivation.
             drop(live);
             self.context.directory.remove(&id);
             self.closing.insert(id, vec![command]);
             return Ok(());
         }
         if let Some(crashes) = self.crashes.get(&id)
-            && crashes.rests_until > Instant::now()
+            && crashes.refused_until > Instant::now()
         {
-            let rest = crashes.rests_until.saturating_duration_since(Instant::now());
+            let remaining = crashes.refused_until.saturating_duration_since(Instant::now());
             command.reply_to.send(Outcome::Busy {
-                retry_after_ms: u64::try_from(rest.as_millis()).unwrap_or(u64::MAX),
+                retry_after_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
             });
             return Ok(());
         }
@@ -201,19 +203,19 @@ impl<A: Aggregate> ShardState<A> {
         self.ids.insert(actor.get_id(), Arc::clone(&id));
         self.queue.push_back((Arc::clone(&id), metrics.seconds()));
         let live = Live { actor, stats };
-        // A fresh entity has room, and its mailbox is open; a refusal has told the caller already.
+        // A new entity admits it.
         drop(live.offer(command, self.context.limits.in_flight_per_entity));
         self.context.directory.insert(id, live);
         Ok(())
     }
 
-    /// Passivates the longest idle entities until one more fits below this shard's part of the cap.
+    /// Passivates the longest idle entities until another one fits below the shard's cap.
     fn make_room(&mut self) {
         let cap = self.context.entities_per_shard();
-        let mut looks = self.queue.len();
-        while self.ids.len() - self.closing.len().min(self.ids.len()) >= cap && looks > 0 {
-            looks -= 1;
-            self.look_at_oldest(|_| true);
+        let mut checks = self.queue.len();
+        while self.ids.len() - self.closing.len().min(self.ids.len()) >= cap && checks > 0 {
+            checks -= 1;
+            self.check_oldest(|_| true);
         }
     }
 
@@ -221,7 +223,7 @@ impl<A: Aggregate> ShardState<A> {
         let now = self.context.entity.metrics.seconds();
         let idle = u32::try_from(self.context.limits.idle.as_secs()).unwrap_or(u32::MAX);
         for _ in 0..self.queue.len().min(SWEEP_LIMIT) {
-            if !self.look_at_oldest(|touched| now.saturating_sub(touched) >= idle) {
+            if !self.check_oldest(|touched| now.saturating_sub(touched) >= idle) {
                 break;
             }
         }
@@ -229,9 +231,9 @@ impl<A: Aggregate> ShardState<A> {
         self.crashes.retain(|_, crashes| crashes.last.elapsed() < keep);
     }
 
-    /// Takes the oldest entry of the queue. Where its entity has been asked since, it goes to the end; where it has
-    /// not and `condemn` says so, it is passivated. False where it was left where it is.
-    fn look_at_oldest(&mut self, condemn: impl Fn(u32) -> bool) -> bool {
+    /// Checks the oldest entry of the queue: an entity that got commands since goes to the end, another is passivated
+    /// where `is_idle` says so. False where the entry stays first.
+    fn check_oldest(&mut self, is_idle: impl Fn(u32) -> bool) -> bool {
         let Some((id, seen)) = self.queue.pop_front() else {
             return false;
         };
@@ -241,7 +243,7 @@ impl<A: Aggregate> ShardState<A> {
             .get(&id)
             .map(|live| Arc::clone(&live.stats))
         else {
-            // It is gone already.
+            // It has stopped already.
             return true;
         };
         let touched = stats.touched.load(Ordering::Relaxed);
@@ -249,7 +251,7 @@ impl<A: Aggregate> ShardState<A> {
             self.queue.push_back((id, touched));
             return true;
         }
-        if condemn(touched) {
+        if is_idle(touched) {
             self.passivate(&id);
             return true;
         }
@@ -258,8 +260,8 @@ impl<A: Aggregate> ShardState<A> {
     }
 
     fn passivate(&mut self, id: &Arc<str>) {
-        // First out of the directory, then told to stop: whoever still holds its address is answered `Lost` at worst,
-        // and comes again through the shard.
+        // Removed from the directory before it stops: a command of somebody who still has its address is lost at worst,
+        // and repeated through the shard.
         if let Some((id, live)) = self.context.directory.remove(id) {
             self.context
                 .entity
@@ -267,12 +269,12 @@ impl<A: Aggregate> ShardState<A> {
                 .passivations
                 .fetch_add(1, Ordering::Relaxed);
             self.closing.insert(id, Vec::new());
-            // If it has stopped by itself its end is on its way to us.
+            // If it has stopped by itself, its supervision event is still to come.
             drop(live.actor.cast(EntityMessage::Passivate));
         }
     }
 
-    fn let_go_of_everything(&mut self) {
+    fn release_everything(&mut self) {
         let ids: Vec<Arc<str>> = self.ids.values().cloned().collect();
         for id in ids {
             self.passivate(&id);
@@ -284,7 +286,7 @@ impl<A: Aggregate> ShardState<A> {
         }
     }
 
-    async fn gone(
+    async fn entity_stopped(
         &mut self,
         myself: &ActorRef<ShardMessage<A>>,
         actor: ActorId,
@@ -312,7 +314,7 @@ impl<A: Aggregate> ShardState<A> {
         let crashes = self.crashes.entry(Arc::clone(id)).or_insert(Crashes {
             count: 0,
             last: now,
-            rests_until: now,
+            refused_until: now,
         });
         if now.duration_since(crashes.last) > CRASH_WINDOW {
             crashes.count = 0;
@@ -320,11 +322,11 @@ impl<A: Aggregate> ShardState<A> {
         crashes.count += 1;
         crashes.last = now;
         let limits = &self.context.limits;
-        crashes.rests_until = now
+        crashes.refused_until = now
             + match crashes.count {
                 1 => Duration::ZERO,
                 count if count > limits.crashes => limits.parked,
-                count => limits.parked.min(FIRST_REST * 2u32.pow((count - 2).min(16))),
+                count => limits.parked.min(FIRST_BACKOFF * 2u32.pow((count - 2).min(16))),
             };
         if crashes.count > limits.crashes {
             metrics::counter!("souk_entities_parked_total", "kind" => A::KIND.as_str()).increment(1);

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{ConfigArgument, Failure, Outcome, explained, logging, output};
 use crate::config::Config;
-use crate::http::tls::Certificate;
+use crate::http::edge::tls::Certificate;
 use crate::operator::peers::OperatorClient;
 use crate::stores;
 

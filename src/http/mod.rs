@@ -1,76 +1,49 @@
-//! What clients call: one file a resource, named as in the URL, and the conventions that they share.
+//! The interface that clients call, in parts that import downward only:
 //!
-//! Nothing here keeps state beyond caches: any node answers any request. A handler authenticates, validates, asks the
-//! entity that decides, and renders its answer.
+//! - [`edge`]: what stands around every route, whatever it does: the listener, TLS, limits, headers, problems.
+//! - `catalogue_cache`: products and stock badges kept at hand.
+//! - [`request`]: what a request passes before its handler, what handlers read it with, and the state that they share.
+//! - [`api`]: the handlers, one file per resource, named as in the URL.
+//! - `openapi`: makes the published document out of the table of routes and the handlers' annotations.
+//! - [`routes`]: the table of routes, and the router that is made from it.
+//!
+//! A handler gets a caller who is authenticated, validates, asks the entity that decides, and renders its reply.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
 use crate::authentication::service::Accounts;
-pub use crate::clock::Clock;
+use crate::clock::Clock;
 use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
 
-pub mod admission;
-pub mod caller;
-pub mod client_address;
-pub mod compression;
-pub mod conventions;
-pub mod cors;
-pub mod entity;
-pub mod etag;
-pub mod health;
-pub mod idempotency;
-pub mod json;
-pub mod keys;
-pub mod path;
-pub mod policy;
-pub mod problem;
-pub mod query;
-pub mod routes;
-pub mod security;
-pub mod server;
-pub mod settings;
-pub mod shelf;
-pub mod tls;
+use api::health::HealthSource;
+use catalogue_cache::CatalogueCache;
+use edge::admission::Admission;
+use edge::conventions::{Conventions, wrap};
+use edge::settings::HttpSettings;
+use request::asset::Asset;
+use request::front::Front;
+use request::keys::{Keys, SECRET_LENGTH};
+use request::rate_limit::RateLimiter;
 
-#[cfg(test)]
-mod account_tests;
-mod auth;
-mod background;
-mod cart;
-mod categories;
-mod checkout;
-mod connections;
-mod erasure;
-#[cfg(test)]
-mod flow_tests;
-mod gate;
-#[cfg(test)]
-mod gateway_tests;
-mod images;
-mod inventory;
-mod jwks;
-mod me;
+pub mod api;
+pub mod edge;
+pub mod request;
+pub mod routes;
+
+mod catalogue_cache;
 mod openapi;
-mod orders;
-mod products;
-mod rate_limit;
 #[cfg(test)]
 pub(crate) mod test_support;
-mod unstalled;
+#[cfg(test)]
+mod tests;
 
-pub use admission::Admission;
-pub use conventions::{Conventions, wrap};
-pub use health::{Health, HealthReport, HealthSource};
-pub use server::serve;
-pub use settings::{HttpSettings, ServerSettings};
-
-/// What the front needs of the shop.
+/// What the interface needs of the node.
 pub struct Shop {
     /// The way to carts, orders and SKUs.
     pub regions: Regions,
@@ -87,7 +60,7 @@ pub struct Shop {
     /// Limits.
     pub settings: HttpSettings,
     /// What tokens and cursors are signed with; the same on every node.
-    pub secret: [u8; keys::SECRET_LENGTH],
+    pub secret: [u8; SECRET_LENGTH],
     /// Tells the time.
     pub clock: Clock,
     /// Tells how the node is.
@@ -98,26 +71,7 @@ pub struct Shop {
     pub background: TaskTracker,
 }
 
-/// The state that handlers share.
-pub struct Front {
-    regions: Regions,
-    catalogue: Arc<dyn Catalogue>,
-    orders: Arc<dyn DocumentStore>,
-    inventory: Arc<dyn DocumentStore>,
-    accounts: Arc<Accounts>,
-    idempotency: Arc<dyn IdempotencyStore>,
-    settings: HttpSettings,
-    keys: keys::Keys,
-    rate_limits: rate_limit::RateLimiter,
-    shelf: shelf::Shelf,
-    clock: Clock,
-    background: TaskTracker,
-}
-
-/// How handlers get at it.
-pub type SharedFront = Arc<Front>;
-
-/// The routes of the shop, with their conventions around them: ready for [`serve`].
+/// The routes of the shop, with their conventions around them: ready for [`serve`](edge::server::serve).
 pub fn router(shop: Shop) -> Router {
     let conventions = Conventions::from(&shop.settings);
     wrap(routes(shop), conventions)
@@ -125,11 +79,11 @@ pub fn router(shop: Shop) -> Router {
 
 /// The routes of the shop alone, to be merged with others (the pages) before [`wrap`].
 pub fn routes(shop: Shop) -> Router {
-    let health = health::router(shop.health, Arc::clone(&shop.admission));
+    let health = api::health::router(shop.health, Arc::clone(&shop.admission));
     let front = Arc::new(Front {
-        shelf: shelf::Shelf::new(Arc::clone(&shop.catalogue), &shop.settings.shelf),
-        keys: keys::Keys::derive(&shop.secret),
-        rate_limits: rate_limit::RateLimiter::new(
+        catalogue_cache: CatalogueCache::new(Arc::clone(&shop.catalogue), &shop.settings.catalogue_cache),
+        keys: Keys::derive(&shop.secret),
+        rate_limits: RateLimiter::new(
             Arc::clone(&shop.accounts.sessions),
             shop.settings.rate_limits,
             shop.settings.trusted_proxies.clone(),
@@ -144,6 +98,7 @@ pub fn routes(shop: Shop) -> Router {
         settings: shop.settings,
         clock: shop.clock,
         background: shop.background,
+        document: LazyLock::new(|| Asset::new("application/json", openapi::document().to_string())),
     });
     routes::router(&front, &shop.admission)
         .with_state(front)

@@ -11,22 +11,14 @@ use axum::http::Method;
 use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::admission::Admission;
-use super::gate::{self, Gate};
-use super::openapi::{self, Operation, operations};
-use super::policy::Policy;
-use super::{SharedFront, auth, cart, categories, checkout, images, inventory, jwks, me, orders, products};
-
-/// What an `Idempotency-Key` means for a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repetition {
-    /// Nothing: repeating the call is harmless, or changes nothing.
-    Plain,
-    /// Where a key is given, the call happens once under it.
-    Honoured,
-    /// A key must be given.
-    Required,
-}
+use crate::http::api::{
+    auth, cart, categories, checkout, docs, images, inventory, jwks, me, orders, products,
+};
+use crate::http::edge::admission::Admission;
+use crate::http::openapi::{Operation, operations};
+use crate::http::request::front::SharedFront;
+use crate::http::request::gate::{self, Gate};
+use crate::http::request::policy::{Policy, Repetition};
 
 /// One route.
 pub struct Route {
@@ -137,9 +129,9 @@ pub fn table() -> Vec<Route> {
         route!(POST "/v1/auth/password/reset", Public => auth::reset_password),
         route!(POST "/v1/auth/email/verify", Optional => auth::verify_email),
         route!(GET "/.well-known/jwks.json", Public => jwks::show),
-        route!(GET "/openapi.json", Public => openapi::show),
-        route!(GET "/docs", Public => openapi::page::show),
-        route!(GET "/docs/{file}", Public => openapi::page::file),
+        route!(GET "/openapi.json", Public => docs::document),
+        route!(GET "/docs", Public => docs::show),
+        route!(GET "/docs/{file}", Public => docs::file),
         route!(GET "/v1/me", Account => me::profile::show),
         route!(PATCH "/v1/me", Account => me::profile::change),
         route!(DELETE "/v1/me", Account => me::profile::erase),

@@ -25,7 +25,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Config, Node};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
-use crate::http::Admission;
+use crate::http::edge::admission::Admission;
 use crate::operator::peers::OperatorClient;
 use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, StartCheckout};
 use crate::sagas::sweeper::SweeperMessage;

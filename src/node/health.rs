@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Health, HealthReport};
+use crate::http::api::health::{Health, HealthReport};
 use crate::stores::Stores;
 use souk_cluster::lanes::Links;
 use souk_cluster::ownership::Routing;

@@ -12,8 +12,8 @@ use super::assembly::Assembly;
 use super::root::ChildSpec;
 use super::service::Run;
 use crate::config::{CertificateFiles, Limits};
-use crate::http::ServerSettings;
-use crate::http::tls::{Certificate, LOOK_INTERVAL, ServerTls};
+use crate::http::edge::settings::ServerSettings;
+use crate::http::edge::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
 /// Binds a listener whose clones survive a restart of the actor that serves it.
 pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
@@ -106,7 +106,7 @@ impl Assembly {
                 Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
             };
             async move {
-                crate::http::serve(listener?, router, server, shutdown, ending).await;
+                crate::http::edge::server::serve(listener?, router, server, shutdown, ending).await;
                 Ok(())
             }
             .boxed()

@@ -14,7 +14,9 @@ use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::{Region, RegionSupervisor};
-use crate::http::{Conventions, HttpSettings, Shop};
+use crate::http::Shop;
+use crate::http::edge::conventions::Conventions;
+use crate::http::edge::settings::HttpSettings;
 use crate::operator::{OperatorState, SupervisionState, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
@@ -267,8 +269,8 @@ impl Assembly {
             return crate::http::router(shop);
         }
         let conventions = Conventions::from(&shop.settings);
-        crate::http::wrap(
-            crate::http::health::router(shop.health, shop.admission),
+        crate::http::edge::conventions::wrap(
+            crate::http::api::health::router(shop.health, shop.admission),
             conventions,
         )
     }

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::{Shared, console};
 use crate::digest;
-use crate::http::conventions::Context;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
 
 /// Hexadecimal digits of a token's hash in the audit log: enough to distinguish tokens, no help in guessing one.
 const FINGERPRINT_DIGITS: usize = 12;

@@ -5,8 +5,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Shared;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 
 /// All settings, without secrets.
 pub(super) async fn show(State(state): State<Shared>) -> Result<Response, Problem> {

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use super::peers::{self, PeerError, Scope};
 use super::{Shared, access};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::path::Segment;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
 
 /// Starts the drain of a node and does not wait for its end (202).
 pub(super) async fn start(
     State(state): State<Shared>,
-    Segment(name): Segment,
+    PathParameter(name): PathParameter,
     scope: Scope,
     context: Context,
 ) -> Result<Response, Problem> {

@@ -16,7 +16,10 @@ use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::clock::Clock;
 use crate::config::Secret;
-use crate::http::{Admission, Conventions, HealthSource, health, wrap};
+use crate::http::api::health;
+use crate::http::api::health::HealthSource;
+use crate::http::edge::admission::Admission;
+use crate::http::edge::conventions::{Conventions, wrap};
 use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
 use souk_cluster::membership::MembershipMessage;
@@ -87,7 +90,7 @@ pub struct OperatorState {
 /// The state of the handlers.
 type Shared = Arc<OperatorState>;
 
-/// The routes, with their conventions around them: ready for [`serve`](crate::http::serve).
+/// The routes, with their conventions around them: ready for [`serve`](crate::http::edge::server::serve).
 ///
 /// All of them require the operator token except `/livez` and `/readyz`.
 pub fn router(state: OperatorState) -> Router {

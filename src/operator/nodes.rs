@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::peers::{self, Scope};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_cluster::view::{Member, MemberState};
 
 /// This node, or all nodes by name.

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::redact::redacted;
 use super::{Shared, access};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::path::Segment;
-use crate::http::problem::{self, Problem};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
 use crate::stores::documents::{DocumentStore, OutboxEvent};
 
 /// Pending events shown for each store: the oldest.
@@ -65,7 +65,7 @@ pub(super) async fn dead_letters(State(state): State<Shared>) -> Result<Response
 /// Puts a dead letter back into the outbox.
 pub(super) async fn replay(
     State(state): State<Shared>,
-    Segment(id): Segment,
+    PathParameter(id): PathParameter,
     context: Context,
 ) -> Result<Response, Problem> {
     for store in emitting(&state) {

@@ -14,9 +14,10 @@ use serde_json::Value;
 
 use super::Shared;
 use crate::config::Config;
-use crate::http::conventions::{Context, REQUEST_ID};
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::headers::REQUEST_ID;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_cluster::certificates::{self, CertificateError};
 use souk_cluster::membership::{MembershipDescription, MembershipMessage};
 use souk_cluster::ownership::{Owner, Routing};

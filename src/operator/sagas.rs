@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::entity::Record;
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::path::Segment;
-use crate::http::problem::{self, Problem};
-use crate::http::query::{Page, Parameters};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
+use crate::http::request::query::{Page, Parameters};
 use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_cluster::placement::{SHARDS, shard_of};
@@ -297,7 +297,7 @@ async fn ended(
 /// One checkout.
 pub(super) async fn show(
     State(state): State<Shared>,
-    Segment(id): Segment,
+    PathParameter(id): PathParameter,
     scope: Scope,
     context: Context,
 ) -> Result<Response, Problem> {

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::peers::{self, Scope};
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_cluster::ownership::{Owner, Routing};
 use souk_cluster::placement::SHARDS;
 use souk_domain::Kind;

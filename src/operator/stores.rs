@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use crate::error_chain::Chain;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use crate::stores::ping::Ping;
 
 /// All stores.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::Shared;
 use super::peers::{self, Scope};
 use crate::actors::region::Region;
-use crate::http::conventions::Context;
-use crate::http::json;
-use crate::http::problem::Problem;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_domain::Aggregate;
 
 /// State of a supervised actor.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::Value;
-use souk::http::policy::Policy;
+use souk::http::request::policy::Policy;
 use souk::http::routes::table;
 
 use crate::shared::{NODES, Person, admin, cluster};

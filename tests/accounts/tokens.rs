@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use souk::http::policy::Policy;
+use souk::http::request::policy::Policy;
 use souk::http::routes::{Route, table};
 
 use crate::forge;
@@ -41,7 +41,7 @@ fn path(route: &Route) -> String {
 async fn call(client: &Client, route: &Route) -> Reply {
     let key = [("idempotency-key", "tokens")];
     let headers = match route.repetition {
-        souk::http::routes::Repetition::Plain => &[][..],
+        souk::http::request::policy::Repetition::Plain => &[][..],
         _ => &key,
     };
     client

@@ -1,9 +1,9 @@
-//! The entity actor: one cart, one order or one SKU, alive.
+//! The entity actor: one live cart, order or SKU.
 //!
-//! It decides each command on tentative state, gathers what was decided while its last write is in flight, and replies
-//! only when the write that carries the decision is durable. So one hot entity costs one row write a batch, not one a
-//! command. A write that meets another version in the store throws the tentative state away: the entity loads what
-//! stands there and decides the same commands again.
+//! It decides each command on tentative state and replies when the write that contains the decision is durable. What it
+//! decides while a write is in flight becomes the next write, so that a hot entity costs one row write per batch and not
+//! one per command. After a conflict (another version in the store) it discards the tentative state, loads the row and
+//! decides the same commands again.
 
 mod pipeline;
 mod record;
@@ -18,64 +18,64 @@ use serde::Serialize;
 use self::pipeline::Pipeline;
 pub use self::record::Record;
 use super::metrics::KindMetrics;
-use super::outcome::{Ask, EntityStats, Outcome, ReplyTo, Slot};
+use super::outcome::{Ask, EntityStats, Outcome, Permit, ReplyTo};
 use super::persistence::{Loaded, Persistence, Written};
 use crate::clock::Clock;
 use souk_cluster::ownership::Routing;
 use souk_domain::Aggregate;
 
-/// What an entity kind does in the world once something is durable: an unfinished order starts its checkout.
+/// Side effects of durable states of a kind of entity: an unfinished order starts its checkout.
 pub trait Effects<A: Aggregate>: Send + Sync + 'static {
-    /// `state` of entity `id` is durable at this moment: after a load or a write.
+    /// Called after a load or a write with the durable state of entity `id`.
     fn durable(&self, id: &str, state: &A);
 }
 
-/// An entity kind that does nothing.
+/// No side effects.
 pub struct NoEffects;
 
 impl<A: Aggregate> Effects<A> for NoEffects {
     fn durable(&self, _id: &str, _state: &A) {}
 }
 
-/// What all entities of a kind on a node share.
+/// Shared by all entities of a kind on a node.
 pub struct EntityContext<A: Aggregate> {
     /// Their store.
     pub persistence: Persistence,
-    /// Whether the view is verified.
+    /// Says whether the view is verified.
     pub routing: Arc<Routing>,
-    /// What happens in the world.
+    /// Side effects of durable states.
     pub effects: Arc<dyn Effects<A>>,
-    /// The time for decisions.
+    /// The time passed to decisions.
     pub clock: Clock,
     /// Counts for operators.
     pub metrics: Arc<KindMetrics>,
 }
 
-/// A command on its way, with the place that it takes and the way back.
+/// A command with its admission permit and the sender of its outcome.
 pub struct Command<A: Aggregate> {
-    /// What is asked.
+    /// The command and its conditions.
     pub ask: Ask<A>,
-    /// Where the outcome goes.
+    /// Receives the outcome.
     pub reply_to: ReplyTo<A>,
-    /// Its place in the count of what waits; free when it is dropped.
-    pub slot: Slot,
-    /// How often its decision was thrown away because of another version in the store.
+    /// Counts it among the admitted commands.
+    pub permit: Permit,
+    /// How often its decision was discarded because of a conflict.
     pub conflicts: u8,
 }
 
-/// What an entity is told.
+/// Messages of an entity.
 pub enum EntityMessage<A: Aggregate> {
-    /// Decide.
+    /// Decide a command.
     Command(Box<Command<A>>),
-    /// The row has been read.
+    /// The load has finished.
     Loaded(Loaded),
-    /// The write in flight has ended.
+    /// The write in flight has finished.
     Written(Written),
-    /// Some who wait for the entity to settle have reached their deadline.
+    /// The deadline of a caller that waits for the entity to settle is near.
     WaitersDue,
-    /// Finish what is in flight and stop.
+    /// Finish the write in flight and stop.
     Passivate,
-    /// Tell an operator about yourself.
+    /// Describe the entity for an operator.
     Describe(RpcReplyPort<Description>),
 }
 
@@ -92,7 +92,7 @@ pub struct Description {
     pub waiting: usize,
     /// Seconds since it was activated.
     pub active_seconds: u64,
-    /// What went wrong last.
+    /// The latest failure.
     pub last_error: Option<String>,
 }
 
@@ -112,19 +112,19 @@ impl<A: Aggregate> Default for Entity<A> {
     }
 }
 
-/// What an entity is started with.
+/// Arguments of an entity.
 pub struct EntityArguments<A: Aggregate> {
     /// Its identifier.
     pub id: Arc<str>,
     /// Its shard.
     pub shard: u16,
-    /// What it shares.
+    /// Shared with the other entities of its kind.
     pub context: Arc<EntityContext<A>>,
-    /// What others see of it without asking.
+    /// Read by others without asking the actor.
     pub stats: Arc<EntityStats>,
 }
 
-/// What an entity keeps.
+/// State of an entity.
 pub struct EntityState<A: Aggregate> {
     id: Arc<str>,
     shard: u16,
@@ -176,12 +176,12 @@ impl<A: Aggregate> Actor for Entity<A> {
             EntityMessage::WaitersDue => state.pipeline.release_waiters(Instant::now()),
             EntityMessage::Passivate => state.closing = true,
             EntityMessage::Describe(port) => {
-                // The operator may have gone away.
+                // The operator may have disconnected.
                 drop(port.send(state.describe()));
             }
         }
         if state.closing {
-            // Also those whose order was placed only now: whoever owns the shard next can be waited at as well.
+            // Including those whose command became durable just now: they wait at the next activation.
             state.pipeline.dismiss_waiters();
             if state.pipeline.is_idle() {
                 myself.stop(Some("passivated".to_owned()));
@@ -195,7 +195,7 @@ impl<A: Aggregate> EntityState<A> {
     fn request_load(&self, myself: &ActorRef<EntityMessage<A>>) {
         let myself = myself.clone();
         self.context.persistence.load(self.id.to_string(), move |loaded| {
-            // A stopped entity has no use for it.
+            // A stopped entity does not need it.
             drop(myself.cast(EntityMessage::Loaded(loaded)));
         });
     }
@@ -235,7 +235,7 @@ impl<A: Aggregate> EntityState<A> {
             self.context.effects.durable(&self.id, state);
         }
         for command in waiting {
-            // One of them may have found out that what was read is stale: the others wait for the next reading.
+            // One of them may have found the row stale; the others wait for the next load.
             if self.pipeline.is_loading() {
                 self.pipeline.queue_for_load(command);
             } else {
@@ -247,7 +247,7 @@ impl<A: Aggregate> EntityState<A> {
     }
 
     /// Decides one command on the tentative state. Reads are answered from memory only while the view is verified;
-    /// otherwise the version is compared with the store's first.
+    /// otherwise the version is first compared with the one in the store.
     async fn decide(
         &mut self,
         myself: &ActorRef<EntityMessage<A>>,
@@ -275,7 +275,7 @@ impl<A: Aggregate> EntityState<A> {
             self.pipeline.deliver_or_hold(myself, decided, command);
             return Ok(());
         }
-        // Unverified, and the answer rests on nothing that is about to be written: ask the store.
+        // Unverified, and the answer does not depend on a pending write: ask the store.
         match self.context.persistence.store.version(&self.id).await {
             Ok(version) if version == self.pipeline.version() => {
                 self.pipeline.deliver_or_hold(myself, decided, command);
@@ -295,14 +295,14 @@ impl<A: Aggregate> EntityState<A> {
         Ok(())
     }
 
-    /// Starts a write of everything that has gathered, unless one is in flight.
+    /// Writes everything decided since the last write, unless a write is in flight.
     fn flush(&mut self, myself: &ActorRef<EntityMessage<A>>) {
         match self.pipeline.next_write(&self.id, self.shard) {
             Ok(None) => {}
             Ok(Some(write)) => {
                 let myself = myself.clone();
                 self.context.persistence.write(write, move |written| {
-                    // A stopped entity has told its callers that their commands were lost.
+                    // A stopped entity has answered its callers: their commands are lost.
                     drop(myself.cast(EntityMessage::Written(written)));
                 });
             }

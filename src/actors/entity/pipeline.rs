@@ -1,4 +1,5 @@
-//! The bookkeeping of an entity: what is durable, what is decided but not yet durable, and who waits for which.
+//! State of an entity between the store and its callers: the durable record, the tentative one, and the commands that
+//! wait for a load, for a write or for the entity to settle.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -7,22 +8,22 @@ use std::time::{Duration, Instant};
 use ractor::ActorRef;
 
 use super::{Command, DecisionPanicked, EntityMessage, Record};
-use crate::actors::outcome::{Answer, Ask, Failure, Outcome, ReplyTo, Slot};
+use crate::actors::outcome::{Answer, Ask, Failure, Outcome, Permit, ReplyTo};
 use crate::actors::persistence::{LoadFailed, Loaded};
 use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
 use souk_domain::{Aggregate, Event, Timestamp};
 
-/// How often one command is decided anew after conflicts before its caller is told to try later.
+/// Conflicts of one command before its caller gets [`Outcome::Busy`].
 const CONFLICT_LIMIT: u8 = 8;
 
-/// When a caller is told to try again who met that limit.
+/// When that caller may try again.
 const CONFLICT_RETRY: Duration = Duration::from_millis(100);
 
-/// A waiting caller is answered this long before its deadline, so that the answer still finds it.
+/// A waiting caller is answered this long before its deadline, so that the answer arrives in time.
 const WAITER_MARGIN: Duration = Duration::from_millis(50);
 
-/// The verdict on a command, before it is durable.
+/// The decision on a command, before it is durable.
 pub(super) struct Decided<A: Aggregate> {
     outcome: Outcome<A>,
     settled: bool,
@@ -36,12 +37,12 @@ struct Held<A: Aggregate> {
     command: Box<Command<A>>,
 }
 
-/// A caller who waits for the entity to settle.
+/// A caller that waits for the entity to settle.
 struct Waiter<A: Aggregate> {
     reply_to: ReplyTo<A>,
     reply: A::Reply,
     until: Instant,
-    _slot: Slot,
+    _permit: Permit,
 }
 
 /// The write in flight.
@@ -52,12 +53,12 @@ struct Flight<A: Aggregate> {
 }
 
 enum Phase<A: Aggregate> {
-    /// The row is being read; commands wait. `asked`: a load is on its way.
+    /// The row is being loaded and commands wait; `asked` while a load is in flight.
     Loading {
         queued: Vec<Box<Command<A>>>,
         asked: bool,
     },
-    /// Deciding.
+    /// The row is loaded and commands are decided.
     Ready,
 }
 
@@ -97,12 +98,12 @@ impl<A: Aggregate> Pipeline<A> {
         matches!(self.phase, Phase::Loading { .. })
     }
 
-    /// Nothing decided waits for a write: what is in memory is what was last seen in the store.
+    /// No decision waits for a write: memory equals the row as it was last seen.
     pub(super) fn is_clean(&self) -> bool {
         self.flight.is_none() && self.gathered.is_empty()
     }
 
-    /// Nobody waits for anything.
+    /// No command waits for anything.
     pub(super) fn is_idle(&self) -> bool {
         let queue_is_empty = match &self.phase {
             Phase::Loading { queued, .. } => queued.is_empty(),
@@ -128,7 +129,7 @@ impl<A: Aggregate> Pipeline<A> {
         self.last_error.as_deref()
     }
 
-    /// The state as it stands in the store. While nothing is decided beyond it, only one copy is kept in memory.
+    /// The state in the store. While it equals the tentative one, memory holds a single copy.
     pub(super) fn durable_state(&self) -> Option<&A> {
         self.durable
             .as_ref()
@@ -136,7 +137,7 @@ impl<A: Aggregate> Pipeline<A> {
             .map(|record| &record.state)
     }
 
-    /// Queues a command until the row has been read. True where the caller has to ask for the load.
+    /// Queues a command until the row is loaded. True where the caller has to request the load.
     pub(super) fn queue_for_load(&mut self, command: Box<Command<A>>) -> bool {
         match &mut self.phase {
             Phase::Loading { queued, asked } => {
@@ -147,7 +148,7 @@ impl<A: Aggregate> Pipeline<A> {
         }
     }
 
-    /// Back to reading the row, with the command that noticed that the memory is stale.
+    /// Loads the row again, for the command that found memory stale.
     pub(super) fn reload_with(&mut self, command: Box<Command<A>>) {
         self.start_loading(vec![command], true);
     }
@@ -159,7 +160,7 @@ impl<A: Aggregate> Pipeline<A> {
         self.phase = Phase::Loading { queued, asked };
     }
 
-    /// The row has been read: returns the commands that waited for it. Where it could not be read, they are told.
+    /// Takes the loaded row and returns the commands that waited for it. Where the load failed, they fail too.
     pub(super) fn install(&mut self, id: &str, loaded: Loaded) -> Result<Vec<Box<Command<A>>>, String> {
         let Phase::Loading { queued, .. } = std::mem::replace(&mut self.phase, Phase::Ready) else {
             return Ok(Vec::new());
@@ -199,7 +200,7 @@ impl<A: Aggregate> Pipeline<A> {
         }
     }
 
-    /// Decides one command on the tentative state; a panic of the domain is caught and told.
+    /// Decides one command on the tentative state. A panic of the domain is returned as an error.
     pub(super) fn decide(
         &mut self,
         id: &str,
@@ -208,7 +209,7 @@ impl<A: Aggregate> Pipeline<A> {
     ) -> Result<Decided<A>, DecisionPanicked> {
         let version = self.tentative_version;
         let Some(record) = &mut self.tentative else {
-            // Nothing was read: nobody may be told that there is nothing.
+            // Not loaded: "there is nothing" would be wrong.
             return Ok(Decided {
                 outcome: Outcome::Lost,
                 settled: true,
@@ -233,7 +234,7 @@ impl<A: Aggregate> Pipeline<A> {
                 changed: false,
             });
         }
-        // The state is only read: a panic leaves nothing half done.
+        // The state is only read, so that a panic leaves nothing half done.
         let decision = catch_unwind(AssertUnwindSafe(|| {
             crate::fail::point("entity.decide", id);
             record.state.decide(&ask.command, at)
@@ -265,7 +266,7 @@ impl<A: Aggregate> Pipeline<A> {
         })
     }
 
-    /// Answers now where nothing decided waits for a write, and otherwise with the latest write.
+    /// Replies at once where no decision waits for a write, and otherwise once the latest write is durable.
     pub(super) fn deliver_or_hold(
         &mut self,
         myself: &ActorRef<EntityMessage<A>>,
@@ -283,7 +284,10 @@ impl<A: Aggregate> Pipeline<A> {
 
     fn deliver(&mut self, myself: &ActorRef<EntityMessage<A>>, decided: Decided<A>, command: Command<A>) {
         let Command {
-            ask, reply_to, slot, ..
+            ask,
+            reply_to,
+            permit,
+            ..
         } = command;
         match decided.outcome {
             Outcome::Reply(answer) if ask.wait_until_settled && !decided.settled => {
@@ -292,7 +296,7 @@ impl<A: Aggregate> Pipeline<A> {
                     reply_to,
                     reply: answer.reply,
                     until,
-                    _slot: slot,
+                    _permit: permit,
                 });
                 myself.send_after(until.saturating_duration_since(Instant::now()), || {
                     EntityMessage::WaitersDue
@@ -302,7 +306,7 @@ impl<A: Aggregate> Pipeline<A> {
         }
     }
 
-    /// The next write, where something has gathered and nothing is in flight.
+    /// The next write, where decisions wait for one and none is in flight.
     pub(super) fn next_write(
         &mut self,
         id: &str,
@@ -335,7 +339,7 @@ impl<A: Aggregate> Pipeline<A> {
         Ok(Some(write))
     }
 
-    /// The write in flight is durable: its callers are answered. Returns the state that is durable now.
+    /// The write in flight is durable: replies to its callers, and returns the durable state.
     pub(super) fn applied(&mut self, id: &str, myself: &ActorRef<EntityMessage<A>>) -> Option<&A> {
         let flight = *self.flight.take()?;
         self.durable_version = flight.version;
@@ -350,13 +354,13 @@ impl<A: Aggregate> Pipeline<A> {
             );
             self.deliver(myself, held.decided, *held.command);
         }
-        // One copy is enough while nothing is decided beyond it.
+        // A single copy suffices while it equals the tentative one.
         self.durable = (!self.gathered.is_empty()).then_some(flight.record);
         self.settle_waiters();
         self.durable_state()
     }
 
-    /// Answers those who wait for the entity to settle, if what is durable has.
+    /// Replies to callers that wait for the entity to settle, if the durable state has.
     fn settle_waiters(&mut self) {
         let version = self.durable_version;
         let Some(view) = self
@@ -375,13 +379,13 @@ impl<A: Aggregate> Pipeline<A> {
         }
     }
 
-    /// Drops those who wait for the entity to settle: they ask again, and find whoever owns it then.
+    /// Drops callers that wait for the entity to settle: they ask again and reach its next owner.
     pub(super) fn dismiss_waiters(&mut self) {
         self.waiters.clear();
     }
 
-    /// Another version stands in the store, or what stands there is unknown: everything decided is decided anew after
-    /// the load. Where the outcome is unknown, a command without an id might take effect twice: its caller is told.
+    /// The write in flight met another version, or its outcome is unknown: all pending commands are decided again after a
+    /// load. Where the outcome is unknown, a command without an id could take effect twice; it fails.
     pub(super) fn conflicted(&mut self, unknown: bool) {
         let in_flight = self.flight.take().map(|flight| flight.held).unwrap_or_default();
         let mut queued = Vec::new();
@@ -419,7 +423,7 @@ impl<A: Aggregate> Pipeline<A> {
         self.start_loading(Vec::new(), true);
     }
 
-    /// Answers those who wait for the entity to settle and have reached their deadline, with what is durable now.
+    /// Replies with the durable state to callers whose time to wait for the entity to settle has passed.
     pub(super) fn release_waiters(&mut self, now: Instant) {
         let version = self.durable_version;
         let Some(view) = self.durable_state().map(Aggregate::view) else {

@@ -1,4 +1,4 @@
-//! What one row holds: the state and the replies to the latest commands.
+//! The body of a row: the state, and the replies to the latest commands.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,15 +27,15 @@ impl<A: Aggregate> Record<A> {
         }
     }
 
-    /// From a row.
+    /// Decodes the body of a row.
     ///
     /// # Errors
-    /// What `serde_json` says where the body does not decode.
+    /// The body does not decode.
     pub fn decode(document: &Document) -> Result<Self, serde_json::Error> {
         serde_json::from_str(&document.body)
     }
 
-    /// The reply that was given to a command, if it is remembered.
+    /// The remembered reply to a command.
     pub fn recall(&self, command: &CommandId) -> Option<&A::Reply> {
         self.answered
             .iter()
@@ -44,8 +44,8 @@ impl<A: Aggregate> Record<A> {
             .map(|(_, reply)| reply)
     }
 
-    /// The next state, with the command that led to it. Whoever holds the record as it was keeps it so; where nobody does,
-    /// nothing is copied.
+    /// Replaces the state, and remembers the command that led to it. Other holders of the record keep the old one; where
+    /// there are none, nothing is copied.
     pub fn advance(record: &mut Arc<Self>, state: A, answered: Option<(CommandId, A::Reply)>) {
         if let Some(record) = Arc::get_mut(record) {
             record.state = state;

@@ -1,4 +1,4 @@
-//! The region of a kind: the way to every entity of that kind, wherever it lives.
+//! The region of a kind of entity: routes commands to the entities of that kind on all nodes.
 
 mod supervisor;
 
@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::entity::{Command, Description, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
-use super::outcome::{EntityStats, Failure, Outcome, ReplyTo, Slot};
+use super::outcome::{EntityStats, Failure, Outcome, Permit, ReplyTo};
 use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, ReturnPath};
 use super::shard::ShardMessage;
 use crate::config::Limits;
@@ -29,24 +29,24 @@ pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// How long an entity has for describing itself to an operator.
+/// Longest time for an entity to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The `Retry-After` of a refused command.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The limits of a region; see the configuration for what each is for.
+/// The limits of a region; the configuration explains them.
 #[derive(Clone, Copy, Debug)]
 pub struct RegionLimits {
-    /// Commands under way on this node.
+    /// Admitted commands on this node.
     pub in_flight_per_node: usize,
-    /// Commands that may wait for one entity.
+    /// Admitted commands of one entity.
     pub in_flight_per_entity: u32,
     /// Live entities of this kind on this node.
     pub live_entities: usize,
-    /// An entity that nobody has asked for this long is passivated.
+    /// An entity without a command for this long is passivated.
     pub idle: Duration,
-    /// What a caller is told who is refused.
+    /// When a refused caller may try again.
     pub retry_after: Duration,
     /// Crashes within a minute after which an entity is parked.
     pub crashes: u32,
@@ -68,34 +68,36 @@ impl From<&Limits> for RegionLimits {
     }
 }
 
-/// A live entity as the directory knows it.
+/// An entry of the directory of live entities.
 pub struct Live<A: Aggregate> {
     /// Its address.
     pub actor: ActorRef<EntityMessage<A>>,
-    /// What is known of it without asking.
+    /// Read without asking the actor.
     pub stats: Arc<EntityStats>,
 }
 
 impl<A: Aggregate> Live<A> {
-    /// Puts a command into the entity's mailbox, or refuses it because too many wait there. The command comes back
-    /// where the entity has stopped.
+    /// Sends a command to the entity, or refuses it where too many are waiting.
+    ///
+    /// # Errors
+    /// The command, where the entity has stopped.
     pub fn offer(&self, mut command: Box<Command<A>>, limit: u32) -> Result<(), Box<Command<A>>> {
-        if !command.slot.at_entity(&self.stats, limit) {
+        if !command.permit.at_entity(&self.stats, limit) {
             command.reply_to.send(Outcome::Busy { retry_after_ms: 100 });
             return Ok(());
         }
         match self.actor.send_message(EntityMessage::Command(command)) {
             Ok(()) => Ok(()),
             Err(ractor::MessagingErr::SendErr(EntityMessage::Command(command))) => Err(command),
-            // Only a mailbox of another type could refuse otherwise; the command was dropped and said so.
+            // Impossible but for an actor of another type; the dropped command is answered.
             Err(_) => Ok(()),
         }
     }
 }
 
-/// What a region, its shards and everybody who asks it share.
+/// Shared by a region, its shards and its callers.
 pub struct RegionContext<A: Aggregate> {
-    /// What its entities share.
+    /// Shared by its entities.
     pub entity: Arc<EntityContext<A>>,
     /// The live entities of this node.
     pub directory: DashMap<Arc<str>, Live<A>>,
@@ -103,25 +105,25 @@ pub struct RegionContext<A: Aggregate> {
     pub shards: Vec<Handle<ShardMessage<A>>>,
     /// The limits.
     pub limits: RegionLimits,
-    /// Commands under way on this node, of all kinds.
+    /// Admitted commands on this node, of all kinds.
     pub in_flight: Arc<AtomicUsize>,
     /// Who waits for replies from other nodes.
     pub correlations: Arc<Correlations>,
     /// Carries items to other nodes.
     pub courier: Arc<dyn Courier>,
-    /// How many shards have been started.
+    /// The number of started shards.
     pub started_shards: AtomicUsize,
     /// The supervisor of the shards.
     pub supervisor: Handle<RegionMessage<A>>,
 }
 
 impl<A: Aggregate> RegionContext<A> {
-    /// What one shard may keep alive of this node's cap.
+    /// One shard's part of the node's cap on live entities.
     pub fn entities_per_shard(&self) -> usize {
         (self.limits.live_entities / self.started_shards.load(Ordering::Relaxed).max(1)).max(1)
     }
 
-    /// The refusal of a command for which there is no room.
+    /// The outcome of a command beyond a limit.
     pub fn busy(&self) -> Outcome<A> {
         self.entity.metrics.refused.fetch_add(1, Ordering::Relaxed);
         Outcome::Busy {
@@ -130,7 +132,7 @@ impl<A: Aggregate> RegionContext<A> {
     }
 }
 
-/// The way to all entities of a kind.
+/// Routes commands to the entities of a kind.
 pub struct Region<A: Aggregate>(Arc<RegionContext<A>>);
 
 impl<A: Aggregate> Clone for Region<A> {
@@ -161,13 +163,13 @@ impl<A: Aggregate> Region<A> {
         }))
     }
 
-    /// What it shares with its shards.
+    /// Shared with its shards.
     pub fn context(&self) -> &Arc<RegionContext<A>> {
         &self.0
     }
 
-    /// Asks an entity and waits for its answer, wherever it lives. What gets lost on the way because a node dies or a
-    /// shard moves is asked again, until the deadline.
+    /// Asks an entity on any node and waits for its answer. Commands that are lost because a node dies or a shard moves
+    /// are sent again until the deadline.
     ///
     /// # Errors
     /// [`AskError`].
@@ -213,13 +215,13 @@ impl<A: Aggregate> Region<A> {
                     AskError::Unavailable
                 });
             }
-            // Sooner when the view changes; the time-out alone means that nothing has.
+            // Ends early when the view changes.
             drop(timeout_at(again.into(), changes.changed()).await);
         }
     }
 
     async fn ask_here(&self, shard: u16, id: &str, ask: Ask<A>) -> Outcome<A> {
-        let Some(slot) = Slot::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+        let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
             return self.0.busy();
         };
         let deadline = ask.deadline;
@@ -227,7 +229,7 @@ impl<A: Aggregate> Region<A> {
         let command = Box::new(Command {
             ask,
             reply_to,
-            slot,
+            permit,
             conflicts: 0,
         });
         self.dispatch(shard, id, command);
@@ -238,8 +240,8 @@ impl<A: Aggregate> Region<A> {
         }
     }
 
-    /// To the entity where it is live, else through its shard, else through the region's supervisor.
-    fn dispatch(&self, shard: u16, id: &str, mut command: Box<Command<A>>) {
+    /// Sends a command to the entity where it is live, else to its shard, else to the region's supervisor.
+    pub(super) fn dispatch(&self, shard: u16, id: &str, mut command: Box<Command<A>>) {
         if let Some(live) = self.0.directory.get(id) {
             match live.offer(command, self.0.limits.in_flight_per_entity) {
                 Ok(()) => return,
@@ -252,12 +254,12 @@ impl<A: Aggregate> Region<A> {
             Some(actor) => match actor.send_message(message) {
                 Ok(()) => return,
                 Err(ractor::MessagingErr::SendErr(message)) => message,
-                // The command was dropped and has said so.
+                // The dropped command is answered.
                 Err(_) => return,
             },
             None => message,
         };
-        // Where even the supervisor is gone the command is dropped, and says that it is lost.
+        // Without a supervisor the command is dropped, and thereby answered as lost.
         self.0.supervisor.cast(RegionMessage::Deliver { shard, message });
     }
 
@@ -307,7 +309,7 @@ impl<A: Aggregate> Region<A> {
         }
     }
 
-    /// A command from another node.
+    /// Takes a command from another node.
     pub fn accept(&self, id: &str, body: &[u8], path: ReturnPath) {
         let reply_to = ReplyTo::<A>::there(path);
         let remote: RemoteAsk<A> = match souk_wire::decode(body) {
@@ -323,14 +325,14 @@ impl<A: Aggregate> Region<A> {
             Owner::There(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
             Owner::HereSoon | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
         }
-        let Some(slot) = Slot::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+        let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
             return reply_to.send(self.0.busy());
         };
         tracing::debug!(
             request_id = remote.request_id,
             kind = A::KIND.as_str(),
             id,
-            "a command came from another node"
+            "a command arrived from another node"
         );
         let reply_to = match remote.trace {
             Some(trace) => reply_to.within(traces::continued(trace, A::KIND.as_str(), &remote.request_id)),
@@ -347,13 +349,13 @@ impl<A: Aggregate> Region<A> {
         let command = Box::new(Command {
             ask,
             reply_to,
-            slot,
+            permit,
             conflicts: 0,
         });
         self.dispatch(shard, id, command);
     }
 
-    /// An entity of this node as an operator sees it; `None` where it is not live here.
+    /// Describes an entity for an operator; `None` where it is not live on this node.
     pub async fn describe(&self, id: &str) -> Option<Description> {
         let actor = self.0.directory.get(id)?.actor.clone();
         let (sender, receiver) = ractor::concurrency::oneshot();
@@ -362,7 +364,7 @@ impl<A: Aggregate> Region<A> {
         tokio::time::timeout(DESCRIBE_LIMIT, receiver).await.ok()?.ok()
     }
 
-    /// Live entities of each started shard.
+    /// The number of live entities of each started shard.
     pub fn entities_by_shard(&self) -> HashMap<u16, usize> {
         let mut counts: HashMap<u16, usize> = HashMap::new();
         for (shard, handle) in (0..SHARDS).zip(&self.0.shards) {
@@ -376,7 +378,7 @@ impl<A: Aggregate> Region<A> {
         counts
     }
 
-    /// Lets go of shards that other nodes own now, and waits until the last entity has finished.
+    /// Releases shards that other nodes own now, and waits until their last entity has finished.
     pub async fn hand_over(&self, shards: Vec<u16>) {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         if self
@@ -384,7 +386,7 @@ impl<A: Aggregate> Region<A> {
             .supervisor
             .cast(RegionMessage::HandOver { shards, done: sender })
         {
-            // An error means that the supervisor died, and its shards with it: nothing is held any more.
+            // An error means that the supervisor died, and its shards with it.
             drop(receiver.await);
         }
     }

@@ -13,23 +13,23 @@ use souk_cluster::ownership::Owner;
 use souk_cluster::placement::shard_of;
 use souk_domain::Aggregate;
 
-/// What a region's supervisor is told.
+/// Messages of a region's supervisor.
 pub enum RegionMessage<A: Aggregate> {
-    /// Start the shard if need be, and hand it the message.
+    /// Forward a message to a shard, starting it if necessary.
     Deliver {
         /// Which shard.
         shard: u16,
-        /// What it is told.
+        /// The message.
         message: ShardMessage<A>,
     },
-    /// Let go of shards.
+    /// Release shards.
     HandOver {
         /// Which.
         shards: Vec<u16>,
-        /// Told when the last of them has stopped.
+        /// Notified when the last of them has stopped.
         done: tokio::sync::oneshot::Sender<()>,
     },
-    /// Time for the shards to look for idle entities.
+    /// Have the shards passivate idle entities.
     Tick,
 }
 
@@ -44,7 +44,7 @@ impl<A: Aggregate> Default for RegionSupervisor<A> {
     }
 }
 
-/// What the supervisor keeps.
+/// State of a region's supervisor.
 pub struct RegionState<A: Aggregate> {
     region: Region<A>,
     shards: HashMap<ActorId, u16>,
@@ -61,7 +61,7 @@ impl<A: Aggregate> Actor for RegionSupervisor<A> {
         myself: ActorRef<Self::Msg>,
         region: Region<A>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        // Whatever an earlier incarnation had is dead: its shards were its children.
+        // The shards of an earlier incarnation died with it.
         region.0.directory.clear();
         for shard in &region.0.shards {
             shard.clear();
@@ -102,10 +102,10 @@ impl<A: Aggregate> Actor for RegionSupervisor<A> {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, _, _) => state.gone(cell.get_id()),
+            SupervisionEvent::ActorTerminated(cell, _, _) => state.shard_stopped(cell.get_id()),
             SupervisionEvent::ActorFailed(cell, error) => {
-                tracing::error!(kind = A::KIND.as_str(), %error, "a shard failed; it starts again with the next message");
-                state.gone(cell.get_id());
+                tracing::error!(kind = A::KIND.as_str(), %error, "a shard failed; it restarts with its next message");
+                state.shard_stopped(cell.get_id());
             }
             _ => {}
         }
@@ -122,8 +122,8 @@ impl<A: Aggregate> RegionState<A> {
     ) -> Result<(), ActorProcessingErr> {
         let handle = &self.region.0.shards[usize::from(shard)];
         if handle.get().is_none() {
-            // Sent while the shard was this node's, and here after it was handed over: started now it would live on, and
-            // pass for what stands in the store when the shard comes back.
+            // Sent before the shard was handed over, and received afterwards. Started now, its entities would stay in memory
+            // and be stale when the node owns the shard again.
             if self.region.0.entity.routing.owner(shard) != Owner::Here {
                 message.refuse();
                 return Ok(());
@@ -138,7 +138,7 @@ impl<A: Aggregate> RegionState<A> {
                 .store(self.shards.len(), Ordering::Relaxed);
             handle.point_at(actor);
         }
-        // A shard that has just stopped drops the command, which says so.
+        // A shard that has just stopped drops the command, which is answered thereby.
         handle.cast(message);
         Ok(())
     }
@@ -155,7 +155,7 @@ impl<A: Aggregate> RegionState<A> {
         self.report_finished_hand_overs();
     }
 
-    fn gone(&mut self, actor: ActorId) {
+    fn shard_stopped(&mut self, actor: ActorId) {
         let Some(shard) = self.shards.remove(&actor) else {
             return;
         };
@@ -164,7 +164,7 @@ impl<A: Aggregate> RegionState<A> {
             .started_shards
             .store(self.shards.len(), Ordering::Relaxed);
         self.region.0.shards[usize::from(shard)].clear();
-        // After a failure entities are left in the directory; their actors died with the shard.
+        // After a failure the directory still has entities, whose actors died with the shard.
         let before = self.region.0.directory.len();
         self.region.0.directory.retain(|id, _| shard_of(id) != shard);
         let left = before.saturating_sub(self.region.0.directory.len());
@@ -187,7 +187,7 @@ impl<A: Aggregate> RegionState<A> {
         self.hand_overs = waiting;
         let finished: Vec<(Vec<u16>, tokio::sync::oneshot::Sender<()>)> = finished;
         for (_, done) in finished {
-            // Whoever waited may have given up.
+            // The caller may have given up.
             let _ = done.send(());
         }
     }

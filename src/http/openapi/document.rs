@@ -4,13 +4,14 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::super::health;
-use super::super::idempotency::KEY_LIMIT;
-use super::super::policy::Policy;
-use super::super::problem::{FieldError, Kind, Rendered};
-use super::super::routes::{self, Repetition};
 use super::operation::{Condition, Operation, Schemas, Tag};
 use super::{operations, problems};
+use crate::http::api::health;
+use crate::http::edge::conventions::READY;
+use crate::http::edge::problem::{FieldError, Kind, Rendered};
+use crate::http::request::idempotency::KEY_LIMIT;
+use crate::http::request::policy::{Policy, Repetition};
+use crate::http::routes;
 
 /// What stands above it all.
 const INTRODUCTION: &str = "The interface of a shop to its clients.
@@ -41,7 +42,7 @@ pub fn document() -> Value {
     }
     for (path, mut operation) in [
         (health::LIVE, operations::health::live()),
-        (health::READY, operations::health::ready()),
+        (READY, operations::health::ready()),
     ] {
         schemas.append(&mut operation.schemas);
         let described = describe(path, Policy::Public, Repetition::Plain, operation, &mut shared);
@@ -280,7 +281,7 @@ pub fn headers(names: &[&str]) -> Value {
 }
 
 /// What every reply says that counts for a rate limit.
-pub(super) const RATE_LIMITS: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
+pub const RATE_LIMITS: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
 
 fn shared_headers() -> Value {
     let header = |required: bool, description: &str, schema: Value| json!({"required": required, "description": description, "schema": schema});
@@ -323,7 +324,7 @@ fn shared_headers() -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::caller::CART_TOKEN;
+    use crate::http::edge::headers::CART_TOKEN;
 
     #[test]
     fn the_cart_token_is_called_what_callers_are_asked_for() {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::super::problem::{self, Kind};
-use super::super::query::{DEFAULT_PAGE, PAGE_LIMIT};
+use crate::http::edge::problem::{self, Kind};
+use crate::http::request::query::{DEFAULT_PAGE, PAGE_LIMIT};
 
 /// A type's name with its schema, and those of everything in it.
 pub type Schemas = Vec<(String, RefOr<Schema>)>;

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::super::policy::Policy;
-use super::super::problem::{self, Kind};
-use super::super::routes::Repetition;
 use super::operation::{Condition, Operation};
+use crate::http::edge::problem::{self, Kind};
+use crate::http::request::policy::{Policy, Repetition};
 
 /// Around every route: a long address, too much load, a defect.
 const EVERYWHERE: [Kind; 5] = [

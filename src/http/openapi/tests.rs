@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::super::health;
-use super::super::policy::Policy;
-use super::super::problem;
-use super::super::routes::{self, Repetition, Route};
 use super::document::document;
+use crate::http::api::health;
+use crate::http::edge::conventions::READY;
+use crate::http::edge::problem;
+use crate::http::request::policy::{Policy, Repetition};
+use crate::http::routes::{self, Route};
 use souk_domain::{account, address, cart, email, order, stock};
 
 const METHODS: [&str; 4] = ["get", "post", "put", "patch"];
@@ -88,7 +89,7 @@ fn every_route_is_described_and_nothing_else_is() {
         .iter()
         .map(|route| (route.method.as_str().to_ascii_lowercase(), route.path.to_owned()))
         .collect();
-    for path in [health::LIVE, health::READY] {
+    for path in [health::LIVE, READY] {
         served.insert(("get".to_owned(), path.to_owned()));
     }
     assert_eq!(described, served);

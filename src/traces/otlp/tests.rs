@@ -12,7 +12,8 @@ use tower::ServiceExt;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::http::{Conventions, HttpSettings, wrap};
+use crate::http::edge::conventions::{Conventions, wrap};
+use crate::http::edge::settings::HttpSettings;
 use crate::traces::captured::follow;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

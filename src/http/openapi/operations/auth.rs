@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::super::auth::{Forgot, Login, Refresh, Register, Reset, Sessions, Tokens, Verify};
-use super::super::super::problem;
 use super::super::operation::{Operation, Tag};
+use crate::http::api::auth::{Forgot, Login, Refresh, Register, Reset, Sessions, Tokens, Verify};
+use crate::http::edge::problem;
 use souk_domain::SessionId;
 
 const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";

@@ -3,10 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::super::cart::{AddItem, CartBody, Merge, NewCart, SetItem};
-use super::super::super::json::NoFields;
-use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
+use crate::http::api::cart::{AddItem, CartBody, Merge, NewCart, SetItem};
+use crate::http::edge::problem;
+use crate::http::request::json::NoFields;
 use souk_domain::Sku;
 
 const TOKEN: &str = "kZ0ww2e1mY4rTq8v5sXb6n7c9d0fGhJkLpQwErTyUiO";

@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::categories::Tree;
 use super::super::operation::{Operation, Tag};
+use crate::http::api::categories::Tree;
 
 pub fn list() -> Operation {
     Operation::new(Tag::Catalogue, "listCategories", "Show the tree of categories")

@@ -3,10 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::checkout::{Quote, QuoteBody};
-use super::super::super::problem;
 use super::super::operation::{Operation, Tag};
 use super::address;
+use crate::http::api::checkout::{Quote, QuoteBody};
+use crate::http::edge::problem;
 
 pub fn quote() -> Operation {
     Operation::new(Tag::Orders, "quote", "Say what the cart would cost, delivered")

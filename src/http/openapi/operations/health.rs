@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::health::HealthReport;
 use super::super::operation::{Operation, Tag};
+use crate::http::api::health::HealthReport;
 
 pub fn live() -> Operation {
     Operation::new(Tag::Service, "isAlive", "Say that the process answers")

@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::inventory::{Adjustment, Body, Movement, Receipt};
-use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
+use crate::http::api::inventory::{Adjustment, Body, Movement, Receipt};
+use crate::http::edge::problem;
 use souk_domain::Sku;
 
 /// An operation on the stock of a SKU.

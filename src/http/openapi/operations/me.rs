@@ -3,11 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::me::{
-    addresses as saved, export as exported, profile as account, purchases as bought,
-};
 use super::super::operation::{Condition, Operation, Tag};
 use super::address;
+use crate::http::api::account::UserBody;
+use crate::http::api::me::{addresses as saved, export as exported, profile as account, purchases as bought};
 use souk_domain::{AddressId, Preferences};
 
 pub mod profile {
@@ -16,7 +15,7 @@ pub mod profile {
     pub fn show() -> Operation {
         Operation::new(Tag::Me, "getMe", "Show the caller's account")
             .condition(Condition::IfNoneMatch)
-            .reply::<account::UserBody<'static>>(StatusCode::OK, "The account.")
+            .reply::<UserBody<'static>>(StatusCode::OK, "The account.")
             .with(&["ETag"])
     }
 
@@ -25,7 +24,7 @@ pub mod profile {
             .about("What is left out stays.")
             .condition(Condition::IfMatch)
             .body::<account::Change>(json!({"name": "Ada Example", "phone": "+1 217 555 0100"}))
-            .reply::<account::UserBody<'static>>(StatusCode::OK, "The account.")
+            .reply::<UserBody<'static>>(StatusCode::OK, "The account.")
             .with(&["ETag"])
     }
 

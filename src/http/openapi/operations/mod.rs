@@ -4,12 +4,12 @@ pub mod auth;
 pub mod cart;
 pub mod categories;
 pub mod checkout;
+pub mod docs;
 pub mod health;
 pub mod images;
 pub mod inventory;
 pub mod jwks;
 pub mod me;
-pub mod openapi;
 pub mod orders;
 pub mod products;
 

@@ -3,10 +3,10 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::orders::{Cancel, OrderBody, PlaceBody};
-use super::super::super::problem;
 use super::super::operation::{Condition, Operation, Tag};
 use super::address;
+use crate::http::api::orders::{Cancel, OrderBody, PlaceBody};
+use crate::http::edge::problem;
 use souk_domain::OrderId;
 
 pub fn place() -> Operation {

@@ -3,9 +3,9 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::super::super::products::{Listed, ProductBody, QUERY_LIMIT, SORTS};
-use super::super::super::query::VALUE_LIMIT;
 use super::super::operation::{Condition, Operation, Tag};
+use crate::http::api::products::{Listed, ProductBody, QUERY_LIMIT, SORTS};
+use crate::http::request::query::VALUE_LIMIT;
 use souk_domain::ProductId;
 
 pub fn list() -> Operation {

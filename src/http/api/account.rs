@@ -1,0 +1,75 @@
+//! What the resources of an account have in common.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authentication::service::AccountError;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::caller::Signed;
+use crate::http::request::front::Front;
+use souk_domain::UserId;
+use souk_domain::account::{Account, Role};
+
+/// An account as its owner sees it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+pub struct UserBody<'a> {
+    #[schema(value_type = UserId)]
+    id: &'a str,
+    email: &'a str,
+    name: &'a str,
+    #[schema(required)]
+    phone: Option<&'a str>,
+    roles: Vec<Role>,
+    email_verified: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// The entity tag begins with it.
+    version: u64,
+}
+
+impl<'a> UserBody<'a> {
+    /// The account.
+    pub fn new(account: &'a Account) -> Self {
+        Self {
+            id: account.id.as_str(),
+            email: account.email.as_str(),
+            name: &account.name,
+            phone: account.phone.as_deref(),
+            roles: account.roles.iter().copied().collect(),
+            email_verified: account.email_verified,
+            created_at: account.created_at.to_rfc3339(),
+            version: account.version,
+        }
+    }
+}
+
+/// The account of the principal, which a token outlives by minutes at most.
+pub async fn of(front: &Front, signed: &Signed) -> Result<Account, Problem> {
+    Ok(front.accounts.account(&signed.0.user).await?)
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::EmailTaken => Self::new(problem::EMAIL_TAKEN),
+            AccountError::WeakPassword(refusal) => Self::field("password", refusal.to_string()),
+            AccountError::BadCredentials => Self::new(problem::BAD_CREDENTIALS),
+            AccountError::BadToken | AccountError::Gone => Self::new(problem::BAD_TOKEN),
+            AccountError::Throttled { retry_after } => {
+                Self::new(problem::TOO_MANY_REQUESTS).retry_after(retry_after)
+            }
+            AccountError::Busy { retry_after } => Self::busy(retry_after),
+            AccountError::VersionConflict { current } => Self::version_conflict(current),
+            AccountError::Contended => Self::busy(problem::RETRY_AFTER),
+            AccountError::Store(error) => error.into(),
+            error @ (AccountError::Password(_) | AccountError::Token(_)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an account's command failed"
+                );
+                Self::new(problem::INTERNAL)
+            }
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! `/v1/auth`: accounts are opened, sessions begin, go on and end.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use zeroize::Zeroizing;
+
+use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
+use crate::http::api::account::UserBody;
+use crate::http::edge::client_address::ClientAddress;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::background::Background;
+use crate::http::request::caller::{Caller, Signed};
+use crate::http::request::entity;
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::json::{self, Json};
+use crate::http::request::path::PathParameter;
+use souk_domain::account::{self, Account, EmailKey};
+use souk_domain::{EmailAddress, OrderCommand, SessionId};
+
+/// Longest `User-Agent` that is kept with a session, in characters.
+const USER_AGENT_LIMIT: usize = 200;
+
+/// How long the orders that an account takes over from a guest may take to change hands, all of them together.
+const CLAIM_LIMIT: Duration = Duration::from_secs(10);
+
+/// A password on its way in: not shown, and wiped when it has been used.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Password(Zeroizing<String>);
+
+/// A new account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    #[schema(max_length = 254, format = Email, example = "ada@example.org")]
+    email: String,
+    /// Not one of the common ones.
+    #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
+    password: Password,
+    /// Printable, and not blank.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
+    name: String,
+}
+
+/// Who signs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    #[schema(example = "ada@example.org")]
+    email: String,
+    #[schema(value_type = String, format = Password, example = "a long sentence of mine")]
+    password: Password,
+}
+
+/// The token of a session.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Refresh {
+    refresh_token: String,
+}
+
+/// Whose password is forgotten.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forgot {
+    #[schema(max_length = 254, format = Email, example = "ada@example.org")]
+    email: String,
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// From the letter.
+    token: String,
+    #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
+    password: Password,
+}
+
+/// A proof that an e-mail address is the account's own.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// From the letter.
+    token: String,
+}
+
+/// An account with the tokens of a session.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SignedIn)]
+pub struct Tokens<'a> {
+    user: UserBody<'a>,
+    access_token: &'a str,
+    /// `Bearer`
+    #[schema(pattern = "^Bearer$")]
+    token_type: &'static str,
+    /// Seconds that the access token lives.
+    expires_in: u64,
+    /// Good for one `POST /v1/auth/refresh`.
+    refresh_token: &'a str,
+}
+
+/// A device on which somebody is signed in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionBody<'a> {
+    #[schema(value_type = SessionId)]
+    id: &'a str,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    last_used_at: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    user_agent: &'a str,
+    /// Where it signed in from.
+    address: &'a str,
+    /// Whether the caller's own token is of it.
+    current: bool,
+}
+
+/// The caller's sessions, all on one page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionList)]
+pub struct Sessions<'a> {
+    items: Vec<SessionBody<'a>>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// What the client signs in with.
+pub struct CallingDevice(Device);
+
+impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(ClientAddress(address)) = ClientAddress::from_request_parts(parts, state).await;
+        let user_agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        Ok(Self(Device {
+            user_agent: user_agent.chars().take(USER_AGENT_LIMIT).collect(),
+            address,
+        }))
+    }
+}
+
+/// `POST /v1/auth/register`.
+pub async fn register(
+    State(front): State<SharedFront>,
+    CallingDevice(device): CallingDevice,
+    background: Background,
+    Json(body): Json<Register>,
+) -> Result<Response, Problem> {
+    let mut errors = Vec::new();
+    let email = account_email(&body.email, &mut errors);
+    if let Err(error) = account::check_name(&body.name) {
+        errors.push(FieldError::new(error.field, error.message));
+    }
+    let Some((email, _)) = email.filter(|_| errors.is_empty()) else {
+        return Err(Problem::validation(errors));
+    };
+    let registration = Registration {
+        email,
+        name: body.name,
+        password: body.password.0,
+    };
+    let behind = background.clone();
+    let opened = background.finish(async move {
+        let tokens = front.accounts.register(registration, &device).await?;
+        // The account stands: nobody is told otherwise because a letter takes its time.
+        let account = tokens.account.clone();
+        behind.spawn(async move { front.accounts.send_verification(&account).await });
+        Ok(tokens)
+    });
+    signed_in(StatusCode::CREATED, &opened.await?)
+}
+
+/// `POST /v1/auth/login`.
+pub async fn login(
+    State(front): State<SharedFront>,
+    context: Context,
+    CallingDevice(device): CallingDevice,
+    background: Background,
+    Json(body): Json<Login>,
+) -> Result<Response, Problem> {
+    // What no account can have is as unknown as any other, and nobody has to be told why.
+    let key = EmailAddress::parse(&body.email)
+        .ok()
+        .and_then(|email| account::email_key(&email).ok())
+        .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
+    let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
+    // What was ordered without signing in since the address was proven follows behind the reply.
+    background.spawn(claim_orders(front, context, tokens.account.clone()));
+    signed_in(StatusCode::OK, &tokens)
+}
+
+/// `POST /v1/auth/refresh`.
+pub async fn refresh(
+    State(front): State<SharedFront>,
+    Json(body): Json<Refresh>,
+) -> Result<Response, Problem> {
+    match front.accounts.refresh(&body.refresh_token).await {
+        Ok(tokens) => signed_in(StatusCode::OK, &tokens),
+        Err(AccountError::BadToken) => Err(Problem::new(problem::BAD_REFRESH_TOKEN)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// `POST /v1/auth/logout`: the session of the caller's token is over.
+pub async fn logout(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+) -> Result<StatusCode, Problem> {
+    front
+        .accounts
+        .end_session(&principal.user, &principal.session)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/auth/sessions`: the caller's own devices.
+pub async fn sessions(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+) -> Result<Response, Problem> {
+    let sessions = front
+        .accounts
+        .sessions
+        .list(&principal.user, (front.clock)())
+        .await?;
+    let items = sessions
+        .iter()
+        .map(|session| SessionBody {
+            id: session.id.as_str(),
+            created_at: session.created_at.to_rfc3339(),
+            last_used_at: session.last_used_at.to_rfc3339(),
+            expires_at: session.expires_at.to_rfc3339(),
+            user_agent: &session.user_agent,
+            address: &session.address,
+            current: session.id == principal.session,
+        })
+        .collect();
+    json::reply(
+        StatusCode::OK,
+        &Sessions {
+            items,
+            next_cursor: None,
+        },
+    )
+}
+
+/// `DELETE /v1/auth/sessions/{id}`.
+pub async fn end_session(
+    State(front): State<SharedFront>,
+    Signed(principal): Signed,
+    PathParameter(id): PathParameter,
+) -> Result<StatusCode, Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let session = SessionId::parse(&id).map_err(|_| not_found())?;
+    if front.accounts.end_session(&principal.user, &session).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// `POST /v1/auth/password/forgot`: 202, whether or not there is such an account; the work goes on behind the reply, so
+/// that its time tells nothing either.
+pub async fn forgot_password(
+    State(front): State<SharedFront>,
+    background: Background,
+    Json(body): Json<Forgot>,
+) -> Result<StatusCode, Problem> {
+    let email = EmailAddress::parse(&body.email)
+        .map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
+    if let Ok(key) = account::email_key(&email) {
+        background.spawn(async move {
+            if let Err(error) = front.accounts.forgot_password(&key).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no letter could be sent for a forgotten password"
+                );
+            }
+        });
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /v1/auth/password/reset`.
+pub async fn reset_password(
+    State(front): State<SharedFront>,
+    context: Context,
+    background: Background,
+    Json(body): Json<Reset>,
+) -> Result<StatusCode, Problem> {
+    let shop = front.clone();
+    let reset = background.finish(async move {
+        let reset = shop.accounts.reset_password(&body.token, &body.password.0);
+        reset.await.map_err(spent_token)
+    });
+    let account = reset.await?;
+    // Whoever reads the letters chose the password just now, and nobody else is signed in any more.
+    background.spawn(claim_orders(front, context, account));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/auth/email/verify`.
+pub async fn verify_email(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Option<Caller>,
+    background: Background,
+    Json(body): Json<Verify>,
+) -> Result<StatusCode, Problem> {
+    let shop = front.clone();
+    let proof =
+        background.finish(async move { shop.accounts.verify_email(&body.token).await.map_err(spent_token) });
+    let account = proof.await?;
+    // The account may be somebody else's, who opened it under this address: only who is signed in there takes over what its
+    // reader ordered as a guest, or signs in there from now on.
+    if caller.as_ref().and_then(Caller::user) == Some(&account.id) {
+        background.spawn(claim_orders(front, context, account));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hands the orders over that were placed by a guest with the account's address, now that it is proven. What fails here is
+/// done at the next login; the address stays proven.
+async fn claim_orders(front: SharedFront, context: Context, account: Account) {
+    let claims = claim_each(&front, &context, &account);
+    if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
+        tracing::warn!("a guest's orders were not handed over in time");
+    }
+}
+
+async fn claim_each(front: &Front, context: &Context, account: &Account) {
+    let orders = match front.accounts.guest_orders(account).await {
+        Ok(orders) => orders,
+        Err(error) => {
+            return tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a guest's orders can't be read"
+            );
+        }
+    };
+    for order in orders {
+        let command = OrderCommand::Claim {
+            buyer: account.id.as_str().to_owned(),
+        };
+        let ask = entity::read(context, front.settings.ask_timeout, command);
+        if let Err(error) = front.regions.orders.ask(order.as_str(), ask).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, %order, "a guest's order was not handed over");
+        }
+    }
+}
+
+/// A code that is none is a field of the body, and no credential.
+fn spent_token(error: AccountError) -> Problem {
+    match error {
+        AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
+        error => error.into(),
+    }
+}
+
+/// The address that an account may have, or `None` with what is wrong in `errors`.
+fn account_email(text: &str, errors: &mut Vec<FieldError>) -> Option<(EmailAddress, EmailKey)> {
+    let Ok(email) = EmailAddress::parse(text) else {
+        errors.push(FieldError::new("email", "is not a valid e-mail address"));
+        return None;
+    };
+    match account::email_key(&email) {
+        Ok(key) => Some((email, key)),
+        Err(error) => {
+            errors.push(FieldError::new("email", error.to_string()));
+            None
+        }
+    }
+}
+
+fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem> {
+    let mut response = json::reply(
+        status,
+        &Tokens {
+            user: UserBody::new(&tokens.account),
+            access_token: &tokens.access_token,
+            token_type: "Bearer",
+            expires_in: tokens.expires_in,
+            refresh_token: &tokens.refresh_token,
+        },
+    )?;
+    // Tokens are nobody else's (RFC 6749, section 5.1).
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
+    Ok(response.into_response())
+}

@@ -1,0 +1,411 @@
+//! `/v1/carts`, `/v1/cart`: the caller's cart.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::actors::region::Answer;
+use crate::http::catalogue_cache::Listing;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::caller::Caller;
+use crate::http::request::entity;
+use crate::http::request::etag::{IfMatch, IfNoneMatch};
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::idempotency::Identity;
+use crate::http::request::json::{self, Json, NoFields, OptionalJson, Quantity};
+use crate::http::request::path::PathParameter;
+use souk_domain::cart::QUANTITY_LIMIT;
+use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
+
+/// A cart as clients see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Cart)]
+pub struct CartBody<'a> {
+    id: &'a CartId,
+    /// The entity tag begins with it.
+    version: u64,
+    currency: Currency,
+    items: Vec<CartItem<'a>>,
+    /// Of the lines that have a price.
+    subtotal: Money,
+    /// All quantities together.
+    item_count: u64,
+}
+
+/// A line. What is not sold any more has neither title nor price, and none is available.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CartItem<'a> {
+    sku: &'a Sku,
+    product_id: &'a ProductId,
+    #[schema(required)]
+    title: Option<&'a str>,
+    options: &'a BTreeMap<String, String>,
+    quantity: u32,
+    #[schema(required)]
+    unit_price: Option<Money>,
+    #[schema(required)]
+    line_total: Option<Money>,
+    /// How many can be had, as far as this node knows.
+    available: u32,
+}
+
+/// A guest's new cart with the token that opens it.
+#[derive(Serialize, ToSchema)]
+pub struct NewCart<'a> {
+    /// Goes into the header `Cart-Token`.
+    cart_token: &'a str,
+    cart: CartBody<'a>,
+}
+
+/// What goes into a cart.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddItem {
+    #[schema(value_type = Sku)]
+    sku: String,
+    /// Added to what is there.
+    #[schema(value_type = u32, minimum = 1, maximum = 999)]
+    quantity: Quantity,
+}
+
+/// How many of a line there shall be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetItem {
+    /// 0 removes the line.
+    #[schema(value_type = u32, maximum = 999)]
+    quantity: Quantity,
+}
+
+/// A guest's cart that joins the caller's.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = MergeCart)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// What `POST /v1/carts` gave.
+    cart_token: String,
+}
+
+/// `POST /v1/carts`: a guest's cart. It costs nothing until something is put in.
+pub async fn create(
+    State(front): State<SharedFront>,
+    OptionalJson(NoFields {}): OptionalJson<NoFields>,
+) -> Result<Response, Problem> {
+    let (token, id) = front.keys.mint_cart();
+    let view = Cart::initial(id.as_str()).view();
+    let body = NewCart {
+        cart_token: &token,
+        cart: render(&id, 0, &view, &[], &[]),
+    };
+    json::versioned(StatusCode::CREATED, 0, &body)
+}
+
+/// `GET /v1/cart`.
+pub async fn show(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let answer = get(&front, &context, caller.cart()).await?;
+    let shown = Shown::of(&front, &answer).await?;
+    json::unless_had(&condition, answer.version, &shown.body(caller.cart(), &answer))
+}
+
+/// `POST /v1/cart/items`.
+pub async fn add_item(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+    Json(body): Json<AddItem>,
+) -> Result<Response, Problem> {
+    if !(1..=QUANTITY_LIMIT).contains(&body.quantity.0) {
+        return Err(Problem::field(
+            "quantity",
+            format!("must lie between 1 and {QUANTITY_LIMIT}"),
+        ));
+    }
+    let (sku, product_id) = known_sku(&front, &body.sku).await?;
+    let command = CartCommand::Add {
+        sku,
+        product_id,
+        quantity: body.quantity.0,
+    };
+    change(&front, &context, &caller, &identity, &condition, command).await
+}
+
+/// `PUT /v1/cart/items/{sku}`: 0 removes.
+pub async fn set_item(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+    PathParameter(sku): PathParameter,
+    Json(body): Json<SetItem>,
+) -> Result<Response, Problem> {
+    if body.quantity.0 > QUANTITY_LIMIT {
+        return Err(Problem::field(
+            "quantity",
+            format!("must lie between 0 and {QUANTITY_LIMIT}"),
+        ));
+    }
+    let command = if body.quantity.0 == 0 {
+        // Also of what the catalogue does not know any more.
+        CartCommand::Remove {
+            sku: parse_sku(&sku)?,
+        }
+    } else {
+        let (sku, product_id) = known_sku(&front, &sku).await?;
+        CartCommand::SetQuantity {
+            sku,
+            product_id,
+            quantity: body.quantity.0,
+        }
+    };
+    change(&front, &context, &caller, &identity, &condition, command).await
+}
+
+/// `DELETE /v1/cart/items/{sku}`: one that is not there is no matter.
+pub async fn remove_item(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+    PathParameter(sku): PathParameter,
+) -> Result<Response, Problem> {
+    let command = CartCommand::Remove {
+        sku: parse_sku(&sku)?,
+    };
+    change(&front, &context, &caller, &identity, &condition, command).await
+}
+
+/// `DELETE /v1/cart`: empties it.
+pub async fn empty(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+) -> Result<Response, Problem> {
+    change(
+        &front,
+        &context,
+        &caller,
+        &identity,
+        &condition,
+        CartCommand::Empty,
+    )
+    .await
+}
+
+/// `POST /v1/cart/merge`: the lines of a guest's cart join the caller's, once.
+pub async fn merge(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+    Json(body): Json<Merge>,
+) -> Result<Response, Problem> {
+    let from = front
+        .keys
+        .open_cart(&body.cart_token)
+        .ok_or_else(|| Problem::field("cart_token", "is not the token of a cart of this shop"))?;
+    if from == *caller.cart() {
+        return Err(Problem::field(
+            "cart_token",
+            "is the token of the caller's own cart",
+        ));
+    }
+    let lines = get(&front, &context, &from).await?.view.lines;
+    let command = CartCommand::Merge { from, lines };
+    change(&front, &context, &caller, &identity, &condition, command).await
+}
+
+/// The cart as it stands.
+pub async fn get(front: &Front, context: &Context, cart: &CartId) -> Result<Answer<Cart>, Problem> {
+    let ask = entity::read(context, front.settings.ask_timeout, CartCommand::Get);
+    Ok(front.regions.carts.ask(cart.as_str(), ask).await?)
+}
+
+async fn change(
+    front: &Front,
+    context: &Context,
+    caller: &Caller,
+    identity: &Identity,
+    condition: &IfMatch,
+    command: CartCommand,
+) -> Result<Response, Problem> {
+    let current = async || Ok(get(front, context, caller.cart()).await?.version);
+    let mut ask = entity::change(context, front.settings.ask_timeout, identity, command);
+    ask.expected_version = entity::expected_version(condition, current).await?;
+    let answer = front.regions.carts.ask(caller.cart().as_str(), ask).await?;
+    answer.reply?;
+    let shown = Shown::of(front, &answer).await?;
+    json::versioned(
+        StatusCode::OK,
+        answer.version,
+        &shown.body(caller.cart(), &answer),
+    )
+}
+
+fn parse_sku(text: &str) -> Result<Sku, Problem> {
+    // What is no SKU by its form names nothing either.
+    Sku::parse(text).map_err(|_| Problem::new(problem::UNKNOWN_SKU))
+}
+
+async fn known_sku(front: &Front, text: &str) -> Result<(Sku, ProductId), Problem> {
+    let sku = parse_sku(text)?;
+    match front.catalogue_cache.listings(&[&sku]).await?.pop().flatten() {
+        Some(listing) => Ok((sku, listing.product().id.clone())),
+        None => Err(Problem::new(problem::UNKNOWN_SKU)),
+    }
+}
+
+/// What the catalogue says of the lines of a cart.
+struct Shown {
+    listings: Vec<Option<Listing>>,
+    available: Vec<u32>,
+}
+
+impl Shown {
+    async fn of(front: &Front, answer: &Answer<Cart>) -> Result<Self, Problem> {
+        let skus: Vec<&Sku> = answer.view.lines.iter().map(|line| &line.sku).collect();
+        Ok(Self {
+            listings: front.catalogue_cache.listings(&skus).await?,
+            available: front.catalogue_cache.available(&skus).await?,
+        })
+    }
+
+    fn body<'a>(&'a self, id: &'a CartId, answer: &'a Answer<Cart>) -> CartBody<'a> {
+        render(id, answer.version, &answer.view, &self.listings, &self.available)
+    }
+}
+
+fn render<'a>(
+    id: &'a CartId,
+    version: u64,
+    view: &'a CartView,
+    listings: &'a [Option<Listing>],
+    available: &[u32],
+) -> CartBody<'a> {
+    static NO_OPTIONS: BTreeMap<String, String> = BTreeMap::new();
+    let mut subtotal = Money::zero(view.currency);
+    let mut items = Vec::with_capacity(view.lines.len());
+    for ((line, listing), available) in view.lines.iter().zip(listings).zip(available) {
+        let listing = listing.as_ref();
+        let unit_price = listing.map(|listing| listing.variant().price);
+        // A price that does not go with the cart (of another currency, or absurdly high) makes its line unsellable, but
+        // must not keep the shopper from seeing the rest.
+        let line_total = unit_price
+            .and_then(|price| price.times(line.quantity).ok())
+            .filter(|total| total.currency == subtotal.currency);
+        let sum = line_total.and_then(|total| subtotal.plus(total).ok());
+        subtotal = sum.unwrap_or(subtotal);
+        items.push(CartItem {
+            sku: &line.sku,
+            product_id: &line.product_id,
+            title: listing.map(|listing| listing.product().title.as_str()),
+            options: listing.map_or(&NO_OPTIONS, |listing| &listing.variant().options),
+            quantity: line.quantity,
+            unit_price,
+            line_total: sum.and(line_total),
+            available: if sum.is_some() { *available } else { 0 },
+        });
+    }
+    CartBody {
+        id,
+        version,
+        currency: view.currency,
+        items,
+        subtotal,
+        item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::catalogue_cache::CatalogueCache;
+    use crate::http::request::etag::Tag;
+    use crate::http::test_support::{Fixture, product, sku};
+    use souk_domain::CartLine;
+
+    fn line(text: &str, quantity: u32) -> CartLine {
+        CartLine {
+            sku: sku(text),
+            product_id: ProductId::parse("prd_a").unwrap(),
+            quantity,
+        }
+    }
+
+    async fn rendered(lines: Vec<CartLine>) -> serde_json::Value {
+        let products = [product("a", &[("A-1", 1_250), ("HUGE", i64::MAX)])];
+        let catalogue = Fixture::new(products).with_badge("A-1", 4).with_badge("HUGE", 1);
+        let catalogue_cache = CatalogueCache::new(
+            std::sync::Arc::new(catalogue),
+            &(&crate::config::Limits::default()).into(),
+        );
+        let skus: Vec<_> = lines.iter().map(|line| line.sku.clone()).collect();
+        let skus: Vec<_> = skus.iter().collect();
+        let listings = catalogue_cache.listings(&skus).await.unwrap();
+        let available = catalogue_cache.available(&skus).await.unwrap();
+        let view = CartView {
+            currency: Currency::USD,
+            lines,
+        };
+        let id = CartId::parse("crt_1").unwrap();
+        serde_json::to_value(render(&id, 3, &view, &listings, &available)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_cart_shows_what_the_contract_names() {
+        let body = rendered(vec![line("A-1", 2)]).await;
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "id": "crt_1", "version": 3, "currency": "USD",
+                "items": [{
+                    "sku": "A-1", "product_id": "prd_a", "title": "Product a", "options": {"size": "A-1"},
+                    "quantity": 2, "unit_price": {"amount": 1250, "currency": "USD"},
+                    "line_total": {"amount": 2500, "currency": "USD"}, "available": 4,
+                }],
+                "subtotal": {"amount": 2500, "currency": "USD"}, "item_count": 2,
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_cart_whose_prices_or_stock_changed_is_sent_again() {
+        let mut before = rendered(vec![line("A-1", 2)]).await;
+        let tag = |body: &serde_json::Value| Tag::of_body(3, &serde_json::to_vec(body).unwrap());
+        let had = IfNoneMatch::OneOf(vec![tag(&before)]);
+        let status = |body: &serde_json::Value| json::unless_had(&had, 3, body).unwrap().status();
+        assert_eq!(status(&before), StatusCode::NOT_MODIFIED);
+        before["items"][0]["available"] = 3.into();
+        assert_eq!(status(&before), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_or_has_no_sensible_price_is_shown_without_one_and_counts_for_nothing() {
+        let body = rendered(vec![line("GONE", 5), line("A-1", 1), line("HUGE", 2)]).await;
+        assert_eq!(body["subtotal"]["amount"], 1250);
+        assert_eq!(body["item_count"], 8);
+        for at in [0, 2] {
+            assert_eq!(body["items"][at]["line_total"], serde_json::Value::Null);
+            assert_eq!(body["items"][at]["available"], 0);
+        }
+        assert_eq!(body["items"][0]["quantity"], 5);
+        assert_eq!(body["items"][0]["title"], serde_json::Value::Null);
+        assert_eq!(body["items"][0]["options"], serde_json::json!({}));
+    }
+}

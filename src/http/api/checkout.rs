@@ -1,0 +1,318 @@
+//! `/v1/checkout`: what the cart would cost, delivered; and the parts that placing an order shares with it.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::api::cart;
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::caller::Caller;
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::json;
+use crate::http::request::json::Json;
+use souk_domain::catalogue::Product;
+use souk_domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
+use souk_domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
+
+/// Where it shall go: one of the two.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = QuoteRequest)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteBody {
+    address: Option<Address>,
+    /// One of the caller's saved addresses.
+    #[schema(value_type = Option<AddressId>)]
+    address_id: Option<String>,
+}
+
+/// What the cart would cost.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Quote {
+    subtotal: Money,
+    tax: Money,
+    /// None where nothing is shipped to.
+    shipping_options: Vec<ShippingOption>,
+    weight_grams: u64,
+}
+
+/// `POST /v1/checkout/quote`.
+pub async fn quote(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    Json(body): Json<QuoteBody>,
+) -> Result<Response, Problem> {
+    let mut errors = Vec::new();
+    let (given, address_id) = kept(&front, &caller, body.address, body.address_id).await?;
+    let Some(address) = address(given, address_id.as_deref(), &mut errors) else {
+        return Err(Problem::validation(errors));
+    };
+    let basket = Basket::read(&front, &context, &caller).await?;
+    let subtotal = basket.subtotal()?;
+    let weight_grams = basket.weight_grams()?;
+    let body = Quote {
+        subtotal,
+        tax: quote::tax(subtotal, &address.country)?,
+        shipping_options: quote::shipping_options(&address.country, weight_grams),
+        weight_grams,
+    };
+    json::reply(StatusCode::OK, &body)
+}
+
+/// The address that `address_id` names among the caller's own, in the place of one that is given. What names none, or
+/// comes beside a given one, is left for [`address`] to refuse.
+pub async fn kept(
+    front: &Front,
+    caller: &Caller,
+    given: Option<Address>,
+    address_id: Option<String>,
+) -> Result<(Option<Address>, Option<String>), Problem> {
+    let (None, Some(id), Some(user)) = (&given, &address_id, caller.user()) else {
+        return Ok((given, address_id));
+    };
+    let addresses = front.accounts.users.addresses(user).await?;
+    let found = addresses.into_iter().find(|saved| saved.id.as_str() == id);
+    Ok(match found {
+        Some(saved) => (Some(saved.address), None),
+        None => (None, address_id),
+    })
+}
+
+/// The address that the client gave, or `None` with what is wrong in `errors`.
+pub fn address(
+    given: Option<Address>,
+    address_id: Option<&str>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Address> {
+    match (given, address_id) {
+        (Some(address), None) => tidy(address, "address.", errors),
+        (None, None) => {
+            errors.push(FieldError::new("address", "is required"));
+            None
+        }
+        (Some(_), Some(_)) => {
+            errors.push(FieldError::new(
+                "address_id",
+                "can't be given together with address",
+            ));
+            None
+        }
+        (None, Some(_)) => {
+            // Only accounts keep addresses, and this caller's has been looked up by now.
+            errors.push(FieldError::new(
+                "address_id",
+                "is not one of the caller's addresses",
+            ));
+            None
+        }
+    }
+}
+
+/// The address in the form in which it is kept, or `None` with what is wrong in `errors`, each field after `prefix`.
+pub fn tidy(mut address: Address, prefix: &str, errors: &mut Vec<FieldError>) -> Option<Address> {
+    // Forms send empty texts for what was left out.
+    for optional in [&mut address.line2, &mut address.region, &mut address.phone] {
+        if optional.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            *optional = None;
+        }
+    }
+    let wrong = address.validate();
+    let is_right = wrong.is_empty();
+    errors.extend(
+        wrong
+            .into_iter()
+            .map(|error| FieldError::new(format!("{prefix}{}", error.field), error.message)),
+    );
+    is_right.then_some(address)
+}
+
+/// What is in the cart, at today's prices, as it would be sold.
+#[derive(Debug)]
+pub struct Basket {
+    /// The lines.
+    pub lines: Vec<OrderLine>,
+    currency: Currency,
+}
+
+impl Basket {
+    /// Reads the caller's cart, and the products afresh from the catalogue: what is sold is never from a cache, and
+    /// never from the client.
+    ///
+    /// # Errors
+    /// 422 `empty-cart`; 409 `out-of-stock` for what is not sold any more.
+    pub async fn read(front: &Front, context: &Context, caller: &Caller) -> Result<Self, Problem> {
+        let view = cart::get(front, context, caller.cart()).await?.view;
+        if view.lines.is_empty() {
+            return Err(Problem::new(problem::EMPTY_CART));
+        }
+        let skus: Vec<Sku> = view.lines.iter().map(|line| line.sku.clone()).collect();
+        let products = front.catalogue.products_of(&skus).await?;
+        Self::of(&view, &products)
+    }
+
+    fn of(view: &CartView, products: &[Product]) -> Result<Self, Problem> {
+        let mut lines = Vec::with_capacity(view.lines.len());
+        let mut gone = Vec::new();
+        for line in &view.lines {
+            let found = products
+                .iter()
+                .find_map(|product| Some((product, product.variant(&line.sku)?)));
+            match found {
+                Some((product, variant)) => lines.push(OrderLine {
+                    sku: line.sku.clone(),
+                    product_id: product.id.clone(),
+                    title: product.title.clone(),
+                    options: variant.options.clone(),
+                    quantity: line.quantity,
+                    unit_price: variant.price,
+                    weight_grams: variant.weight_grams,
+                }),
+                None => gone.push(FieldError::new(line.sku.to_string(), "is not sold any more")),
+            }
+        }
+        if gone.is_empty() {
+            Ok(Self {
+                lines,
+                currency: view.currency,
+            })
+        } else {
+            Err(Problem::new(problem::OUT_OF_STOCK).errors(gone))
+        }
+    }
+
+    /// What its goods cost.
+    ///
+    /// # Errors
+    /// A defect of the catalogue's prices.
+    pub fn subtotal(&self) -> Result<Money, QuoteError> {
+        quote::subtotal(&self.quote_lines(), self.currency)
+    }
+
+    /// What its goods weigh.
+    ///
+    /// # Errors
+    /// A defect of the catalogue's weights.
+    pub fn weight_grams(&self) -> Result<u64, QuoteError> {
+        quote::weight_grams(&self.quote_lines())
+    }
+
+    /// What it comes to, delivered to `country` by `shipping`.
+    ///
+    /// # Errors
+    /// A defect of the catalogue's prices.
+    pub fn totals(&self, country: &str, shipping: Money) -> Result<quote::Totals, QuoteError> {
+        quote::totals(&self.quote_lines(), country, shipping)
+    }
+
+    fn quote_lines(&self) -> Vec<QuoteLine> {
+        let line = |line: &OrderLine| QuoteLine {
+            unit_price: line.unit_price,
+            quantity: line.quantity,
+            weight_grams: line.weight_grams,
+        };
+        self.lines.iter().map(line).collect()
+    }
+}
+
+impl From<QuoteError> for Problem {
+    fn from(error: QuoteError) -> Self {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the catalogue's prices or weights do not add up"
+        );
+        Self::new(problem::INTERNAL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::test_support::{guest_address, product, sku};
+    use souk_domain::{CartLine, ProductId};
+
+    fn check(given: Option<Address>, id: Option<&str>) -> (Option<Address>, Vec<String>) {
+        let mut errors = Vec::new();
+        let address = address(given, id, &mut errors);
+        (
+            address,
+            errors.into_iter().map(|error| error.field.into_owned()).collect(),
+        )
+    }
+
+    #[test]
+    fn one_whole_address_is_needed() {
+        assert!(check(Some(guest_address()), None).0.is_some());
+        assert_eq!(check(None, None), (None, vec!["address".to_owned()]));
+        assert_eq!(check(None, Some("adr_1")).1, ["address_id"]);
+        assert_eq!(check(Some(guest_address()), Some("adr_1")).1, ["address_id"]);
+        let wrong = Address {
+            city: String::new(),
+            country: "XX".to_owned(),
+            ..guest_address()
+        };
+        assert_eq!(
+            check(Some(wrong), None),
+            (
+                None,
+                vec!["address.city".to_owned(), "address.country".to_owned()]
+            )
+        );
+    }
+
+    #[test]
+    fn what_a_form_left_empty_counts_as_absent() {
+        let given = Address {
+            line2: Some(" ".to_owned()),
+            region: Some(String::new()),
+            ..guest_address()
+        };
+        let (read, errors) = check(Some(given), None);
+        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(
+            read.map(|address| (address.line2, address.region)),
+            Some((None, None))
+        );
+    }
+
+    fn cart(lines: &[(&str, u32)]) -> CartView {
+        let line = |(text, quantity): &(&str, u32)| CartLine {
+            sku: sku(text),
+            product_id: ProductId::parse("prd_other").unwrap(),
+            quantity: *quantity,
+        };
+        CartView {
+            currency: Currency::USD,
+            lines: lines.iter().map(line).collect(),
+        }
+    }
+
+    #[test]
+    fn a_basket_is_priced_by_the_catalogue() {
+        let products = [
+            product("a", &[("A-1", 1_000), ("A-2", 50)]),
+            product("b", &[("B-1", 7)]),
+        ];
+        let basket = Basket::of(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
+        assert_eq!(basket.subtotal().unwrap().amount, 121);
+        assert_eq!(basket.weight_grams().unwrap(), 500);
+        assert_eq!(basket.lines[1].product_id.as_str(), "prd_a");
+        let totals = basket.totals("US", Money::new(499, Currency::USD)).unwrap();
+        assert_eq!(totals.total.amount, 620);
+    }
+
+    #[test]
+    fn what_is_not_sold_any_more_is_named() {
+        let products = [product("a", &[("A-1", 1_000)])];
+        let refused = Basket::of(&cart(&[("GONE", 1), ("A-1", 1), ("LOST", 1)]), &products).unwrap_err();
+        assert_eq!(refused.kind(), problem::OUT_OF_STOCK);
+        let fields: Vec<_> = refused
+            .field_errors()
+            .iter()
+            .map(|error| error.field.as_ref())
+            .collect();
+        assert_eq!(fields, ["GONE", "LOST"]);
+    }
+}

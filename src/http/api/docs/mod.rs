@@ -1,0 +1,109 @@
+//! `/openapi.json`, and `/docs`: the document as a page, to read and to try calls on. It comes whole from this binary.
+
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa_swagger_ui::Config;
+
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::asset::Asset;
+use crate::http::request::etag::IfNoneMatch;
+use crate::http::request::front::SharedFront;
+use crate::http::request::path::PathParameter;
+
+/// Lets the page run what this node serves and nothing else, and lets it talk to this node only. Swagger UI puts styles
+/// into the elements that it makes, and pictures into its style sheet.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The files of Swagger UI that the page needs, with their media types.
+const SWAGGER_UI: [(&str, &str); 2] = [
+    ("swagger-ui.css", "text/css; charset=utf-8"),
+    ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+];
+
+/// `GET /openapi.json`.
+pub async fn document(State(front): State<SharedFront>, condition: IfNoneMatch) -> Response {
+    front.document.respond(&condition)
+}
+
+/// `GET /docs`.
+pub async fn show(condition: IfNoneMatch) -> Response {
+    static PAGE: LazyLock<Asset> =
+        LazyLock::new(|| Asset::new("text/html; charset=utf-8", include_str!("page.html")));
+    let mut response = PAGE.respond(&condition);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    response
+}
+
+/// `GET /docs/{file}`: what the page loads.
+pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) -> Result<Response, Problem> {
+    static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
+        let own = (
+            "page.js",
+            "text/javascript; charset=utf-8",
+            Bytes::from_static(include_bytes!("page.js")),
+        );
+        let theirs = SWAGGER_UI
+            .iter()
+            .map(|(name, media_type)| (*name, *media_type, embedded(name)));
+        theirs
+            .chain([own])
+            .map(|(name, media_type, bytes)| (name, Asset::new(media_type, bytes)))
+            .collect()
+    });
+    FILES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, asset)| asset.respond(&condition).into_response())
+        .ok_or_else(|| Problem::new(problem::NOT_FOUND))
+}
+
+/// A file of Swagger UI; a test sees to it that there is such a one.
+fn embedded(name: &str) -> Bytes {
+    let file = utoipa_swagger_ui::serve(name, Arc::new(Config::<'static>::default()));
+    match file.ok().flatten().map(|file| file.bytes) {
+        Some(Cow::Borrowed(bytes)) => Bytes::from_static(bytes),
+        Some(Cow::Owned(bytes)) => Bytes::from(bytes),
+        None => Bytes::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_loads_what_is_there_and_nothing_from_elsewhere() {
+        let page = include_str!("page.html");
+        for outside in ["http://", "https://", "//cdn", "style=", "<style", "onload"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+        let names: Vec<_> = page
+            .split("\"/docs/")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        assert_eq!(names.len(), SWAGGER_UI.len() + 1);
+        for name in names {
+            let response = file(PathParameter(name.to_owned()), IfNoneMatch::Absent)
+                .await
+                .unwrap();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+                .await
+                .unwrap();
+            assert!(body.len() > 100, "{name}");
+        }
+        let unknown = file(PathParameter("index.html".to_owned()), IfNoneMatch::Absent).await;
+        assert_eq!(unknown.unwrap_err().kind(), problem::NOT_FOUND);
+    }
+}

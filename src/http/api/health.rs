@@ -1,0 +1,138 @@
+//! `/livez`, `/readyz`: for load balancers and whoever starts nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::edge::admission::Admission;
+use crate::http::edge::conventions::READY;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
+
+/// How a node, or one thing that it needs, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// All well.
+    Ok,
+    /// It serves, slower or with less.
+    Degraded,
+    /// It is going away: no new clients.
+    Draining,
+    /// It does not serve.
+    Unavailable,
+}
+
+/// Where a node says that its process answers.
+pub const LIVE: &str = "/livez";
+
+/// What `/readyz` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct HealthReport {
+    /// On the whole.
+    pub status: Health,
+    /// By name: what was looked at and how it is.
+    pub checks: BTreeMap<String, Health>,
+}
+
+impl HealthReport {
+    /// As good as the worst of its checks.
+    pub fn of(checks: BTreeMap<String, Health>) -> Self {
+        Self {
+            status: checks.values().max().copied().unwrap_or(Health::Ok),
+            checks,
+        }
+    }
+}
+
+/// Tells how the node is; asked at every `/readyz`, so it looks at what is known and waits for nothing.
+pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
+
+#[derive(Clone)]
+struct Probe {
+    health: HealthSource,
+    admission: Arc<Admission>,
+}
+
+/// The two routes; they answer however busy the node is.
+pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
+    Router::new()
+        .route(LIVE, get(live))
+        .route(READY, get(ready))
+        .with_state(Probe { health, admission })
+}
+
+/// Alive is whoever can answer this.
+async fn live() -> Result<Response, Problem> {
+    json::reply(StatusCode::OK, &HealthReport::of(BTreeMap::new()))
+}
+
+async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
+    let mut report = (probe.health)();
+    if probe.admission.is_draining() {
+        report.status = report.status.max(Health::Draining);
+    }
+    let status = match report.status {
+        Health::Ok | Health::Degraded => StatusCode::OK,
+        Health::Draining | Health::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    json::reply(status, &report)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::extract::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(path: &str, store: Health, admission: &Arc<Admission>) -> (u16, serde_json::Value) {
+        let checks = BTreeMap::from([("carts".to_owned(), store), ("view".to_owned(), Health::Ok)]);
+        let report = HealthReport::of(checks);
+        let router = router(Arc::new(move || report.clone()), Arc::clone(admission));
+        let response = router
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_worst_check_and_liveness_does_not() {
+        let admission = Arc::new(Admission::new(1));
+        for (health, status, name) in [
+            (Health::Ok, 200, "ok"),
+            (Health::Degraded, 200, "degraded"),
+            (Health::Unavailable, 503, "unavailable"),
+        ] {
+            let (code, body) = get("/readyz", health, &admission).await;
+            assert_eq!(code, status);
+            assert_eq!(
+                body,
+                serde_json::json!({"status": name, "checks": {"carts": name, "view": "ok"}})
+            );
+            let alive = (200, serde_json::json!({"status": "ok", "checks": {}}));
+            assert_eq!(get("/livez", health, &admission).await, alive);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_drains_is_not_ready() {
+        let admission = Arc::new(Admission::new(1));
+        admission.drain();
+        let (code, body) = get("/readyz", Health::Ok, &admission).await;
+        assert_eq!((code, &body["status"]), (503, &"draining".into()));
+    }
+}

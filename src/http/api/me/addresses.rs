@@ -1,0 +1,310 @@
+//! `/v1/me/addresses`: where the caller's parcels may go.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::profile::given;
+use crate::authentication::service::CHANGE_ATTEMPTS;
+use crate::http::api::checkout;
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::caller::Signed;
+use crate::http::request::etag::IfMatch;
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::idempotency::Identity;
+use crate::http::request::json::{self, Json};
+use crate::http::request::path::PathParameter;
+use crate::stores::users::{AddressChange, SavedAddress};
+use souk_domain::{Address, AddressId, UserId};
+
+/// Most addresses of an account.
+pub const ADDRESS_LIMIT: usize = 50;
+
+/// An address of the caller's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SavedAddress)]
+pub struct Body<'a> {
+    #[schema(value_type = AddressId)]
+    id: &'a str,
+    name: &'a str,
+    line1: &'a str,
+    #[schema(required)]
+    line2: Option<&'a str>,
+    city: &'a str,
+    #[schema(required)]
+    region: Option<&'a str>,
+    postcode: &'a str,
+    country: &'a str,
+    #[schema(required)]
+    phone: Option<&'a str>,
+    /// Whether it is the one that a shop offers first.
+    default: bool,
+    /// The entity tag begins with it.
+    version: u64,
+}
+
+impl<'a> Body<'a> {
+    fn new(saved: &'a SavedAddress) -> Self {
+        let Address {
+            name,
+            line1,
+            line2,
+            city,
+            region,
+            postcode,
+            country,
+            phone,
+        } = &saved.address;
+        Self {
+            id: saved.id.as_str(),
+            name,
+            line1,
+            line2: line2.as_deref(),
+            city,
+            region: region.as_deref(),
+            postcode,
+            country,
+            phone: phone.as_deref(),
+            default: saved.default,
+            version: saved.version,
+        }
+    }
+}
+
+/// The caller's addresses, all on one page.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AddressList)]
+pub struct List<'a> {
+    items: Vec<Body<'a>>,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// A new address.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AddAddress)]
+#[serde(deny_unknown_fields)]
+pub struct Add {
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
+    name: String,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
+    line1: String,
+    #[schema(max_length = 100, example = "Floor 2")]
+    line2: Option<String>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
+    city: String,
+    #[schema(max_length = 100, example = "IL")]
+    region: Option<String>,
+    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
+    postcode: String,
+    #[schema(pattern = "^[A-Z]{2}$", example = "US")]
+    country: String,
+    #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    phone: Option<String>,
+    /// The first one is, whatever this says.
+    #[serde(default)]
+    default: bool,
+}
+
+/// What is left out stays; `null` takes an optional line away.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChangeAddress)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
+    name: Option<String>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "1 Test Street")]
+    line1: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100, example = "Floor 2")]
+    line2: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
+    city: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 100, example = "IL")]
+    region: Option<Option<String>>,
+    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
+    postcode: Option<String>,
+    #[schema(pattern = "^[A-Z]{2}$", example = "US")]
+    country: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    phone: Option<Option<String>>,
+    /// `true` makes it the default one; that passes on by choosing another.
+    default: Option<bool>,
+}
+
+impl Change {
+    fn apply(&self, address: &mut Address) {
+        for (field, given) in [
+            (&mut address.name, &self.name),
+            (&mut address.line1, &self.line1),
+            (&mut address.city, &self.city),
+            (&mut address.postcode, &self.postcode),
+            (&mut address.country, &self.country),
+        ] {
+            if let Some(given) = given {
+                field.clone_from(given);
+            }
+        }
+        for (field, given) in [
+            (&mut address.line2, &self.line2),
+            (&mut address.region, &self.region),
+            (&mut address.phone, &self.phone),
+        ] {
+            if let Some(given) = given {
+                field.clone_from(given);
+            }
+        }
+    }
+}
+
+/// The address in the form in which it is kept.
+fn checked(address: Address) -> Result<Address, Problem> {
+    let mut errors = Vec::new();
+    checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
+}
+
+/// `GET /v1/me/addresses`: all of them, oldest first; there are at most [`ADDRESS_LIMIT`].
+pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
+    let addresses = front.accounts.users.addresses(&signed.0.user).await?;
+    let items = addresses.iter().map(Body::new).collect();
+    json::reply(
+        StatusCode::OK,
+        &List {
+            items,
+            next_cursor: None,
+        },
+    )
+}
+
+/// `POST /v1/me/addresses`.
+pub async fn add(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    identity: Identity,
+    Json(body): Json<Add>,
+) -> Result<Response, Problem> {
+    let address = checked(Address {
+        name: body.name,
+        line1: body.line1,
+        line2: body.line2,
+        city: body.city,
+        region: body.region,
+        postcode: body.postcode,
+        country: body.country,
+        phone: body.phone,
+    })?;
+    let saved = SavedAddress {
+        // Of the request: its repetition adds no second one.
+        id: AddressId::from_suffix(identity.command.as_str()),
+        address,
+        default: body.default,
+        created_at: (front.clock)(),
+        version: 1,
+    };
+    let user = &signed.0.user;
+    match front
+        .accounts
+        .users
+        .put_address(user, &saved, None, ADDRESS_LIMIT)
+        .await?
+    {
+        // A conflict is this very request, made before.
+        AddressChange::Applied | AddressChange::Conflict => {}
+        AddressChange::Full => {
+            let message = format!("an account has at most {ADDRESS_LIMIT} addresses");
+            return Err(Problem::validation(vec![FieldError::new("address", message)]));
+        }
+        AddressChange::Missing => return Err(Problem::new(problem::BAD_TOKEN)),
+    }
+    let saved = own(&front, user, saved.id.as_str()).await?;
+    json::versioned(StatusCode::CREATED, saved.version, &Body::new(&saved))
+}
+
+/// `PATCH /v1/me/addresses/{id}`.
+pub async fn change(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    PathParameter(id): PathParameter,
+    condition: IfMatch,
+    Json(body): Json<Change>,
+) -> Result<Response, Problem> {
+    let user = &signed.0.user;
+    if body.default == Some(false) {
+        return Err(Problem::field(
+            "default",
+            "passes on: make another address the default one",
+        ));
+    }
+    for _ in 0..CHANGE_ATTEMPTS {
+        let mut saved = own(&front, user, &id).await?;
+        let expected = saved.version;
+        body.apply(&mut saved.address);
+        saved.address = checked(saved.address)?;
+        // A request that is wrong in itself is refused whatever its condition (RFC 9110, section 13.2.1).
+        if !condition.allows(expected) {
+            return Err(Problem::version_conflict(expected));
+        }
+        saved.default |= body.default.unwrap_or(false);
+        saved.version = expected + 1;
+        match front
+            .accounts
+            .users
+            .put_address(user, &saved, Some(expected), ADDRESS_LIMIT)
+            .await?
+        {
+            AddressChange::Applied => {
+                return json::versioned(StatusCode::OK, saved.version, &Body::new(&saved));
+            }
+            AddressChange::Conflict => {}
+            AddressChange::Missing | AddressChange::Full => return Err(Problem::new(problem::NOT_FOUND)),
+        }
+    }
+    Err(Problem::busy(problem::RETRY_AFTER))
+}
+
+/// `DELETE /v1/me/addresses/{id}`.
+pub async fn remove(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    PathParameter(id): PathParameter,
+    condition: IfMatch,
+) -> Result<StatusCode, Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let user = &signed.0.user;
+    let id = AddressId::parse(&id).map_err(|_| not_found())?;
+    let current = async || Ok(own(&front, user, id.as_str()).await?.version);
+    condition.hold(current).await?;
+    if front.accounts.users.delete_address(user, &id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// The address of this account; another's is as good as none.
+pub async fn own(front: &Front, user: &UserId, id: &str) -> Result<SavedAddress, Problem> {
+    let addresses = front.accounts.users.addresses(user).await?;
+    addresses
+        .into_iter()
+        .find(|saved| saved.id.as_str() == id)
+        .ok_or_else(|| Problem::new(problem::NOT_FOUND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_change_leaves_out_stays_and_null_takes_away() {
+        let mut address = crate::http::test_support::guest_address();
+        address.phone = Some("+1 217 555 0100".to_owned());
+        let change: Change = serde_json::from_str(r#"{"city": "Chicago", "phone": null}"#).unwrap();
+        change.apply(&mut address);
+        assert_eq!((address.city.as_str(), address.phone), ("Chicago", None));
+        assert_eq!(address.region.as_deref(), Some("IL"));
+    }
+}

@@ -1,0 +1,104 @@
+//! `/v1/me`: the caller's account.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use super::erasure;
+use crate::http::api::account::{self, UserBody};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{FieldError, Problem};
+use crate::http::request::background::Background;
+use crate::http::request::caller::Signed;
+use crate::http::request::etag::{IfMatch, IfNoneMatch};
+use crate::http::request::front::SharedFront;
+use crate::http::request::json::{self, Json};
+use souk_domain::account::{check_name, phone_errors};
+
+/// What an owner may change. Everything else of an account, its roles above all, is refused as an unknown field.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeUser)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Printable, and not blank.
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
+    name: Option<String>,
+    /// `null` takes it away.
+    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    #[serde(default, deserialize_with = "given")]
+    phone: Option<Option<String>>,
+}
+
+/// Tells `null` from what was left out.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// `GET /v1/me`.
+pub async fn show(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let account = account::of(&front, &signed).await?;
+    json::unless_had(&condition, account.version, &UserBody::new(&account))
+}
+
+/// `PATCH /v1/me`.
+pub async fn change(
+    State(front): State<SharedFront>,
+    signed: Signed,
+    condition: IfMatch,
+    Json(body): Json<Change>,
+) -> Result<Response, Problem> {
+    let phone = body
+        .phone
+        .map(|phone| phone.filter(|phone| !phone.trim().is_empty()));
+    let mut errors = Vec::new();
+    if let Some(Err(error)) = body.name.as_deref().map(check_name) {
+        errors.push(FieldError::new(error.field, error.message));
+    }
+    if let Some(Some(phone)) = &phone {
+        let wrong = phone_errors(phone).into_iter();
+        errors.extend(wrong.map(|error| FieldError::new(error.field, error.message)));
+    }
+    if !errors.is_empty() {
+        return Err(Problem::validation(errors));
+    }
+    let account = front
+        .accounts
+        .change_if(
+            &signed.0.user,
+            |version| condition.allows(version),
+            None,
+            |account| {
+                if let Some(name) = &body.name {
+                    account.name.clone_from(name);
+                }
+                if let Some(phone) = &phone {
+                    account.phone.clone_from(phone);
+                }
+            },
+        )
+        .await?;
+    json::versioned(StatusCode::OK, account.version, &UserBody::new(&account))
+}
+
+/// `DELETE /v1/me`: the account is gone; orders stay for the books, stripped of what identifies.
+pub async fn erase(
+    State(front): State<SharedFront>,
+    context: Context,
+    signed: Signed,
+    condition: IfMatch,
+    background: Background,
+) -> Result<StatusCode, Problem> {
+    let current = async || Ok(account::of(&front, &signed).await?.version);
+    condition.hold(current).await?;
+    let erasure = erasure::erase(front, context, signed.0, background.clone());
+    background.finish(erasure).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,16 @@
+//! The handlers: one file per resource, named as in the URL.
+
+pub mod health;
+
+pub(super) mod account;
+pub(super) mod auth;
+pub(super) mod cart;
+pub(super) mod categories;
+pub(super) mod checkout;
+pub(super) mod docs;
+pub(super) mod images;
+pub(super) mod inventory;
+pub(super) mod jwks;
+pub(super) mod me;
+pub(super) mod orders;
+pub(super) mod products;

@@ -1,0 +1,208 @@
+//! `/v1/orders`: a buyer's orders.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::actors::region::{Answer, AskError};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::caller::Caller;
+use crate::http::request::entity;
+use crate::http::request::etag::{IfMatch, IfNoneMatch};
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::idempotency::Identity;
+use crate::http::request::json::{self, OptionalJson};
+use crate::http::request::path::PathParameter;
+use crate::http::request::query::{Page, Parameters};
+use crate::stores::StoreError;
+use crate::stores::documents::{Document, Row, row_id};
+use souk_domain::order::REASON_LIMIT;
+use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
+
+mod body;
+mod outcome;
+mod place;
+
+pub use body::OrderBody;
+pub use place::{PlaceBody, place};
+
+/// Why an order is called off.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = CancelOrder)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+/// `GET /v1/orders`.
+pub async fn list(
+    State(front): State<SharedFront>,
+    caller: Caller,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let description = format!("orders of {}", caller.buyer());
+    let limit = parameters.limit();
+    let before = parameters.cursor(&front.keys, &description)?;
+    parameters.finish()?;
+
+    // One more than the page holds tells whether another follows.
+    let mut rows = front
+        .orders
+        .each_by_owner(caller.buyer(), before.as_deref(), limit + 1)
+        .await?;
+    let is_last = rows.len() <= limit;
+    rows.truncate(limit);
+    let last = rows.last().filter(|_| !is_last).map(row_id);
+    let next_cursor = last.map(|id| front.keys.seal_cursor(&description, id));
+    let orders: Vec<_> = rows.into_iter().filter_map(readable).collect();
+    let page = Page {
+        items: orders
+            .iter()
+            .map(|(order, version)| OrderBody::new(order, *version))
+            .collect(),
+        next_cursor,
+    };
+    json::reply(StatusCode::OK, &page)
+}
+
+/// A buyer's orders, newest first, as JSON.
+///
+/// # Errors
+/// The store's.
+pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<serde_json::Value>, Problem> {
+    let documents = front.orders.by_owner(buyer, None, limit).await?;
+    documents
+        .iter()
+        .map(|document| {
+            let (order, version) = stored(document)?;
+            // Text, numbers and lists of such: it always encodes.
+            Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// An order of a list. One that can't be read keeps nobody from the others: it is missing there, and the log tells why.
+fn readable(row: Row) -> Option<(OrderView, u64)> {
+    let order = row
+        .map_err(|row| row.error)
+        .and_then(|document| stored(&document));
+    order
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "an order is missing in its buyer's list"
+            );
+        })
+        .ok()
+}
+
+/// An order as it stands in the store.
+fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
+    /// What a row of the orders store holds, as far as it matters here.
+    #[derive(Deserialize)]
+    struct Body {
+        state: Order,
+    }
+    let corrupt = |what: String| StoreError::Corrupt {
+        store: "orders",
+        what: format!("{}: {what}", document.id),
+    };
+    let row: Body = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
+    let order = row
+        .state
+        .view()
+        .ok_or_else(|| corrupt("an order that was never placed".to_owned()))?;
+    Ok((order, document.version))
+}
+
+/// `GET /v1/orders/{id}`.
+pub async fn show(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    PathParameter(id): PathParameter,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let (_, version, order) = own(&front, &context, &caller, &id).await?;
+    json::unless_had(&condition, version, &OrderBody::new(&order, version))
+}
+
+/// `POST /v1/orders/{id}/cancel`: called off before it is shipped.
+pub async fn cancel(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    PathParameter(id): PathParameter,
+    condition: IfMatch,
+    OptionalJson(body): OptionalJson<Cancel>,
+) -> Result<Response, Problem> {
+    let reason = body.reason.unwrap_or_default();
+    if reason.chars().count() > REASON_LIMIT {
+        return Err(Problem::field(
+            "reason",
+            format!("holds at most {REASON_LIMIT} characters"),
+        ));
+    }
+    let (id, version, _) = own(&front, &context, &caller, &id).await?;
+    let command = OrderCommand::Cancel { reason };
+    let mut ask = entity::change::<Order>(&context, front.settings.checkout_wait, &identity, command);
+    ask.expected_version = entity::expected_version(&condition, async || Ok(version)).await?;
+    // What was taken is given back before the reply, where that does not take too long.
+    ask.wait_until_settled = true;
+    let answer = match front.regions.orders.ask(id.as_str(), ask).await {
+        Ok(answer) => answer,
+        Err(AskError::Expired) => cancelled_by_now(&front, &context, &id).await?,
+        Err(error) => return Err(error.into()),
+    };
+    if let OrderReply::Refused(refusal) = answer.reply {
+        return Err(refusal.into());
+    }
+    let order = answer.view.ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
+    json::versioned(
+        StatusCode::OK,
+        answer.version,
+        &OrderBody::new(&order, answer.version),
+    )
+}
+
+/// After no answer in time: the order, if the cancellation has been recorded.
+async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
+    let answer = get(front, context, id).await?;
+    let is_recorded = answer
+        .view
+        .as_ref()
+        .is_some_and(|order| order.cancelling || order.status == souk_domain::OrderStatus::Cancelled);
+    if is_recorded {
+        Ok(answer)
+    } else {
+        Err(AskError::Expired.into())
+    }
+}
+
+/// The order as it stands.
+async fn get(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, AskError> {
+    let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Get);
+    front.regions.orders.ask(id.as_str(), ask).await
+}
+
+/// The caller's own order; another's is as good as none.
+async fn own(
+    front: &Front,
+    context: &Context,
+    caller: &Caller,
+    id: &str,
+) -> Result<(OrderId, u64, OrderView), Problem> {
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let id = OrderId::parse(id).map_err(|_| not_found())?;
+    let answer = get(front, context, &id).await?;
+    let order = answer
+        .view
+        .filter(|order| order.buyer == caller.buyer())
+        .ok_or_else(not_found)?;
+    Ok((id, answer.version, order))
+}

@@ -1,0 +1,372 @@
+//! `POST /v1/orders`: the cart becomes an order.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::outcome;
+use crate::actors::region::AskError;
+use crate::http::api::checkout::{self, Basket};
+use crate::http::edge::context::Context;
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::caller::Caller;
+use crate::http::request::entity;
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::idempotency::Identity;
+use crate::http::request::json::Json;
+use souk_domain::quote::{self, Totals};
+use souk_domain::{
+    Address, AddressId, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply, OrderView,
+    PaymentInstruction, Placement, Timestamp,
+};
+
+/// The payment gateways that an order may name.
+const GATEWAYS: [&str; 1] = ["sandbox"];
+/// Longest payment token, in visible ASCII characters.
+const TOKEN_LIMIT: usize = 255;
+/// Characters at the end of an order's number that tell the orders of a day apart.
+const NUMBER_SUFFIX: usize = 6;
+
+/// The cart as an order: where it goes (`address` or `address_id`), how, and how it is paid.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PlaceOrder)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceBody {
+    address: Option<Address>,
+    /// One of the caller's saved addresses.
+    #[schema(value_type = Option<AddressId>)]
+    address_id: Option<String>,
+    /// The `id` of one that `POST /v1/checkout/quote` names.
+    shipping_option: String,
+    payment: PaymentBody,
+    /// Required of a guest; an account's own where it is left out.
+    #[schema(max_length = 254, format = Email)]
+    email: Option<String>,
+    /// Refuses the order where it comes to something else.
+    expected_total: Option<Money>,
+}
+
+/// How an order is paid.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PaymentInstruction)]
+#[serde(deny_unknown_fields)]
+struct PaymentBody {
+    #[schema(pattern = "^sandbox$", example = "sandbox")]
+    gateway: String,
+    /// What the gateway gave the client for the means of payment.
+    #[schema(pattern = "^[!-~]{1,255}$", example = "tok_ok")]
+    token: String,
+}
+
+impl std::fmt::Debug for PaymentBody {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PaymentBody")
+            .field("gateway", &self.gateway)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the client asked for, found valid as far as the body alone can tell.
+struct Wish {
+    address: Address,
+    email: EmailAddress,
+    shipping_option: String,
+    payment: PaymentInstruction,
+    expected_total: Option<Money>,
+}
+
+/// `POST /v1/orders`.
+pub async fn place(
+    State(front): State<SharedFront>,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    Json(body): Json<PlaceBody>,
+) -> Result<Response, Problem> {
+    let key = identity
+        .key
+        .clone()
+        .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
+    let wish = validate(complete(&front, &caller, body).await?)?;
+    let id = front.keys.order_id(caller.buyer(), &key);
+    let placement = match super::get(&front, &context, &id).await?.view {
+        // The kept reply is gone, the order is not: the same submission again has the same outcome, and another one is
+        // refused by the order. The cart has changed since and does not matter.
+        Some(order) => resubmission(order, &identity.fingerprint),
+        None => {
+            let basket = Basket::read(&front, &context, &caller).await?;
+            new_placement(&front, &caller, &identity, id.clone(), wish, basket)?
+        }
+    };
+    submit(&front, &context, &identity, &id, placement).await
+}
+
+/// The submission with what an account knows already: the address that it names, and where its letters go.
+async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
+    (body.address, body.address_id) = checkout::kept(front, caller, body.address, body.address_id).await?;
+    if let (None, Some(user)) = (&body.email, caller.user()) {
+        body.email = Some(front.accounts.account(user).await?.email.as_str().to_owned());
+    }
+    Ok(body)
+}
+
+fn validate(body: PlaceBody) -> Result<Wish, Problem> {
+    let mut errors = Vec::new();
+    let address = checkout::address(body.address, body.address_id.as_deref(), &mut errors);
+    let email = match body.email.as_deref().map(EmailAddress::parse) {
+        Some(Ok(email)) => Some(email),
+        Some(Err(_)) => {
+            errors.push(FieldError::new("email", "is not a valid e-mail address"));
+            None
+        }
+        None => {
+            errors.push(FieldError::new("email", "is required of a guest"));
+            None
+        }
+    };
+    if !GATEWAYS.contains(&body.payment.gateway.as_str()) {
+        errors.push(FieldError::new(
+            "payment.gateway",
+            format!("must be one of {}", GATEWAYS.join(", ")),
+        ));
+    }
+    let token = &body.payment.token;
+    if token.is_empty() || token.len() > TOKEN_LIMIT || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!("must hold from 1 to {TOKEN_LIMIT} visible ASCII characters");
+        errors.push(FieldError::new("payment.token", message));
+    }
+    match (address, email) {
+        (Some(address), Some(email)) if errors.is_empty() => Ok(Wish {
+            address,
+            email,
+            shipping_option: body.shipping_option,
+            payment: PaymentInstruction {
+                gateway: body.payment.gateway,
+                token: body.payment.token,
+            },
+            expected_total: body.expected_total,
+        }),
+        _ => Err(Problem::validation(errors)),
+    }
+}
+
+fn new_placement(
+    front: &Front,
+    caller: &Caller,
+    identity: &Identity,
+    id: OrderId,
+    wish: Wish,
+    basket: Basket,
+) -> Result<Placement, Problem> {
+    let country = &wish.address.country;
+    let shipping = quote::shipping_option(country, basket.weight_grams()?, &wish.shipping_option)
+        .ok_or_else(|| Problem::field("shipping_option", "is not one of the quoted shipping options"))?;
+    let totals = basket.totals(country, shipping.price)?;
+    expect(&totals, wish.expected_total)?;
+    let now = (front.clock)();
+    Ok(Placement {
+        number: number(&id, now),
+        id,
+        buyer: caller.buyer().to_owned(),
+        cart: caller.cart().clone(),
+        email: wish.email,
+        fingerprint: identity.fingerprint.to_string(),
+        lines: basket.lines,
+        subtotal: totals.subtotal,
+        tax: totals.tax,
+        shipping: totals.shipping,
+        total: totals.total,
+        address: wish.address,
+        shipping_option: shipping.id,
+        payment: wish.payment,
+        deadline: now.plus(front.settings.checkout_time_to_live),
+    })
+}
+
+fn expect(totals: &Totals, expected: Option<Money>) -> Result<(), Problem> {
+    match expected {
+        Some(expected) if expected != totals.total => {
+            let Money { amount, currency } = totals.total;
+            let message = format!("the total is {amount} minor units of {}", currency.as_str());
+            Err(Problem::new(problem::PRICE_CHANGED)
+                .detail(message.clone())
+                .errors(vec![FieldError::new("expected_total", message)]))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The placed order as it was submitted, but under the fingerprint of this request.
+fn resubmission(order: OrderView, fingerprint: &Arc<str>) -> Placement {
+    Placement {
+        id: order.id,
+        number: order.number,
+        buyer: order.buyer,
+        cart: order.cart,
+        email: order.email,
+        fingerprint: fingerprint.to_string(),
+        lines: order.lines,
+        subtotal: order.subtotal,
+        tax: order.tax,
+        shipping: order.shipping,
+        total: order.total,
+        address: order.address,
+        shipping_option: order.shipping_option,
+        payment: order.payment,
+        deadline: order.deadline,
+    }
+}
+
+async fn submit(
+    front: &Front,
+    context: &Context,
+    identity: &Identity,
+    id: &OrderId,
+    placement: Placement,
+) -> Result<Response, Problem> {
+    let command = OrderCommand::Place(Box::new(placement));
+    let mut ask = entity::change::<Order>(context, front.settings.checkout_wait, identity, command);
+    ask.wait_until_settled = true;
+    let answer = match front.regions.orders.ask(id.as_str(), ask).await {
+        Ok(answer) => answer,
+        Err(error @ AskError::Busy { .. }) => return Err(error.into()),
+        // It may have been placed before the answer got lost: the order knows.
+        Err(error) => super::get(front, context, id)
+            .await
+            .map_err(|_| error.clone())
+            .and_then(|answer| {
+                if answer.view.is_some() {
+                    Ok(answer)
+                } else {
+                    Err(error)
+                }
+            })?,
+    };
+    match (answer.reply, answer.view) {
+        (OrderReply::Done, Some(order)) => outcome::respond(&order, answer.version),
+        (OrderReply::Refused(refusal), _) => Err(refusal.into()),
+        // Done without an order: a defect.
+        (OrderReply::Done, None) => Err(Problem::new(problem::INTERNAL)),
+    }
+}
+
+/// What people call the order: the day and six characters of its identifier, as in `S-20261122-4F07A1`.
+fn number(id: &OrderId, at: Timestamp) -> String {
+    let rfc3339 = at.to_rfc3339();
+    let day: String = rfc3339
+        .chars()
+        .take_while(|character| *character != 'T')
+        .filter(char::is_ascii_digit)
+        .collect();
+    let suffix = id
+        .as_str()
+        .trim_start_matches(OrderId::PREFIX)
+        .chars()
+        .take(NUMBER_SUFFIX);
+    format!("S-{day}-{}", suffix.collect::<String>().to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::json;
+    use crate::http::test_support::order;
+    use souk_domain::Currency;
+
+    fn blamed(change: impl FnOnce(&mut serde_json::Value)) -> Vec<String> {
+        let mut body = serde_json::json!({
+            "address": {"name": "A", "line1": "B", "city": "C", "postcode": "1", "country": "US"},
+            "shipping_option": "standard",
+            "payment": {"gateway": "sandbox", "token": "tok_ok"},
+            "email": "a@b.example",
+        });
+        change(&mut body);
+        let read = json::parse(&serde_json::to_vec(&body).unwrap()).and_then(validate);
+        match read {
+            Ok(_) => Vec::new(),
+            Err(problem) => problem
+                .field_errors()
+                .iter()
+                .map(|error| error.field.to_string())
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let long = "x".repeat(TOKEN_LIMIT + 1);
+        assert_eq!(blamed(|_| {}), Vec::<String>::new());
+        assert_eq!(blamed(|body| body["email"] = "nobody".into()), ["email"]);
+        assert_eq!(blamed(|body| body["email"] = serde_json::Value::Null), ["email"]);
+        assert_eq!(
+            blamed(|body| body["address"] = serde_json::Value::Null),
+            ["address"]
+        );
+        assert_eq!(
+            blamed(|body| body["address"]["country"] = "us".into()),
+            ["address.country"]
+        );
+        assert_eq!(
+            blamed(|body| body["payment"]["gateway"] = "bank".into()),
+            ["payment.gateway"]
+        );
+        for token in ["", "a b", "é", long.as_str()] {
+            assert_eq!(
+                blamed(|body| body["payment"]["token"] = token.into()),
+                ["payment.token"],
+                "{token}"
+            );
+        }
+        assert_eq!(
+            blamed(|body| body["payment"]["card"] = "4111".into()),
+            ["payment.card"]
+        );
+        assert_eq!(
+            blamed(|body| body["expected_total"] = 5.into()),
+            ["expected_total"]
+        );
+        let several = blamed(|body| {
+            body["email"] = "x".into();
+            body["payment"]["token"] = "".into();
+        });
+        assert_eq!(several, ["email", "payment.token"]);
+    }
+
+    #[test]
+    fn an_unexpected_total_is_told() {
+        let money = |amount| Money::new(amount, Currency::USD);
+        let totals = Totals {
+            subtotal: money(100),
+            tax: money(0),
+            shipping: money(10),
+            total: money(110),
+        };
+        assert!(expect(&totals, None).is_ok());
+        assert!(expect(&totals, Some(money(110))).is_ok());
+        for expected in [money(111), Money::new(110, Currency::parse("EUR").unwrap())] {
+            let refused = expect(&totals, Some(expected)).unwrap_err();
+            assert_eq!(refused.kind(), problem::PRICE_CHANGED);
+            assert!(refused.field_errors()[0].message.contains("110"));
+        }
+    }
+
+    #[test]
+    fn a_number_names_the_day_and_the_order() {
+        let id = OrderId::parse("ord_4f07a1b2c3").unwrap();
+        assert_eq!(number(&id, order().created_at), "S-20261122-4F07A1");
+    }
+
+    #[test]
+    fn a_resubmission_differs_by_its_fingerprint_only() {
+        let again = resubmission(order(), &Arc::from("other"));
+        assert_eq!((again.fingerprint.as_str(), again.id), ("other", order().id));
+        assert_eq!(
+            (again.lines, again.total, again.deadline),
+            (order().lines, order().total, order().deadline)
+        );
+    }
+}

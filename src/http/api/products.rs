@@ -1,0 +1,307 @@
+//! `/v1/products`: browsing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::etag::IfNoneMatch;
+use crate::http::request::front::SharedFront;
+use crate::http::request::json;
+use crate::http::request::path::PathParameter;
+use crate::http::request::query::Parameters;
+use crate::stores::catalogue::{ProductQuery, Sort};
+use souk_domain::catalogue::{Product, Variant};
+use souk_domain::{Money, ProductId, Sku};
+
+/// Longest search text, in bytes.
+pub const QUERY_LIMIT: usize = 200;
+
+/// The orders of a list, by their names.
+pub const SORTS: [(&str, Sort); 4] = [
+    ("relevance", Sort::Relevance),
+    ("price", Sort::Price),
+    ("-price", Sort::PriceDescending),
+    ("newest", Sort::Newest),
+];
+
+/// A product as clients see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Product)]
+pub struct ProductBody<'a> {
+    id: &'a ProductId,
+    title: &'a str,
+    description: &'a str,
+    /// The slug of its category.
+    category: &'a str,
+    brand: &'a str,
+    attributes: &'a BTreeMap<String, String>,
+    /// Where its pictures stand.
+    images: &'a [String],
+    /// The lowest of its SKUs'.
+    #[schema(required)]
+    price: Option<Money>,
+    skus: Vec<SkuBody<'a>>,
+    rating: Rating,
+    /// The entity tag begins with it.
+    version: u64,
+}
+
+/// One of the forms in which a product is sold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProductSku)]
+pub struct SkuBody<'a> {
+    sku: &'a Sku,
+    options: &'a BTreeMap<String, String>,
+    price: Money,
+    weight_grams: u32,
+    /// How many can be had, as far as this node knows.
+    available: u32,
+}
+
+/// What reviewers say: nothing as yet.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Rating {
+    #[schema(required)]
+    average: Option<f64>,
+    count: u64,
+}
+
+/// Counts by value: none are computed as yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Facets {}
+
+/// A page of products.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ProductList)]
+pub struct Listed<'a> {
+    items: Vec<ProductBody<'a>>,
+    /// On all pages.
+    total: u64,
+    facets: Facets,
+    /// What was probably meant, where nothing was found.
+    #[schema(required)]
+    suggestion: Option<&'a str>,
+    /// Where the next page starts; null on the last.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// `GET /v1/products/{id}`.
+pub async fn show(
+    State(front): State<SharedFront>,
+    PathParameter(id): PathParameter,
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let id = ProductId::parse(&id).map_err(|_| Problem::new(problem::NOT_FOUND))?;
+    let product = front
+        .catalogue_cache
+        .product(&id)
+        .await?
+        .ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
+    let skus: Vec<_> = product.variants.iter().map(|variant| &variant.sku).collect();
+    let available = front.catalogue_cache.available(&skus).await?;
+    json::unless_had(
+        &condition,
+        product.version,
+        &render(&product, &mut available.into_iter()),
+    )
+}
+
+/// `GET /v1/products`.
+pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let mut query = read(&mut parameters);
+    let description = describe(&query);
+    let cursor = parameters.cursor(&front.keys, &description)?;
+    parameters.finish()?;
+    query.offset = match cursor {
+        // Signed by us, so it is a number unless the format of positions changed.
+        Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
+        None => 0,
+    };
+
+    let page = front.catalogue.list(&query).await?;
+    let skus: Vec<_> = page
+        .items
+        .iter()
+        .flat_map(|product| &product.variants)
+        .map(|variant| &variant.sku)
+        .collect();
+    let mut available = front.catalogue_cache.available(&skus).await?.into_iter();
+    let next = query.offset.saturating_add(page.items.len());
+    let is_last = page.items.is_empty() || u64::try_from(next).is_ok_and(|next| next >= page.total);
+    let body = Listed {
+        items: page
+            .items
+            .iter()
+            .map(|product| render(product, &mut available))
+            .collect(),
+        total: page.total,
+        facets: Facets {},
+        suggestion: None,
+        next_cursor: (!is_last).then(|| front.keys.seal_cursor(&description, &next.to_string())),
+    };
+    json::reply(StatusCode::OK, &body)
+}
+
+/// What is asked for, but for where the page starts.
+fn read(parameters: &mut Parameters) -> ProductQuery {
+    let text = parameters.text("q");
+    if text.as_ref().is_some_and(|text| text.len() > QUERY_LIMIT) {
+        parameters.refuse("q", format!("holds at most {QUERY_LIMIT} bytes"));
+    }
+    let query = ProductQuery {
+        text: text.filter(|text| !text.trim().is_empty()),
+        category: parameters.text("category"),
+        brand: parameters.text("brand"),
+        min_price: parameters.amount("min_price"),
+        max_price: parameters.amount("max_price"),
+        in_stock: parameters.flag("in_stock"),
+        sort: parameters.choice("sort", &SORTS).unwrap_or_default(),
+        offset: 0,
+        limit: parameters.limit(),
+    };
+    if let (Some(least), Some(most)) = (query.min_price, query.max_price)
+        && least > most
+    {
+        parameters.refuse("min_price", "must not lie above max_price");
+    }
+    query
+}
+
+/// Names the list, so that a cursor serves no other one. The size of its pages does not belong to it.
+fn describe(query: &ProductQuery) -> String {
+    let ProductQuery {
+        text,
+        category,
+        brand,
+        min_price,
+        max_price,
+        in_stock,
+        sort,
+        offset: _,
+        limit: _,
+    } = query;
+    let mut description = "products".to_owned();
+    // Debug output quotes and escapes texts, so that no two queries read alike; writing to a string does not fail.
+    let _ = write!(
+        description,
+        " {text:?} {category:?} {brand:?} {min_price:?} {max_price:?} {in_stock} {sort:?}"
+    );
+    description
+}
+
+/// Takes as many of `available` as the product has SKUs.
+fn render<'a>(product: &'a Product, available: &mut impl Iterator<Item = u32>) -> ProductBody<'a> {
+    let sku = |variant: &'a Variant| SkuBody {
+        sku: &variant.sku,
+        options: &variant.options,
+        price: variant.price,
+        weight_grams: variant.weight_grams,
+        available: available.next().unwrap_or_default(),
+    };
+    ProductBody {
+        id: &product.id,
+        title: &product.title,
+        description: &product.description,
+        category: &product.category,
+        brand: &product.brand,
+        attributes: &product.attributes,
+        images: &product.images,
+        price: product.price(),
+        skus: product.variants.iter().map(sku).collect(),
+        rating: Rating::default(),
+        version: product.version,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::FromRequestParts;
+    use axum::http::Request;
+
+    use super::*;
+
+    async fn read_query(query: &str) -> Result<ProductQuery, Vec<String>> {
+        let request = Request::builder()
+            .uri(format!("/v1/products?{query}"))
+            .body(())
+            .unwrap();
+        let mut parameters = Parameters::from_request_parts(&mut request.into_parts().0, &())
+            .await
+            .unwrap();
+        let read = read(&mut parameters);
+        match parameters.finish() {
+            Ok(()) => Ok(read),
+            Err(problem) => Err(problem
+                .field_errors()
+                .iter()
+                .map(|error| error.field.to_string())
+                .collect()),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_is_read_whole() {
+        let query = read_query(
+            "q=linen%20shirt&category=shirts&brand=Fenwick&min_price=0&max_price=900&in_stock=true&sort=-price&limit=5",
+        )
+        .await
+        .unwrap();
+        assert_eq!(query.text.as_deref(), Some("linen shirt"));
+        assert_eq!(query.category.as_deref(), Some("shirts"));
+        assert_eq!(query.brand.as_deref(), Some("Fenwick"));
+        assert_eq!((query.min_price, query.max_price), (Some(0), Some(900)));
+        assert!(query.in_stock);
+        assert_eq!((query.sort, query.limit), (Sort::PriceDescending, 5));
+        let empty = read_query("q=&category=").await.unwrap();
+        assert_eq!(
+            (empty.text, empty.category, empty.sort),
+            (None, None, Sort::Relevance)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_would_be_ignored_is_refused() {
+        for (query, blamed) in [
+            ("sort=rating", "sort"),
+            ("in_stock=1", "in_stock"),
+            ("min_price=1.5", "min_price"),
+            ("max_price=-1", "max_price"),
+            ("min_price=2&max_price=1", "min_price"),
+            ("attr.colour=red", "attr.colour"),
+            ("page=2", "page"),
+        ] {
+            assert_eq!(read_query(query).await.unwrap_err(), [blamed], "{query}");
+        }
+        let long = format!("q={}", "x".repeat(QUERY_LIMIT + 1));
+        assert_eq!(read_query(&long).await.unwrap_err(), ["q"]);
+    }
+
+    #[tokio::test]
+    async fn lists_that_differ_are_described_differently() {
+        let mut descriptions = std::collections::BTreeSet::new();
+        let queries = [
+            "",
+            "q=a",
+            "category=a",
+            "brand=a",
+            "min_price=1",
+            "max_price=1",
+            "in_stock=true",
+            "sort=price",
+        ];
+        for query in queries {
+            descriptions.insert(describe(&read_query(query).await.unwrap()));
+        }
+        descriptions.insert(describe(&read_query("q=a%22%20None").await.unwrap()));
+        assert_eq!(descriptions.len(), queries.len() + 1);
+        let small = describe(&read_query("limit=1").await.unwrap());
+        assert_eq!(small, describe(&read_query("limit=2").await.unwrap()));
+    }
+}

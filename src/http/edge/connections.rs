@@ -1,0 +1,113 @@
+//! How many connections each address has open at one listener.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::counted;
+use crate::http::edge::client_address::TrustedProxies;
+
+/// Counts connections by address, so that no single client takes every place of a listener: by holding them open with
+/// half a request, say.
+pub struct Connections {
+    limit: usize,
+    /// All clients come through them.
+    exempt: TrustedProxies,
+    open: Open,
+}
+
+type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A connection's place among those of its address, given back when it goes.
+pub struct Place(Option<(IpAddr, Open)>);
+
+impl Connections {
+    /// At most `limit` for each address that is not `exempt`.
+    pub fn new(limit: usize, exempt: TrustedProxies) -> Self {
+        Self {
+            limit,
+            exempt,
+            open: Open::default(),
+        }
+    }
+
+    /// A place for a connection of this peer; `None` where it has as many as it may.
+    pub fn enter(&self, peer: IpAddr) -> Option<Place> {
+        if self.exempt.contains(peer) {
+            return Some(Place(None));
+        }
+        let address = counted(peer);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= self.limit {
+            metrics::counter!("souk_http_connections_refused_total").increment(1);
+            return None;
+        }
+        *count += 1;
+        Some(Place(Some((address, Arc::clone(&self.open)))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((address, open)) = self.0.take() else {
+            return;
+        };
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_address_has_its_own_places_and_gets_them_back() {
+        let connections = Connections::new(2, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
+        let first = connections.enter(address("203.0.113.1")).unwrap();
+        let _second = connections.enter(address("::ffff:203.0.113.1")).unwrap();
+        assert!(connections.enter(address("203.0.113.1")).is_none());
+        let other = connections.enter(address("203.0.113.2")).unwrap();
+        drop(first);
+        assert!(connections.enter(address("203.0.113.1")).is_some());
+        drop(other);
+        assert_eq!(
+            connections.open.lock().unwrap().len(),
+            1,
+            "only who is there is remembered"
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_counted() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            let connections = Connections::new(1, TrustedProxies::default());
+            let _held = connections.enter(address("203.0.113.1")).unwrap();
+            for _ in 0..3 {
+                assert!(connections.enter(address("203.0.113.1")).is_none());
+            }
+        });
+        let shown = recorder.handle().render();
+        assert!(shown.contains("souk_http_connections_refused_total 3"), "{shown}");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_and_proxies_are_not_counted() {
+        let connections = Connections::new(1, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
+        let _one = connections.enter(address("2001:db8::1")).unwrap();
+        assert!(connections.enter(address("2001:db8::2")).is_none());
+        let proxied: Vec<_> = (0..5).map(|_| connections.enter(address("10.1.1.1"))).collect();
+        assert!(proxied.iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,17 @@
+//! What stands around every route: the listener and its limits, TLS, headers that all replies have, problems.
+
+pub mod admission;
+pub mod client_address;
+pub mod compression;
+pub mod context;
+pub mod conventions;
+pub mod cors;
+pub mod headers;
+pub mod problem;
+pub mod security;
+pub mod server;
+pub mod settings;
+pub mod tls;
+
+mod connections;
+mod write_timeout;

@@ -1,0 +1,261 @@
+//! The listener: connections within their limits, and an end that loses no request.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::http::edge::connections::{Connections, Place};
+use crate::http::edge::security::Encrypted;
+use crate::http::edge::settings::ServerSettings;
+use crate::http::edge::tls::ServerTls;
+use crate::http::edge::write_timeout::WriteTimeout;
+
+/// Pause after the system refused a connection for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// hyper's least read buffer, in bytes; it panics below.
+const LEAST_HEAD: usize = 8192;
+
+/// Serves `router` (HTTP/1.1, kept alive) until `shutdown`; then accepts no more, lets the requests in flight finish
+/// within the grace, with `Connection: close`, and returns. With `settings.tls` everything is TLS.
+///
+/// Whoever restarts a server keeps a handle of its socket, so that dropping the listener alone would leave the system
+/// completing connections that nobody answers. Where `for_good` is cancelled by then, the socket itself stops listening:
+/// clients are refused at once, and turn to another node.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: ServerSettings,
+    shutdown: CancellationToken,
+    for_good: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(
+        settings.connections.clamp(1, Semaphore::MAX_PERMITS),
+    ));
+    let per_address = Connections::new(settings.connections_per_address, settings.trusted_proxies.clone());
+    let (grace, linger) = (settings.grace, settings.linger.min(settings.grace));
+    let server = Arc::new(Server {
+        builder: builder(&settings),
+        write_timeout: settings.write_timeout,
+        router,
+        tls: settings.tls,
+        shutdown: shutdown.clone(),
+    });
+    let watched = GracefulShutdown::new();
+    let tasks = TaskTracker::new();
+    loop {
+        let next = shutdown.run_until_cancelled(accept(&listener, &places));
+        let Some((stream, peer, permit)) = next.await else {
+            break;
+        };
+        let Some(place) = per_address.enter(peer.ip()) else {
+            // Closed at once: whoever holds as many open gets no more of this listener's memory and places.
+            continue;
+        };
+        let (server, watcher) = (Arc::clone(&server), watched.watcher());
+        let held = Held {
+            _permit: permit,
+            _place: Some(place),
+        };
+        tasks.spawn(async move { server.converse(stream, peer, watcher, held).await });
+    }
+    // They stand already as far as their clients know, and get one answer each. They are few: the caps do not matter any
+    // more.
+    match waiting_connections(listener, &for_good) {
+        Ok(waiting) => {
+            for (stream, peer) in waiting {
+                let (server, watcher) = (Arc::clone(&server), watched.watcher());
+                tasks.spawn(async move { server.converse(stream, peer, watcher, Held::default()).await });
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the listener could not be closed in order"
+        ),
+    }
+    tasks.close();
+    // Who uses a kept connection now is told that it was the last time. All are closed at once only for those who did not: a
+    // request that crosses with the end of its connection is lost, and nobody knows whether it was done.
+    if tokio::time::timeout(linger, tasks.wait()).await.is_ok() {
+        return;
+    }
+    let left = tasks.len();
+    let finished = async { tokio::join!(watched.shutdown(), tasks.wait()) };
+    if tokio::time::timeout(grace, finished).await.is_err() {
+        tracing::warn!(left, "connections were cut when the grace was over");
+    }
+}
+
+/// What a connection takes up, for as long as it is open.
+#[derive(Default)]
+struct Held {
+    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
+}
+
+/// What all connections of a listener share.
+struct Server {
+    builder: http1::Builder,
+    write_timeout: Duration,
+    router: Router,
+    tls: Option<ServerTls>,
+    /// Told by then, a connection that has not begun yet gets one answer.
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// One connection, from its handshake to its end.
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, _held: Held) {
+        let Some(tls) = &self.tls else {
+            return self.answer(stream, peer, false, watcher).await;
+        };
+        match tls.accept(stream).await {
+            Ok(stream) => self.answer(stream, peer, true, watcher).await,
+            Err(error) => {
+                metrics::counter!("souk_http_handshakes_failed_total").increment(1);
+                tracing::debug!(error = &error as &dyn std::error::Error, "no TLS with a client");
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        encrypted: bool,
+        watcher: Watcher,
+    ) {
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            if encrypted {
+                request.extensions_mut().insert(Encrypted);
+            }
+            let answer = self.router.clone().oneshot(request);
+            async move {
+                let mut response = answer.await.unwrap_or_else(|never| match never {});
+                if self.shutdown.is_cancelled() {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
+        if self.shutdown.is_cancelled() {
+            // A watched connection would be closed before anything was read of it.
+            drop(watcher);
+            let mut builder = self.builder.clone();
+            builder.keep_alive(false);
+            ended(builder.serve_connection(stream, service).await);
+        } else {
+            ended(
+                watcher
+                    .watch(self.builder.serve_connection(stream, service))
+                    .await,
+            );
+        }
+    }
+}
+
+fn ended(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        // A client that hung up, was too slow or sent no HTTP; its own affair.
+        tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+    }
+}
+
+/// The connections that the system has completed and nobody has accepted yet. With `for_good` there are none after them.
+fn waiting_connections(
+    listener: TcpListener,
+    for_good: &CancellationToken,
+) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
+    let listener = listener.into_std()?;
+    let mut waiting = Vec::new();
+    loop {
+        match listener.accept() {
+            Ok((stream, peer)) => {
+                stream.set_nonblocking(true)?;
+                waiting.push((TcpStream::from_std(stream)?, peer));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if for_good.is_cancelled() {
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both)?;
+    }
+    Ok(waiting)
+}
+
+fn builder(settings: &ServerSettings) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_headers(settings.headers)
+        .max_header_size(settings.head_limit)
+        .max_buf_size(settings.head_limit.max(LEAST_HEAD))
+        .keep_alive(true);
+    builder
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    // Nobody closes the semaphore; were it closed, connections would go uncounted rather than unserved.
+    let permit = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // Small replies shall not wait for an acknowledgement; without it they are late, not wrong.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+                }
+                return (stream, peer, permit);
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no connection can be accepted"
+                );
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether the connection failed rather than the listener.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

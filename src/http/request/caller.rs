@@ -1,0 +1,226 @@
+//! Who calls.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::HeaderMap;
+use axum::http::header::{self, HeaderName};
+use axum::http::request::Parts;
+
+use crate::authentication::service::Accounts;
+use crate::authentication::tokens::TokenError;
+use crate::http::edge::headers::CART_TOKEN;
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::keys::Keys;
+use souk_domain::account::Role;
+use souk_domain::{CartId, SessionId, UserId};
+
+/// How an access token is introduced (RFC 6750, section 2.1); the case does not matter.
+const BEARER: &str = "bearer";
+
+/// An account that has proven itself by an access token.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The account.
+    pub user: UserId,
+    /// The session that the token is of.
+    pub session: SessionId,
+    /// What the account may do.
+    pub roles: Vec<Role>,
+    /// Its cart.
+    pub cart: CartId,
+}
+
+/// Who calls, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody without an account, known by the cart whose token they hold.
+    Guest {
+        /// The cart.
+        cart: CartId,
+    },
+    /// Somebody with an account.
+    Account(Arc<Principal>),
+}
+
+impl Caller {
+    /// The caller's cart.
+    pub fn cart(&self) -> &CartId {
+        match self {
+            Self::Guest { cart } => cart,
+            Self::Account(principal) => &principal.cart,
+        }
+    }
+
+    /// Whose orders the caller's are.
+    pub fn buyer(&self) -> &str {
+        match self {
+            Self::Guest { cart } => cart.as_str(),
+            Self::Account(principal) => principal.user.as_str(),
+        }
+    }
+
+    /// The account, where there is one.
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::Guest { .. } => None,
+            Self::Account(principal) => Some(&principal.user),
+        }
+    }
+}
+
+/// What the route's gate found out. A handler whose route lets strangers in asks for an `Option`.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().ok_or_else(|| {
+            // A defect: the route's policy lets strangers in, and its handler does not expect them.
+            tracing::error!(path = parts.uri.path(), "a handler has no caller");
+            Problem::new(problem::INTERNAL)
+        })
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get().cloned())
+    }
+}
+
+/// The account that calls; for routes whose policy demands one.
+#[derive(Clone, Debug)]
+pub struct Signed(pub Arc<Principal>);
+
+impl<S: Sync> FromRequestParts<S> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match <Caller as FromRequestParts<S>>::from_request_parts(parts, state).await? {
+            Caller::Account(principal) => Ok(Self(principal)),
+            Caller::Guest { .. } => {
+                tracing::error!(path = parts.uri.path(), "a handler has no account");
+                Err(Problem::new(problem::INTERNAL))
+            }
+        }
+    }
+}
+
+/// Who sends these headers: by access token, else by cart token, else nobody known.
+///
+/// # Errors
+/// 401 for a token that is not good: it is never ignored.
+pub fn identify(accounts: &Accounts, keys: &Keys, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+    match bearer(headers)? {
+        Some(token) => {
+            let identity = accounts.identify(token).map_err(|error| refused(&error))?;
+            let cart = keys.account_cart(identity.user.as_str());
+            Ok(Some(Caller::Account(Arc::new(Principal {
+                user: identity.user,
+                session: identity.session,
+                roles: identity.roles,
+                cart,
+            }))))
+        }
+        None => Ok(guest(keys, headers)?.map(|cart| Caller::Guest { cart })),
+    }
+}
+
+fn refused(error: &TokenError) -> Problem {
+    let problem = Problem::new(problem::BAD_TOKEN);
+    match error {
+        // What an honest client needs to know; a forger learns nothing.
+        TokenError::Expired => problem.detail("the access token has expired: refresh it"),
+        TokenError::Revoked => problem.detail("the session has ended: sign in again"),
+        _ => problem,
+    }
+}
+
+/// The access token in the headers, if any.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let token = value
+        .to_str()
+        .ok()
+        .filter(|_| values.next().is_none())
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER))
+        .map(|(_, token)| token.trim_start_matches(' '));
+    token.map(Some).ok_or_else(|| Problem::new(problem::BAD_TOKEN))
+}
+
+/// The guest's cart that the headers open, if any.
+fn guest(keys: &Keys, headers: &HeaderMap) -> Result<Option<CartId>, Problem> {
+    let mut tokens = headers.get_all(CART_TOKEN).iter();
+    let Some(token) = tokens.next() else {
+        return Ok(None);
+    };
+    token
+        .to_str()
+        .ok()
+        .filter(|_| tokens.next().is_none())
+        .and_then(|token| keys.open_cart(token))
+        .map(Some)
+        .ok_or_else(|| Problem::new(problem::BAD_CART_TOKEN))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::http::request::keys::SECRET_LENGTH;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_bad_cart_token_is_refused_rather_than_ignored() {
+        let keys = Keys::derive(&[3; SECRET_LENGTH]);
+        let (token, cart) = keys.mint_cart();
+        let guest =
+            |pairs: &[(HeaderName, &str)]| guest(&keys, &headers(pairs)).map_err(|problem| problem.kind());
+        assert_eq!(guest(&[]), Ok(None));
+        assert_eq!(guest(&[(CART_TOKEN, &token)]), Ok(Some(cart)));
+        assert_eq!(guest(&[(CART_TOKEN, "made-up")]), Err(problem::BAD_CART_TOKEN));
+        assert_eq!(
+            guest(&[(CART_TOKEN, &token), (CART_TOKEN, &token)]),
+            Err(problem::BAD_CART_TOKEN)
+        );
+    }
+
+    #[test]
+    fn one_bearer_token_is_taken_and_nothing_else() {
+        let bearer = |values: &[&str]| {
+            let pairs: Vec<_> = values
+                .iter()
+                .map(|value| (header::AUTHORIZATION, *value))
+                .collect();
+            bearer(&headers(&pairs))
+                .map(|token| token.map(str::to_owned))
+                .map_err(|problem| problem.kind())
+        };
+        assert_eq!(bearer(&[]), Ok(None));
+        assert_eq!(bearer(&["Bearer abc"]), Ok(Some("abc".to_owned())));
+        assert_eq!(bearer(&["bearer  abc"]), Ok(Some("abc".to_owned())));
+        for bad in [
+            &["Basic abc"][..],
+            &["Bearer"],
+            &["abc"],
+            &["Bearer a", "Bearer b"],
+        ] {
+            assert_eq!(bearer(bad), Err(problem::BAD_TOKEN), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The state that handlers share.
+
+use std::sync::{Arc, LazyLock};
+
+use tokio_util::task::TaskTracker;
+
+use super::asset::Asset;
+use super::keys::Keys;
+use super::rate_limit::RateLimiter;
+use crate::actors::Regions;
+use crate::authentication::service::Accounts;
+use crate::clock::Clock;
+use crate::http::catalogue_cache::CatalogueCache;
+use crate::http::edge::settings::HttpSettings;
+use crate::stores::catalogue::Catalogue;
+use crate::stores::documents::DocumentStore;
+use crate::stores::idempotency::IdempotencyStore;
+
+/// What handlers and the checks before them work with. Nothing here keeps state beyond caches: any node answers any request.
+pub struct Front {
+    pub(in crate::http) regions: Regions,
+    pub(in crate::http) catalogue: Arc<dyn Catalogue>,
+    pub(in crate::http) catalogue_cache: CatalogueCache,
+    pub(in crate::http) orders: Arc<dyn DocumentStore>,
+    pub(in crate::http) inventory: Arc<dyn DocumentStore>,
+    pub(in crate::http) accounts: Arc<Accounts>,
+    pub(in crate::http) idempotency: Arc<dyn IdempotencyStore>,
+    pub(in crate::http) settings: HttpSettings,
+    pub(in crate::http) keys: Keys,
+    pub(in crate::http) rate_limits: RateLimiter,
+    pub(in crate::http) clock: Clock,
+    pub(in crate::http) background: TaskTracker,
+    /// The published description of the interface; made when it is asked for.
+    pub(in crate::http) document: LazyLock<Asset>,
+}
+
+/// The state as axum hands it to handlers.
+pub type SharedFront = Arc<Front>;

@@ -1,0 +1,319 @@
+//! Requests under an `Idempotency-Key` happen once (invariant 9).
+//!
+//! The store of kept replies gives the first reply again. What makes repetition safe even where that store forgot (a node
+//! died between the effect and the reply) is that the commands which a request sends carry an id derived from its key.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use futures::future::{Either, select};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::digest;
+use crate::http::edge::client_address::ClientAddress;
+use crate::http::edge::context::{Context, visible_ascii};
+use crate::http::edge::headers::{IDEMPOTENCY_KEY, REPLAYED};
+use crate::http::edge::problem::{self, Problem};
+use crate::http::edge::settings::IdempotencySettings;
+use crate::http::request::background::Background;
+use crate::http::request::caller::Caller;
+use crate::http::request::front::SharedFront;
+use crate::http::request::json;
+use crate::http::request::keys;
+use crate::http::request::policy::Repetition;
+use crate::stores::StoreError;
+use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
+use souk_domain::CommandId;
+
+/// Longest key, in visible ASCII characters.
+pub const KEY_LIMIT: usize = 255;
+
+/// How soon a running request is looked at again, at first; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How seldom a running request is looked at.
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// How often a lease is renewed in its time.
+const RENEWALS: u32 = 3;
+/// Longest reply that is kept, in bytes: well above any that the shop gives to a POST.
+const REPLY_LIMIT: usize = 1024 * 1024;
+/// The headers that belong to a reply, whoever asks.
+const KEPT_HEADERS: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LOCATION,
+    header::CACHE_CONTROL,
+    header::WWW_AUTHENTICATE,
+];
+
+/// How a request's commands are named, so that their repetition is recognised.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Names the request's command; derived from the key where there is one.
+    pub command: CommandId,
+    /// The key, where there is one.
+    pub key: Option<Arc<str>>,
+    /// What the body is recognised by: [`Keys::fingerprint`](keys::Keys::fingerprint).
+    pub fingerprint: Arc<str>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Identity {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self {
+            command: CommandId::from_suffix(uuid::Uuid::now_v7().simple()),
+            key: None,
+            fingerprint: Arc::from(""),
+        }))
+    }
+}
+
+/// Does what a request asks for once under its key, where the route honours keys and it has one.
+pub(crate) async fn once(
+    repetition: Repetition,
+    front: &SharedFront,
+    request: Request,
+    next: Next,
+) -> Response {
+    if repetition == Repetition::Plain {
+        return next.run(request).await;
+    }
+    match key(request.headers()) {
+        Ok(Some(key)) => under_key(front.clone(), key, request, next)
+            .await
+            .unwrap_or_else(Problem::into_response),
+        Ok(None) if repetition == Repetition::Required => {
+            Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED).into_response()
+        }
+        Ok(None) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (visible_ascii(value, KEY_LIMIT), values.next()) {
+        (Some(key), None) => Ok(Some(Arc::from(key))),
+        _ => Err(Problem::new(problem::BAD_IDEMPOTENCY_KEY).detail(format!(
+            "one key of 1 to {KEY_LIMIT} visible ASCII characters is accepted"
+        ))),
+    }
+}
+
+async fn under_key(
+    front: SharedFront,
+    key: Arc<str>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let caller = parts.extensions.get::<Caller>().cloned();
+    let body = json::read(body, &front).await?;
+    let fingerprint = front.keys.fingerprint(&body);
+    let scope = scope(caller.as_ref(), client_address(&parts), &parts, &key);
+    parts.extensions.insert(Identity {
+        command: keys::command_id(&scope, &fingerprint),
+        key: Some(key),
+        fingerprint: Arc::from(fingerprint.as_str()),
+    });
+
+    let once = Once {
+        store: Arc::clone(&front.idempotency),
+        clock: Arc::clone(&front.clock),
+        settings: front.settings.idempotency,
+        scope,
+        fingerprint,
+        holder: uuid::Uuid::now_v7().simple().to_string(),
+        request_id: parts
+            .extensions
+            .get::<Context>()
+            .map_or_else(|| Arc::from(""), |context| context.request_id.clone()),
+    };
+    let background = Background::of(&front, &parts.extensions);
+    let handler = next.run(Request::from_parts(parts, Body::from(body)));
+    // A client that goes away must not leave a claim without a reply behind: the work goes on without it.
+    background.finish(once.run(handler)).await
+}
+
+/// What a key belongs to. An anonymous caller's is bound to where the request comes from, so that a stranger who guesses
+/// a weak key is not handed somebody else's reply (and cart token).
+fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &str) -> String {
+    let (kind, who) = match (caller, client) {
+        (Some(caller), _) => ("caller", caller.buyer().to_owned()),
+        (None, Some(address)) => ("address", address.to_string()),
+        (None, None) => ("unknown", String::new()),
+    };
+    digest::of_parts(&[
+        kind.as_bytes(),
+        who.as_bytes(),
+        parts.method.as_str().as_bytes(),
+        parts.uri.path().as_bytes(),
+        key.as_bytes(),
+    ])
+}
+
+fn client_address(parts: &Parts) -> Option<IpAddr> {
+    ClientAddress::of(&parts.extensions).map(|ClientAddress(address)| address)
+}
+
+/// One request under a key.
+struct Once {
+    store: Arc<dyn IdempotencyStore>,
+    clock: Clock,
+    settings: IdempotencySettings,
+    scope: String,
+    fingerprint: String,
+    /// Names this attempt.
+    holder: String,
+    request_id: Arc<str>,
+}
+
+impl Once {
+    /// Does the work, or gives the reply of when it was done.
+    async fn run(self, work: impl Future<Output = Response>) -> Result<Response, Problem> {
+        if let Some(reply) = self.claim().await? {
+            return replay(reply);
+        }
+        match self.holding(AssertUnwindSafe(work).catch_unwind()).await {
+            Ok(response) => self.keep(problem::finish(response, &self.request_id)).await,
+            Err(panic) => {
+                self.release().await;
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+
+    /// Claims the key; the kept reply where there is one. Waits while another runs.
+    async fn claim(&self) -> Result<Option<KeptReply>, Problem> {
+        let give_up = Instant::now() + self.settings.wait;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.try_claim().await? {
+                Claim::Ours => return Ok(None),
+                Claim::Answered(reply) => return Ok(Some(reply)),
+                Claim::OtherBody => return Err(Problem::new(problem::IDEMPOTENCY_KEY_REUSED)),
+                Claim::Running if Instant::now() + pause > give_up => {
+                    return Err(Problem::new(problem::REQUEST_IN_PROGRESS).retry_after(problem::RETRY_AFTER));
+                }
+                Claim::Running => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Does the work and renews the lease meanwhile, so that it may be short: a repetition waits for no longer than that
+    /// where the node of the first died.
+    async fn holding<T>(&self, work: impl Future<Output = T>) -> T {
+        match select(pin!(work), pin!(self.renew())).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
+    }
+
+    async fn renew(&self) -> Infallible {
+        loop {
+            tokio::time::sleep(self.settings.lease / RENEWALS).await;
+            // Where another took over meanwhile (this node stood still), both send the same commands, and the other answers.
+            if let Err(error) = self.try_claim().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the lease of an idempotency key could not be renewed"
+                );
+            }
+        }
+    }
+
+    async fn try_claim(&self) -> Result<Claim, StoreError> {
+        self.store
+            .claim(
+                &self.scope,
+                &self.fingerprint,
+                &self.holder,
+                (self.clock)(),
+                self.settings.lease,
+                self.settings.keep,
+            )
+            .await
+    }
+
+    /// Keeps a final reply before it is given; gives the key back where the request shall be tried again.
+    async fn keep(&self, response: Response) -> Result<Response, Problem> {
+        if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
+            self.release().await;
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let Ok(body) = axum::body::to_bytes(body, REPLY_LIMIT).await else {
+            self.release().await;
+            return Err(Problem::new(problem::INTERNAL));
+        };
+        let reply = KeptReply {
+            status: parts.status.as_u16(),
+            headers: KEPT_HEADERS
+                .iter()
+                .filter_map(|name| {
+                    Some((
+                        name.as_str().to_owned(),
+                        parts.headers.get(name)?.to_str().ok()?.to_owned(),
+                    ))
+                })
+                .collect(),
+            body: body.to_vec(),
+        };
+        if let Err(error) = self.store.answer(&self.scope, &self.holder, &reply).await {
+            // The work is done and its commands are remembered by the entities: a repetition gets the same result.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a reply could not be kept"
+            );
+        }
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+
+    async fn release(&self) {
+        if let Err(error) = self.store.release(&self.scope, &self.holder).await {
+            // The lease ends by itself.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "an idempotency key could not be given back"
+            );
+        }
+    }
+}
+
+fn replay(reply: KeptReply) -> Result<Response, Problem> {
+    // A status that was one when it was kept.
+    let status = StatusCode::from_u16(reply.status).map_err(|_| Problem::new(problem::INTERNAL))?;
+    let mut response = (status, reply.body).into_response();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    for (name, value) in &reply.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(response)
+}
+
+#[cfg(test)]
+#[path = "idempotency_tests.rs"]
+mod tests;

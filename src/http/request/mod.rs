@@ -1,0 +1,17 @@
+//! What a request passes before its handler, and what handlers read it with: authentication, authorisation, rate limits,
+//! idempotency, validation, conditions.
+
+pub mod asset;
+pub mod background;
+pub mod caller;
+pub mod entity;
+pub mod etag;
+pub mod front;
+pub mod gate;
+pub mod idempotency;
+pub mod json;
+pub mod keys;
+pub mod path;
+pub mod policy;
+pub mod query;
+pub mod rate_limit;

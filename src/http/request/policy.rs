@@ -1,0 +1,171 @@
+//! Who may call what, and how often: asked before every handler, and before an idempotency key is looked at.
+
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::{self, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use crate::http::edge::problem::{self, Problem};
+use crate::http::request::caller::{self, Caller};
+use crate::http::request::front::SharedFront;
+use crate::http::request::rate_limit::Allowance;
+use souk_domain::account::Role;
+
+/// What a reply depends on wherever it is looked at who calls: `Authorization`, and [`caller::CART_TOKEN`]. Without it a
+/// browser's cache would show one person what it keeps of another's.
+const CALLER: HeaderValue = HeaderValue::from_static("authorization, cart-token");
+/// What is of an account alone is kept by nobody: not even on the disk of its owner's device.
+const KEPT_NOWHERE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Anybody. What the client sends to say who it is is not looked at: a login must work with an old token in hand.
+    Public,
+    /// Anybody, and who says who they are must prove it.
+    Optional,
+    /// An account, or a guest with a cart.
+    Shopper,
+    /// An account.
+    Account,
+    /// An account with the role `merchant` or `admin`.
+    Merchant,
+    /// An account with the role `admin`.
+    Admin,
+}
+
+/// What an `Idempotency-Key` means for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repetition {
+    /// Nothing: repeating the call is harmless, or changes nothing.
+    Plain,
+    /// Where a key is given, the call happens once under it.
+    Honoured,
+    /// A key must be given.
+    Required,
+}
+
+impl Policy {
+    /// Whether the caller may pass. 401 where nobody is known who could, 403 for somebody who is known and may not.
+    fn judge(self, caller: Option<&Caller>) -> Result<(), Problem> {
+        let needed: &[Role] = match self {
+            Self::Public | Self::Optional => return Ok(()),
+            Self::Shopper => {
+                return caller.map(|_| ()).ok_or_else(|| {
+                    Problem::new(problem::UNAUTHORISED)
+                        .detail("send an access token, or the Cart-Token of POST /v1/carts")
+                });
+            }
+            Self::Account => &[],
+            Self::Merchant => &[Role::Merchant, Role::Admin],
+            Self::Admin => &[Role::Admin],
+        };
+        let Some(Caller::Account(principal)) = caller else {
+            return Err(Problem::new(problem::UNAUTHORISED).detail("send the access token of an account"));
+        };
+        if needed.is_empty() || needed.iter().any(|role| principal.roles.contains(role)) {
+            Ok(())
+        } else {
+            Err(Problem::new(problem::FORBIDDEN))
+        }
+    }
+
+    /// Says whom a reply is for.
+    fn mark(self, headers: &mut HeaderMap) {
+        if self == Self::Public {
+            return;
+        }
+        headers.append(header::VARY, CALLER);
+        if self == Self::Account {
+            headers.insert(header::CACHE_CONTROL, KEPT_NOWHERE);
+        }
+    }
+
+    fn admit(self, front: &SharedFront, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+        if self == Self::Public {
+            return Ok(None);
+        }
+        let caller = caller::identify(&front.accounts, &front.keys, headers)?;
+        self.judge(caller.as_ref())?;
+        Ok(caller)
+    }
+}
+
+/// Finds out who calls, whether they may and whether they do so too often, and tells the handler. Its reply, and every
+/// refusal, says whom it is for.
+pub(crate) async fn enforce<W>(
+    policy: Policy,
+    front: &SharedFront,
+    request: Request,
+    work: impl FnOnce(Request) -> W,
+) -> Response
+where
+    W: Future<Output = Response>,
+{
+    let mut response = admitted(policy, front, request, work).await;
+    policy.mark(response.headers_mut());
+    response
+}
+
+async fn admitted<W>(
+    policy: Policy,
+    front: &SharedFront,
+    mut request: Request,
+    work: impl FnOnce(Request) -> W,
+) -> Response
+where
+    W: Future<Output = Response>,
+{
+    let limits = &front.rate_limits;
+    let client = limits.client(request.extensions(), request.headers());
+    // The address first: it holds for whoever sends tokens that are none, too, and they cost something to look at.
+    let of_address = match limits.by_address(client).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let caller = match policy.admit(front, request.headers()) {
+        Ok(caller) => caller,
+        Err(problem) => return with_allowance(problem.into_response(), of_address),
+    };
+    let Some(caller) = caller else {
+        return with_allowance(work(request).await, of_address);
+    };
+    let of_caller = match limits.by_caller(&caller).await {
+        Ok(allowance) => allowance,
+        Err(refusal) => return refusal.into_response(),
+    };
+    request.extensions_mut().insert(caller);
+    with_allowance(work(request).await, Allowance::tighter(of_caller, of_address))
+}
+
+fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Response {
+    if let Some(allowance) = allowance {
+        allowance.write(response.headers_mut());
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_says_whom_it_is_for() {
+        let caller = CALLER;
+        let named = caller.to_str().unwrap();
+        for header in [header::AUTHORIZATION, crate::http::edge::headers::CART_TOKEN] {
+            assert!(named.split(", ").any(|name| name == header), "{header}");
+        }
+        let marked = |policy: Policy| {
+            let mut headers = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("origin"))]);
+            policy.mark(&mut headers);
+            let vary = headers.get_all(header::VARY).iter().count();
+            (vary, headers.contains_key(header::CACHE_CONTROL))
+        };
+        assert_eq!(marked(Policy::Public), (1, false));
+        for policy in [Policy::Optional, Policy::Shopper, Policy::Merchant, Policy::Admin] {
+            assert_eq!(marked(policy), (2, false), "{policy:?}");
+        }
+        assert_eq!(marked(Policy::Account), (2, true));
+    }
+}

@@ -1,0 +1,234 @@
+//! Query parameters, read strictly, and the pages of a list.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use serde::Serialize;
+
+use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::request::keys::Keys;
+
+/// Items on a page where the client does not say.
+pub const DEFAULT_PAGE: usize = 20;
+/// Most items on a page.
+pub const PAGE_LIMIT: usize = 100;
+/// Longest value of a parameter, in bytes.
+pub const VALUE_LIMIT: usize = 1024;
+
+/// The query parameters of a request. Handlers take out what they know; [`Parameters::finish`] refuses the rest, so that
+/// no filter is silently ignored.
+#[derive(Debug)]
+pub struct Parameters {
+    values: BTreeMap<String, String>,
+    errors: Vec<FieldError>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Problem::new(problem::BAD_REQUEST).detail("the query can't be decoded"))?;
+        let mut parameters = Self {
+            values: BTreeMap::new(),
+            errors: Vec::new(),
+        };
+        for (name, value) in pairs {
+            if value.len() > VALUE_LIMIT {
+                parameters.refuse(name, format!("holds at most {VALUE_LIMIT} bytes"));
+            } else {
+                match parameters.values.entry(name) {
+                    Entry::Vacant(place) => drop(place.insert(value)),
+                    Entry::Occupied(place) => {
+                        let name = place.key().clone();
+                        parameters.refuse(name, "stands there twice");
+                    }
+                }
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+impl Parameters {
+    /// Notes that a parameter is wrong.
+    pub fn refuse(&mut self, name: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) {
+        self.errors.push(FieldError::new(name, message));
+    }
+
+    /// Takes a text; an empty one counts as absent.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.values.remove(name).filter(|value| !value.is_empty())
+    }
+
+    /// Takes an amount of minor units that is not negative.
+    pub fn amount(&mut self, name: &'static str) -> Option<i64> {
+        let text = self.text(name)?;
+        let amount = text.parse().ok().filter(|amount| *amount >= 0);
+        if amount.is_none() {
+            self.refuse(name, "must be a whole number of minor units that is not negative");
+        }
+        amount
+    }
+
+    /// Takes `true` or `false`; absent is `false`.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        match self.text(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.refuse(name, "must be true or false");
+                false
+            }
+        }
+    }
+
+    /// Takes one of the names in `choices`.
+    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name)?;
+        let chosen = choices.iter().find(|(choice, _)| *choice == text);
+        if chosen.is_none() {
+            let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+            self.refuse(name, format!("must be one of {}", names.join(", ")));
+        }
+        chosen.map(|(_, value)| *value)
+    }
+
+    /// Takes `limit`: how many items a page shall hold.
+    pub fn limit(&mut self) -> usize {
+        let Some(text) = self.values.remove("limit") else {
+            return DEFAULT_PAGE;
+        };
+        match text.parse() {
+            Ok(limit @ 1..=PAGE_LIMIT) => limit,
+            _ => {
+                self.refuse("limit", format!("must be a whole number from 1 to {PAGE_LIMIT}"));
+                DEFAULT_PAGE
+            }
+        }
+    }
+
+    /// Takes `cursor`: where the page starts, in the list that `list` describes. The description holds everything that
+    /// makes the list what it is, the owner included, but not the size of its pages.
+    ///
+    /// # Errors
+    /// 400 `bad-cursor`.
+    pub fn cursor(&mut self, keys: &Keys, list: &str) -> Result<Option<String>, Problem> {
+        self.values
+            .remove("cursor")
+            .map(|cursor| {
+                keys.open_cursor(list, &cursor)
+                    .ok_or(Problem::new(problem::BAD_CURSOR))
+            })
+            .transpose()
+    }
+
+    /// Whether everything was right and nothing is left over.
+    ///
+    /// # Errors
+    /// 422 with each wrong or unknown parameter.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        for name in std::mem::take(&mut self.values).into_keys() {
+            self.refuse(name, "is not known");
+        }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::validation(self.errors))
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the next one starts; `None` on the last.
+    pub next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+    use crate::http::request::keys::SECRET_LENGTH;
+
+    async fn parameters(query: &str) -> Parameters {
+        let request = Request::builder().uri(format!("/list?{query}")).body(()).unwrap();
+        Parameters::from_request_parts(&mut request.into_parts().0, &())
+            .await
+            .unwrap()
+    }
+
+    async fn refused(query: &str, read: impl FnOnce(&mut Parameters)) -> Vec<String> {
+        let mut parameters = parameters(query).await;
+        read(&mut parameters);
+        match parameters.finish() {
+            Ok(()) => Vec::new(),
+            Err(problem) => problem
+                .field_errors()
+                .iter()
+                .map(|error| error.field.to_string())
+                .collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn limits_outside_their_range_are_refused() {
+        for (query, expected) in [("", 20), ("limit=1", 1), ("limit=100", 100)] {
+            let mut parameters = parameters(query).await;
+            assert_eq!(parameters.limit(), expected);
+            assert!(parameters.finish().is_ok());
+        }
+        for query in [
+            "limit=0",
+            "limit=101",
+            "limit=-1",
+            "limit=x",
+            "limit=",
+            "limit=1.5",
+            "limit=1&limit=2",
+        ] {
+            let names = refused(query, |parameters| {
+                parameters.limit();
+            })
+            .await;
+            assert_eq!(names, ["limit"], "{query}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_values_and_unknown_names_are_all_named() {
+        let names = refused("min=-1&stock=maybe&sort=up&other=1&q=%20fine", |parameters| {
+            assert_eq!(parameters.text("q").as_deref(), Some(" fine"));
+            assert_eq!(parameters.amount("min"), None);
+            assert!(!parameters.flag("stock"));
+            assert_eq!(parameters.choice("sort", &[("price", 1)]), None);
+        })
+        .await;
+        assert_eq!(names, ["min", "stock", "sort", "other"]);
+    }
+
+    #[tokio::test]
+    async fn a_cursor_of_another_list_is_refused() {
+        let keys = Keys::derive(&[1; SECRET_LENGTH]);
+        let cursor = keys.seal_cursor("orders of a", "ord_1");
+        let read = parameters(&format!("cursor={cursor}"))
+            .await
+            .cursor(&keys, "orders of a")
+            .unwrap();
+        assert_eq!(read.as_deref(), Some("ord_1"));
+        for (query, list) in [
+            (format!("cursor={cursor}"), "orders of b"),
+            ("cursor=x".to_owned(), "orders of a"),
+        ] {
+            let problem = parameters(&query).await.cursor(&keys, list).unwrap_err();
+            assert_eq!(problem.kind(), problem::BAD_CURSOR);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! How many requests one caller, and one address, may make in a minute, on all nodes together.
+//!
+//! A caller is an account, or a guest's cart; a stranger is an address, and counts there alone. Each node counts by itself
+//! and settles with the sessions store a chunk at a time (see [`ledger`]), so that a request costs a look into a map, and
+//! waits for the store only where a chunk is used up. **Where the store is away** nobody is refused because of that: each
+//! node goes on with what it sees by itself.
+//!
+//! By address counts who has one. A request that comes straight from a trusted proxy, without the address of a client, has
+//! none: it is the operator's own (a health check, a load test on the node's machine), or a proxy's that hides its clients,
+//! all of whom would count as one.
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use axum::http::Extensions;
+use axum::http::header::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use metrics::counter;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use self::ledger::{Claim, Ledger, Limit, Standing, Verdict};
+use crate::clock::Clock;
+use crate::http::edge::client_address::{ClientAddress, TrustedProxies};
+use crate::http::edge::headers::{RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET};
+use crate::http::edge::problem::{self, Problem};
+use crate::http::edge::settings::RateLimitSettings;
+use crate::http::request::caller::Caller;
+use crate::stores::StoreError;
+use crate::stores::sessions::SessionStore;
+use souk_domain::{CartId, Timestamp, UserId};
+
+/// How long a window is.
+pub const WINDOW: Duration = Duration::from_secs(60);
+/// The same in seconds.
+const WINDOW_SECONDS: usize = 60;
+/// After a failure the store is left alone for so long, so that callers wait for it once and not once a chunk each.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Parts of the map of callers, each with a lock of its own.
+const SHARDS: usize = 64;
+/// Most callers in one part: about 130,000 in all, of some 100 bytes each.
+const SHARD_LIMIT: usize = 2_048;
+
+/// Who is counted.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Who {
+    Account(UserId),
+    Guest(CartId),
+    Address(IpAddr),
+}
+
+impl Who {
+    fn of(caller: &Caller) -> Self {
+        match caller {
+            Caller::Account(principal) => Self::Account(principal.user.clone()),
+            Caller::Guest { cart } => Self::Guest(cart.clone()),
+        }
+    }
+
+    /// The key in the store.
+    fn key(&self) -> String {
+        match self {
+            Self::Account(user) => format!("rate:caller:{user}"),
+            Self::Guest(cart) => format!("rate:caller:{cart}"),
+            Self::Address(address) => format!("rate:address:{address}"),
+        }
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) | Self::Guest(_) => "caller",
+            Self::Address(_) => "address",
+        }
+    }
+}
+
+/// A caller as a part of the map has it.
+struct Entry {
+    ledger: Ledger,
+    /// Whose turn it is to settle; there once that is needed.
+    turn: Option<Arc<AsyncMutex<()>>>,
+}
+
+impl Entry {
+    fn take(&mut self, limit: Limit, now: Timestamp) -> Taken {
+        match self.ledger.take(limit, now) {
+            Verdict::Admitted(standing) => Taken::Admitted(standing),
+            Verdict::Refused(standing) => Taken::Refused(standing),
+            Verdict::Settle(_) => Taken::MustSettle(Arc::clone(self.turn.get_or_insert_default())),
+        }
+    }
+}
+
+type Shard = Mutex<HashMap<Who, Entry>>;
+
+/// A limit with what its headers say.
+struct Rule {
+    limit: Limit,
+    header: HeaderValue,
+}
+
+impl Rule {
+    /// `None` where the limit is 0, and nobody counts.
+    fn new(requests: u32, window: Duration) -> Option<Self> {
+        let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).max(1);
+        (requests > 0).then(|| Self {
+            limit: Limit { requests, window },
+            header: HeaderValue::from(requests),
+        })
+    }
+}
+
+/// How many requests of its limit somebody has left: what the headers of a reply say.
+pub(crate) struct Allowance {
+    limit: HeaderValue,
+    standing: Standing,
+}
+
+/// Each number of seconds as a header, since every limited reply has one.
+static SECONDS: LazyLock<Vec<HeaderValue>> =
+    LazyLock::new(|| (0..=WINDOW_SECONDS).map(HeaderValue::from).collect());
+
+impl Allowance {
+    /// The one that is used up earlier.
+    pub(crate) fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        match (one, other) {
+            (Some(one), Some(other)) if one.standing.remaining <= other.standing.remaining => Some(one),
+            (one, None) => one,
+            (_, other) => other,
+        }
+    }
+
+    /// Tells the client.
+    pub(crate) fn write(self, headers: &mut HeaderMap) {
+        let seconds = usize::try_from(self.standing.reset.saturating_add(999) / 1_000).unwrap_or(usize::MAX);
+        let reset = SECONDS
+            .get(seconds)
+            .cloned()
+            .unwrap_or_else(|| HeaderValue::from(seconds));
+        headers.reserve(3);
+        headers.insert(RATE_LIMIT, self.limit);
+        headers.insert(RATE_LIMIT_REMAINING, HeaderValue::from(self.standing.remaining));
+        headers.insert(RATE_LIMIT_RESET, reset);
+    }
+}
+
+/// A request too many.
+pub(crate) struct Refusal {
+    problem: Problem,
+    allowance: Allowance,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.problem.into_response();
+        self.allowance.write(response.headers_mut());
+        response
+    }
+}
+
+/// Counts requests. A clone counts in the same place.
+#[derive(Clone)]
+pub(crate) struct RateLimiter(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn SessionStore>,
+    clock: Clock,
+    trusted_proxies: TrustedProxies,
+    per_caller: Option<Rule>,
+    per_address: Option<Rule>,
+    /// How long the store may take.
+    patience: Duration,
+    hasher: RandomState,
+    shards: Box<[Shard]>,
+    /// Whether the store failed when it was last asked.
+    is_away: AtomicBool,
+    /// Until when it is left alone, in milliseconds since the Unix epoch.
+    away_until: AtomicI64,
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RateLimiter")
+    }
+}
+
+impl RateLimiter {
+    /// Settles with `store`.
+    pub(crate) fn new(
+        store: Arc<dyn SessionStore>,
+        settings: RateLimitSettings,
+        trusted_proxies: TrustedProxies,
+        clock: Clock,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            trusted_proxies,
+            per_caller: Rule::new(settings.per_caller, WINDOW),
+            per_address: Rule::new(settings.per_address, WINDOW),
+            patience: settings.patience,
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            is_away: AtomicBool::new(false),
+            away_until: AtomicI64::new(i64::MIN),
+        }))
+    }
+
+    /// The address that a request counts for, if for any.
+    pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ClientAddress> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
+        if self.0.trusted_proxies.speaks_for_itself(peer.ip(), headers) {
+            return None;
+        }
+        ClientAddress::of(extensions)
+    }
+
+    /// Counts a request of this address; `None` where it has no limit.
+    pub(crate) async fn by_address(
+        &self,
+        client: Option<ClientAddress>,
+    ) -> Result<Option<Allowance>, Refusal> {
+        match (&self.0.per_address, client) {
+            (Some(rule), Some(client)) => {
+                let who = Who::Address(client.counted());
+                self.count(rule, &who).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Counts a request of this caller; `None` where it has no limit.
+    pub(crate) async fn by_caller(&self, caller: &Caller) -> Result<Option<Allowance>, Refusal> {
+        let Some(rule) = &self.0.per_caller else {
+            return Ok(None);
+        };
+        self.count(rule, &Who::of(caller)).await.map(Some)
+    }
+
+    async fn count(&self, rule: &Rule, who: &Who) -> Result<Allowance, Refusal> {
+        loop {
+            let allowance = |standing| Allowance {
+                limit: rule.header.clone(),
+                standing,
+            };
+            let turn = match self.0.take(rule.limit, who, (self.0.clock)()) {
+                Taken::Admitted(standing) => return Ok(allowance(standing)),
+                Taken::Refused(standing) => {
+                    counter!("souk_rate_limited_total", "by" => who.kind()).increment(1);
+                    return Err(Refusal {
+                        problem: too_many(rule, who, standing),
+                        allowance: allowance(standing),
+                    });
+                }
+                Taken::MustSettle(turn) => turn.lock_owned().await,
+            };
+            // Somebody else may have settled meanwhile.
+            if let Some(claim) = self.0.claim(rule.limit, who) {
+                let (inner, limit, whose) = (Arc::clone(&self.0), rule.limit, who.clone());
+                // A client that hangs up now must not leave it open whether its requests were counted.
+                let settled = tokio::spawn(async move { inner.settle(limit, &whose, claim, turn).await });
+                if let Err(error) = settled.await {
+                    tracing::error!(error = &error as &dyn StdError, "a rate limit was not settled");
+                    self.0.credit(rule.limit, who, claim, None);
+                }
+            }
+        }
+    }
+}
+
+fn too_many(rule: &Rule, who: &Who, standing: Standing) -> Problem {
+    let whose = match who {
+        Who::Account(_) => "an account",
+        Who::Guest(_) => "a guest",
+        Who::Address(_) => "one address",
+    };
+    let wait = u64::try_from(standing.reset).unwrap_or(0);
+    Problem::new(problem::TOO_MANY_REQUESTS)
+        .detail(format!(
+            "{whose} may make {} requests a minute",
+            rule.limit.requests
+        ))
+        .retry_after(Duration::from_millis(wait))
+}
+
+/// What becomes of a request; see [`Verdict`].
+enum Taken {
+    Admitted(Standing),
+    Refused(Standing),
+    MustSettle(Arc<AsyncMutex<()>>),
+}
+
+impl Inner {
+    fn shard(&self, who: &Who) -> MutexGuard<'_, HashMap<Who, Entry>> {
+        // The remainder is far below the range of usize.
+        #[expect(clippy::cast_possible_truncation)]
+        let index = (self.hasher.hash_one(who) % SHARDS as u64) as usize;
+        // Nothing panics while it is held; a count that some panic left behind is as good as any.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, limit: Limit, who: &Who, now: Timestamp) -> Taken {
+        let mut shard = self.shard(who);
+        if let Some(entry) = shard.get_mut(who) {
+            return entry.take(limit, now);
+        }
+        make_room(&mut shard, limit, now);
+        let mut entry = Entry {
+            ledger: Ledger::new(limit, now),
+            turn: None,
+        };
+        let taken = entry.take(limit, now);
+        shard.insert(who.clone(), entry);
+        taken
+    }
+
+    /// What is to be settled. Nothing where that was done, or the store is left alone for the moment.
+    fn claim(&self, limit: Limit, who: &Who) -> Option<Claim> {
+        let now = (self.clock)();
+        let mut shard = self.shard(who);
+        let ledger = &mut shard.get_mut(who)?.ledger;
+        let claim = ledger.open_claim(limit, now)?;
+        let left = self
+            .away_until
+            .load(Ordering::Relaxed)
+            .saturating_sub(now.as_millis());
+        // A clock that is set back makes no pause longer.
+        if left > 0 && Timestamp::from_millis(left) <= Timestamp::default().plus(PAUSE) {
+            unavailable();
+            ledger.settle(limit, claim, None);
+            return None;
+        }
+        Some(claim)
+    }
+
+    /// Tells the store; holds the turn until its answer counts.
+    async fn settle(&self, limit: Limit, who: &Who, claim: Claim, _turn: OwnedMutexGuard<()>) {
+        let (key, amount) = (who.key(), u64::from(claim.amount));
+        let hit = self.store.hit(&key, claim.made_at(limit), WINDOW, amount);
+        let total = match tokio::time::timeout(self.patience, hit).await {
+            Ok(Ok(total)) => {
+                if self.is_away.swap(false, Ordering::Relaxed) {
+                    tracing::info!("requests are counted across nodes again");
+                }
+                Some(total)
+            }
+            Ok(Err(error)) => {
+                self.failed(&error.into());
+                None
+            }
+            Err(_) => {
+                self.failed(&Unsettled::TimedOut(self.patience));
+                None
+            }
+        };
+        self.credit(limit, who, claim, total);
+    }
+
+    fn credit(&self, limit: Limit, who: &Who, claim: Claim, total: Option<u64>) {
+        // Where it was forgotten meanwhile, it begins anew.
+        if let Some(entry) = self.shard(who).get_mut(who) {
+            entry.ledger.settle(limit, claim, total);
+        }
+    }
+
+    fn failed(&self, error: &Unsettled) {
+        unavailable();
+        let until = (self.clock)().plus(PAUSE).as_millis();
+        self.away_until.store(until, Ordering::Relaxed);
+        if !self.is_away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                error = error as &dyn StdError,
+                "requests can't be counted across nodes just now: each node counts its own"
+            );
+        }
+    }
+}
+
+/// Why a count is this node's alone.
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+fn unavailable() {
+    counter!("souk_rate_limit_unavailable_total").increment(1);
+}
+
+/// Forgets where too much is remembered: windows that are over; then those who have not used up a chunk, who begin anew; and
+/// then everybody, of whom the store knows.
+fn make_room(shard: &mut HashMap<Who, Entry>, limit: Limit, now: Timestamp) {
+    if shard.len() >= SHARD_LIMIT {
+        shard.retain(|_, entry| !entry.ledger.is_over(limit, now));
+    }
+    if shard.len() >= SHARD_LIMIT {
+        shard.retain(|_, entry| entry.ledger.is_settled());
+    }
+    if shard.len() >= SHARD_LIMIT {
+        shard.clear();
+    }
+}
