@@ -10,7 +10,6 @@ const ROOMS: &[&[&str]] = &[
     &[
         "build_features",
         "clock",
-        "error_chain",
         "fail",
         "hexadecimal",
         "panics",

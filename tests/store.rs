@@ -7,6 +7,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rustix::process::Signal;
-use souk::stores::StoreError;
-use souk::stores::embedded::client::Spawner;
-use souk::stores::embedded::{Database, Statement, Transaction, Writer};
+use souk::stores::sqlite::Database;
+use souk_embedded::{ErrorKind, Spawner, Statement, Writer};
 
 use support::command::{run, souk, text};
 use support::waiting::{eventually, within};
@@ -116,11 +116,13 @@ async fn write(writer: &Writer, id: &str) -> Told {
         Statement::new(INSERT).bind(id).bind(content)
     };
     let rows = (0..PARTS).map(row).collect();
-    match writer.transact(Transaction::new("carts", rows)).await {
+    match writer.transact("carts", rows).await {
         Ok(_) => Told::Acknowledged,
-        Err(StoreError::OutcomeUnknown { .. }) => Told::Unknown,
-        Err(StoreError::Unavailable { .. }) => Told::NotWritten,
-        Err(other) => panic!("{id}: {other:?}"),
+        Err(error) => match error.kind {
+            ErrorKind::OutcomeUnknown => Told::Unknown,
+            ErrorKind::Unavailable => Told::NotWritten,
+            ErrorKind::Refused => panic!("{id}: {error}"),
+        },
     }
 }
 
@@ -140,7 +142,7 @@ async fn rows(database: &Database) -> BTreeMap<String, String> {
     }
 }
 
-async fn reached<T>(what: &str, attempt: impl AsyncFn() -> Result<T, StoreError>) -> T {
+async fn reached<T, E: Debug>(what: &str, attempt: impl AsyncFn() -> Result<T, E>) -> T {
     eventually(what, LIMIT, async || {
         attempt().await.map_err(|error| format!("{error:?}"))
     })
@@ -252,7 +254,7 @@ async fn a_staying_store_process_outlives_its_clients() {
         .stdin(Stdio::null())
         .spawn()
         .expect("it starts");
-    let socket = souk::stores::embedded::client::socket_path(folder.path());
+    let socket = souk_embedded::socket_path(folder.path());
     eventually("it listens", LIMIT, async || {
         if socket.exists() { Ok(()) } else { Err("no socket") }
     })

@@ -16,7 +16,7 @@ use souk::config::KEY_BYTES;
 use souk::sealing::{Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
-use souk::stores::embedded::{Engine, Writer};
+use souk::stores::sqlite;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::stock::Stock;
@@ -59,8 +59,7 @@ impl Rig {
 }
 
 async fn open(folder: &Path) -> Stores {
-    let engine = Engine::open(folder).expect("an engine");
-    let writer = Writer::in_process(engine);
+    let writer = sqlite::in_process_writer(folder).expect("an engine");
     let key = Key::new("bench", &[1; KEY_BYTES]).expect("a key");
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     souk::stores::open::open_embedded(&writer, folder, &keyring)

@@ -10,9 +10,9 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
 use super::metrics::WriteMetrics;
-use crate::error_chain::Chain;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::error::StoreError;
+use souk_error_chain::Chain;
 
 /// Most bytes of bodies in one batch: well below what one frame to the store process may carry.
 pub const BATCH_BYTES: usize = 4 * 1024 * 1024;

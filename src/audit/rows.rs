@@ -6,11 +6,11 @@
 
 use super::Violation;
 use crate::actors::entity::Record;
-use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Unreadable};
 use souk_domain::order::OrderView;
 use souk_domain::{Aggregate, Order};
+use souk_error_chain::Chain;
 
 pub(super) fn violation(subject: impl Into<String>, detail: impl Into<String>) -> Violation {
     Violation {

@@ -166,8 +166,8 @@ fn away(error: &crate::stores::StoreError) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::embedded::{Engine, Writer};
     use crate::stores::sessions::sqlite::SqliteSessions;
+    use crate::stores::sqlite;
     use souk_domain::EmailAddress;
     use souk_domain::account::email_key;
 
@@ -175,7 +175,7 @@ mod tests {
 
     async fn throttle() -> (Throttle, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
-        let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+        let writer = sqlite::in_process_writer(folder.path()).unwrap();
         let store = SqliteSessions::open(&writer, folder.path()).await.unwrap();
         (Throttle::new(Arc::new(store)), folder)
     }

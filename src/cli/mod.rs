@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
-use crate::error_chain::causes;
+use souk_error_chain::causes;
 
 /// A storefront engine: every cart, order and SKU is a supervised actor, spread over a cluster of nodes.
 #[derive(Debug, Parser)]

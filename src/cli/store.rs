@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use souk_embedded::server;
+
 use super::{Failure, Outcome, logging};
-use crate::stores::embedded::{client, server};
+use crate::stores::sqlite::SCHEMAS;
 
 /// Arguments of `souk store`.
 #[derive(Debug, Args)]
@@ -21,20 +23,16 @@ pub struct Arguments {
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     logging::start_quiet()?;
-    server::run(
-        &arguments.data,
-        &client::socket_path(&arguments.data),
-        arguments.stay,
-    )
-    .await
-    .map_err(|error| {
-        Failure::failed(
-            format!(
-                "the embedded stores in {} can't be served",
-                arguments.data.display()
-            ),
-            error,
-        )
-    })?;
+    server::run(&arguments.data, SCHEMAS, arguments.stay)
+        .await
+        .map_err(|error| {
+            Failure::failed(
+                format!(
+                    "the embedded stores in {} can't be served",
+                    arguments.data.display()
+                ),
+                error,
+            )
+        })?;
     Ok(Outcome::Done)
 }

@@ -1,8 +1,8 @@
-//! The part of the catalogue that is at hand: products and stock badges, kept for a second or two, so that a busy shop
-//! does not read them from the store for every cart it shows. What is sold is read afresh at checkout.
+//! A cache of products and stock badges, for a second or two, so that showing carts does not read the store each time.
+//! A checkout reads the store.
 //!
-//! Requests that miss at the same moment each read the store: with entries that live a second, that is a handful of reads
-//! a second, and one batched read serves a whole cart or page.
+//! Concurrent misses each read the store: with entries that live for a second, that is a handful of reads a second, and
+//! one batched read serves a whole cart or page.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::stores::catalogue::Catalogue;
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{ProductId, Sku};
 
-/// A SKU with the product that it belongs to.
+/// A SKU with its product.
 #[derive(Clone, Debug)]
 pub struct Listing {
     product: Arc<Product>,
@@ -29,7 +29,7 @@ impl Listing {
 
     /// The variant with the SKU.
     pub fn variant(&self) -> &Variant {
-        // Made from this product's own variants, which don't change behind the `Arc`.
+        // Made from this product's own variants, which are immutable.
         &self.product.variants[self.variant]
     }
 }
@@ -37,15 +37,15 @@ impl Listing {
 /// The cache.
 pub struct CatalogueCache {
     catalogue: Arc<dyn Catalogue>,
-    /// `None`: there is none.
+    /// `None`: it does not exist.
     products: Cache<ProductId, Option<Arc<Product>>>,
-    /// `None`: there is none.
+    /// `None`: it does not exist.
     listings: Cache<Sku, Option<Listing>>,
     badges: Cache<Sku, u32>,
 }
 
 impl CatalogueCache {
-    /// An empty catalogue_cache before `catalogue`.
+    /// An empty cache in front of `catalogue`.
     pub fn new(catalogue: Arc<dyn Catalogue>, settings: &CatalogueCacheSettings) -> Self {
         Self {
             catalogue,
@@ -71,7 +71,7 @@ impl CatalogueCache {
         Ok(product)
     }
 
-    /// What is known of each of `skus`, in their order; `None` where there is no such SKU.
+    /// The listing of each of `skus`, in their order; `None` where a SKU does not exist.
     ///
     /// # Errors
     /// The catalogue's.
@@ -84,7 +84,7 @@ impl CatalogueCache {
                 self.keep(&Arc::new(product));
             }
             for (sku, slot) in skus.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-                // The catalogue has just answered: what is not there now does not exist.
+                // The catalogue has just replied: what is missing now does not exist.
                 let listing = self.listings.get(*sku).flatten();
                 if listing.is_none() {
                     self.listings.insert((*sku).clone(), None);
@@ -95,7 +95,7 @@ impl CatalogueCache {
         Ok(found.into_iter().map(Option::flatten).collect())
     }
 
-    /// How many of each of `skus` can be bought, by their badges, in their order.
+    /// The available quantity of each of `skus` by their badges, in their order.
     ///
     /// # Errors
     /// The catalogue's.
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_warm_shelf_reads_no_store_also_for_what_does_not_exist() {
+    async fn a_warm_cache_reads_no_store() {
         let catalogue = Arc::new(Fixture::new([product("a", &[("A-1", 100), ("A-2", 200)])]));
         let catalogue_cache = catalogue_cache(&catalogue);
         let (first, second, unknown) = (sku("A-1"), sku("A-2"), sku("NONE"));

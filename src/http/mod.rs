@@ -98,7 +98,12 @@ pub fn routes(shop: Shop) -> Router {
         settings: shop.settings,
         clock: shop.clock,
         background: shop.background,
-        document: LazyLock::new(|| Asset::new("application/json", openapi::document().to_string())),
+        document: LazyLock::new(|| {
+            Asset::new(
+                "application/json",
+                openapi::document(routes::endpoints()).to_string(),
+            )
+        }),
     });
     routes::router(&front, &shop.admission)
         .with_state(front)

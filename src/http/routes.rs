@@ -1,160 +1,102 @@
-//! The routes of the shop as one table: how each is called, who may call it, what a repetition means, and what answers.
+//! The routes of the shop as one table: handler, policy, and what an idempotency key means. Methods and paths stand in the
+//! annotations of the handlers.
 //!
-//! The router is made from the table and from nothing else, so that there is no route without a policy. A handler gets to
-//! know its caller from what its gate found out; there is no other way.
+//! The router is made from the table and from nothing else, so that no route lacks a policy or documentation. A handler knows
+//! its caller only through the checks of its route.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::handler::Handler;
-use axum::http::Method;
-use axum::middleware;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::OpenApi;
 
-use crate::http::api::{
-    auth, cart, categories, checkout, docs, images, inventory, jwks, me, orders, products,
-};
-use crate::http::edge::admission::Admission;
-use crate::http::openapi::{Operation, operations};
-use crate::http::request::front::SharedFront;
-use crate::http::request::gate::{self, Gate};
-use crate::http::request::policy::{Policy, Repetition};
+use super::api::me::{addresses, export, preferences, profile, purchases};
+use super::api::orders::{self, place};
+use super::api::{auth, cart, categories, checkout, docs, health, images, inventory, jwks, products};
+use super::edge::admission::Admission;
+use super::request::front::SharedFront;
+use super::request::policy::Policy;
+use super::request::route::{Endpoint, Route};
 
-/// One route.
-pub struct Route {
-    /// The method; GET answers HEAD as well.
-    pub method: Method,
-    /// The path, its variable parts in braces.
-    pub path: &'static str,
-    /// Who may call it.
-    pub policy: Policy,
-    /// What a repetition means.
-    pub repetition: Repetition,
-    /// What the published document says of it beyond that.
-    pub(super) describe: fn() -> Operation,
-    handler: MethodRouter<SharedFront>,
+/// The endpoint of an annotated handler.
+macro_rules! endpoint {
+    ($module:ident::$handler:ident, $policy:ident) => {{
+        #[derive(OpenApi)]
+        #[openapi(paths($module::$handler))]
+        struct Document;
+        Endpoint::new(Document::openapi(), Policy::$policy)
+    }};
 }
 
-impl Route {
-    fn new<H, T>(
-        method: Method,
-        path: &'static str,
-        policy: Policy,
-        handler: H,
-        describe: fn() -> Operation,
-    ) -> Self
-    where
-        H: Handler<T, SharedFront>,
-        T: 'static,
-    {
-        let filter = match method {
-            Method::POST => MethodFilter::POST,
-            Method::PUT => MethodFilter::PUT,
-            Method::PATCH => MethodFilter::PATCH,
-            Method::DELETE => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
-        };
-        Self {
-            handler: on(filter, handler),
-            method,
-            path,
-            policy,
-            repetition: Repetition::Plain,
-            describe,
-        }
-    }
-
-    fn honours_keys(mut self) -> Self {
-        self.repetition = Repetition::Honoured;
-        self
-    }
-
-    fn requires_key(mut self) -> Self {
-        self.repetition = Repetition::Required;
-        self
-    }
-
-    /// The handler behind its gate.
-    fn guarded(self, front: &SharedFront, admission: &Arc<Admission>) -> MethodRouter<SharedFront> {
-        let gate = Gate {
-            front: front.clone(),
-            admission: Arc::clone(admission),
-            policy: self.policy,
-            repetition: self.repetition,
-        };
-        let gate = middleware::from_fn_with_state(Arc::new(gate), gate::pass);
-        self.handler.route_layer(gate)
-    }
-}
-
-/// A route with its handler, and the description that is named as the handler.
+/// The route of an annotated handler.
 macro_rules! route {
-    ($method:ident $path:literal, $policy:ident => $($handler:ident)::+) => {
-        Route::new(
-            Method::$method,
-            $path,
-            Policy::$policy,
-            $($handler)::+,
-            operations::$($handler)::+,
-        )
+    ($module:ident::$handler:ident, $policy:ident) => {
+        Route::new(endpoint!($module::$handler, $policy), $module::$handler)
     };
 }
 
 /// Every route of the shop, but those of its health.
 pub fn table() -> Vec<Route> {
     vec![
-        route!(GET "/v1/products", Public => products::list),
-        route!(GET "/v1/products/{id}", Public => products::show),
-        route!(GET "/v1/categories", Public => categories::list),
-        route!(GET "/images/{file}", Public => images::show),
-        route!(POST "/v1/carts", Optional => cart::create).honours_keys(),
-        route!(GET "/v1/cart", Shopper => cart::show),
-        route!(DELETE "/v1/cart", Shopper => cart::empty),
-        route!(POST "/v1/cart/items", Shopper => cart::add_item).honours_keys(),
-        route!(PUT "/v1/cart/items/{sku}", Shopper => cart::set_item),
-        route!(DELETE "/v1/cart/items/{sku}", Shopper => cart::remove_item),
-        route!(POST "/v1/cart/merge", Shopper => cart::merge).honours_keys(),
-        route!(POST "/v1/checkout/quote", Shopper => checkout::quote),
-        route!(POST "/v1/orders", Shopper => orders::place).requires_key(),
-        route!(GET "/v1/orders", Shopper => orders::list),
-        route!(GET "/v1/orders/{id}", Shopper => orders::show),
-        route!(POST "/v1/orders/{id}/cancel", Shopper => orders::cancel).honours_keys(),
-        route!(POST "/v1/auth/register", Public => auth::register).honours_keys(),
-        route!(POST "/v1/auth/login", Public => auth::login),
-        route!(POST "/v1/auth/refresh", Public => auth::refresh),
-        route!(POST "/v1/auth/logout", Account => auth::logout),
-        route!(GET "/v1/auth/sessions", Account => auth::sessions),
-        route!(DELETE "/v1/auth/sessions/{id}", Account => auth::end_session),
-        route!(POST "/v1/auth/password/forgot", Public => auth::forgot_password),
-        route!(POST "/v1/auth/password/reset", Public => auth::reset_password),
-        route!(POST "/v1/auth/email/verify", Optional => auth::verify_email),
-        route!(GET "/.well-known/jwks.json", Public => jwks::show),
-        route!(GET "/openapi.json", Public => docs::document),
-        route!(GET "/docs", Public => docs::show),
-        route!(GET "/docs/{file}", Public => docs::file),
-        route!(GET "/v1/me", Account => me::profile::show),
-        route!(PATCH "/v1/me", Account => me::profile::change),
-        route!(DELETE "/v1/me", Account => me::profile::erase),
-        route!(GET "/v1/me/export", Account => me::export::show),
-        route!(GET "/v1/me/addresses", Account => me::addresses::list),
-        route!(POST "/v1/me/addresses", Account => me::addresses::add).honours_keys(),
-        route!(PATCH "/v1/me/addresses/{id}", Account => me::addresses::change),
-        route!(DELETE "/v1/me/addresses/{id}", Account => me::addresses::remove),
-        route!(GET "/v1/me/purchases", Account => me::purchases::list),
-        route!(GET "/v1/me/notification-preferences", Account => me::preferences::show),
-        route!(PUT "/v1/me/notification-preferences", Account => me::preferences::replace),
-        route!(GET "/v1/admin/inventory/{sku}", Merchant => inventory::show),
-        route!(POST "/v1/admin/inventory/{sku}/receipts", Merchant => inventory::receive).honours_keys(),
-        route!(POST "/v1/admin/inventory/{sku}/adjustments", Merchant => inventory::adjust).honours_keys(),
-        route!(GET "/v1/admin/inventory/{sku}/movements", Merchant => inventory::movements),
+        route!(products::list, Public),
+        route!(products::show, Public),
+        route!(categories::list, Public),
+        route!(images::show, Public),
+        route!(cart::create, Optional).honours_keys(),
+        route!(cart::show, Shopper),
+        route!(cart::empty, Shopper),
+        route!(cart::add_item, Shopper).honours_keys(),
+        route!(cart::set_item, Shopper),
+        route!(cart::remove_item, Shopper),
+        route!(cart::merge, Shopper).honours_keys(),
+        route!(checkout::quote, Shopper),
+        route!(place::place, Shopper).requires_key(),
+        route!(orders::list, Shopper),
+        route!(orders::show, Shopper),
+        route!(orders::cancel, Shopper).honours_keys(),
+        route!(auth::register, Public).honours_keys(),
+        route!(auth::login, Public),
+        route!(auth::refresh, Public),
+        route!(auth::logout, Account),
+        route!(auth::sessions, Account),
+        route!(auth::end_session, Account),
+        route!(auth::forgot_password, Public),
+        route!(auth::reset_password, Public),
+        route!(auth::verify_email, Optional),
+        route!(jwks::show, Public),
+        route!(docs::document, Public),
+        route!(docs::show, Public),
+        route!(docs::file, Public),
+        route!(profile::show, Account),
+        route!(profile::change, Account),
+        route!(profile::erase, Account),
+        route!(export::show, Account),
+        route!(addresses::list, Account),
+        route!(addresses::add, Account).honours_keys(),
+        route!(addresses::change, Account),
+        route!(addresses::remove, Account),
+        route!(purchases::list, Account),
+        route!(preferences::show, Account),
+        route!(preferences::replace, Account),
+        route!(inventory::show, Merchant),
+        route!(inventory::receive, Merchant).honours_keys(),
+        route!(inventory::adjust, Merchant).honours_keys(),
+        route!(inventory::movements, Merchant),
     ]
+}
+
+/// Every endpoint of the interface, those of the node's health included: they stand outside of the table, since they reply however
+/// busy the node is.
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let routes = table().into_iter().map(|route| route.endpoint);
+    let health = [endpoint!(health::live, Public), endpoint!(health::ready, Public)];
+    routes.chain(health).collect()
 }
 
 /// The router of the whole table.
 pub(super) fn router(front: &SharedFront, admission: &Arc<Admission>) -> Router<SharedFront> {
     table().into_iter().fold(Router::new(), |router, route| {
-        let path = route.path;
-        router.route(path, route.guarded(front, admission))
+        let path = route.endpoint.path.clone();
+        router.route(&path, route.guarded(front, admission))
     })
 }
 
@@ -165,18 +107,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_route_stands_there_twice() {
+    fn routes_are_unique() {
         let routes = table();
         let names: BTreeSet<_> = routes
             .iter()
-            .map(|route| (route.method.as_str(), route.path))
+            .map(|route| (route.endpoint.method.as_str(), route.endpoint.path.as_str()))
             .collect();
         assert_eq!(names.len(), routes.len());
     }
 
     #[test]
-    fn what_is_of_an_account_or_of_the_shop_itself_is_never_open_to_strangers() {
-        for route in table() {
+    fn accounts_and_administration_require_an_account() {
+        for route in table().into_iter().map(|route| route.endpoint) {
             let guarded = matches!(route.policy, Policy::Account | Policy::Merchant | Policy::Admin);
             if route.path.starts_with("/v1/me") || route.path.starts_with("/v1/admin") {
                 assert!(guarded, "{} {}", route.method, route.path);

@@ -18,10 +18,10 @@ use crate::authentication::{
 use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
-use crate::stores::embedded::{Engine, Writer};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::sessions::SessionStore;
 use crate::stores::sessions::sqlite::SqliteSessions;
+use crate::stores::sqlite;
 use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{
@@ -236,7 +236,7 @@ impl Mailer for Letters {
 /// Accounts over stores in a folder that goes with them.
 pub async fn accounts() -> Arc<Accounts> {
     let folder = tempfile::tempdir().unwrap();
-    let writer = Writer::in_process(Engine::open(folder.path()).unwrap());
+    let writer = sqlite::in_process_writer(folder.path()).unwrap();
     let users = crate::stores::users::testing::open(&writer, folder.path()).await;
     let sessions: Arc<dyn SessionStore> =
         Arc::new(SqliteSessions::open(&writer, folder.path()).await.unwrap());

@@ -9,10 +9,10 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::Shared;
-use crate::error_chain::Chain;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 use crate::stores::ping::Ping;
+use souk_error_chain::Chain;
 
 /// All stores.
 pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Problem> {

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use crate::actors::entity::Record;
 use crate::authentication::guests::Guests;
 use crate::clock::Clock;
-use crate::error_chain::Chain;
 use crate::projections::relay::{Consumer, Undelivered, rows};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, OutboxEvent, Row, row_id};
 use crate::stores::users::UserStore;
 use souk_domain::account::email_key;
 use souk_domain::{Order, OrderView, Purchase, PurchasedItem, UserId};
+use souk_error_chain::Chain;
 
 /// Orders read at once when everything is projected again.
 const PAGE: usize = 500;

@@ -10,10 +10,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::documents::{DocumentStore, OutboxEvent, Row, row_id};
 use souk_cluster::ownership::Routing;
+use souk_error_chain::Chain;
 
 /// Events delivered in one round.
 const ROUND_LIMIT: usize = 500;

@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use super::Keyring;
 use super::layout::{Layout, layout};
-use crate::error_chain::Chain;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
+use souk_error_chain::Chain;
 
 /// Rows of one read.
 const PAGE: usize = 100;

@@ -3,13 +3,13 @@
 pub mod at_rest;
 pub mod catalogue;
 pub mod documents;
-pub mod embedded;
 pub mod error;
 pub mod idempotency;
 pub mod open;
 pub mod parts;
 pub mod ping;
 pub mod sessions;
+pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod users;

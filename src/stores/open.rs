@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use souk_cluster::views::Views;
+use souk_embedded::Writer;
 
 use super::StoreError;
 use super::at_rest::RowsAtRest;
@@ -12,13 +13,12 @@ use super::catalogue::sqlite::SqliteCatalogue;
 use super::documents::DocumentStore;
 use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
-use super::embedded::Writer;
-use super::embedded::client::store_process;
 use super::idempotency::IdempotencyStore;
 use super::idempotency::sealed::SealedReplies;
 use super::idempotency::sqlite::SqliteIdempotency;
 use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
+use super::sqlite::store_process_writer;
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
@@ -77,7 +77,7 @@ impl Stores {
 /// [`StoreError`] of the first store that does not open.
 pub async fn open(cluster: &Cluster, sealing: &Sealing) -> Result<Stores, StoreError> {
     let directory = &cluster.data;
-    let writer = Writer::connect(directory, store_process(directory)).await?;
+    let writer = store_process_writer(directory).await?;
     open_embedded(&writer, directory, &keyring(cluster, sealing)?).await
 }
 
@@ -97,7 +97,7 @@ pub fn keyring(cluster: &Cluster, sealing: &Sealing) -> Result<Arc<Keyring>, Sto
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
 pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
-    let writer = Writer::connect(directory, store_process(directory)).await?;
+    let writer = store_process_writer(directory).await?;
     let mut stores = Vec::new();
     for layout in layout::all() {
         let store: Arc<dyn RowsAtRest> = match layout.store() {

@@ -7,15 +7,15 @@ use tempfile::TempDir;
 use super::Stores;
 use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
-use super::embedded::{Engine, Writer};
 use super::open::open_embedded;
+use super::sqlite;
 use crate::config::KEY_BYTES;
 use crate::sealing::{Key, Keyring};
 
 /// Embedded stores in a folder of their own, which goes when the second part is dropped.
 pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let directory = TempDir::new().unwrap();
-    let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+    let writer = sqlite::in_process_writer(directory.path()).unwrap();
     let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();

@@ -53,7 +53,8 @@ async fn deep_and_large_bodies_are_refused_everywhere() {
     let person = Person::register(0).await;
     let merchant = admin(0).await;
     let huge = format!("{{\"name\":\"{}\"}}", "x".repeat(256 * 1024));
-    for (number, route) in table().iter().enumerate() {
+    for (number, route) in table().into_iter().map(|route| route.endpoint).enumerate() {
+        let route = &route;
         // A logout has no body; every other route that writes has one.
         if !matches!(route.method.as_str(), "POST" | "PUT" | "PATCH") || route.path == "/v1/auth/logout" {
             continue;

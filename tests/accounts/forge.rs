@@ -11,9 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use souk::authentication::Sealer;
 use souk::config::Config;
-use souk::stores::embedded::Writer;
 use souk::stores::sessions::SessionStore as _;
 use souk::stores::sessions::sqlite::SqliteSessions;
+use souk_embedded::Writer;
 
 use crate::support::cluster::Cluster;
 

@@ -1,4 +1,4 @@
-//! What the resources of an account have in common.
+//! Accounts: their body, and failures of their commands as problems.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -44,7 +44,7 @@ impl<'a> UserBody<'a> {
     }
 }
 
-/// The account of the principal, which a token outlives by minutes at most.
+/// The account of the caller; an access token outlives it by minutes at most.
 pub async fn of(front: &Front, signed: &Signed) -> Result<Account, Problem> {
     Ok(front.accounts.account(&signed.0.user).await?)
 }

@@ -1,4 +1,4 @@
-//! `/v1/auth`: accounts are opened, sessions begin, go on and end.
+//! `/v1/auth`: registration, sessions, passwords, verification of e-mail addresses.
 
 use std::time::Duration;
 
@@ -24,13 +24,16 @@ use crate::http::request::path::PathParameter;
 use souk_domain::account::{self, Account, EmailKey};
 use souk_domain::{EmailAddress, OrderCommand, SessionId};
 
-/// Longest `User-Agent` that is kept with a session, in characters.
+/// A token in the published document.
+const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
+
+/// Longest `User-Agent` stored with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
 
-/// How long the orders that an account takes over from a guest may take to change hands, all of them together.
+/// Time limit for transferring all of a guest's orders to an account.
 const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 
-/// A password on its way in: not shown, and wiped when it has been used.
+/// A password: not shown, and wiped after use.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Password(Zeroizing<String>);
@@ -41,7 +44,7 @@ struct Password(Zeroizing<String>);
 pub struct Register {
     #[schema(max_length = 254, format = Email, example = "ada@example.org")]
     email: String,
-    /// Not one of the common ones.
+    /// Common passwords are refused.
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
     /// Printable, and not blank.
@@ -49,7 +52,7 @@ pub struct Register {
     name: String,
 }
 
-/// Who signs in.
+/// Credentials.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
@@ -59,14 +62,14 @@ pub struct Login {
     password: Password,
 }
 
-/// The token of a session.
+/// A refresh token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     refresh_token: String,
 }
 
-/// Whose password is forgotten.
+/// The account with a forgotten password.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forgot {
@@ -78,17 +81,17 @@ pub struct Forgot {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
-    /// From the letter.
+    /// From the e-mail.
     token: String,
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
     password: Password,
 }
 
-/// A proof that an e-mail address is the account's own.
+/// A code that verifies an e-mail address.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// From the letter.
+    /// From the e-mail.
     token: String,
 }
 
@@ -103,11 +106,11 @@ pub struct Tokens<'a> {
     token_type: &'static str,
     /// Seconds that the access token lives.
     expires_in: u64,
-    /// Good for one `POST /v1/auth/refresh`.
+    /// Valid for one `POST /v1/auth/refresh`.
     refresh_token: &'a str,
 }
 
-/// A device on which somebody is signed in.
+/// A session.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionBody<'a> {
@@ -120,9 +123,9 @@ pub struct SessionBody<'a> {
     #[schema(format = DateTime)]
     expires_at: String,
     user_agent: &'a str,
-    /// Where it signed in from.
+    /// The address of the client at sign-in.
     address: &'a str,
-    /// Whether the caller's own token is of it.
+    /// Whether it is the session of the request's access token.
     current: bool,
 }
 
@@ -135,7 +138,7 @@ pub struct Sessions<'a> {
     next_cursor: Option<String>,
 }
 
-/// What the client signs in with.
+/// The device that signs in.
 pub struct CallingDevice(Device);
 
 impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
@@ -155,7 +158,19 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
     }
 }
 
-/// `POST /v1/auth/register`.
+/// Open an account
+#[utoipa::path(
+    post,
+    path = "/v1/auth/register",
+    operation_id = "register",
+    tag = "Accounts",
+    request_body(
+        content = Register,
+        example = json!({"email": "ada@example.org", "password": "a long sentence of mine", "name": "Ada Example"}),
+    ),
+    responses((status = 201, description = "The account, signed in.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::EMAIL_TAKEN]))),
+)]
 pub async fn register(
     State(front): State<SharedFront>,
     CallingDevice(device): CallingDevice,
@@ -178,7 +193,7 @@ pub async fn register(
     let behind = background.clone();
     let opened = background.finish(async move {
         let tokens = front.accounts.register(registration, &device).await?;
-        // The account stands: nobody is told otherwise because a letter takes its time.
+        // The account is stored: the reply does not depend on sending the e-mail.
         let account = tokens.account.clone();
         behind.spawn(async move { front.accounts.send_verification(&account).await });
         Ok(tokens)
@@ -186,7 +201,18 @@ pub async fn register(
     signed_in(StatusCode::CREATED, &opened.await?)
 }
 
-/// `POST /v1/auth/login`.
+/// Sign in
+///
+/// Takes as long for an account that does not exist as for a wrong password.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/login",
+    operation_id = "login",
+    tag = "Accounts",
+    request_body(content = Login, example = json!({"email": "ada@example.org", "password": "a long sentence of mine"})),
+    responses((status = 200, description = "The account, signed in.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::BAD_CREDENTIALS]))),
+)]
 pub async fn login(
     State(front): State<SharedFront>,
     context: Context,
@@ -194,18 +220,29 @@ pub async fn login(
     background: Background,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
-    // What no account can have is as unknown as any other, and nobody has to be told why.
+    // An address that no account can have gets the same reply as an unknown one.
     let key = EmailAddress::parse(&body.email)
         .ok()
         .and_then(|email| account::email_key(&email).ok())
         .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
     let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
-    // What was ordered without signing in since the address was proven follows behind the reply.
+    // Orders placed as a guest since the address was verified are transferred behind the reply.
     background.spawn(claim_orders(front, context, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
 }
 
-/// `POST /v1/auth/refresh`.
+/// Get new tokens
+///
+/// A refresh token can be used once; using it again ends the session.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/refresh",
+    operation_id = "refreshTokens",
+    tag = "Accounts",
+    request_body(content = Refresh, example = json!({"refresh_token": REFRESH_TOKEN})),
+    responses((status = 200, description = "A new pair.", body = Tokens<'static>, example = example)),
+    extensions(("x-problems" = json!([problem::BAD_REFRESH_TOKEN]))),
+)]
 pub async fn refresh(
     State(front): State<SharedFront>,
     Json(body): Json<Refresh>,
@@ -217,7 +254,16 @@ pub async fn refresh(
     }
 }
 
-/// `POST /v1/auth/logout`: the session of the caller's token is over.
+/// End this session
+///
+/// Its tokens become invalid on every node within seconds.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/logout",
+    operation_id = "logout",
+    tag = "Accounts",
+    responses((status = 204, description = "The session has ended.")),
+)]
 pub async fn logout(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -229,7 +275,14 @@ pub async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /v1/auth/sessions`: the caller's own devices.
+/// List the caller's sessions
+#[utoipa::path(
+    get,
+    path = "/v1/auth/sessions",
+    operation_id = "listSessions",
+    tag = "Accounts",
+    responses((status = 200, description = "All of them, the most recently used first.", body = Sessions<'static>)),
+)]
 pub async fn sessions(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -260,7 +313,15 @@ pub async fn sessions(
     )
 }
 
-/// `DELETE /v1/auth/sessions/{id}`.
+/// End a session of the caller
+#[utoipa::path(
+    delete,
+    path = "/v1/auth/sessions/{id}",
+    operation_id = "endSession",
+    tag = "Accounts",
+    params(("id" = SessionId, Path, description = "The session.")),
+    responses((status = 204, description = "The session has ended.")),
+)]
 pub async fn end_session(
     State(front): State<SharedFront>,
     Signed(principal): Signed,
@@ -275,8 +336,16 @@ pub async fn end_session(
     }
 }
 
-/// `POST /v1/auth/password/forgot`: 202, whether or not there is such an account; the work goes on behind the reply, so
-/// that its time tells nothing either.
+/// Request an e-mail for setting a new password
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password/forgot",
+    operation_id = "forgotPassword",
+    tag = "Accounts",
+    request_body(content = Forgot, example = json!({"email": "ada@example.org"})),
+    responses((status = 202, description = "If the account exists, an e-mail is on its way to it.")),
+)]
+// The work continues behind the reply, so that neither status nor time tells whether the account exists.
 pub async fn forgot_password(
     State(front): State<SharedFront>,
     background: Background,
@@ -297,7 +366,17 @@ pub async fn forgot_password(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// `POST /v1/auth/password/reset`.
+/// Set a new password
+///
+/// Every session of the account ends.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/password/reset",
+    operation_id = "resetPassword",
+    tag = "Accounts",
+    request_body(content = Reset, example = json!({"token": REFRESH_TOKEN, "password": "another long sentence"})),
+    responses((status = 204, description = "The password is set.")),
+)]
 pub async fn reset_password(
     State(front): State<SharedFront>,
     context: Context,
@@ -310,12 +389,23 @@ pub async fn reset_password(
         reset.await.map_err(spent_token)
     });
     let account = reset.await?;
-    // Whoever reads the letters chose the password just now, and nobody else is signed in any more.
+    // The reader of the e-mails has just set the password, and all other sessions have ended.
     background.spawn(claim_orders(front, context, account));
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /v1/auth/email/verify`.
+/// Verify the e-mail address of an account
+///
+/// Orders placed as a guest with this address become the account's: at once where the caller is signed in to it, else
+/// when its owner signs in next.
+#[utoipa::path(
+    post,
+    path = "/v1/auth/email/verify",
+    operation_id = "verifyEmail",
+    tag = "Accounts",
+    request_body(content = Verify, example = json!({"token": REFRESH_TOKEN})),
+    responses((status = 204, description = "The address is verified.")),
+)]
 pub async fn verify_email(
     State(front): State<SharedFront>,
     context: Context,
@@ -327,16 +417,15 @@ pub async fn verify_email(
     let proof =
         background.finish(async move { shop.accounts.verify_email(&body.token).await.map_err(spent_token) });
     let account = proof.await?;
-    // The account may be somebody else's, who opened it under this address: only who is signed in there takes over what its
-    // reader ordered as a guest, or signs in there from now on.
+    // The account may belong to somebody else, who opened it under this address: the orders of its reader are
+    // transferred only to a session of that account, now or at the next sign-in.
     if caller.as_ref().and_then(Caller::user) == Some(&account.id) {
         background.spawn(claim_orders(front, context, account));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Hands the orders over that were placed by a guest with the account's address, now that it is proven. What fails here is
-/// done at the next login; the address stays proven.
+/// Transfers orders placed by a guest with the account's verified address. Failures are retried at the next sign-in.
 async fn claim_orders(front: SharedFront, context: Context, account: Account) {
     let claims = claim_each(&front, &context, &account);
     if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
@@ -365,7 +454,7 @@ async fn claim_each(front: &Front, context: &Context, account: &Account) {
     }
 }
 
-/// A code that is none is a field of the body, and no credential.
+/// An invalid code is an invalid field of the body, not an authentication failure.
 fn spent_token(error: AccountError) -> Problem {
     match error {
         AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
@@ -373,7 +462,7 @@ fn spent_token(error: AccountError) -> Problem {
     }
 }
 
-/// The address that an account may have, or `None` with what is wrong in `errors`.
+/// The e-mail address of an account, or `None` with the reason in `errors`.
 fn account_email(text: &str, errors: &mut Vec<FieldError>) -> Option<(EmailAddress, EmailKey)> {
     let Ok(email) = EmailAddress::parse(text) else {
         errors.push(FieldError::new("email", "is not a valid e-mail address"));
@@ -399,10 +488,30 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
             refresh_token: &tokens.refresh_token,
         },
     )?;
-    // Tokens are nobody else's (RFC 6749, section 5.1).
+    // Tokens must not be cached (RFC 6749, section 5.1).
     response.headers_mut().insert(
         header::CACHE_CONTROL,
         header::HeaderValue::from_static("no-store"),
     );
     Ok(response.into_response())
+}
+
+/// A reply with tokens in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "user": {
+            "id": "usr_000001",
+            "email": "ada@example.org",
+            "name": "Ada Example",
+            "phone": null,
+            "roles": ["customer"],
+            "email_verified": false,
+            "created_at": "2026-11-22T10:00:00.000Z",
+            "version": 1,
+        },
+        "access_token": "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmVk",
+        "token_type": "Bearer",
+        "expires_in": 900,
+        "refresh_token": REFRESH_TOKEN,
+    })
 }

@@ -19,8 +19,11 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, NoFields, OptionalJson, Quantity};
 use crate::http::request::path::PathParameter;
-use souk_domain::cart::QUANTITY_LIMIT;
+use souk_domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
 use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
+
+/// A cart token in the published document.
+const TOKEN: &str = "kZ0ww2e1mY4rTq8v5sXb6n7c9d0fGhJkLpQwErTyUiO";
 
 /// A cart as clients see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,13 +34,13 @@ pub struct CartBody<'a> {
     version: u64,
     currency: Currency,
     items: Vec<CartItem<'a>>,
-    /// Of the lines that have a price.
+    /// The sum of the lines that have a price.
     subtotal: Money,
-    /// All quantities together.
+    /// The sum of all quantities.
     item_count: u64,
 }
 
-/// A line. What is not sold any more has neither title nor price, and none is available.
+/// A line. A product that is not sold any more has neither title nor price, and none is available.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CartItem<'a> {
     sku: &'a Sku,
@@ -50,48 +53,74 @@ pub struct CartItem<'a> {
     unit_price: Option<Money>,
     #[schema(required)]
     line_total: Option<Money>,
-    /// How many can be had, as far as this node knows.
+    /// The available quantity, as far as this node knows.
     available: u32,
 }
 
 /// A guest's new cart with the token that opens it.
 #[derive(Serialize, ToSchema)]
 pub struct NewCart<'a> {
-    /// Goes into the header `Cart-Token`.
+    /// For the header `Cart-Token`.
     cart_token: &'a str,
     cart: CartBody<'a>,
 }
 
-/// What goes into a cart.
+/// An item to add.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddItem {
     #[schema(value_type = Sku)]
     sku: String,
-    /// Added to what is there.
+    /// Added to the quantity in the cart.
     #[schema(value_type = u32, minimum = 1, maximum = 999)]
-    quantity: Quantity,
+    quantity: Quantity<1, QUANTITY_LIMIT>,
 }
 
-/// How many of a line there shall be.
+/// The quantity of a line.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetItem {
     /// 0 removes the line.
     #[schema(value_type = u32, maximum = 999)]
-    quantity: Quantity,
+    quantity: Quantity<0, QUANTITY_LIMIT>,
 }
 
-/// A guest's cart that joins the caller's.
+/// A guest's cart to merge.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = MergeCart)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {
-    /// What `POST /v1/carts` gave.
+    /// From `POST /v1/carts`.
     cart_token: String,
 }
 
-/// `POST /v1/carts`: a guest's cart. It costs nothing until something is put in.
+/// Create a guest's cart
+///
+/// It uses no storage until an item is added.
+#[utoipa::path(
+    post,
+    path = "/v1/carts",
+    operation_id = "createCart",
+    tag = "Cart",
+    request_body(content = Option<NoFields>, example = json!({})),
+    responses((
+        status = 201,
+        description = "An empty cart and the token that opens it.",
+        body = NewCart<'static>,
+        headers(("ETag")),
+        example = json!({
+            "cart_token": TOKEN,
+            "cart": {
+                "id": "crt_000001",
+                "version": 0,
+                "currency": "USD",
+                "items": [],
+                "subtotal": {"amount": 0, "currency": "USD"},
+                "item_count": 0,
+            },
+        }),
+    )),
+)]
 pub async fn create(
     State(front): State<SharedFront>,
     OptionalJson(NoFields {}): OptionalJson<NoFields>,
@@ -105,7 +134,15 @@ pub async fn create(
     json::versioned(StatusCode::CREATED, 0, &body)
 }
 
-/// `GET /v1/cart`.
+/// Show the caller's cart
+#[utoipa::path(
+    get,
+    path = "/v1/cart",
+    operation_id = "getCart",
+    tag = "Cart",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -117,7 +154,19 @@ pub async fn show(
     json::unless_had(&condition, answer.version, &shown.body(caller.cart(), &answer))
 }
 
-/// `POST /v1/cart/items`.
+/// Add an item to the cart
+///
+/// Adds to the quantity in the cart; a cart holds up to 100 lines of up to 999 each.
+#[utoipa::path(
+    post,
+    path = "/v1/cart/items",
+    operation_id = "addCartItem",
+    tag = "Cart",
+    params(IfMatch),
+    request_body(content = AddItem, example = json!({"sku": "SHIRT-M", "quantity": 2})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn add_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -126,12 +175,6 @@ pub async fn add_item(
     condition: IfMatch,
     Json(body): Json<AddItem>,
 ) -> Result<Response, Problem> {
-    if !(1..=QUANTITY_LIMIT).contains(&body.quantity.0) {
-        return Err(Problem::field(
-            "quantity",
-            format!("must lie between 1 and {QUANTITY_LIMIT}"),
-        ));
-    }
     let (sku, product_id) = known_sku(&front, &body.sku).await?;
     let command = CartCommand::Add {
         sku,
@@ -141,7 +184,17 @@ pub async fn add_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `PUT /v1/cart/items/{sku}`: 0 removes.
+/// Set the quantity of an item
+#[utoipa::path(
+    put,
+    path = "/v1/cart/items/{sku}",
+    operation_id = "setCartItem",
+    tag = "Cart",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = SetItem, example = json!({"quantity": 3})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn set_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -151,14 +204,8 @@ pub async fn set_item(
     PathParameter(sku): PathParameter,
     Json(body): Json<SetItem>,
 ) -> Result<Response, Problem> {
-    if body.quantity.0 > QUANTITY_LIMIT {
-        return Err(Problem::field(
-            "quantity",
-            format!("must lie between 0 and {QUANTITY_LIMIT}"),
-        ));
-    }
     let command = if body.quantity.0 == 0 {
-        // Also of what the catalogue does not know any more.
+        // Removing works for SKUs that are not in the catalogue any more.
         CartCommand::Remove {
             sku: parse_sku(&sku)?,
         }
@@ -173,7 +220,18 @@ pub async fn set_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `DELETE /v1/cart/items/{sku}`: one that is not there is no matter.
+/// Remove an item from the cart
+///
+/// Removing an absent item succeeds.
+#[utoipa::path(
+    delete,
+    path = "/v1/cart/items/{sku}",
+    operation_id = "removeCartItem",
+    tag = "Cart",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn remove_item(
     State(front): State<SharedFront>,
     context: Context,
@@ -188,7 +246,15 @@ pub async fn remove_item(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// `DELETE /v1/cart`: empties it.
+/// Empty the cart
+#[utoipa::path(
+    delete,
+    path = "/v1/cart",
+    operation_id = "emptyCart",
+    tag = "Cart",
+    params(IfMatch),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn empty(
     State(front): State<SharedFront>,
     context: Context,
@@ -207,7 +273,18 @@ pub async fn empty(
     .await
 }
 
-/// `POST /v1/cart/merge`: the lines of a guest's cart join the caller's, once.
+/// Merge a guest's cart into the caller's
+///
+/// Quantities are added up and capped. The same cart is merged once.
+#[utoipa::path(
+    post,
+    path = "/v1/cart/merge",
+    operation_id = "mergeCart",
+    tag = "Cart",
+    params(IfMatch),
+    request_body(content = Merge, example = json!({"cart_token": TOKEN})),
+    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+)]
 pub async fn merge(
     State(front): State<SharedFront>,
     context: Context,
@@ -231,7 +308,7 @@ pub async fn merge(
     change(&front, &context, &caller, &identity, &condition, command).await
 }
 
-/// The cart as it stands.
+/// The current cart.
 pub async fn get(front: &Front, context: &Context, cart: &CartId) -> Result<Answer<Cart>, Problem> {
     let ask = entity::read(context, front.settings.ask_timeout, CartCommand::Get);
     Ok(front.regions.carts.ask(cart.as_str(), ask).await?)
@@ -259,7 +336,7 @@ async fn change(
 }
 
 fn parse_sku(text: &str) -> Result<Sku, Problem> {
-    // What is no SKU by its form names nothing either.
+    // A malformed SKU does not exist.
     Sku::parse(text).map_err(|_| Problem::new(problem::UNKNOWN_SKU))
 }
 
@@ -271,7 +348,7 @@ async fn known_sku(front: &Front, text: &str) -> Result<(Sku, ProductId), Proble
     }
 }
 
-/// What the catalogue says of the lines of a cart.
+/// The catalogue's part of a cart.
 struct Shown {
     listings: Vec<Option<Listing>>,
     available: Vec<u32>,
@@ -304,8 +381,8 @@ fn render<'a>(
     for ((line, listing), available) in view.lines.iter().zip(listings).zip(available) {
         let listing = listing.as_ref();
         let unit_price = listing.map(|listing| listing.variant().price);
-        // A price that does not go with the cart (of another currency, or absurdly high) makes its line unsellable, but
-        // must not keep the shopper from seeing the rest.
+        // A price that does not fit the cart (another currency, or absurdly high) makes its line unsellable, but the
+        // shopper sees the rest.
         let line_total = unit_price
             .and_then(|price| price.times(line.quantity).ok())
             .filter(|total| total.currency == subtotal.currency);
@@ -330,6 +407,39 @@ fn render<'a>(
         subtotal,
         item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
     }
+}
+
+impl From<CartRefusal> for Problem {
+    fn from(refusal: CartRefusal) -> Self {
+        match refusal {
+            CartRefusal::QuantityOutOfRange => Self::field(
+                "quantity",
+                format!("a line has a quantity between 1 and {QUANTITY_LIMIT}"),
+            ),
+            CartRefusal::TooManyLines => Self::field("sku", format!("a cart has at most {LINE_LIMIT} lines")),
+        }
+    }
+}
+
+/// A cart in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "id": "crt_000001",
+        "version": 2,
+        "currency": "USD",
+        "items": [{
+            "sku": "SHIRT-M",
+            "product_id": "prd_000001",
+            "title": "Linen shirt",
+            "options": {"size": "M"},
+            "quantity": 2,
+            "unit_price": {"amount": 4900, "currency": "USD"},
+            "line_total": {"amount": 9800, "currency": "USD"},
+            "available": 12,
+        }],
+        "subtotal": {"amount": 9800, "currency": "USD"},
+        "item_count": 2,
+    })
 }
 
 #[cfg(test)]
@@ -385,7 +495,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cart_whose_prices_or_stock_changed_is_sent_again() {
+    async fn changed_prices_or_stock_change_the_tag() {
         let mut before = rendered(vec![line("A-1", 2)]).await;
         let tag = |body: &serde_json::Value| Tag::of_body(3, &serde_json::to_vec(body).unwrap());
         let had = IfNoneMatch::OneOf(vec![tag(&before)]);
@@ -396,7 +506,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_gone_or_has_no_sensible_price_is_shown_without_one_and_counts_for_nothing() {
+    async fn lines_without_a_price_are_shown_and_not_added_up() {
         let body = rendered(vec![line("GONE", 5), line("A-1", 1), line("HUGE", 2)]).await;
         assert_eq!(body["subtotal"]["amount"], 1250);
         assert_eq!(body["item_count"], 8);

@@ -1,4 +1,4 @@
-//! `/v1/categories`: the tree.
+//! `/v1/categories`: the tree of categories.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 use souk_domain::catalogue::Category;
 
-/// Most levels that are shown; a deeper tree is cut there.
+/// Most levels shown; a deeper tree is cut.
 const DEPTH_LIMIT: usize = 16;
 
 /// All categories.
@@ -23,18 +23,29 @@ pub struct Tree<'a> {
     items: Vec<Node<'a>>,
 }
 
-/// A category with those below it.
+/// A category with its children.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Category)]
 pub struct Node<'a> {
-    /// What products name it by.
+    /// The key in products.
     slug: &'a str,
     name: &'a str,
     #[schema(no_recursion)]
     children: Vec<Node<'a>>,
 }
 
-/// `GET /v1/categories`.
+/// Show the tree of categories
+#[utoipa::path(
+    get,
+    path = "/v1/categories",
+    operation_id = "listCategories",
+    tag = "Catalogue",
+    responses((status = 200, description = "The tree.", body = Tree<'static>, example = json!({"items": [{
+        "slug": "clothing",
+        "name": "Clothing",
+        "children": [{"slug": "shirts", "name": "Shirts", "children": []}],
+    }]}))),
+)]
 pub async fn list(State(front): State<SharedFront>) -> Result<Response, Problem> {
     let categories = front.catalogue.categories().await?;
     json::reply(
@@ -50,7 +61,7 @@ fn tree(categories: &[Category]) -> Vec<Node<'_>> {
         categories.iter().map(|category| category.slug.as_str()).collect();
     let mut children: HashMap<Option<&str>, Vec<&Category>> = HashMap::new();
     for category in categories {
-        // One whose parent does not exist (any more) is shown at the root rather than lost.
+        // A category with a missing parent is shown at the root rather than lost.
         let parent = category.parent.as_deref().filter(|parent| slugs.contains(parent));
         children.entry(parent).or_default().push(category);
     }

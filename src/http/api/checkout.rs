@@ -1,4 +1,4 @@
-//! `/v1/checkout`: what the cart would cost, delivered; and the parts that placing an order shares with it.
+//! `/v1/checkout`: quotes; and what placing an order shares with them.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,7 +17,7 @@ use souk_domain::catalogue::Product;
 use souk_domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
 use souk_domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
 
-/// Where it shall go: one of the two.
+/// The address: one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = QuoteRequest)]
 #[serde(deny_unknown_fields)]
@@ -28,17 +28,38 @@ pub struct QuoteBody {
     address_id: Option<String>,
 }
 
-/// What the cart would cost.
+/// The price of the cart.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Quote {
     subtotal: Money,
     tax: Money,
-    /// None where nothing is shipped to.
+    /// Empty where nothing is shipped to the country.
     shipping_options: Vec<ShippingOption>,
     weight_grams: u64,
 }
 
-/// `POST /v1/checkout/quote`.
+/// Calculate tax and shipping for the cart
+#[utoipa::path(
+    post,
+    path = "/v1/checkout/quote",
+    operation_id = "quote",
+    tag = "Checkout and orders",
+    request_body(content = QuoteBody, example = json!({"address": example_address()})),
+    responses((status = 200, description = "Tax and shipping options.", body = Quote, example = json!({
+        "subtotal": {"amount": 9800, "currency": "USD"},
+        "tax": {"amount": 0, "currency": "USD"},
+        "shipping_options": [{
+            "id": "standard",
+            "carrier": "Caravan",
+            "service": "Standard",
+            "price": {"amount": 499, "currency": "USD"},
+            "min_days": 3,
+            "max_days": 5,
+        }],
+        "weight_grams": 440,
+    }))),
+    extensions(("x-problems" = json!([problem::EMPTY_CART, problem::OUT_OF_STOCK]))),
+)]
 pub async fn quote(
     State(front): State<SharedFront>,
     context: Context,
@@ -62,8 +83,8 @@ pub async fn quote(
     json::reply(StatusCode::OK, &body)
 }
 
-/// The address that `address_id` names among the caller's own, in the place of one that is given. What names none, or
-/// comes beside a given one, is left for [`address`] to refuse.
+/// Replaces `address_id` with the caller's saved address. An unknown one, or one beside a given address, is left for
+/// [`address`] to refuse.
 pub async fn kept(
     front: &Front,
     caller: &Caller,
@@ -81,7 +102,7 @@ pub async fn kept(
     })
 }
 
-/// The address that the client gave, or `None` with what is wrong in `errors`.
+/// The client's address, or `None` with the reason in `errors`.
 pub fn address(
     given: Option<Address>,
     address_id: Option<&str>,
@@ -101,7 +122,7 @@ pub fn address(
             None
         }
         (None, Some(_)) => {
-            // Only accounts keep addresses, and this caller's has been looked up by now.
+            // Only accounts save addresses, and this caller's have been looked up by now.
             errors.push(FieldError::new(
                 "address_id",
                 "is not one of the caller's addresses",
@@ -111,9 +132,9 @@ pub fn address(
     }
 }
 
-/// The address in the form in which it is kept, or `None` with what is wrong in `errors`, each field after `prefix`.
+/// The address as it is stored, or `None` with the reasons in `errors`, each field after `prefix`.
 pub fn tidy(mut address: Address, prefix: &str, errors: &mut Vec<FieldError>) -> Option<Address> {
-    // Forms send empty texts for what was left out.
+    // Forms send empty strings for absent fields.
     for optional in [&mut address.line2, &mut address.region, &mut address.phone] {
         if optional.as_ref().is_some_and(|text| text.trim().is_empty()) {
             *optional = None;
@@ -129,7 +150,7 @@ pub fn tidy(mut address: Address, prefix: &str, errors: &mut Vec<FieldError>) ->
     is_right.then_some(address)
 }
 
-/// What is in the cart, at today's prices, as it would be sold.
+/// The contents of the cart at current prices.
 #[derive(Debug)]
 pub struct Basket {
     /// The lines.
@@ -138,11 +159,11 @@ pub struct Basket {
 }
 
 impl Basket {
-    /// Reads the caller's cart, and the products afresh from the catalogue: what is sold is never from a cache, and
-    /// never from the client.
+    /// Reads the caller's cart, and its products from the catalogue: an order never uses cached prices, nor prices of
+    /// the client.
     ///
     /// # Errors
-    /// 422 `empty-cart`; 409 `out-of-stock` for what is not sold any more.
+    /// 422 `empty-cart`; 409 `out-of-stock` for products that are not sold any more.
     pub async fn read(front: &Front, context: &Context, caller: &Caller) -> Result<Self, Problem> {
         let view = cart::get(front, context, caller.cart()).await?.view;
         if view.lines.is_empty() {
@@ -183,7 +204,7 @@ impl Basket {
         }
     }
 
-    /// What its goods cost.
+    /// The price of the goods.
     ///
     /// # Errors
     /// A defect of the catalogue's prices.
@@ -191,7 +212,7 @@ impl Basket {
         quote::subtotal(&self.quote_lines(), self.currency)
     }
 
-    /// What its goods weigh.
+    /// The weight of the goods.
     ///
     /// # Errors
     /// A defect of the catalogue's weights.
@@ -199,7 +220,7 @@ impl Basket {
         quote::weight_grams(&self.quote_lines())
     }
 
-    /// What it comes to, delivered to `country` by `shipping`.
+    /// The totals, shipped to `country` by `shipping`.
     ///
     /// # Errors
     /// A defect of the catalogue's prices.
@@ -225,6 +246,18 @@ impl From<QuoteError> for Problem {
         );
         Self::new(problem::INTERNAL)
     }
+}
+
+/// An address in the published document.
+pub fn example_address() -> serde_json::Value {
+    serde_json::json!({
+        "name": "Ada Example",
+        "line1": "1 Test Street",
+        "city": "Springfield",
+        "region": "IL",
+        "postcode": "62701",
+        "country": "US",
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz`: for load balancers and whoever starts nodes.
+//! `/livez`, `/readyz`: probes for load balancers and orchestrators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,34 +16,34 @@ use crate::http::edge::conventions::READY;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 
-/// How a node, or one thing that it needs, is.
+/// The health of a node, or of one of its dependencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// All well.
+    /// Healthy.
     Ok,
-    /// It serves, slower or with less.
+    /// Serves, slower or with less.
     Degraded,
-    /// It is going away: no new clients.
+    /// Shutting down: no new clients.
     Draining,
-    /// It does not serve.
+    /// Does not serve.
     Unavailable,
 }
 
-/// Where a node says that its process answers.
+/// The path of liveness probes.
 pub const LIVE: &str = "/livez";
 
-/// What `/readyz` says.
+/// The health of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HealthReport {
-    /// On the whole.
+    /// The worst of the checks.
     pub status: Health,
-    /// By name: what was looked at and how it is.
+    /// The health of each dependency, by name.
     pub checks: BTreeMap<String, Health>,
 }
 
 impl HealthReport {
-    /// As good as the worst of its checks.
+    /// The worst of its checks.
     pub fn of(checks: BTreeMap<String, Health>) -> Self {
         Self {
             status: checks.values().max().copied().unwrap_or(Health::Ok),
@@ -52,16 +52,16 @@ impl HealthReport {
     }
 }
 
-/// Tells how the node is; asked at every `/readyz`, so it looks at what is known and waits for nothing.
+/// Reads the health of the node at every `/readyz`: known state, without waiting.
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
 #[derive(Clone)]
-struct Probe {
+pub struct Probe {
     health: HealthSource,
     admission: Arc<Admission>,
 }
 
-/// The two routes; they answer however busy the node is.
+/// The two routes, which reply however busy the node is.
 pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
     Router::new()
         .route(LIVE, get(live))
@@ -69,12 +69,38 @@ pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
         .with_state(Probe { health, admission })
 }
 
-/// Alive is whoever can answer this.
-async fn live() -> Result<Response, Problem> {
+/// Check that the process replies
+#[utoipa::path(
+    get,
+    path = LIVE,
+    operation_id = "isAlive",
+    tag = "Service",
+    responses((status = 200, description = "It replies.", body = HealthReport, example = json!({"status": "ok", "checks": {}}))),
+)]
+pub async fn live() -> Result<Response, Problem> {
     json::reply(StatusCode::OK, &HealthReport::of(BTreeMap::new()))
 }
 
-async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
+/// Check whether the node is ready
+///
+/// Replies however busy the node is.
+#[utoipa::path(
+    get,
+    path = READY,
+    operation_id = "isReady",
+    tag = "Service",
+    responses(
+        (status = 200, description = "Ready: `ok`, or `degraded`.", body = HealthReport, example = json!({
+            "status": "degraded",
+            "checks": {"stores": "degraded", "view": "ok"},
+        })),
+        (status = 503, description = "Not ready: `draining`, or `unavailable`.", body = HealthReport, example = json!({
+            "status": "draining",
+            "checks": {"stores": "ok", "view": "ok"},
+        })),
+    ),
+)]
+pub async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
     let mut report = (probe.health)();
     if probe.admission.is_draining() {
         report.status = report.status.max(Health::Draining);
@@ -110,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_follows_the_worst_check_and_liveness_does_not() {
+    async fn readiness_follows_the_worst_check() {
         let admission = Arc::new(Admission::new(1));
         for (health, status, name) in [
             (Health::Ok, 200, "ok"),

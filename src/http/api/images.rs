@@ -1,4 +1,4 @@
-//! `/images`: the pictures of the demo's products, drawn when asked for.
+//! `/images`: the pictures of the demo products, drawn on request.
 
 use axum::extract::State;
 use axum::http::header::{self, HeaderName};
@@ -12,10 +12,18 @@ use crate::http::request::path::PathParameter;
 use souk_demo::picture;
 use souk_domain::ProductId;
 
-/// Browsers keep a picture for a day, and ask then whether it is still the same.
+/// Browsers cache a picture for a day before they revalidate it.
 const CACHE_CONTROL: &str = "public, max-age=86400, stale-while-revalidate=604800";
 
-/// `GET /images/{id}.svg`.
+/// Show a product's picture
+#[utoipa::path(
+    get,
+    path = "/images/{file}",
+    operation_id = "getImage",
+    tag = "Catalogue",
+    params(("file" = String, Path, description = "The product's identifier, and `.svg`.", example = "prd_000001.svg"), IfNoneMatch),
+    responses((status = 200, description = "The picture.", body = String, content_type = "image/svg+xml", headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     PathParameter(file): PathParameter,
@@ -24,12 +32,12 @@ pub async fn show(
     const HEADERS: [(HeaderName, &str); 4] = [
         (header::CONTENT_TYPE, "image/svg+xml"),
         (header::CACHE_CONTROL, CACHE_CONTROL),
-        // Opened as a page of its own, a picture runs nothing and loads nothing.
+        // A picture opened as a page runs and loads nothing.
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ),
-        // A shop's pages may stand on another origin than its pictures.
+        // Pages may be on another origin than pictures.
         (RESOURCE_POLICY, "cross-origin"),
     ];
     let not_found = || Problem::new(problem::NOT_FOUND);

@@ -1,4 +1,4 @@
-//! `/v1/admin/inventory`: a merchant's view of the stock, and what comes in and goes out besides sales.
+//! `/v1/admin/inventory`: stock for merchants, deliveries and adjustments.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, Quantity};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
 use souk_domain::{Sku, Stock};
 
@@ -29,12 +29,12 @@ pub struct Body<'a> {
     received: u64,
     adjusted: i64,
     sold: u64,
-    /// Received and adjusted, less what was sold.
+    /// Received and adjusted, minus sold.
     on_hand: u64,
     reserved: u64,
-    /// On hand, less what is reserved.
+    /// On hand, minus reserved.
     available: u64,
-    /// None is set as yet.
+    /// Not set as yet.
     #[schema(required)]
     reorder_point: Option<u64>,
     /// The entity tag begins with it.
@@ -52,25 +52,25 @@ pub struct Movement<'a> {
     detail: &'a serde_json::Value,
 }
 
-/// Goods that came in.
+/// A delivery.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     #[schema(value_type = u32, minimum = 1, maximum = 1_000_000_000)]
     quantity: Quantity,
-    /// Names the delivery: the same one counts once. Printable, and not blank; in UTF-8 at most 255 bytes.
+    /// Identifies the delivery, which counts once. Printable, and not blank; at most 255 bytes of UTF-8.
     #[schema(min_length = 1, max_length = 255, pattern = r"\S", example = "delivery 4711")]
     reference: String,
 }
 
-/// A count or a loss.
+/// A stock count or a loss.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
     /// Not 0.
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000, example = -2)]
     delta: i64,
-    /// Printable, and not blank; in UTF-8 at most 500 bytes.
+    /// Printable, and not blank; at most 500 bytes of UTF-8.
     #[schema(
         min_length = 1,
         max_length = 500,
@@ -80,7 +80,16 @@ pub struct Adjustment {
     reason: String,
 }
 
-/// `GET /v1/admin/inventory/{sku}`.
+/// Show the stock of a SKU
+#[utoipa::path(
+    get,
+    path = "/v1/admin/inventory/{sku}",
+    operation_id = "getStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfNoneMatch),
+    responses((status = 200, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -92,7 +101,19 @@ pub async fn show(
     json::unless_had(&condition, answer.version, &level(&sku, &answer))
 }
 
-/// `POST /v1/admin/inventory/{sku}/receipts`: goods came in. The same reference counts once.
+/// Record a delivery
+///
+/// A reference counts once.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/inventory/{sku}/receipts",
+    operation_id = "receiveStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = Receipt, example = json!({"quantity": 40, "reference": "delivery 4711"})),
+    responses((status = 201, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
+)]
 pub async fn receive(
     State(front): State<SharedFront>,
     context: Context,
@@ -119,7 +140,19 @@ pub async fn receive(
     Ok(response)
 }
 
-/// `POST /v1/admin/inventory/{sku}/adjustments`: a count or a loss. Never below what is reserved.
+/// Record a stock count or a loss
+///
+/// Never below the reserved quantity.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/inventory/{sku}/adjustments",
+    operation_id = "adjustStock",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
+    request_body(content = Adjustment, example = json!({"delta": -2, "reason": "broken in the warehouse"})),
+    responses((status = 201, description = "The stock level.", body = Body<'static>, headers(("ETag")), example = example)),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
+)]
 pub async fn adjust(
     State(front): State<SharedFront>,
     context: Context,
@@ -137,7 +170,7 @@ pub async fn adjust(
     let command = StockCommand::Adjust {
         delta: body.delta,
         reason: body.reason,
-        // Of the request: under an idempotency key, its repetition counts once.
+        // Derived from the request: a repetition under an idempotency key counts once.
         reference: identity.command.as_str().to_owned(),
     };
     let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
@@ -147,7 +180,16 @@ pub async fn adjust(
     Ok(response)
 }
 
-/// `GET /v1/admin/inventory/{sku}/movements`: the ledger, oldest first.
+/// Show the ledger of a SKU, oldest first
+#[utoipa::path(
+    get,
+    path = "/v1/admin/inventory/{sku}/movements",
+    operation_id = "listStockMovements",
+    tag = "Inventory",
+    params(("sku" = Sku, Path, description = "The SKU."), Paging),
+    responses((status = 200, description = "A page of the ledger.", body = inline(Page<Movement<'static>>))),
+    extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
+)]
 pub async fn movements(
     State(front): State<SharedFront>,
     PathParameter(sku): PathParameter,
@@ -163,7 +205,7 @@ pub async fn movements(
         None => 0,
     };
 
-    // A page ends with a whole version: the events of one are more than one seldom, and never many.
+    // A page ends with a whole version: seldom more than one event, and never many.
     let mut events = front.inventory.ledger(sku.as_str(), after, limit + 1).await?;
     let next = (events.len() > limit).then(|| {
         events.truncate(limit);
@@ -200,7 +242,7 @@ fn text(field: &'static str, value: &str, limit: usize, errors: &mut Vec<FieldEr
     }
 }
 
-/// A SKU that is in the catalogue, or that has stock: what is not sold any more can still be counted.
+/// A SKU of the catalogue, or with stock: what is not sold any more can still be counted.
 async fn known(front: &Front, text: &str) -> Result<Sku, Problem> {
     let unknown = || Problem::new(problem::UNKNOWN_SKU);
     let sku = Sku::parse(text).map_err(|_| unknown())?;
@@ -223,7 +265,7 @@ async fn get(front: &Front, context: &Context, sku: &Sku) -> Result<Answer<Stock
     Ok(front.regions.skus.ask(sku.as_str(), ask).await?)
 }
 
-/// The reply to a movement, and whether it moved anything: a repetition does not.
+/// The reply to a movement, and whether it changed anything: a repetition does not.
 async fn change(
     front: &Front,
     context: &Context,
@@ -252,7 +294,7 @@ async fn change(
         StockReply::Refused(other) => Err(Problem::new(problem::STOCK_CONFLICT).detail(other.to_string())),
         StockReply::Done | StockReply::Overdue(_) => {
             let response = json::versioned(StatusCode::CREATED, answer.version, &level(&sku, &answer))?;
-            // Where others move stock in between, a repetition looks like news: better one line of the log too many.
+            // With concurrent movements a repetition may look like a change: rather one line too many in the log.
             Ok((response, answer.version > standing))
         }
     }
@@ -271,4 +313,19 @@ fn level<'a>(sku: &'a Sku, answer: &Answer<Stock>) -> Body<'a> {
         reorder_point: None,
         version: answer.version,
     }
+}
+
+/// A stock level in the published document.
+fn example() -> serde_json::Value {
+    serde_json::json!({
+        "sku": "SHIRT-M",
+        "received": 40,
+        "adjusted": -2,
+        "sold": 26,
+        "on_hand": 12,
+        "reserved": 1,
+        "available": 11,
+        "reorder_point": null,
+        "version": 31,
+    })
 }

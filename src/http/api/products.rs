@@ -1,4 +1,4 @@
-//! `/v1/products`: browsing.
+//! `/v1/products`: the catalogue.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,23 +7,26 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::etag::IfNoneMatch;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
+use crate::http::request::parameter::parameter;
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::Parameters;
+use crate::http::request::query::{Paging, Parameters, VALUE_LIMIT};
 use crate::stores::catalogue::{ProductQuery, Sort};
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{Money, ProductId, Sku};
 
 /// Longest search text, in bytes.
-pub const QUERY_LIMIT: usize = 200;
+const QUERY_LIMIT: usize = 200;
 
-/// The orders of a list, by their names.
-pub const SORTS: [(&str, Sort); 4] = [
+/// The sort orders by name.
+const SORTS: [(&str, Sort); 4] = [
     ("relevance", Sort::Relevance),
     ("price", Sort::Price),
     ("-price", Sort::PriceDescending),
@@ -41,9 +44,9 @@ pub struct ProductBody<'a> {
     category: &'a str,
     brand: &'a str,
     attributes: &'a BTreeMap<String, String>,
-    /// Where its pictures stand.
+    /// The URLs of its pictures.
     images: &'a [String],
-    /// The lowest of its SKUs'.
+    /// The lowest price of its SKUs.
     #[schema(required)]
     price: Option<Money>,
     skus: Vec<SkuBody<'a>>,
@@ -52,7 +55,7 @@ pub struct ProductBody<'a> {
     version: u64,
 }
 
-/// One of the forms in which a product is sold.
+/// A variant of a product.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ProductSku)]
 pub struct SkuBody<'a> {
@@ -60,11 +63,11 @@ pub struct SkuBody<'a> {
     options: &'a BTreeMap<String, String>,
     price: Money,
     weight_grams: u32,
-    /// How many can be had, as far as this node knows.
+    /// The available quantity, as far as this node knows.
     available: u32,
 }
 
-/// What reviewers say: nothing as yet.
+/// Ratings of reviews: none as yet.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Rating {
     #[schema(required)]
@@ -72,7 +75,7 @@ pub struct Rating {
     count: u64,
 }
 
-/// Counts by value: none are computed as yet.
+/// Counts by value: none as yet.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Facets {}
 
@@ -84,7 +87,7 @@ pub struct Listed<'a> {
     /// On all pages.
     total: u64,
     facets: Facets,
-    /// What was probably meant, where nothing was found.
+    /// A spelling suggestion, where nothing was found.
     #[schema(required)]
     suggestion: Option<&'a str>,
     /// Where the next page starts; null on the last.
@@ -92,7 +95,33 @@ pub struct Listed<'a> {
     next_cursor: Option<String>,
 }
 
-/// `GET /v1/products/{id}`.
+/// Show a product
+#[utoipa::path(
+    get,
+    path = "/v1/products/{id}",
+    operation_id = "getProduct",
+    tag = "Catalogue",
+    params(("id" = ProductId, Path, description = "The product."), IfNoneMatch),
+    responses((status = 200, description = "The product.", body = ProductBody<'static>, headers(("ETag")), example = json!({
+        "id": "prd_000001",
+        "title": "Linen shirt",
+        "description": "Light, and cut wide.",
+        "category": "shirts",
+        "brand": "Fenwick",
+        "attributes": {"material": "linen"},
+        "images": ["/images/prd_000001.svg"],
+        "price": {"amount": 4900, "currency": "USD"},
+        "skus": [{
+            "sku": "SHIRT-M",
+            "options": {"size": "M"},
+            "price": {"amount": 4900, "currency": "USD"},
+            "weight_grams": 220,
+            "available": 12,
+        }],
+        "rating": {"average": null, "count": 0},
+        "version": 3,
+    }))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     PathParameter(id): PathParameter,
@@ -113,14 +142,24 @@ pub async fn show(
     )
 }
 
-/// `GET /v1/products`.
+/// Browse and search products
+///
+/// Lengths of texts are in bytes of UTF-8. An empty parameter counts as absent; an unknown one is refused.
+#[utoipa::path(
+    get,
+    path = "/v1/products",
+    operation_id = "listProducts",
+    tag = "Catalogue",
+    params(Filters, Paging),
+    responses((status = 200, description = "A page of products.", body = Listed<'static>)),
+)]
 pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) -> Result<Response, Problem> {
     let mut query = read(&mut parameters);
     let description = describe(&query);
     let cursor = parameters.cursor(&front.keys, &description)?;
     parameters.finish()?;
     query.offset = match cursor {
-        // Signed by us, so it is a number unless the format of positions changed.
+        // Signed by the shop, so a number unless the format of cursors changed.
         Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
         None => 0,
     };
@@ -149,7 +188,38 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
     json::reply(StatusCode::OK, &body)
 }
 
-/// What is asked for, but for where the page starts.
+/// The parameters of [`list`] in the published document, apart from those of its pages.
+pub struct Filters;
+
+impl IntoParams for Filters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = |kind| Object::builder().schema_type(kind);
+        let text = |limit| schema(Type::String).max_length(Some(limit));
+        let price = || schema(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX));
+        let in_stock = schema(Type::Boolean).default(Some(false.into()));
+        let sort = schema(Type::String)
+            .enum_values(Some(SORTS.map(|(name, _)| name)))
+            .default(Some("relevance".into()));
+        [
+            ("q", "Words in the texts of the product.", text(QUERY_LIMIT)),
+            ("category", "The slug of a category.", text(VALUE_LIMIT)),
+            ("brand", "The brand.", text(VALUE_LIMIT)),
+            ("min_price", "Lowest price, in minor units.", price()),
+            (
+                "max_price",
+                "Highest price, in minor units; not below `min_price`.",
+                price(),
+            ),
+            ("in_stock", "Only available products.", in_stock),
+            ("sort", "The order.", sort),
+        ]
+        .into_iter()
+        .map(|(name, description, schema)| parameter(name, ParameterIn::Query, description, schema.build()))
+        .collect()
+    }
+}
+
+/// Reads the query, without the start of the page.
 fn read(parameters: &mut Parameters) -> ProductQuery {
     let text = parameters.text("q");
     if text.as_ref().is_some_and(|text| text.len() > QUERY_LIMIT) {
@@ -174,7 +244,7 @@ fn read(parameters: &mut Parameters) -> ProductQuery {
     query
 }
 
-/// Names the list, so that a cursor serves no other one. The size of its pages does not belong to it.
+/// Describes the list, so that a cursor is valid for no other one. The size of its pages does not matter.
 fn describe(query: &ProductQuery) -> String {
     let ProductQuery {
         text,
@@ -188,7 +258,7 @@ fn describe(query: &ProductQuery) -> String {
         limit: _,
     } = query;
     let mut description = "products".to_owned();
-    // Debug output quotes and escapes texts, so that no two queries read alike; writing to a string does not fail.
+    // Debug output quotes and escapes strings, so that descriptions are unambiguous; writing to a string does not fail.
     let _ = write!(
         description,
         " {text:?} {category:?} {brand:?} {min_price:?} {max_price:?} {in_stock} {sort:?}"

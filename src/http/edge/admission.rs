@@ -1,7 +1,7 @@
-//! How many requests are worked on at once, and whether the node is going away.
+//! Admission: limits the requests in flight, and knows whether the node drains.
 //!
-//! What is above the limit is refused at once instead of queued, so that whoever is let in is answered in time. Reads are
-//! refused first: they cost a client nothing to repeat, and the last places are for what somebody wants to have done.
+//! A request above the limit is refused at once instead of queued, so that admitted requests are answered in time.
+//! Reads are refused first: repeating them costs a client nothing, and the last permits are reserved for writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,26 +14,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::edge::problem::{self, Problem};
 
-/// The part of the places that reads leave free: one in so many.
+/// Reads leave one permit in this many free.
 const KEPT_FROM_READS: usize = 8;
 
 /// Counts the requests in flight and carries the drain flag.
 #[derive(Debug)]
 pub struct Admission {
     places: Arc<Semaphore>,
-    /// Places that reads leave free.
+    /// Permits that reads leave free.
     kept: usize,
     draining: AtomicBool,
 }
 
-/// A place among the requests in flight, given back when the last clone goes.
+/// An admission permit, released with its last clone.
 #[derive(Clone, Debug)]
 pub struct Permit {
     _held: Arc<OwnedSemaphorePermit>,
 }
 
 impl Admission {
-    /// Lets at most `concurrency` requests in at once.
+    /// Admits at most `concurrency` requests at once.
     pub fn new(concurrency: usize) -> Self {
         Self {
             places: Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS))),
@@ -42,19 +42,19 @@ impl Admission {
         }
     }
 
-    /// Makes `/readyz` say that the node is going away, so that it gets no new clients. Requests that come all the same
-    /// are served: it is the listener that stops.
+    /// Makes `/readyz` report draining, so that the node gets no new clients. Further requests are served: the listener
+    /// stops, not the admission.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether the node is going away.
+    /// Whether the node drains.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     fn enter(&self, method: &Method) -> Option<Permit> {
-        // Two that come at once may both see the same free place; one more read or less does not matter.
+        // Two concurrent requests may both see the last free permit; one read more or less does not matter.
         if method.is_safe() && self.places.available_permits() <= self.kept {
             return None;
         }
@@ -65,7 +65,7 @@ impl Admission {
     }
 }
 
-/// Refuses what is above the limit before anything else is done for it.
+/// Refuses a request above the limit before any other work is done for it.
 pub(crate) async fn admit<W>(
     admission: &Admission,
     mut request: Request,
@@ -76,7 +76,7 @@ where
 {
     let mut response = match admission.enter(request.method()) {
         Some(permit) => {
-            // A handler that outlives its client takes a clone along.
+            // A handler that outlives its client takes a clone.
             request.extensions_mut().insert(permit.clone());
             let response = work(request).await;
             drop(permit);
@@ -93,7 +93,7 @@ where
         }
     };
     if admission.is_draining() {
-        // The client's next request finds another node, instead of a connection that closes under it.
+        // Makes the client open its next connection to another node, instead of losing this one mid-request.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_come_in_than_there_are_places_until_one_leaves_for_good() {
+    fn a_permit_is_released_with_its_last_clone() {
         let admission = Admission::new(1);
         let permit = admission.enter(&Method::POST).unwrap();
         let clone = permit.clone();

@@ -1,7 +1,7 @@
-//! Where a request comes from, as far as that can be believed.
+//! The address of the client that sent a request.
 //!
-//! A client may write any address into a header; a proxy that the operator trusts writes the one that it saw. So a header
-//! counts only where the peer is such a proxy, and it is read from the right: each trusted proxy vouches for the entry that
+//! A client may write any address into a header; a trusted proxy writes the address of its peer. So a header is trusted
+//! only where the peer is a trusted proxy, and it is read from the right: each trusted proxy vouches for the entry that
 //! it added, and for no other.
 
 use std::convert::Infallible;
@@ -14,21 +14,21 @@ use axum::http::{Extensions, HeaderMap, HeaderName, header};
 
 use crate::config::{Network, counted};
 
-/// What proxies write, each at the end of what it got.
+/// The de-facto header of proxies: each appends the address of its peer.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Where a request comes from. Absent where there is no peer: in a router without a listener.
+/// The client's address. Absent where there is no peer: in a router without a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// What counts as one client where clients are counted: an IPv4 address, or the /64 network of an IPv6 address, since
-    /// whoever has one address of it has all.
+    /// The address that rate limits count: an IPv4 address, or the /64 network of an IPv6 address, since the owner of
+    /// one address of it owns all.
     pub fn counted(self) -> IpAddr {
         counted(self.0)
     }
 
-    /// That of a request, once the middleware of [`wrap`](crate::http::edge::conventions::wrap) has put it there.
+    /// The address of a request, set by [`wrap`](crate::http::edge::conventions::wrap).
     pub fn of(extensions: &Extensions) -> Option<Self> {
         extensions.get().copied()
     }
@@ -43,29 +43,29 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// The proxies whose word counts.
+/// The proxies whose forwarding headers are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Arc<[Network]>);
 
 impl TrustedProxies {
-    /// These networks.
+    /// The proxies in these networks.
     pub fn new(networks: &[Network]) -> Self {
         Self(Arc::from(networks))
     }
 
-    /// Whether the address is one of theirs.
+    /// Whether the address belongs to a trusted proxy.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// Whether a request through `peer` is a proxy's own: nothing in it says that somebody else sent it.
+    /// Whether a request through `peer` was made by a proxy itself: it has no forwarding header.
     pub fn speaks_for_itself(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         self.contains(peer.to_canonical())
             && !headers.contains_key(X_FORWARDED_FOR)
             && !headers.contains_key(header::FORWARDED)
     }
 
-    /// The address of whoever sent a request with these headers through `peer`.
+    /// The address of the client that sent a request with these headers through `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
@@ -74,10 +74,10 @@ impl TrustedProxies {
         self.named(headers).unwrap_or(peer)
     }
 
-    /// The right-most address that is no proxy's; the left-most where all are. `None` where there is none, or something else
-    /// stands before it.
+    /// The right-most address that is no trusted proxy; the left-most where all are. `None` where there is none, or an
+    /// invalid entry comes first.
     fn named(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        // One of the two headers only: where a proxy writes the one, the other is what the client says.
+        // Only one of the two headers: where a proxy writes one, the other comes from the client.
         if headers.contains_key(X_FORWARDED_FOR) {
             let values = headers.get_all(X_FORWARDED_FOR).iter().rev();
             self.walk(values.flat_map(|value| {
@@ -130,9 +130,9 @@ fn address(text: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// The `for` of each element of a `Forwarded` header (RFC 7239); `None` for an element without one, or with a name
-/// in place of an address. A line with a quoted string that is never closed is nothing at all: a client that leaves one
-/// open could make a proxy's entry, appended to the same line, a part of its own.
+/// The `for` of each element of a `Forwarded` header (RFC 7239); `None` for an element without one, or with a name in
+/// place of an address. A header with an unterminated quoted string is ignored: it could make the entry that a proxy
+/// appends a part of the string.
 fn forwarded(value: &str) -> Vec<Option<IpAddr>> {
     let Some(elements) = outside_of_quotes(value, ',') else {
         return vec![None];
@@ -152,7 +152,7 @@ fn forwarded(value: &str) -> Vec<Option<IpAddr>> {
         .collect()
 }
 
-/// Splits at a separator that does not stand within a quoted string; `None` where one is never closed.
+/// Splits at a separator outside of quoted strings; `None` where one is unterminated.
 fn outside_of_quotes(text: &str, separator: char) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let (mut quoted, mut escaped, mut start) = (false, false, 0);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_walked_from_the_right_to_the_first_that_is_no_proxy() {
+    fn the_rightmost_untrusted_address_is_the_client() {
         let of = |value| client("127.0.0.1", &[(X_FORWARDED_FOR, value)]);
         assert_eq!(of("203.0.113.9"), "203.0.113.9");
         assert_eq!(of("1.2.3.4, 203.0.113.9"), "203.0.113.9");
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_is_read_where_the_other_header_is_not_there() {
+    fn forwarded_is_used_without_x_forwarded_for() {
         let of = |value| client("127.0.0.1", &[(header::FORWARDED, value)]);
         assert_eq!(of("for=203.0.113.9;proto=https;by=10.0.0.1"), "203.0.113.9");
         assert_eq!(
@@ -316,7 +316,7 @@ mod tests {
 
         /// Whatever a client says: behind a chain of proxies that each add whom they saw, it is known by its own address.
         #[test]
-        fn a_chain_of_proxies_finds_the_client_whatever_it_says(
+        fn clients_can_not_spoof_their_address(
             said in prop::collection::vec("(for=6\\.6\\.6\\.6|[;,=\"\\\\]|[ -~]){0,12}", 0..3),
             client in stranger(),
             chain in prop::collection::vec(proxy(), 1..5),
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_a_proxy_sends_is_answered_with_some_address(value in "\\PC{0,60}", peer in any_address()) {
+        fn any_header_gives_some_address(value in "\\PC{0,60}", peer in any_address()) {
             if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 let headers = HeaderMap::from_iter([(header::FORWARDED, value)]);
                 let found = trusted().client(peer, &headers);

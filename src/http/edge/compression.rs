@@ -1,24 +1,24 @@
-//! Large replies are compressed for clients that accept it.
+//! Compresses large replies for clients that accept it.
 //!
-//! Where a reply holds a secret beside text that an attacker chose, its compressed length tells of the secret (BREACH).
-//! So replies about credentials say that they are never to be compressed.
+//! Where a reply contains a secret beside text chosen by an attacker, its compressed length reveals the secret
+//! (BREACH). So replies about credentials are never compressed.
 
 use axum::http::{Response, header};
 use hyper::body::Body;
 use tower_http::CompressionLevel;
 use tower_http::compression::{CompressionLayer, Predicate};
 
-/// Below this many bytes a reply fits into a packet or two, and compression costs more than it saves.
+/// A smaller reply fits into a packet or two, and compression costs more than it saves.
 pub const LEAST_BYTES: u64 = 1024;
 
-/// Where credentials are handled.
+/// The paths that handle credentials.
 const CREDENTIALS: &str = "/v1/auth/";
 
-/// In the extensions of a reply that holds a secret: it is never compressed.
+/// In the extensions of a reply that contains a secret: it is never compressed.
 #[derive(Clone, Copy, Debug)]
 pub struct NeverCompressed;
 
-/// Whether the replies under this path hold secrets.
+/// Whether replies under this path contain secrets.
 pub(crate) fn holds_secrets(path: &str) -> bool {
     path.starts_with(CREDENTIALS)
 }
@@ -37,7 +37,7 @@ pub(crate) struct Worthwhile;
 
 impl Predicate for Worthwhile {
     fn should_compress<B: Body>(&self, response: &Response<B>) -> bool {
-        // A body that grows while it is sent is as long as it gets.
+        // A body of unknown length counts as long.
         let bytes = response.body().size_hint().exact().unwrap_or(u64::MAX);
         bytes >= LEAST_BYTES
             && response.extensions().get::<NeverCompressed>().is_none()
@@ -48,7 +48,7 @@ impl Predicate for Worthwhile {
     }
 }
 
-/// Text, in whatever shape; what is compressed already (pictures, fonts) is none.
+/// Text in any form; formats that are compressed already (pictures, fonts) are not.
 fn is_text(media_type: &[u8]) -> bool {
     let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii();

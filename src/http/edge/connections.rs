@@ -1,4 +1,4 @@
-//! How many connections each address has open at one listener.
+//! Limits the connections of each address at one listener.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::counted;
 use crate::http::edge::client_address::TrustedProxies;
 
-/// Counts connections by address, so that no single client takes every place of a listener: by holding them open with
-/// half a request, say.
+/// Counts connections by address, so that no single client takes every connection of a listener, by sending half a
+/// request on each, for example.
 pub struct Connections {
     limit: usize,
-    /// All clients come through them.
+    /// Proxies: all clients come through them.
     exempt: TrustedProxies,
     open: Open,
 }
 
 type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
-/// A connection's place among those of its address, given back when it goes.
+/// A counted connection, released when dropped.
 pub struct Place(Option<(IpAddr, Open)>);
 
 impl Connections {
@@ -31,7 +31,7 @@ impl Connections {
         }
     }
 
-    /// A place for a connection of this peer; `None` where it has as many as it may.
+    /// Counts a connection of this peer; `None` where it has as many as it may.
     pub fn enter(&self, peer: IpAddr) -> Option<Place> {
         if self.exempt.contains(peer) {
             return Some(Place(None));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_own_places_and_gets_them_back() {
+    fn connections_are_counted_per_address() {
         let connections = Connections::new(2, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
         let first = connections.enter(address("203.0.113.1")).unwrap();
         let _second = connections.enter(address("::ffff:203.0.113.1")).unwrap();
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_counts_as_one_and_proxies_are_not_counted() {
+    fn ipv6_networks_count_as_one_client() {
         let connections = Connections::new(1, TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]));
         let _one = connections.enter(address("2001:db8::1")).unwrap();
         assert!(connections.enter(address("2001:db8::2")).is_none());

@@ -1,4 +1,4 @@
-//! What a handler knows of the request beyond its content.
+//! The context of a request: its id and its deadline.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use axum::http::request::Parts;
 use super::headers::REQUEST_ID;
 use super::settings::HttpSettings;
 
-/// Longest request id that is taken over from a client, in bytes.
+/// Longest request id accepted from a client, in bytes.
 pub const REQUEST_ID_LIMIT: usize = 128;
 
-/// What a handler knows of the request beyond its content.
+/// The context of a request beyond its content.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Names the request in logs, on every node, and in problems.
+    /// Identifies the request in logs, on every node, and in problems.
     pub request_id: Arc<str>,
-    /// After this nobody waits for the reply.
+    /// Nobody waits for the reply after this.
     pub deadline: Instant,
 }
 
@@ -29,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for Context {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self {
-            // Only a router outside of `wrap` comes here.
+            // Only a router outside of `wrap` has none.
             request_id: fresh_request_id(),
             deadline: Instant::now() + HttpSettings::default().request_timeout,
         }))

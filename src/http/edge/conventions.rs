@@ -1,5 +1,5 @@
-//! What every reply has in common, errors included: a request id, a time limit, a span in the log, metrics, one shape of
-//! errors, the headers that keep browsers safe. The shop's listener and the operator's share it.
+//! Wraps every route: request id, time limit, tracing span, metrics, one form of errors, security headers. The shop's
+//! listener and the operator's share it.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -30,19 +30,19 @@ use crate::http::edge::{compression, cors, security};
 use crate::panics;
 use crate::traces::{self, TraceParent};
 
-/// Where readiness is probed.
+/// The path of readiness probes.
 pub const READY: &str = "/readyz";
-/// The target of the log's lines about requests, one each.
+/// The target of access log lines, one per request.
 pub const ACCESS: &str = "souk::access";
 
 /// What [`wrap`] enforces.
 #[derive(Clone, Debug)]
 pub struct Conventions {
-    /// A request is answered after this long, come what may.
+    /// Time limit of a request.
     pub request_timeout: Duration,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
-    /// The proxies whose word on a client's address counts.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
     /// The origins whose pages may call from a browser.
     pub cors_origins: Vec<String>,
@@ -51,8 +51,7 @@ pub struct Conventions {
 }
 
 impl Conventions {
-    /// Those of a listener for people who work here: no other origin's pages, and nothing compressed, since its replies
-    /// show much that is nobody else's business.
+    /// For the listener of operators: no pages of other origins, and no compression, since its replies contain secrets.
     #[must_use]
     pub fn internal(self) -> Self {
         Self {
@@ -75,19 +74,19 @@ impl From<&HttpSettings> for Conventions {
     }
 }
 
-/// Puts the conventions around a router whose routes are complete.
+/// Wraps a router whose routes are complete.
 pub fn wrap(router: Router, conventions: Conventions) -> Router {
     let compressed = conventions.compression;
     let wrapping = Arc::new(Wrapping {
         cors: cors::layer(&conventions.cors_origins),
         conventions,
     });
-    // One layer for all of it: a layer of its own for each convention costs more than what the conventions do.
+    // One layer for all of it: a layer for each convention costs more than the convention.
     let router = router
         .fallback(async || Problem::new(problem::NOT_FOUND))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(wrapping, envelope));
-    // Only what the envelope writes is compressed.
+    // Only replies of the envelope are compressed.
     if compressed {
         router.layer(compression::layer())
     } else {
@@ -95,7 +94,7 @@ pub fn wrap(router: Router, conventions: Conventions) -> Router {
     }
 }
 
-/// What the envelope works with.
+/// The state of the envelope.
 struct Wrapping {
     conventions: Conventions,
     cors: Option<CorsLayer>,
@@ -116,7 +115,7 @@ fn panicked(cause: &(dyn Any + Send)) -> Response {
     Problem::new(problem::INTERNAL).into_response()
 }
 
-/// The reply, with what other origins' pages need to read it: refusals as well.
+/// The reply, refusals included, with its CORS headers.
 async fn shared(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
     let Some(cors) = &wrapping.cors else {
         return limited(&wrapping.conventions, request, next).await;
@@ -129,8 +128,7 @@ async fn shared(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Respo
     response.unwrap_or_else(|never| match never {})
 }
 
-/// The reply within the limits: how long an address may be, and a request may take. A handler that panics takes nothing down
-/// with it.
+/// The reply within the limits on the length of the URL and on time. A panic of a handler affects its request alone.
 async fn limited(conventions: &Conventions, request: Request, next: Next) -> Response {
     let uri_length = request
         .uri()
@@ -139,7 +137,7 @@ async fn limited(conventions: &Conventions, request: Request, next: Next) -> Res
     if uri_length > conventions.uri_limit {
         return Problem::new(problem::URI_TOO_LONG).into_response();
     }
-    // What a handler was working on is gone with it, and what outlives it (caches, counters) is whole after every step.
+    // Shared state (caches, counters) is consistent after every step.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(conventions.request_timeout, answer).await {
         Ok(Ok(response)) => response,
@@ -198,7 +196,7 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     response
 }
 
-/// What is known of a request before it is answered.
+/// What the log says of a request.
 struct Seen<'a> {
     method: &'static str,
     route: &'a str,
@@ -212,13 +210,13 @@ fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
     let duration_ms = took.as_secs_f64() * 1e3;
     let code = status.as_u16();
     traces::answered(span, code);
-    // A node that is not ready says so at every probe: that is its answer, and no fault.
+    // A failing readiness probe is a regular reply and no fault.
     if status.is_server_error() && seen.route != READY {
         tracing::warn!(parent: span, status = code, duration_ms, "answered with an error");
     } else {
         tracing::debug!(parent: span, status = code, duration_ms, "answered");
     }
-    // The route and never the path or the query: those hold identifiers, and what somebody searched for.
+    // Neither path nor query: they contain identifiers and search terms.
     tracing::info!(
         target: ACCESS,
         parent: None,
@@ -241,7 +239,7 @@ fn record(span: &Span, request_id: &str, seen: &Seen<'_>, response: &Response) {
         .record(took.as_secs_f64());
 }
 
-/// A label of few values, whatever a client sends.
+/// A label of few values, whatever the client sends.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

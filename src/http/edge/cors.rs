@@ -1,4 +1,4 @@
-//! Which pages of other origins may call the shop from a browser.
+//! CORS: which pages of other origins may call the shop from a browser.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::headers::{
 use crate::config::ANY_ORIGIN;
 use crate::traces::TRACEPARENT;
 
-/// How long a browser may remember what it may do: as long as any of them does.
+/// How long a browser may cache a preflight: the longest that any browser allows.
 const REMEMBERED: Duration = Duration::from_secs(2 * 60 * 60);
 
 const METHODS: [Method; 6] = [
@@ -24,7 +24,7 @@ const METHODS: [Method; 6] = [
     Method::DELETE,
 ];
 
-/// What a page may send, beyond what any page may.
+/// Request headers allowed beyond those that are always allowed.
 const SENT: [HeaderName; 8] = [
     header::AUTHORIZATION,
     CART_TOKEN,
@@ -36,7 +36,7 @@ const SENT: [HeaderName; 8] = [
     TRACEPARENT,
 ];
 
-/// What a page may read, beyond what any page may.
+/// Response headers exposed beyond those that are always exposed.
 const READ: [HeaderName; 8] = [
     header::ETAG,
     header::LOCATION,
@@ -48,10 +48,10 @@ const READ: [HeaderName; 8] = [
     RATE_LIMIT_RESET,
 ];
 
-/// The layer for these origins; `None` where there are none, and browsers keep other origins' pages out.
+/// The layer for these origins; `None` without origins: browsers then keep other origins out.
 ///
-/// Pages of named origins may send what the browser holds for the shop (credentials); with `"*"` they may not, so that no
-/// page of a stranger acts for its visitor.
+/// Pages of named origins may send credentials that the browser holds for the shop; with `"*"` they may not, so that no
+/// foreign page acts for its visitor.
 pub fn layer(origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_methods(METHODS)
@@ -61,7 +61,7 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
     if origins.iter().any(|origin| origin == ANY_ORIGIN) {
         return Some(layer.allow_origin(Any));
     }
-    // The configuration has made sure that each is one.
+    // The configuration has validated each.
     let origins: Vec<HeaderValue> = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok())

@@ -1,5 +1,4 @@
-//! What every reply tells a browser to refrain from. A handler that needs something else (a page, a picture) sets its own
-//! header, which stays.
+//! Security headers of every reply. A header that a handler sets itself (for a page, a picture) stays.
 
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Extensions, HeaderMap};
@@ -8,11 +7,10 @@ use axum::http::{Extensions, HeaderMap};
 #[derive(Clone, Copy, Debug)]
 pub struct Encrypted;
 
-/// Who may show a reply within a page of another origin.
+/// Which origins may embed a reply.
 pub const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What goes onto every reply: data that is opened as a page loads and runs nothing, is framed by nobody, and tells
-/// nobody where it was.
+/// The headers of every reply: data opened as a page loads and runs nothing, can't be framed, and sends no referrer.
 static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
@@ -31,7 +29,7 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Two years, as browsers' own lists ask for. Not for subdomains: they are not this listener's to speak for.
+/// Two years, as browsers' preload lists ask for. Without subdomains: they don't belong to this listener.
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
 /// Whether a request came over TLS of this listener.
@@ -39,7 +37,7 @@ pub(crate) fn is_encrypted(extensions: &Extensions) -> bool {
     extensions.get::<Encrypted>().is_some()
 }
 
-/// Completes the headers of a reply.
+/// Adds the missing headers to a reply.
 pub(crate) fn complete(headers: &mut HeaderMap, encrypted: bool) {
     for (name, value) in &ALWAYS {
         headers.entry(name).or_insert_with(|| value.clone());
@@ -54,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_keeps_what_it_says_itself_and_gets_the_rest() {
+    fn own_headers_win_over_the_defaults() {
         let own = HeaderValue::from_static("default-src 'self'");
         let mut headers = HeaderMap::from_iter([(header::CONTENT_SECURITY_POLICY, own.clone())]);
         complete(&mut headers, false);

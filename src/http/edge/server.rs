@@ -1,4 +1,4 @@
-//! The listener: connections within their limits, and an end that loses no request.
+//! The listener: limits on connections, and a shutdown that loses no request.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,17 +29,17 @@ use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::ServerTls;
 use crate::http::edge::write_timeout::WriteTimeout;
 
-/// Pause after the system refused a connection for want of descriptors or memory.
+/// Pause after the system refused a connection for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// hyper's least read buffer, in bytes; it panics below.
+/// The smallest read buffer of hyper, in bytes; it panics below.
 const LEAST_HEAD: usize = 8192;
 
-/// Serves `router` (HTTP/1.1, kept alive) until `shutdown`; then accepts no more, lets the requests in flight finish
-/// within the grace, with `Connection: close`, and returns. With `settings.tls` everything is TLS.
+/// Serves `router` (HTTP/1.1, keep-alive) until `shutdown`; then accepts no more connections, lets the requests in
+/// flight finish within the grace period, with `Connection: close`, and returns. With `settings.tls` everything is TLS.
 ///
-/// Whoever restarts a server keeps a handle of its socket, so that dropping the listener alone would leave the system
-/// completing connections that nobody answers. Where `for_good` is cancelled by then, the socket itself stops listening:
-/// clients are refused at once, and turn to another node.
+/// A restarted server shares the socket with its predecessor, so that dropping the listener alone would leave the
+/// system completing connections that nobody answers. Where `for_good` is cancelled by then, the socket itself stops
+/// listening: clients are refused at once and turn to another node.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -67,7 +67,7 @@ pub async fn serve(
             break;
         };
         let Some(place) = per_address.enter(peer.ip()) else {
-            // Closed at once: whoever holds as many open gets no more of this listener's memory and places.
+            // Closed at once, so that one address takes no more of the listener's memory and connections.
             continue;
         };
         let (server, watcher) = (Arc::clone(&server), watched.watcher());
@@ -77,7 +77,7 @@ pub async fn serve(
         };
         tasks.spawn(async move { server.converse(stream, peer, watcher, held).await });
     }
-    // They stand already as far as their clients know, and get one answer each. They are few: the caps do not matter any
+    // Clients consider these connections established; each gets one reply. They are few: the limits don't matter any
     // more.
     match waiting_connections(listener, &for_good) {
         Ok(waiting) => {
@@ -92,8 +92,8 @@ pub async fn serve(
         ),
     }
     tasks.close();
-    // Who uses a kept connection now is told that it was the last time. All are closed at once only for those who did not: a
-    // request that crosses with the end of its connection is lost, and nobody knows whether it was done.
+    // A kept connection that is used now gets `Connection: close`. Only unused ones are closed without a reply: a
+    // request that crosses the end of its connection is lost, and the client can't know whether it was executed.
     if tokio::time::timeout(linger, tasks.wait()).await.is_ok() {
         return;
     }
@@ -104,7 +104,7 @@ pub async fn serve(
     }
 }
 
-/// What a connection takes up, for as long as it is open.
+/// What an open connection holds.
 #[derive(Default)]
 struct Held {
     _permit: Option<OwnedSemaphorePermit>,
@@ -117,12 +117,12 @@ struct Server {
     write_timeout: Duration,
     router: Router,
     tls: Option<ServerTls>,
-    /// Told by then, a connection that has not begun yet gets one answer.
+    /// Once cancelled, a new connection gets one reply.
     shutdown: CancellationToken,
 }
 
 impl Server {
-    /// One connection, from its handshake to its end.
+    /// Serves one connection, from its handshake to its end.
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, _held: Held) {
         let Some(tls) = &self.tls else {
             return self.answer(stream, peer, false, watcher).await;
@@ -162,7 +162,7 @@ impl Server {
         });
         let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
         if self.shutdown.is_cancelled() {
-            // A watched connection would be closed before anything was read of it.
+            // A watched connection would be closed before anything is read from it.
             drop(watcher);
             let mut builder = self.builder.clone();
             builder.keep_alive(false);
@@ -179,12 +179,13 @@ impl Server {
 
 fn ended(result: hyper::Result<()>) {
     if let Err(error) = result {
-        // A client that hung up, was too slow or sent no HTTP; its own affair.
+        // The client hung up, was too slow or sent no HTTP.
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
     }
 }
 
-/// The connections that the system has completed and nobody has accepted yet. With `for_good` there are none after them.
+/// The connections that the system has completed and nobody has accepted yet. With `for_good` there are no further
+/// ones.
 fn waiting_connections(
     listener: TcpListener,
     for_good: &CancellationToken,
@@ -220,17 +221,17 @@ fn builder(settings: &ServerSettings) -> http1::Builder {
     builder
 }
 
-/// The next connection, once there is a place for it.
+/// The next connection, once the limit allows it.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // Nobody closes the semaphore; were it closed, connections would go uncounted rather than unserved.
+    // The semaphore is never closed; if it were, connections would be uncounted rather than unserved.
     let permit = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Small replies shall not wait for an acknowledgement; without it they are late, not wrong.
+                // Small replies don't wait for an acknowledgement; without it they are late, not wrong.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
                 }

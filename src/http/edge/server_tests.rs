@@ -48,7 +48,7 @@ async fn read_all(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_when_the_listener_shuts_down() {
+async fn shutdown_waits_for_requests_in_flight() {
     let (entered, mut started) = mpsc::channel(1);
     let (finish, finished) = oneshot::channel::<()>();
     let finished = Arc::new(tokio::sync::Mutex::new(Some(finished)));
@@ -79,7 +79,7 @@ async fn a_request_in_flight_is_answered_when_the_listener_shuts_down() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_is_used_as_its_listener_ends_gets_its_answer() {
+async fn a_kept_connection_gets_a_reply_during_shutdown() {
     let router = Router::new().route("/", get(async || "here"));
     let settings = ServerSettings {
         grace: LONG,
@@ -108,7 +108,7 @@ async fn a_kept_connection_that_is_used_as_its_listener_ends_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_socket_that_others_hold_refuses_clients_once_its_server_has_ended_for_good() {
+async fn a_closed_server_refuses_clients_of_a_shared_socket() {
     for for_good in [false, true] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -189,7 +189,7 @@ async fn a_head_above_the_limits_is_refused() {
 }
 
 #[tokio::test]
-async fn a_connection_above_the_cap_is_served_when_another_goes() {
+async fn a_connection_above_the_cap_waits() {
     let settings = ServerSettings {
         connections: 1,
         ..ServerSettings::default()
@@ -242,7 +242,7 @@ fn raise_file_limit() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_with_half_a_head_keep_nobody_else_waiting() {
+async fn incomplete_requests_block_nobody() {
     raise_file_limit();
     let settings = ServerSettings {
         connections: 200,

@@ -1,4 +1,4 @@
-//! The limits of the HTTP front, as the configuration sets them.
+//! The settings of the HTTP interface, from the configuration.
 
 use std::time::Duration;
 
@@ -12,32 +12,32 @@ const IDEMPOTENCY_WAIT_MARGIN: Duration = Duration::from_secs(1);
 /// Longest head of a request, in bytes.
 const HEAD_LIMIT: usize = 32 * 1024;
 
-/// Limits and time-outs of what stands behind the listener: middleware and handlers.
+/// Limits and time-outs of middleware and handlers.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// A request is answered after this long, come what may.
+    /// Time limit of a request.
     pub request_timeout: Duration,
-    /// How long one entity may take to answer.
+    /// Time limit of one request to an entity.
     pub ask_timeout: Duration,
-    /// How long a checkout is waited for before it is answered as still pending.
+    /// How long a request waits for its checkout before the order is reported as pending.
     pub checkout_wait: Duration,
-    /// How long after it was placed an order may stay pending.
+    /// How long an order may stay pending.
     pub checkout_time_to_live: Duration,
-    /// How long a body may take to arrive.
+    /// Time limit for receiving a body.
     pub body_timeout: Duration,
     /// Longest body accepted, in bytes.
     pub body_limit: usize,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
-    /// Most requests worked on at once; beyond, they are refused as busy.
+    /// Most requests in flight; further ones are refused as busy.
     pub concurrency: usize,
-    /// How repeated requests are recognised.
+    /// Idempotency keys.
     pub idempotency: IdempotencySettings,
-    /// How often callers may call.
+    /// Rate limits.
     pub rate_limits: RateLimitSettings,
-    /// How much of the catalogue is kept at hand, and how long.
+    /// The catalogue cache.
     pub catalogue_cache: CatalogueCacheSettings,
-    /// The proxies whose word on a client's address counts.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
     /// The origins whose pages may call from a browser: none, some, or `"*"`.
     pub cors_origins: Vec<String>,
@@ -73,16 +73,15 @@ impl Default for HttpSettings {
     }
 }
 
-/// How repeated requests are recognised (invariant 9).
+/// Idempotency keys (invariant 9).
 #[derive(Clone, Copy, Debug)]
 pub struct IdempotencySettings {
-    /// How long a running request holds its key without renewing that; after it (its node died) the next one with the
-    /// same body goes on.
+    /// How long a request holds its key without renewing its lease; after that (its node died) a repetition executes.
     /// Two that run at once are harmless: they send the same commands.
     pub lease: Duration,
     /// How long a reply is kept.
     pub keep: Duration,
-    /// How long a repetition waits for the first to be answered.
+    /// How long a repetition waits for the first request.
     pub wait: Duration,
 }
 
@@ -96,14 +95,14 @@ impl From<&Limits> for IdempotencySettings {
     }
 }
 
-/// How often callers may call, on all nodes together; 0 for as often as they like.
+/// Rate limits, on all nodes together; 0 for no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitSettings {
     /// Requests a minute of one account, or of one guest's cart.
     pub per_caller: u32,
     /// Requests a minute of one address.
     pub per_address: u32,
-    /// How long the store may take. Its answer is waited for once a chunk.
+    /// Time limit of the store. Callers wait for it once per chunk.
     pub patience: Duration,
 }
 
@@ -117,14 +116,14 @@ impl From<&Gateway> for RateLimitSettings {
     }
 }
 
-/// How much of the catalogue is kept at hand.
+/// The catalogue cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CatalogueCacheSettings {
-    /// How old a product may be that is shown.
+    /// Time to live of a product.
     pub products_for: Duration,
-    /// How old a stock badge may be that is shown.
+    /// Time to live of a stock badge.
     pub badges_for: Duration,
-    /// Most products kept, and most SKUs, those included that do not exist.
+    /// Most products, and most SKUs, absent ones included.
     pub capacity: u64,
 }
 
@@ -138,32 +137,32 @@ impl From<&Limits> for CatalogueCacheSettings {
     }
 }
 
-/// How long kept connections wait for one more request when their listener ends: several times as long as a busy client is idle,
-/// and little beside the rest of a drain.
+/// How long kept connections wait for one more request when their listener ends: several times the pause of a busy
+/// client, and short beside the rest of a drain.
 pub const LINGER: Duration = Duration::from_secs(1);
 
 /// Limits and time-outs of a listener's connections.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// How long the head of a request may take to arrive; a kept-alive connection that is idle for so long is closed.
+    /// Time limit for receiving the head of a request; an idle kept-alive connection is closed after it.
     pub header_timeout: Duration,
-    /// How long a client may take nothing of a reply that is on its way.
+    /// Time limit of a write that makes no progress.
     pub write_timeout: Duration,
-    /// Most connections at once; beyond, they wait to be accepted.
+    /// Most connections at once; further ones wait to be accepted.
     pub connections: usize,
-    /// Most connections of one address at once; beyond, they are closed.
+    /// Most connections of one address at once; further ones are closed.
     pub connections_per_address: usize,
-    /// The proxies that this does not hold for: all clients come through them.
+    /// Proxies exempt from that limit: all clients come through them.
     pub trusted_proxies: TrustedProxies,
-    /// How the listener speaks TLS; `None` for plain HTTP.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<ServerTls>,
     /// Most headers of a request.
     pub headers: usize,
     /// Longest head of a request, in bytes.
     pub head_limit: usize,
-    /// How long requests in flight may go on once the listener shuts down.
+    /// How long requests in flight may take once the listener shuts down.
     pub grace: Duration,
-    /// For how long of that kept connections may wait for one more request, which is answered as their last.
+    /// How long of that kept connections may wait for one more request, which is answered as their last.
     pub linger: Duration,
 }
 

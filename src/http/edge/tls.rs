@@ -1,4 +1,4 @@
-//! TLS for clients: the certificates of a listener, read again while it runs, and handshakes within their limits.
+//! TLS for clients: certificates that are reloaded while the listener runs, and handshakes within limits.
 
 use std::fmt;
 use std::io;
@@ -20,35 +20,35 @@ use crate::config::CertificateFiles;
 use crate::digest;
 use souk_cluster::certificates::{CertificateError, file_error, pem_error, provider};
 
-/// How often the files are looked at.
+/// How often the files are read again.
 pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The one application protocol that is spoken.
+/// The one application protocol supported.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// A digest of both files' content: a change is seen however the file system keeps time.
+/// A digest of the content of both files: independent of file times.
 type Fingerprint = String;
 
-/// The certificate of a listener: the one of its files, or the last one there that could be used.
+/// The certificate of a listener: the last usable one of its files.
 pub struct Certificate {
     files: CertificateFiles,
     current: ArcSwap<Current>,
 }
 
 struct Current {
-    /// Of the files when they were last looked at, be they good or bad.
+    /// Of the files when they were last read, usable or not.
     seen: Option<Fingerprint>,
     key: Arc<CertifiedKey>,
 }
 
-/// What a look at the files found.
+/// The result of reading the files again.
 #[derive(Debug)]
 pub enum Look {
-    /// Nothing new.
+    /// Unchanged.
     Same,
-    /// New files, which new connections get from now on.
+    /// A new certificate, for new connections.
     Replaced,
-    /// New files that can't be used; the old ones stay. Said once of each.
+    /// The files changed and are unusable; the old certificate stays. Reported once per change.
     Broken(CertificateError),
 }
 
@@ -69,7 +69,7 @@ impl Certificate {
         })
     }
 
-    /// Looks at the files, and takes up new ones. Reads from the disk: not for the threads of a runtime.
+    /// Reads the files again, and uses a new certificate. Blocking: not for the threads of a runtime.
     pub fn look(&self) -> Look {
         let current = self.current.load_full();
         let (seen, key) = match Content::read(&self.files) {
@@ -80,7 +80,7 @@ impl Certificate {
                 }
                 (Some(fingerprint), content.certified(&self.files))
             }
-            // Files that are away are one state, however often it is met.
+            // Missing files are one state, however often it is met.
             Err(_) if current.seen.is_none() => return Look::Same,
             Err(error) => (None, Err(error)),
         };
@@ -92,7 +92,7 @@ impl Certificate {
         found
     }
 
-    /// Looks at the files again and again.
+    /// Reads the files again periodically.
     pub async fn keep_up(self: Arc<Self>, interval: Duration) {
         loop {
             tokio::time::sleep(interval).await;
@@ -131,7 +131,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// What both files hold. It has a private key in it, and so no `Debug`.
+/// The content of both files. No `Debug`: it includes a private key.
 struct Content {
     chain: Vec<u8>,
     key: Vec<u8>,
@@ -167,13 +167,13 @@ pub struct ServerTls {
     limit: Duration,
 }
 
-/// Why a connection never came to speak HTTP.
+/// Why a connection failed before HTTP.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// It took too long: the client was slow, or too many were at it.
+    /// It took too long: a slow client, or too many at once.
     #[error("the handshake was not done in time")]
     TooSlow,
-    /// The client hung up, or speaks no TLS that this listener does.
+    /// The client hung up, or supports no TLS version of this listener.
     #[error("the handshake failed")]
     Failed(#[source] io::Error),
 }
@@ -200,7 +200,7 @@ impl ServerTls {
         })
     }
 
-    /// The handshake of a connection that a client has opened.
+    /// The handshake of a new connection.
     ///
     /// # Errors
     /// [`HandshakeError`].
@@ -209,9 +209,9 @@ impl ServerTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let handshake = async {
-            // Who has not even said hello takes no place from those who have.
+            // A client that has sent nothing takes no permit from those that have.
             let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-            // Nobody closes the semaphore; were it closed, handshakes would go uncounted rather than undone.
+            // The semaphore is never closed; if it were, handshakes would be uncounted rather than refused.
             let _place = self.handshakes.acquire().await.ok();
             begun.into_stream(Arc::clone(&self.config)).await
         };

@@ -105,7 +105,7 @@ async fn ask(connection: &mut Connection) -> String {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_for_new_connections_and_old_ones_live_on() {
+async fn a_new_certificate_applies_to_new_connections() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path());
     let server = start(folder.path(), 8, LONG).await;
@@ -148,7 +148,7 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_live_on() {
 }
 
 #[test]
-fn broken_files_leave_the_old_certificate_and_are_told_of_once() {
+fn broken_files_keep_the_old_certificate() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path());
     let certificate = Certificate::load(&files(folder.path())).unwrap();
@@ -189,7 +189,7 @@ fn broken_files_leave_the_old_certificate_and_are_told_of_once() {
 }
 
 #[test]
-fn a_listener_does_not_start_with_files_that_do_not_fit() {
+fn mismatched_files_prevent_the_start() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     make(one.path());
     make(other.path());
@@ -201,7 +201,7 @@ fn a_listener_does_not_start_with_files_that_do_not_fit() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_is_cut_off_and_keeps_nobody_waiting() {
+async fn silent_clients_are_disconnected() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path());
     // The handshake of the one who does talk must end within it too.
@@ -276,7 +276,7 @@ async fn replies_over_tls_ask_for_tls_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_handshake_under_way_at_the_end_gets_its_one_answer() {
+async fn a_handshake_during_shutdown_gets_one_reply() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path());
     let server = start(folder.path(), 8, LONG).await;

@@ -1,4 +1,4 @@
-//! A client's stream that fails when the client takes nothing any more: its connection is not held for ever.
+//! A time limit on the writes to a client: a connection whose client reads nothing is not held for ever.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,21 +6,26 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 
-use crate::stall::Stall;
-
-/// The stream, watched.
+/// A stream whose writes fail when they make no progress for too long.
 pub(crate) struct WriteTimeout<Stream> {
     inner: Stream,
-    stall: Stall,
+    limit: Duration,
+    /// Whether a write is waiting; the timer runs from when it began to.
+    is_waiting: bool,
+    /// Made when a write has to wait for the first time.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<Stream> WriteTimeout<Stream> {
-    /// A write may make no progress for so long.
+    /// A write may wait for `limit`.
     pub(crate) fn new(inner: Stream, limit: Duration) -> Self {
         Self {
             inner,
-            stall: Stall::new(limit),
+            limit,
+            is_waiting: false,
+            timer: None,
         }
     }
 }
@@ -33,12 +38,22 @@ impl<Stream: AsyncWrite + Unpin> WriteTimeout<Stream> {
     ) -> Poll<io::Result<T>> {
         let written = write(Pin::new(&mut self.inner), context);
         if written.is_ready() {
-            self.stall.over();
-        } else if self.stall.poll(context).is_ready() {
+            self.is_waiting = false;
+            return written;
+        }
+        let limit = self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.is_waiting {
+            self.is_waiting = true;
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        if timer.as_mut().poll(context).is_ready() {
             metrics::counter!("souk_http_stalled_total").increment(1);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        written
+        Poll::Pending
     }
 }
 

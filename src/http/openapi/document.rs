@@ -1,23 +1,20 @@
 //! The document, put together.
 
-use axum::http::Method;
 use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::operation::{Condition, Operation, Schemas, Tag};
-use super::{operations, problems};
-use crate::http::api::health;
-use crate::http::edge::conventions::READY;
+use super::problems;
 use crate::http::edge::problem::{FieldError, Kind, Rendered};
 use crate::http::request::idempotency::KEY_LIMIT;
 use crate::http::request::policy::{Policy, Repetition};
-use crate::http::routes;
+use crate::http::request::route::Endpoint;
 
-/// What stands above it all.
+/// The introduction.
 const INTRODUCTION: &str = "The interface of a shop to its clients.
 
 Times are RFC 3339 in UTC. Identifiers are opaque. Money is in minor units, never a float; \
-whole numbers are written without a fraction. Bodies are JSON in UTF-8; unknown and repeated fields are refused, as are bodies above the limit (256 KiB unless the shop is set up otherwise) and unknown \
+integers are written without a fraction. Bodies are JSON in UTF-8; unknown and duplicate fields are refused, as are bodies above the limit (256 KiB unless configured otherwise) and unknown \
 parameters of lists.
 
 Errors are problems (RFC 9457), each with a `type` of its own. A method that a path does not know is `method-not-allowed` \
@@ -26,32 +23,42 @@ Errors are problems (RFC 9457), each with a `type` of its own. A method that a p
 Every reply has an `X-Request-Id`; a well-formed one of the client's is kept, and so is a W3C `traceparent`. GET answers HEAD \
 as well.";
 
+/// The groups of operations, in the order in which they are shown.
+const TAGS: [(&str, &str); 7] = [
+    ("Catalogue", "Products, categories, pictures."),
+    (
+        "Cart",
+        "The caller's cart: a guest's by its `Cart-Token`, or an account's.",
+    ),
+    ("Checkout and orders", "From a quote to an order."),
+    (
+        "Accounts",
+        "Opening accounts; starting, continuing and ending sessions.",
+    ),
+    ("Me", "The caller's own data."),
+    ("Inventory", "The stock, for merchants."),
+    (
+        "Service",
+        "The health of a node, and the description of its interface.",
+    ),
+];
+
 /// The whole document.
-pub fn document() -> Value {
+pub fn document(endpoints: Vec<Endpoint>) -> Value {
     let mut paths = Map::new();
-    let mut schemas = Schemas::new();
+    let mut schemas = Vec::new();
     let mut shared = Map::new();
     add_schema::<Rendered<'static>>(&mut schemas);
     add_schema::<FieldError>(&mut schemas);
-
-    for route in routes::table() {
-        let mut operation = (route.describe)();
-        schemas.append(&mut operation.schemas);
-        let described = describe(route.path, route.policy, route.repetition, operation, &mut shared);
-        add(&mut paths, route.path, &route.method, described);
+    for endpoint in endpoints {
+        let described = describe(&endpoint, &mut shared);
+        let item = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        item[endpoint.method.as_str().to_ascii_lowercase()] = described;
+        schemas.extend(endpoint.schemas);
     }
-    for (path, mut operation) in [
-        (health::LIVE, operations::health::live()),
-        (READY, operations::health::ready()),
-    ] {
-        schemas.append(&mut operation.schemas);
-        let described = describe(path, Policy::Public, Repetition::Plain, operation, &mut shared);
-        add(&mut paths, path, &Method::GET, described);
-    }
-
-    let tags: Vec<_> = Tag::ALL
+    let tags: Vec<_> = TAGS
         .iter()
-        .map(|(_, name, description)| json!({"name": name, "description": description}))
+        .map(|(name, description)| json!({"name": name, "description": description}))
         .collect();
     let schemas: Map<_, _> = schemas
         .into_iter()
@@ -92,44 +99,82 @@ pub fn document() -> Value {
     })
 }
 
-fn add_schema<T: ToSchema>(schemas: &mut Schemas) {
+fn add_schema<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
     T::schemas(schemas);
     schemas.push((T::name().into_owned(), <T as PartialSchema>::schema()));
 }
 
-fn add(paths: &mut Map<String, Value>, path: &str, method: &Method, operation: Value) {
-    let item = paths.entry(path).or_insert_with(|| json!({}));
-    item[method.as_str().to_ascii_lowercase()] = operation;
+/// What the handler documents, completed.
+fn describe(endpoint: &Endpoint, shared: &mut Map<String, Value>) -> Value {
+    let mut operation = json!(endpoint.operation);
+    operation["security"] = security(endpoint.policy);
+    if endpoint.repetition != Repetition::Plain {
+        let key = json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": endpoint.repetition == Repetition::Required,
+            "description": "Identifies the request, so that it has an effect once however often it is sent: a new key for \
+                each request, such as a UUID.",
+            "schema": {"type": "string", "pattern": format!("^[!-~]{{1,{KEY_LIMIT}}}$")},
+        });
+        match &mut operation["parameters"] {
+            Value::Array(parameters) => parameters.push(key),
+            none => *none = json!([key]),
+        }
+    }
+    // A body that is optional may be absent, not null.
+    if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema")
+        && let Some(some) = schema.pointer_mut("/oneOf/1").map(Value::take)
+    {
+        *schema = some;
+    }
+    complete_replies(endpoint, &mut operation, shared);
+    operation
 }
 
-fn describe(
-    path: &str,
-    policy: Policy,
-    repetition: Repetition,
-    operation: Operation,
-    shared: &mut Map<String, Value>,
-) -> Value {
-    let mut described = json!({
-        "operationId": operation.id,
-        "tags": [operation.tag.name()],
-        "summary": operation.summary,
-        "security": security(policy),
-        "responses": responses(policy, repetition, &operation, shared),
-    });
-    if !operation.description.is_empty() {
-        described["description"] = operation.description.into();
+/// Adds the headers that every reply has, and the replies that follow from the rest. Problems are shared in `shared`: most
+/// operations have most of them.
+fn complete_replies(endpoint: &Endpoint, operation: &mut Value, shared: &mut Map<String, Value>) {
+    let problems = problems::of(endpoint, operation);
+    let is_conditional = problems::has_parameter(operation, "If-None-Match");
+    let Some(replies) = operation["responses"].as_object_mut() else {
+        return;
+    };
+    for reply in replies.values_mut() {
+        let own = reply["headers"].as_object().into_iter().flat_map(Map::keys);
+        let mut names: Vec<_> = EVERYWHERE.into_iter().chain(own.map(String::as_str)).collect();
+        if endpoint.repetition != Repetition::Plain {
+            names.push("Idempotency-Replayed");
+        }
+        reply["headers"] = headers(&names);
     }
-    let parameters = parameters(path, repetition, &operation);
-    if !parameters.is_empty() {
-        described["parameters"] = parameters.into();
+    if is_conditional {
+        let headers = headers(&[&EVERYWHERE[..], &["ETag"]].concat());
+        let reply = json!({"description": "The client has the current version.", "headers": headers});
+        replies.insert("304".to_owned(), reply);
     }
-    if let Some(body) = operation.body {
-        described["requestBody"] = json!({
-            "required": body.required,
-            "content": {"application/json": {"schema": body.schema, "example": body.example}},
-        });
+    for (status, kinds) in problems {
+        let response = problems::response(status, &kinds);
+        if let Some(reply) = replies.get_mut(&status.to_string()) {
+            // Beside a reply of the same status, in another media type.
+            let texts = [&reply["description"], &response["description"]];
+            reply["description"] = texts
+                .map(|text| text.as_str().unwrap_or_default())
+                .join("\n\n")
+                .into();
+            reply["headers"] = response["headers"].clone();
+            if let (Some(all), Some(own)) =
+                (reply["content"].as_object_mut(), response["content"].as_object())
+            {
+                all.extend(own.clone());
+            }
+        } else {
+            let name = kinds.iter().map(Kind::name).collect::<Vec<_>>().join(".");
+            let reference = json!({"$ref": format!("#/components/responses/{name}")});
+            replies.insert(status.to_string(), reference);
+            shared.insert(name, response);
+        }
     }
-    described
 }
 
 fn security(policy: Policy) -> Value {
@@ -139,131 +184,6 @@ fn security(policy: Policy) -> Value {
         Policy::Shopper => json!([{"accessToken": []}, {"cartToken": []}]),
         Policy::Account | Policy::Merchant | Policy::Admin => json!([{"accessToken": []}]),
     }
-}
-
-fn parameters(path: &str, repetition: Repetition, operation: &Operation) -> Vec<Value> {
-    let mut parameters = Vec::new();
-    let name = path
-        .split_once('{')
-        .and_then(|(_, rest)| rest.split_once('}'))
-        .map(|(name, _)| name);
-    if let (Some(name), Some((description, schema))) = (name, &operation.variable) {
-        parameters.push(
-            json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema}),
-        );
-    }
-    for parameter in &operation.query {
-        parameters.push(json!({
-            "name": parameter.name,
-            "in": "query",
-            "description": parameter.description,
-            "schema": parameter.schema,
-        }));
-    }
-    let mut header = |name: &str, required: bool, description: &str, schema: Value| {
-        parameters.push(json!({
-            "name": name, "in": "header", "required": required, "description": description, "schema": schema,
-        }));
-    };
-    // Any text is accepted as a tag: one that is none of ours matches nothing.
-    let tags = |example: &str| json!({"type": "string", "examples": [example]});
-    match operation.condition {
-        Condition::None => {}
-        Condition::IfNoneMatch => header(
-            "If-None-Match",
-            false,
-            "Entity tags that the client has: 304 where one of them still stands.",
-            tags("\"7\""),
-        ),
-        Condition::IfMatch => header(
-            "If-Match",
-            false,
-            "Entity tags, or `*`: 412 `version-conflict` where none of them has the version that stands.",
-            tags("*"),
-        ),
-    }
-    if repetition != Repetition::Plain {
-        header(
-            "Idempotency-Key",
-            repetition == Repetition::Required,
-            "Names the request, so that it happens once however often it is sent: a new one for each, a UUID perhaps.",
-            json!({"type": "string", "pattern": format!("^[!-~]{{1,{KEY_LIMIT}}}$")}),
-        );
-    }
-    parameters
-}
-
-/// Problems are shared in `shared`: most routes have most of them.
-fn responses(
-    policy: Policy,
-    repetition: Repetition,
-    operation: &Operation,
-    shared: &mut Map<String, Value>,
-) -> Value {
-    let mut responses = Map::new();
-    for (status, kinds) in problems::of(policy, repetition, operation) {
-        let response = problems::response(status, &kinds);
-        let is_mixed = operation.replies.iter().any(|reply| reply.status == status);
-        let response = if is_mixed {
-            response
-        } else {
-            let name = kinds.iter().map(Kind::name).collect::<Vec<_>>().join(".");
-            let reference = json!({"$ref": format!("#/components/responses/{name}")});
-            shared.insert(name, response);
-            reference
-        };
-        responses.insert(status.to_string(), response);
-    }
-    if operation.condition == Condition::IfNoneMatch {
-        let not_modified = json!({
-            "description": "The client has it already.",
-            "headers": headers(&[&["X-Request-Id", "ETag"], RATE_LIMITS.as_slice()].concat()),
-        });
-        responses.insert("304".to_owned(), not_modified);
-    }
-    for reply in &operation.replies {
-        let mut names = vec!["X-Request-Id"];
-        names.extend(RATE_LIMITS);
-        names.extend(&reply.headers);
-        if repetition != Repetition::Plain {
-            names.push("Idempotency-Replayed");
-        }
-        let mut response = json!({"description": reply.description, "headers": headers(&names)});
-        if !reply.links.is_empty() {
-            let link = |id: &&str| {
-                (
-                    (*id).to_owned(),
-                    json!({"operationId": id, "parameters": {"id": "$response.body#/id"}}),
-                )
-            };
-            response["links"] = reply.links.iter().map(link).collect::<Map<_, _>>().into();
-        }
-        if let Some((media_type, schema, example)) = &reply.content {
-            let mut content = json!({"schema": schema});
-            if let Some(example) = example {
-                content["example"] = example.clone();
-            }
-            response["content"] = json!({*media_type: content});
-        }
-        match responses.get_mut(reply.status.as_str()) {
-            // Beside others of the same status, in another media type.
-            Some(others) => {
-                let told = others["description"].as_str().unwrap_or_default();
-                if !told.contains(reply.description) {
-                    others["description"] = format!("{}\n\n{told}", reply.description).into();
-                }
-                if let (Some(all), Some(own)) =
-                    (others["content"].as_object_mut(), response["content"].as_object())
-                {
-                    all.extend(own.clone());
-                }
-            }
-            None => {
-                responses.insert(reply.status.as_str().to_owned(), response);
-            }
-        }
-    }
-    responses.into()
 }
 
 /// References to shared headers.
@@ -280,8 +200,13 @@ pub fn headers(names: &[&str]) -> Value {
         .into()
 }
 
-/// What every reply says that counts for a rate limit.
-pub const RATE_LIMITS: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];
+/// The headers of every reply.
+pub(super) const EVERYWHERE: [&str; 4] = [
+    "X-Request-Id",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+];
 
 fn shared_headers() -> Value {
     let header = |required: bool, description: &str, schema: Value| json!({"required": required, "description": description, "schema": schema});
@@ -320,14 +245,4 @@ fn shared_headers() -> Value {
             json!({"type": "string", "const": "true"}),
         ),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::http::edge::headers::CART_TOKEN;
-
-    #[test]
-    fn the_cart_token_is_called_what_callers_are_asked_for() {
-        assert!(CART_TOKEN.as_str().eq_ignore_ascii_case("Cart-Token"));
-    }
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::operation::{Condition, Operation};
 use crate::http::edge::problem::{self, Kind};
 use crate::http::request::policy::{Policy, Repetition};
+use crate::http::request::route::Endpoint;
+
+/// The extension by which a handler names its own problems.
+const NAMED: &str = "x-problems";
 
 /// Around every route: a long address, too much load, a defect.
 const EVERYWHERE: [Kind; 5] = [
@@ -37,8 +40,10 @@ const OF_KEYS: [Kind; 3] = [
 /// Where it is looked at who calls.
 const OF_CALLERS: [Kind; 2] = [problem::BAD_TOKEN, problem::BAD_CART_TOKEN];
 
-/// Every problem that a route can give, by status.
-pub fn of(policy: Policy, repetition: Repetition, operation: &Operation) -> BTreeMap<u16, Vec<Kind>> {
+/// Every problem of an endpoint, by status. Takes those that its handler names out of the extension [`NAMED`].
+pub fn of(endpoint: &Endpoint, operation: &mut Value) -> BTreeMap<u16, Vec<Kind>> {
+    let has_place = |place: &str| has_parameter_where(operation, |parameter| parameter["in"] == place);
+    let (policy, repetition) = (endpoint.policy, endpoint.repetition);
     let mut kinds = EVERYWHERE.to_vec();
     if policy != Policy::Public {
         kinds.extend(OF_CALLERS);
@@ -55,19 +60,26 @@ pub fn of(policy: Policy, repetition: Repetition, operation: &Operation) -> BTre
     if repetition == Repetition::Required {
         kinds.push(problem::IDEMPOTENCY_KEY_REQUIRED);
     }
-    if operation.body.is_some() {
+    if operation["requestBody"].is_object() {
         kinds.extend(OF_READING.iter().chain(&OF_PARSING));
     }
-    if !operation.query.is_empty() {
+    if has_place("query") {
         kinds.extend([problem::BAD_REQUEST, problem::VALIDATION]);
     }
-    if operation.variable.is_some() {
+    if has_parameter(operation, "cursor") {
+        kinds.push(problem::BAD_CURSOR);
+    }
+    if has_place("path") {
         kinds.push(problem::NOT_FOUND);
     }
-    if operation.condition == Condition::IfMatch {
+    if has_parameter(operation, "If-Match") {
         kinds.push(problem::VERSION_CONFLICT);
     }
-    kinds.extend(&operation.problems);
+    let named = operation
+        .as_object_mut()
+        .and_then(|operation| operation.remove(NAMED));
+    let named = named.as_ref().and_then(Value::as_array).into_iter().flatten();
+    kinds.extend(named.filter_map(|name| problem::ALL.iter().find(|kind| name == kind.name())));
 
     let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in kinds {
@@ -77,6 +89,17 @@ pub fn of(policy: Policy, repetition: Repetition, operation: &Operation) -> BTre
         }
     }
     by_status
+}
+
+/// Whether the operation has a parameter of this name.
+pub fn has_parameter(operation: &Value, name: &str) -> bool {
+    has_parameter_where(operation, |parameter| parameter["name"] == name)
+}
+
+fn has_parameter_where(operation: &Value, is_it: impl Fn(&Value) -> bool) -> bool {
+    operation["parameters"]
+        .as_array()
+        .is_some_and(|parameters| parameters.iter().any(is_it))
 }
 
 /// The response for the problems that share a status.
@@ -104,8 +127,7 @@ pub fn response(status: u16, kinds: &[Kind]) -> Value {
 }
 
 fn headers(status: u16, kinds: &[Kind]) -> Value {
-    let mut names = vec!["X-Request-Id"];
-    names.extend(super::document::RATE_LIMITS);
+    let mut names = super::document::EVERYWHERE.to_vec();
     if status == 401 {
         names.push("WWW-Authenticate");
     }
@@ -126,8 +148,8 @@ fn example(kind: &Kind) -> Value {
         "instance": "01890a5d-ac96-774b-bcce-b302099a8057",
     });
     let blamed = match *kind {
-        problem::VALIDATION => Some(("quantity", "must lie between 1 and 999")),
-        problem::OUT_OF_STOCK => Some(("P-000001-1", "only 3 of it can be had")),
+        problem::VALIDATION => Some(("quantity", "must be an integer between 1 and 999")),
+        problem::OUT_OF_STOCK => Some(("P-000001-1", "only 3 available")),
         _ => None,
     };
     if let Some((field, message)) = blamed {

@@ -24,7 +24,7 @@ impl Asset {
         }
     }
 
-    /// The reply: 304 where the client has it already.
+    /// The reply: 304 where the client has this version.
     pub fn respond(&self, condition: &IfNoneMatch) -> Response {
         let headers: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, self.media_type)];
         let tag = Tag::of_version(self.version);

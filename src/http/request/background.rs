@@ -1,5 +1,5 @@
-//! Work that goes on when its client has gone away. It keeps its place among the requests that are worked on, so that there
-//! is never more of it than of them, and a node waits for it before it ends.
+//! Work that continues after its client has disconnected. It keeps the admission permit of its request, so that it is
+//! limited like requests in flight, and a node waits for it before it ends.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use crate::http::edge::admission::Permit;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::front::{Front, SharedFront};
 
-/// Where a request's work goes on.
+/// Spawns the background work of a request.
 #[derive(Clone)]
 pub(crate) struct Background {
     tasks: TaskTracker,
@@ -22,7 +22,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// That of a request with these extensions.
+    /// For a request with these extensions.
     pub(crate) fn of(front: &Front, extensions: &Extensions) -> Self {
         Self {
             tasks: front.background.clone(),
@@ -30,7 +30,7 @@ impl Background {
         }
     }
 
-    /// Does something behind the reply.
+    /// Runs work behind the reply.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -44,10 +44,10 @@ impl Background {
         self.tasks.spawn(work.in_current_span())
     }
 
-    /// Does to its end what must not stay half done, whether or not the client waits for it.
+    /// Runs work to its end, whether or not the client waits for it.
     ///
     /// # Errors
-    /// Those of the work; 500 where it panicked.
+    /// Errors of the work; 500 where it panicked.
     pub(crate) async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,

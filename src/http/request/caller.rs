@@ -1,4 +1,4 @@
-//! Who calls.
+//! Authentication: the caller of a request.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,31 +16,31 @@ use crate::http::request::keys::Keys;
 use souk_domain::account::Role;
 use souk_domain::{CartId, SessionId, UserId};
 
-/// How an access token is introduced (RFC 6750, section 2.1); the case does not matter.
+/// The scheme of access tokens (RFC 6750, section 2.1), case-insensitive.
 const BEARER: &str = "bearer";
 
-/// An account that has proven itself by an access token.
+/// An account authenticated by an access token.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The account.
     pub user: UserId,
-    /// The session that the token is of.
+    /// The session of the token.
     pub session: SessionId,
-    /// What the account may do.
+    /// The roles of the account.
     pub roles: Vec<Role>,
     /// Its cart.
     pub cart: CartId,
 }
 
-/// Who calls, proven.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Somebody without an account, known by the cart whose token they hold.
+    /// A guest, identified by the cart token.
     Guest {
         /// The cart.
         cart: CartId,
     },
-    /// Somebody with an account.
+    /// An account.
     Account(Arc<Principal>),
 }
 
@@ -53,7 +53,7 @@ impl Caller {
         }
     }
 
-    /// Whose orders the caller's are.
+    /// The buyer of the caller's orders.
     pub fn buyer(&self) -> &str {
         match self {
             Self::Guest { cart } => cart.as_str(),
@@ -70,13 +70,13 @@ impl Caller {
     }
 }
 
-/// What the route's gate found out. A handler whose route lets strangers in asks for an `Option`.
+/// Set by the checks of the route. A handler of a route without required authentication takes an `Option`.
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get().cloned().ok_or_else(|| {
-            // A defect: the route's policy lets strangers in, and its handler does not expect them.
+            // A defect: the policy of the route admits strangers, and its handler does not expect them.
             tracing::error!(path = parts.uri.path(), "a handler has no caller");
             Problem::new(problem::INTERNAL)
         })
@@ -91,7 +91,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
-/// The account that calls; for routes whose policy demands one.
+/// The calling account, for routes whose policy requires one.
 #[derive(Clone, Debug)]
 pub struct Signed(pub Arc<Principal>);
 
@@ -109,10 +109,10 @@ impl<S: Sync> FromRequestParts<S> for Signed {
     }
 }
 
-/// Who sends these headers: by access token, else by cart token, else nobody known.
+/// Identifies the caller: by access token, else by cart token, else not at all.
 ///
 /// # Errors
-/// 401 for a token that is not good: it is never ignored.
+/// 401 for an invalid token: it is never ignored.
 pub fn identify(accounts: &Accounts, keys: &Keys, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     match bearer(headers)? {
         Some(token) => {
@@ -132,7 +132,7 @@ pub fn identify(accounts: &Accounts, keys: &Keys, headers: &HeaderMap) -> Result
 fn refused(error: &TokenError) -> Problem {
     let problem = Problem::new(problem::BAD_TOKEN);
     match error {
-        // What an honest client needs to know; a forger learns nothing.
+        // What an honest client needs; useless to a forger.
         TokenError::Expired => problem.detail("the access token has expired: refresh it"),
         TokenError::Revoked => problem.detail("the session has ended: sign in again"),
         _ => problem,

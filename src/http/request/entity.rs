@@ -1,4 +1,4 @@
-//! How the front asks entities: with the request's id, within its time, on the client's conditions.
+//! Requests to entities: with the request's id, its deadline, and the client's conditions.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub fn read<A: Aggregate>(context: &Context, within: Duration, command: A::Comma
     Ask::new(command, deadline, context.request_id.clone())
 }
 
-/// A change of an entity under the request's identity, so that its repetition changes nothing (invariant 9).
+/// A change of an entity under the identity of the request, so that a repetition changes nothing (invariant 9).
 pub fn change<A: Aggregate>(
     context: &Context,
     within: Duration,
@@ -28,11 +28,11 @@ pub fn change<A: Aggregate>(
     ask
 }
 
-/// The one version that a change may be based on, from the client's `If-Match`. Where that names several, `current`
-/// tells which of them stands.
+/// The version that a change requires, from the client's `If-Match`. Where that names several, `current` reads the
+/// current one.
 ///
 /// # Errors
-/// 412 where none of the client's tags can match.
+/// 412 where no tag of the client can match.
 pub async fn expected_version(
     condition: &IfMatch,
     current: impl AsyncFnOnce() -> Result<u64, Problem>,

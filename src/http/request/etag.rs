@@ -1,8 +1,7 @@
 //! Entity tags: `ETag: "7.0123456789abcdef"`, `If-Match`, `If-None-Match` (RFC 9110, sections 8.8 and 13.1).
 //!
-//! A tag begins with the version, which alone counts for a write. What follows is a hash of what is shown, which counts
-//! for a read too: a version says nothing of what others change (the prices and titles in a cart, what is available), nor
-//! of whose it is.
+//! A tag begins with the version, which alone counts for writes. The rest is a hash of the body, which counts for
+//! reads: a version does not cover data of others (prices and titles in a cart, availability), nor the owner.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,6 +14,10 @@ use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::http::edge::problem::Problem;
+use crate::http::request::parameter::parameter;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
 
 /// An entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +27,12 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// The tag of what its version covers whole.
+    /// The tag of a resource that is covered by its version.
     pub fn of_version(version: u64) -> Self {
         Self { version, shown: None }
     }
 
-    /// The tag of a body that shows a resource at `version`. The hash is the same on every node and in every build.
+    /// The tag of the body of a resource at `version`. The hash is the same on every node and in every build.
     pub fn of_body(version: u64, body: &[u8]) -> Self {
         Self {
             version,
@@ -37,13 +40,13 @@ impl Tag {
         }
     }
 
-    /// As it stands in a header.
+    /// As a header.
     pub fn header(self) -> HeaderValue {
         // Digits and a dot between quotes always make a header.
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("\"\""))
     }
 
-    /// A tag in the only form that we write: no sign, no zeros in front.
+    /// Parses a tag in the one form that the shop writes: no sign, no leading zeros.
     fn parse(text: &str) -> Option<Self> {
         let inner = text.strip_prefix('"')?.strip_suffix('"')?;
         let (version, shown) = match inner.split_once('.') {
@@ -70,14 +73,14 @@ impl fmt::Display for Tag {
 /// The condition of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// None, or `*`: whatever the version.
+    /// None, or `*`: any version.
     Any,
-    /// One of these versions. Empty where no tag of the client's can be one of ours.
+    /// One of these versions. Empty where no tag was written by the shop.
     OneOf(Vec<u64>),
 }
 
 impl IfMatch {
-    /// Whether a resource that stands at `version` may be changed.
+    /// Whether the condition allows changing a resource at `version`.
     pub fn allows(&self, version: u64) -> bool {
         match self {
             Self::Any => true,
@@ -85,11 +88,11 @@ impl IfMatch {
         }
     }
 
-    /// Asks for the version that stands, where there is a condition, and holds it against that: for what is changed without a
-    /// version of its own.
+    /// Checks the condition against the current version, which is read only where there is a condition: for changes
+    /// that don't compare versions themselves.
     ///
     /// # Errors
-    /// 412 where it does not allow the version, and what asking for it says.
+    /// 412 where the condition does not hold, and the errors of `current`.
     pub async fn hold(&self, current: impl AsyncFnOnce() -> Result<u64, Problem>) -> Result<(), Problem> {
         if *self == Self::Any {
             return Ok(());
@@ -103,19 +106,19 @@ impl IfMatch {
     }
 }
 
-/// The condition of a read: show it only if it is not the one that the client has.
+/// The condition of a read: reply with the body only if the client does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfNoneMatch {
     /// None.
     Absent,
-    /// `*`: the client has one, whichever.
+    /// `*`: any version.
     Any,
-    /// The client has what these tags stand for.
+    /// The client has these versions.
     OneOf(Vec<Tag>),
 }
 
 impl IfNoneMatch {
-    /// The reply to a client that has this very one already.
+    /// The reply to a client that has this version.
     pub fn not_modified(&self, tag: Tag) -> Option<Response> {
         let has_it = match self {
             Self::Absent => false,
@@ -150,18 +153,42 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     }
 }
 
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description =
+            "Entity tags, or `*`: 412 `version-conflict` where none of them has the current version.";
+        vec![condition("If-Match", description, "*")]
+    }
+}
+
+impl IntoParams for IfNoneMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "Entity tags that the client has: 304 where one of them is current.";
+        vec![condition("If-None-Match", description, "\"7\"")]
+    }
+}
+
+/// Any text is accepted as a tag: one that the shop did not write matches nothing.
+fn condition(name: &str, description: &str, example: &str) -> Parameter {
+    let schema = Object::builder()
+        .schema_type(Type::String)
+        .examples([example])
+        .build();
+    parameter(name, ParameterIn::Header, description, schema)
+}
+
 enum Tags {
     Any,
     OneOf(Vec<Tag>),
 }
 
-/// The tags that a header names. Tags that are none of ours are left out: they match nothing.
+/// The tags in a header. Foreign tags are left out: they match nothing.
 fn tags(headers: &HeaderMap, name: &HeaderName, weak_too: bool) -> Option<Tags> {
     let mut tags = Vec::new();
     let mut present = false;
     for value in headers.get_all(name) {
         present = true;
-        // Commas within foreign tags split them into pieces that match nothing either.
+        // Commas within foreign tags split them into pieces, which match nothing either.
         for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             if tag == "*" {
                 return Some(Tags::Any);

@@ -1,7 +1,7 @@
-//! Requests under an `Idempotency-Key` happen once (invariant 9).
+//! Executes requests with the same `Idempotency-Key` once (invariant 9).
 //!
-//! The store of kept replies gives the first reply again. What makes repetition safe even where that store forgot (a node
-//! died between the effect and the reply) is that the commands which a request sends carry an id derived from its key.
+//! A repetition gets the stored reply. Where the store has lost it (a node died between effect and reply), repetition
+//! is safe all the same: the commands of a request have ids derived from its key.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -41,15 +41,15 @@ use souk_domain::CommandId;
 /// Longest key, in visible ASCII characters.
 pub const KEY_LIMIT: usize = 255;
 
-/// How soon a running request is looked at again, at first; doubled each time.
+/// First pause before a running request is polled again; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// How seldom a running request is looked at.
+/// Longest pause of polling.
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
-/// How often a lease is renewed in its time.
+/// Renewals of a lease within its time.
 const RENEWALS: u32 = 3;
-/// Longest reply that is kept, in bytes: well above any that the shop gives to a POST.
+/// Longest stored reply, in bytes: well above any reply to a POST.
 const REPLY_LIMIT: usize = 1024 * 1024;
-/// The headers that belong to a reply, whoever asks.
+/// The headers that are stored with a reply.
 const KEPT_HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::ETAG,
@@ -58,14 +58,14 @@ const KEPT_HEADERS: [HeaderName; 5] = [
     header::WWW_AUTHENTICATE,
 ];
 
-/// How a request's commands are named, so that their repetition is recognised.
+/// The identity of a request, by which entities recognise repeated commands.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// Names the request's command; derived from the key where there is one.
+    /// The id of the request's command; derived from the key where there is one.
     pub command: CommandId,
     /// The key, where there is one.
     pub key: Option<Arc<str>>,
-    /// What the body is recognised by: [`Keys::fingerprint`](keys::Keys::fingerprint).
+    /// A keyed hash of the body: [`Keys::fingerprint`](keys::Keys::fingerprint).
     pub fingerprint: Arc<str>,
 }
 
@@ -81,7 +81,7 @@ impl<S: Sync> FromRequestParts<S> for Identity {
     }
 }
 
-/// Does what a request asks for once under its key, where the route honours keys and it has one.
+/// Executes a request once per key, where the route honours keys and the request has one.
 pub(crate) async fn once(
     repetition: Repetition,
     front: &SharedFront,
@@ -147,12 +147,12 @@ async fn under_key(
     };
     let background = Background::of(&front, &parts.extensions);
     let handler = next.run(Request::from_parts(parts, Body::from(body)));
-    // A client that goes away must not leave a claim without a reply behind: the work goes on without it.
+    // Runs to its end without the client: a claim must not stay without a reply.
     background.finish(once.run(handler)).await
 }
 
-/// What a key belongs to. An anonymous caller's is bound to where the request comes from, so that a stranger who guesses
-/// a weak key is not handed somebody else's reply (and cart token).
+/// The scope of a key. Without a caller it includes the client's address, so that a stranger who guesses a weak key
+/// gets nobody else's reply (and cart token).
 fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &str) -> String {
     let (kind, who) = match (caller, client) {
         (Some(caller), _) => ("caller", caller.buyer().to_owned()),
@@ -179,13 +179,13 @@ struct Once {
     settings: IdempotencySettings,
     scope: String,
     fingerprint: String,
-    /// Names this attempt.
+    /// Identifies this attempt.
     holder: String,
     request_id: Arc<str>,
 }
 
 impl Once {
-    /// Does the work, or gives the reply of when it was done.
+    /// Executes the request, or returns the stored reply.
     async fn run(self, work: impl Future<Output = Response>) -> Result<Response, Problem> {
         if let Some(reply) = self.claim().await? {
             return replay(reply);
@@ -199,7 +199,7 @@ impl Once {
         }
     }
 
-    /// Claims the key; the kept reply where there is one. Waits while another runs.
+    /// Claims the key, or returns the stored reply. Waits while another attempt runs.
     async fn claim(&self) -> Result<Option<KeptReply>, Problem> {
         let give_up = Instant::now() + self.settings.wait;
         let mut pause = FIRST_PAUSE;
@@ -219,8 +219,8 @@ impl Once {
         }
     }
 
-    /// Does the work and renews the lease meanwhile, so that it may be short: a repetition waits for no longer than that
-    /// where the node of the first died.
+    /// Runs the work and renews the lease meanwhile. So the lease may be short: where the node of the first attempt
+    /// died, a repetition waits no longer than that.
     async fn holding<T>(&self, work: impl Future<Output = T>) -> T {
         match select(pin!(work), pin!(self.renew())).await {
             Either::Left((done, _)) => done,
@@ -231,7 +231,8 @@ impl Once {
     async fn renew(&self) -> Infallible {
         loop {
             tokio::time::sleep(self.settings.lease / RENEWALS).await;
-            // Where another took over meanwhile (this node stood still), both send the same commands, and the other answers.
+            // If another attempt took over meanwhile (this node was suspended), both send the same commands, and the
+            // other's reply is stored.
             if let Err(error) = self.try_claim().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -254,7 +255,7 @@ impl Once {
             .await
     }
 
-    /// Keeps a final reply before it is given; gives the key back where the request shall be tried again.
+    /// Stores a final reply before it is sent; releases the key where the request may be retried.
     async fn keep(&self, response: Response) -> Result<Response, Problem> {
         if response.status().is_server_error() || response.status() == StatusCode::TOO_MANY_REQUESTS {
             self.release().await;
@@ -279,7 +280,7 @@ impl Once {
             body: body.to_vec(),
         };
         if let Err(error) = self.store.answer(&self.scope, &self.holder, &reply).await {
-            // The work is done and its commands are remembered by the entities: a repetition gets the same result.
+            // The work is done, and entities remember its commands: a repetition has the same result.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a reply could not be kept"
@@ -290,7 +291,7 @@ impl Once {
 
     async fn release(&self) {
         if let Err(error) = self.store.release(&self.scope, &self.holder).await {
-            // The lease ends by itself.
+            // The lease expires by itself.
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "an idempotency key could not be given back"
@@ -300,7 +301,7 @@ impl Once {
 }
 
 fn replay(reply: KeptReply) -> Result<Response, Problem> {
-    // A status that was one when it was kept.
+    // It was a valid status when it was stored.
     let status = StatusCode::from_u16(reply.status).map_err(|_| Problem::new(problem::INTERNAL))?;
     let mut response = (status, reply.body).into_response();
     let headers = response.headers_mut();

@@ -28,7 +28,7 @@ async fn text(response: Response) -> String {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_the_first_reply_and_no_second_effect() {
+async fn a_repetition_gets_the_first_reply() {
     let store = Arc::new(Memory::default());
     let first = once(&store, "a", "body")
         .run(async {
@@ -60,7 +60,7 @@ async fn a_repetition_gets_the_first_reply_and_no_second_effect() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_kept_with_its_body_and_a_failure_is_tried_again() {
+async fn refusals_are_replayed_and_failures_retried() {
     let store = Arc::new(Memory::default());
     let failed = once(&store, "a", "body")
         .run(async { Problem::busy(Duration::ZERO).into_response() })
@@ -95,7 +95,7 @@ async fn a_panic_gives_the_key_back() {
 }
 
 #[tokio::test]
-async fn a_repeat_of_a_running_request_waits_for_it_and_not_for_ever() {
+async fn a_repetition_waits_a_limited_time() {
     let store = Arc::new(Memory::default());
     let (finish, finished) = tokio::sync::oneshot::channel::<()>();
     let first = tokio::spawn(once(&store, "a", "body").run(async move {
@@ -173,7 +173,7 @@ fn keys_are_visible_ascii_of_limited_length() {
 
 proptest! {
     #[test]
-    fn scopes_differ_by_everything_that_they_are_made_of(
+    fn scopes_differ_by_each_part(
         one in ("[a-z]{1,4}", "/[a-z]{1,4}", any::<Option<u8>>()),
         other in ("[a-z]{1,4}", "/[a-z]{1,4}", any::<Option<u8>>()),
     ) {
@@ -203,7 +203,7 @@ async fn a_request_that_takes_long_renews_its_lease() {
 }
 
 #[test]
-fn a_stranger_s_key_belongs_to_the_client_s_address_and_not_to_its_proxy_s() {
+fn anonymous_keys_are_scoped_to_the_client_address() {
     let scope_of = |client: Option<&str>| {
         let mut request = Request::post("/v1/carts").body(()).unwrap();
         // Both come through the same proxy.

@@ -1,4 +1,4 @@
-//! Bodies: JSON read strictly, with the field named that is wrong, and JSON written.
+//! JSON bodies: strict reading that names the invalid field, and writing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use serde::Serialize;
-use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer, IgnoredAny, Unexpected, Visitor};
 
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::etag::{IfNoneMatch, Tag};
@@ -18,16 +18,16 @@ use objects::Objects;
 
 mod objects;
 
-/// Reads a JSON body. Unknown and repeated fields are refused by the target type (`deny_unknown_fields`), wrong types
-/// with 422, what is no JSON with 400, another content type with 415, more than the limit with 413.
+/// A JSON body. Unknown and duplicate fields are refused by the target type (`deny_unknown_fields`), wrong types with
+/// 422, malformed JSON with 400, another content type with 415, a body above the limit with 413.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// The same where the body may be missing: then the default.
+/// The same for an optional body: the default if it is absent.
 #[derive(Debug)]
 pub struct OptionalJson<T>(pub T);
 
-/// A body that has no fields yet.
+/// A body without fields.
 #[derive(Debug, Default, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoFields {}
@@ -64,7 +64,7 @@ impl<T: DeserializeOwned + Default> FromRequest<SharedFront> for OptionalJson<T>
 /// Reads a body within the limits of time and size.
 ///
 /// # Errors
-/// 413, 408, or 400 for a body that broke off.
+/// 413, 408, or 400 for a truncated body.
 pub async fn read(body: Body, front: &Front) -> Result<Bytes, Problem> {
     read_within(body, front.settings.body_limit, front.settings.body_timeout).await
 }
@@ -75,7 +75,7 @@ async fn read_within(body: Body, limit: usize, within: Duration) -> Result<Bytes
         Ok(Err(error)) if is_length_limit(&error) => {
             Err(Problem::new(problem::BODY_TOO_LARGE).detail(format!("a body holds at most {limit} bytes")))
         }
-        Ok(Err(_)) => Err(Problem::new(problem::BAD_REQUEST).detail("the body broke off")),
+        Ok(Err(_)) => Err(Problem::new(problem::BAD_REQUEST).detail("the request body was truncated")),
         Err(_) => Err(Problem::new(problem::REQUEST_TIMEOUT)),
     }
 }
@@ -110,7 +110,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(Objects(&mut deserializer)).map_err(|error| {
         let path = error.path().to_string();
-        // What is wrong may stand before what is no JSON at all.
+        // The invalid field may come before the syntax error.
         match serde_json::from_slice::<IgnoredAny>(body) {
             Ok(IgnoredAny) => refusal(&path, &error.into_inner()),
             Err(broken) => refusal(".", &broken),
@@ -122,7 +122,7 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 fn refusal(path: &str, error: &serde_json::Error) -> Problem {
     let text = error.to_string();
-    // The position is of use for what is no JSON only.
+    // The position helps with malformed JSON only.
     let message = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(message, _)| message);
@@ -133,15 +133,15 @@ fn refusal(path: &str, error: &serde_json::Error) -> Problem {
     Problem::validation(vec![FieldError::new(field, message)])
 }
 
-/// The field to blame. For a missing, unknown or repeated one, serde names it in its message, and the path leads to its
-/// parent (or, for an unknown one, to itself).
+/// The invalid field. For a missing, unknown or duplicate one, serde names it in its message, and the path leads to its
+/// parent (for an unknown one, to itself).
 fn blame(path: &str, message: &str) -> (String, String) {
     let path = if path == "." { "" } else { path };
     let named = message.split('`').nth(1);
     for (prefix, plain) in [
         ("missing field `", "is required"),
-        ("unknown field `", "is not known"),
-        ("duplicate field `", "stands there twice"),
+        ("unknown field `", "is unknown"),
+        ("duplicate field `", "duplicate field"),
     ] {
         if let (true, Some(name)) = (message.starts_with(prefix), named) {
             let parent = path
@@ -159,44 +159,45 @@ fn blame(path: &str, message: &str) -> (String, String) {
     (field.to_owned(), demand(message))
 }
 
-/// What a value must be. serde's own message shows the one that it refuses, and a password or a card's token in the wrong
-/// place is one all the same: replies are kept, and logged by others.
+/// What a value must be. serde's own message includes the refused value, which may be a password or a card token in the
+/// wrong field: replies are stored, and logged by clients.
 fn demand(message: &str) -> String {
-    const WHOLE_NUMBERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
-    // The value may hold these words as well; what is expected is ours, and stands last.
+    const INTEGERS: [&str; 8] = ["i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"];
+    // The value may contain these words too; the expectation is ours, and comes last.
     match message.rsplit_once(", expected ") {
         Some((_, expected)) if expected.starts_with("struct ") => "must be an object".to_owned(),
-        Some((_, expected)) if WHOLE_NUMBERS.contains(&expected) => {
-            format!("must be a whole number that fits {expected}")
+        Some((_, expected)) if INTEGERS.contains(&expected) => {
+            format!("must be an integer that fits {expected}")
         }
         Some((_, expected)) => format!("must be {expected}"),
         None => message.to_owned(),
     }
 }
 
-/// How many of something: a whole number of JSON that fits 32 bits. What range is allowed is for its user to say.
+/// A quantity: an integer between `LEAST` and `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantity(pub u32);
+pub struct Quantity<const LEAST: u32 = 0, const MOST: u32 = { u32::MAX }>(pub u32);
 
-impl<'de> de::Deserialize<'de> for Quantity {
+impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Quantity<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WholeNumber;
+        struct Integer<const LEAST: u32, const MOST: u32>;
 
-        impl Visitor<'_> for WholeNumber {
-            type Value = Quantity;
+        impl<const LEAST: u32, const MOST: u32> Visitor<'_> for Integer<LEAST, MOST> {
+            type Value = Quantity<LEAST, MOST>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a whole number that is not negative")
+                write!(f, "an integer between {LEAST} and {MOST}")
             }
 
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Quantity, E> {
-                u32::try_from(value)
-                    .map(Quantity)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
+                match u32::try_from(value) {
+                    Ok(quantity) if (LEAST..=MOST).contains(&quantity) => Ok(Quantity(quantity)),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+                }
             }
         }
 
-        deserializer.deserialize_u64(WholeNumber)
+        deserializer.deserialize_u64(Integer)
     }
 }
 
@@ -213,7 +214,7 @@ pub fn versioned<T: Serialize>(status: StatusCode, version: u64, body: &T) -> Re
     Ok((status, JSON, tag, bytes).into_response())
 }
 
-/// The same as the answer to a read: 304 where the client has this very body.
+/// The reply to a read: 304 where the client has this body.
 ///
 /// # Errors
 /// As of [`reply`].
@@ -232,7 +233,7 @@ pub fn unless_had<T: Serialize>(
 /// A JSON reply.
 ///
 /// # Errors
-/// 500 for a value that JSON can't hold, which is a defect.
+/// 500 for a value that can't be JSON, which is a defect.
 pub fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Problem> {
     Ok((status, JSON, encode(body)?).into_response())
 }
@@ -320,11 +321,11 @@ mod tests {
             (r#"{"sku": {"hunter2": 98765}}"#, "must be a string"),
             (
                 r#"{"sku": "a", "quantity": "hunter2, expected hunter2"}"#,
-                "must be a whole number that is not negative",
+                "must be an integer between 0 and 4294967295",
             ),
             (
                 r#"{"sku": "a", "quantity": -98765}"#,
-                "must be a whole number that is not negative",
+                "must be an integer between 0 and 4294967295",
             ),
             (
                 r#"{"sku": "a", "quantity": 1, "inner": "hunter2"}"#,
@@ -340,7 +341,7 @@ mod tests {
         }
         assert_eq!(
             demand("invalid value: integer `300`, expected u8"),
-            "must be a whole number that fits u8"
+            "must be an integer that fits u8"
         );
         assert_eq!(
             demand("unknown variant `hunter2`, expected `a` or `b`"),

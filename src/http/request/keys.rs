@@ -1,7 +1,6 @@
-//! What the shop signs: cart tokens, cursors and the fingerprints of requests; and the identifiers that it derives instead
-//! of storing them.
+//! Signatures and derived identifiers: cart tokens, cursors, fingerprints of requests, ids of carts and orders.
 //!
-//! Each purpose has its own key, derived from the shop's secret, so that nothing signed for one passes for another.
+//! Each purpose has its own key, derived from the shop's secret, so that no signature is valid for another purpose.
 //! HMAC-SHA-256 throughout (RFC 2104).
 
 use std::fmt;
@@ -20,11 +19,11 @@ pub const SECRET_LENGTH: usize = 32;
 
 /// Random bytes in a cart token.
 const NONCE_LENGTH: usize = 16;
-/// Bytes that a signature is cut to: 128 bits.
+/// Bytes of a truncated signature: 128 bits.
 const TAG_LENGTH: usize = 16;
 /// Bytes of a decoded cart token.
 const TOKEN_LENGTH: usize = NONCE_LENGTH + TAG_LENGTH;
-/// Bytes of a hash that an identifier keeps: 128 bits.
+/// Bytes of the hash in an identifier: 128 bits.
 const IDENTIFIER_BYTES: usize = 16;
 
 /// One derived key.
@@ -40,7 +39,7 @@ impl Key {
         Self::new(&self.sign(&[purpose.as_bytes()]))
     }
 
-    /// Signs `parts`, each with its length before it, so that no two lists of parts read alike.
+    /// Signs `parts`, each prefixed with its length, so that different lists of parts never have the same encoding.
     fn sign(&self, parts: &[&[u8]]) -> [u8; SECRET_LENGTH] {
         let mut context = hmac::Context::with_key(&self.0);
         for part in parts {
@@ -101,7 +100,7 @@ impl Keys {
 
     /// The cart that a token opens; `None` for a token that this shop did not sign.
     pub fn open_cart(&self, token: &str) -> Option<CartId> {
-        // The decoder asks for whole groups of three bytes.
+        // The decoder requires whole groups of three bytes.
         let mut buffer = [0; TOKEN_LENGTH.next_multiple_of(3)];
         let length = URL_SAFE_NO_PAD.decode_slice(token, &mut buffer).ok()?;
         let (nonce, tag) = buffer.get(..length)?.split_at_checked(NONCE_LENGTH)?;
@@ -120,15 +119,14 @@ impl Keys {
         CartId::from_suffix(hex::encode(&self.cart_id.sign(&[nonce])[..IDENTIFIER_BYTES]))
     }
 
-    /// The order that `buyer` places under the idempotency key `key`: the same one whenever it is asked again
-    /// (invariant 9).
+    /// The order that `buyer` places under the idempotency key `key`: always the same (invariant 9).
     pub fn order_id(&self, buyer: &str, key: &str) -> OrderId {
         let signature = self.order_id.sign(&[buyer.as_bytes(), key.as_bytes()]);
         OrderId::from_suffix(hex::encode(&signature[..IDENTIFIER_BYTES]))
     }
 
-    /// What the body of a request is recognised by, in hexadecimal. It is kept where the body is not, and without the
-    /// shop's secret no guess of a body (an address, a password) can be checked against it.
+    /// The fingerprint of a body, in hexadecimal. It is stored instead of the body: without the shop's secret, no guess
+    /// of a body (an address, a password) can be verified against it.
     pub fn fingerprint(&self, body: &[u8]) -> String {
         hex::encode(self.fingerprint.sign(&[body]))
     }
@@ -151,9 +149,9 @@ impl Keys {
     }
 }
 
-/// The command that a request under an idempotency key becomes: the same one whichever node runs it, and however often.
-/// Another body under the same key is another command, so that no entity answers it with what it said to the first. Since
-/// the fingerprint takes the shop's secret, the command tells nothing of either.
+/// The id of the command of a request under an idempotency key: the same on every node and in every attempt. Another
+/// body under the same key is another command, so that no entity answers it with the reply to the first. Since the
+/// fingerprint depends on the shop's secret, the id reveals nothing of either.
 pub fn command_id(scope: &str, fingerprint: &str) -> CommandId {
     let mut digits = digest::of_parts(&[scope.as_bytes(), fingerprint.as_bytes()]);
     digits.truncate(2 * IDENTIFIER_BYTES);
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_its_cart_on_every_node_and_under_no_other_secret() {
+    fn a_cart_token_needs_the_same_secret() {
         let (token, cart) = keys().mint_cart();
         assert_eq!(keys().open_cart(&token), Some(cart.clone()));
         assert_eq!(CartId::parse(cart.as_str()), Ok(cart));
@@ -202,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_same_fingerprint_on_every_node_and_can_not_be_guessed_from_it() {
+    fn fingerprints_are_stable_and_need_the_secret() {
         let (body, other) = (b"{\"pin\":1}", b"{\"pin\":2}");
         let fingerprint = keys().fingerprint(body);
         assert_eq!(keys().fingerprint(body), fingerprint);

@@ -7,11 +7,14 @@ pub mod caller;
 pub mod entity;
 pub mod etag;
 pub mod front;
-pub mod gate;
 pub mod idempotency;
 pub mod json;
 pub mod keys;
+pub mod parameter;
 pub mod path;
 pub mod policy;
 pub mod query;
 pub mod rate_limit;
+pub mod route;
+
+mod refusals;

@@ -1,11 +1,11 @@
-//! The variable part of a path.
+//! The variable parameter of a path.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
 use crate::http::edge::problem::{self, Problem};
 
-/// The one variable segment of a path. What can't be decoded names nothing: 404.
+/// The parameter of a path. An undecodable one is not found: 404.
 #[derive(Debug)]
 pub struct PathParameter(pub String);
 

@@ -1,4 +1,4 @@
-//! Who may call what, and how often: asked before every handler, and before an idempotency key is looked at.
+//! Authorisation and rate limits: checked before every handler, and before idempotency keys.
 
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -11,18 +11,18 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::rate_limit::Allowance;
 use souk_domain::account::Role;
 
-/// What a reply depends on wherever it is looked at who calls: `Authorization`, and [`caller::CART_TOKEN`]. Without it a
-/// browser's cache would show one person what it keeps of another's.
+/// What replies depend on wherever the caller matters: `Authorization` and `Cart-Token`. Without it a browser's cache
+/// would show one person the data of another.
 const CALLER: HeaderValue = HeaderValue::from_static("authorization, cart-token");
-/// What is of an account alone is kept by nobody: not even on the disk of its owner's device.
+/// Data of an account is not cached, not even on its owner's device.
 const KEPT_NOWHERE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Anybody. What the client sends to say who it is is not looked at: a login must work with an old token in hand.
+    /// Anybody. Credentials are ignored: a login must work with an old token.
     Public,
-    /// Anybody, and who says who they are must prove it.
+    /// Anybody, but credentials must be valid.
     Optional,
     /// An account, or a guest with a cart.
     Shopper,
@@ -34,19 +34,19 @@ pub enum Policy {
     Admin,
 }
 
-/// What an `Idempotency-Key` means for a route.
+/// The meaning of an `Idempotency-Key` for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repetition {
-    /// Nothing: repeating the call is harmless, or changes nothing.
+    /// None: repeating the call is harmless, or changes nothing.
     Plain,
-    /// Where a key is given, the call happens once under it.
+    /// With a key, the call has an effect once.
     Honoured,
-    /// A key must be given.
+    /// A key is required.
     Required,
 }
 
 impl Policy {
-    /// Whether the caller may pass. 401 where nobody is known who could, 403 for somebody who is known and may not.
+    /// Whether the caller is authorised. 401 without credentials that could be, 403 for a known caller who is not.
     fn judge(self, caller: Option<&Caller>) -> Result<(), Problem> {
         let needed: &[Role] = match self {
             Self::Public | Self::Optional => return Ok(()),
@@ -70,7 +70,7 @@ impl Policy {
         }
     }
 
-    /// Says whom a reply is for.
+    /// Adds the caching headers.
     fn mark(self, headers: &mut HeaderMap) {
         if self == Self::Public {
             return;
@@ -91,8 +91,8 @@ impl Policy {
     }
 }
 
-/// Finds out who calls, whether they may and whether they do so too often, and tells the handler. Its reply, and every
-/// refusal, says whom it is for.
+/// Authenticates, authorises and counts the caller before the handler. Its reply, and every refusal, has its caching
+/// headers.
 pub(crate) async fn enforce<W>(
     policy: Policy,
     front: &SharedFront,
@@ -118,7 +118,7 @@ where
 {
     let limits = &front.rate_limits;
     let client = limits.client(request.extensions(), request.headers());
-    // The address first: it holds for whoever sends tokens that are none, too, and they cost something to look at.
+    // The address first: it limits senders of invalid tokens too, whose verification costs time.
     let of_address = match limits.by_address(client).await {
         Ok(allowance) => allowance,
         Err(refusal) => return refusal.into_response(),

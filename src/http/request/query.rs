@@ -7,19 +7,23 @@ use std::collections::btree_map::Entry;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{Object, Type};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::keys::Keys;
+use crate::http::request::parameter::parameter;
 
-/// Items on a page where the client does not say.
+/// Items on a page by default.
 pub const DEFAULT_PAGE: usize = 20;
 /// Most items on a page.
 pub const PAGE_LIMIT: usize = 100;
 /// Longest value of a parameter, in bytes.
 pub const VALUE_LIMIT: usize = 1024;
 
-/// The query parameters of a request. Handlers take out what they know; [`Parameters::finish`] refuses the rest, so that
-/// no filter is silently ignored.
+/// The query parameters of a request. Handlers take those that they know; [`Parameters::finish`] refuses the rest, so
+/// that no filter is silently ignored.
 #[derive(Debug)]
 pub struct Parameters {
     values: BTreeMap<String, String>,
@@ -44,7 +48,7 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
                     Entry::Vacant(place) => drop(place.insert(value)),
                     Entry::Occupied(place) => {
                         let name = place.key().clone();
-                        parameters.refuse(name, "stands there twice");
+                        parameters.refuse(name, "duplicate parameter");
                     }
                 }
             }
@@ -54,22 +58,22 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    /// Notes that a parameter is wrong.
+    /// Records an invalid parameter.
     pub fn refuse(&mut self, name: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) {
         self.errors.push(FieldError::new(name, message));
     }
 
-    /// Takes a text; an empty one counts as absent.
+    /// Takes a string; an empty one counts as absent.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// Takes an amount of minor units that is not negative.
+    /// Takes a non-negative amount of minor units.
     pub fn amount(&mut self, name: &'static str) -> Option<i64> {
         let text = self.text(name)?;
         let amount = text.parse().ok().filter(|amount| *amount >= 0);
         if amount.is_none() {
-            self.refuse(name, "must be a whole number of minor units that is not negative");
+            self.refuse(name, "must be a non-negative integer, in minor units");
         }
         amount
     }
@@ -97,7 +101,7 @@ impl Parameters {
         chosen.map(|(_, value)| *value)
     }
 
-    /// Takes `limit`: how many items a page shall hold.
+    /// Takes `limit`: the most items on the page.
     pub fn limit(&mut self) -> usize {
         let Some(text) = self.values.remove("limit") else {
             return DEFAULT_PAGE;
@@ -105,14 +109,14 @@ impl Parameters {
         match text.parse() {
             Ok(limit @ 1..=PAGE_LIMIT) => limit,
             _ => {
-                self.refuse("limit", format!("must be a whole number from 1 to {PAGE_LIMIT}"));
+                self.refuse("limit", format!("must be an integer between 1 and {PAGE_LIMIT}"));
                 DEFAULT_PAGE
             }
         }
     }
 
-    /// Takes `cursor`: where the page starts, in the list that `list` describes. The description holds everything that
-    /// makes the list what it is, the owner included, but not the size of its pages.
+    /// Takes `cursor`: where the page starts, in the list that `list` describes. The description has all that defines
+    /// the list, its owner included, but not the size of its pages.
     ///
     /// # Errors
     /// 400 `bad-cursor`.
@@ -126,13 +130,13 @@ impl Parameters {
             .transpose()
     }
 
-    /// Whether everything was right and nothing is left over.
+    /// Checks that everything was valid and nothing is left over.
     ///
     /// # Errors
-    /// 422 with each wrong or unknown parameter.
+    /// 422 with each invalid or unknown parameter.
     pub fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.values).into_keys() {
-            self.refuse(name, "is not known");
+            self.refuse(name, "is unknown");
         }
         if self.errors.is_empty() {
             Ok(())
@@ -142,12 +146,42 @@ impl Parameters {
     }
 }
 
+/// The parameters `limit` and `cursor` in the published document.
+pub struct Paging;
+
+impl IntoParams for Paging {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = Object::builder()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(PAGE_LIMIT))
+            .default(Some(DEFAULT_PAGE.into()));
+        let cursor = Object::with_type(Type::String);
+        vec![
+            parameter(
+                "limit",
+                ParameterIn::Query,
+                "Maximum number of items on the page.",
+                limit.build(),
+            ),
+            parameter(
+                "cursor",
+                ParameterIn::Query,
+                "Where the page starts: the `next_cursor` of the page before, of the same list.",
+                cursor,
+            ),
+        ]
+    }
+}
+
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items on the page.
+    #[schema(max_items = 100)]
     pub items: Vec<T>,
-    /// Where the next one starts; `None` on the last.
+    /// Where the next page starts; null on the last.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

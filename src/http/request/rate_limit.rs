@@ -1,13 +1,13 @@
-//! How many requests one caller, and one address, may make in a minute, on all nodes together.
+//! Rate limits per caller and per address, on all nodes together.
 //!
-//! A caller is an account, or a guest's cart; a stranger is an address, and counts there alone. Each node counts by itself
-//! and settles with the sessions store a chunk at a time (see [`ledger`]), so that a request costs a look into a map, and
-//! waits for the store only where a chunk is used up. **Where the store is away** nobody is refused because of that: each
-//! node goes on with what it sees by itself.
+//! A caller is an account or a guest's cart; a stranger counts by address alone. Each node counts by itself and settles
+//! with the sessions store a chunk at a time (see [`ledger`]), so that most requests cost a look into a map and wait
+//! for the store only where a chunk is used up. **While the store is unavailable** nobody is refused because of that:
+//! each node continues with its own counts.
 //!
-//! By address counts who has one. A request that comes straight from a trusted proxy, without the address of a client, has
-//! none: it is the operator's own (a health check, a load test on the node's machine), or a proxy's that hides its clients,
-//! all of whom would count as one.
+//! Requests without a client address are not counted by address: those that come straight from a trusted proxy are the
+//! operator's own (a health check, a load test on the node's machine), or those of a proxy that hides its clients, who
+//! would all count as one.
 
 mod ledger;
 #[cfg(test)]
@@ -40,18 +40,18 @@ use crate::stores::StoreError;
 use crate::stores::sessions::SessionStore;
 use souk_domain::{CartId, Timestamp, UserId};
 
-/// How long a window is.
+/// Length of a window.
 pub const WINDOW: Duration = Duration::from_secs(60);
 /// The same in seconds.
 const WINDOW_SECONDS: usize = 60;
-/// After a failure the store is left alone for so long, so that callers wait for it once and not once a chunk each.
+/// Pause after a failure of the store, so that callers wait for it once and not once per chunk.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Parts of the map of callers, each with a lock of its own.
+/// Shards of the map of callers, each with its own lock.
 const SHARDS: usize = 64;
-/// Most callers in one part: about 130,000 in all, of some 100 bytes each.
+/// Most callers in one shard: about 130,000 in all, of some 100 bytes each.
 const SHARD_LIMIT: usize = 2_048;
 
-/// Who is counted.
+/// The subject of a count.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Who {
     Account(UserId),
@@ -84,10 +84,10 @@ impl Who {
     }
 }
 
-/// A caller as a part of the map has it.
+/// A caller in the map.
 struct Entry {
     ledger: Ledger,
-    /// Whose turn it is to settle; there once that is needed.
+    /// The lock for settling with the store; made when it is first needed.
     turn: Option<Arc<AsyncMutex<()>>>,
 }
 
@@ -103,14 +103,14 @@ impl Entry {
 
 type Shard = Mutex<HashMap<Who, Entry>>;
 
-/// A limit with what its headers say.
+/// A limit with its headers.
 struct Rule {
     limit: Limit,
     header: HeaderValue,
 }
 
 impl Rule {
-    /// `None` where the limit is 0, and nobody counts.
+    /// `None` for a limit of 0: unlimited.
     fn new(requests: u32, window: Duration) -> Option<Self> {
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX).max(1);
         (requests > 0).then(|| Self {
@@ -120,7 +120,7 @@ impl Rule {
     }
 }
 
-/// How many requests of its limit somebody has left: what the headers of a reply say.
+/// The requests left: the headers of a reply.
 pub(crate) struct Allowance {
     limit: HeaderValue,
     standing: Standing,
@@ -131,7 +131,7 @@ static SECONDS: LazyLock<Vec<HeaderValue>> =
     LazyLock::new(|| (0..=WINDOW_SECONDS).map(HeaderValue::from).collect());
 
 impl Allowance {
-    /// The one that is used up earlier.
+    /// The one that is used up first.
     pub(crate) fn tighter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         match (one, other) {
             (Some(one), Some(other)) if one.standing.remaining <= other.standing.remaining => Some(one),
@@ -140,7 +140,7 @@ impl Allowance {
         }
     }
 
-    /// Tells the client.
+    /// Adds the headers.
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         let seconds = usize::try_from(self.standing.reset.saturating_add(999) / 1_000).unwrap_or(usize::MAX);
         let reset = SECONDS
@@ -154,7 +154,7 @@ impl Allowance {
     }
 }
 
-/// A request too many.
+/// A request above the limit.
 pub(crate) struct Refusal {
     problem: Problem,
     allowance: Allowance,
@@ -168,7 +168,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Counts requests. A clone counts in the same place.
+/// Counts requests. Clones share their counts.
 #[derive(Clone)]
 pub(crate) struct RateLimiter(Arc<Inner>);
 
@@ -178,13 +178,13 @@ struct Inner {
     trusted_proxies: TrustedProxies,
     per_caller: Option<Rule>,
     per_address: Option<Rule>,
-    /// How long the store may take.
+    /// Time limit of the store.
     patience: Duration,
     hasher: RandomState,
     shards: Box<[Shard]>,
-    /// Whether the store failed when it was last asked.
+    /// Whether the last request to the store failed.
     is_away: AtomicBool,
-    /// Until when it is left alone, in milliseconds since the Unix epoch.
+    /// No requests to the store until then, in milliseconds since the Unix epoch.
     away_until: AtomicI64,
 }
 
@@ -216,7 +216,7 @@ impl RateLimiter {
         }))
     }
 
-    /// The address that a request counts for, if for any.
+    /// The address that a request counts for, if any.
     pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ClientAddress> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
         if self.0.trusted_proxies.speaks_for_itself(peer.ip(), headers) {
@@ -264,10 +264,11 @@ impl RateLimiter {
                 }
                 Taken::MustSettle(turn) => turn.lock_owned().await,
             };
-            // Somebody else may have settled meanwhile.
+            // Another request may have settled meanwhile.
             if let Some(claim) = self.0.claim(rule.limit, who) {
                 let (inner, limit, whose) = (Arc::clone(&self.0), rule.limit, who.clone());
-                // A client that hangs up now must not leave it open whether its requests were counted.
+                // Runs to its end even if the client disconnects: otherwise it would be unknown whether the store
+                // counted.
                 let settled = tokio::spawn(async move { inner.settle(limit, &whose, claim, turn).await });
                 if let Err(error) = settled.await {
                     tracing::error!(error = &error as &dyn StdError, "a rate limit was not settled");
@@ -293,7 +294,7 @@ fn too_many(rule: &Rule, who: &Who, standing: Standing) -> Problem {
         .retry_after(Duration::from_millis(wait))
 }
 
-/// What becomes of a request; see [`Verdict`].
+/// The decision about a request; see [`Verdict`].
 enum Taken {
     Admitted(Standing),
     Refused(Standing),
@@ -305,7 +306,7 @@ impl Inner {
         // The remainder is far below the range of usize.
         #[expect(clippy::cast_possible_truncation)]
         let index = (self.hasher.hash_one(who) % SHARDS as u64) as usize;
-        // Nothing panics while it is held; a count that some panic left behind is as good as any.
+        // Nothing panics while the lock is held; any count is valid.
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -324,7 +325,7 @@ impl Inner {
         taken
     }
 
-    /// What is to be settled. Nothing where that was done, or the store is left alone for the moment.
+    /// The claim to settle. `None` where it was settled meanwhile, or requests to the store are paused.
     fn claim(&self, limit: Limit, who: &Who) -> Option<Claim> {
         let now = (self.clock)();
         let mut shard = self.shard(who);
@@ -343,7 +344,7 @@ impl Inner {
         Some(claim)
     }
 
-    /// Tells the store; holds the turn until its answer counts.
+    /// Settles with the store; holds the lock until the reply is counted.
     async fn settle(&self, limit: Limit, who: &Who, claim: Claim, _turn: OwnedMutexGuard<()>) {
         let (key, amount) = (who.key(), u64::from(claim.amount));
         let hit = self.store.hit(&key, claim.made_at(limit), WINDOW, amount);
@@ -367,7 +368,7 @@ impl Inner {
     }
 
     fn credit(&self, limit: Limit, who: &Who, claim: Claim, total: Option<u64>) {
-        // Where it was forgotten meanwhile, it begins anew.
+        // If it was evicted meanwhile, it starts anew.
         if let Some(entry) = self.shard(who).get_mut(who) {
             entry.ledger.settle(limit, claim, total);
         }
@@ -386,7 +387,7 @@ impl Inner {
     }
 }
 
-/// Why a count is this node's alone.
+/// Why a count is local to this node.
 #[derive(Debug, thiserror::Error)]
 enum Unsettled {
     #[error("the store failed")]
@@ -399,8 +400,8 @@ fn unavailable() {
     counter!("souk_rate_limit_unavailable_total").increment(1);
 }
 
-/// Forgets where too much is remembered: windows that are over; then those who have not used up a chunk, who begin anew; and
-/// then everybody, of whom the store knows.
+/// Evicts when the map is full: first windows that are over; then callers with less than a chunk, who start anew; then
+/// all others, whom the store knows.
 fn make_room(shard: &mut HashMap<Who, Entry>, limit: Limit, now: Timestamp) {
     if shard.len() >= SHARD_LIMIT {
         shard.retain(|_, entry| !entry.ledger.is_over(limit, now));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower::ServiceExt;
 
-use super::flow::{Client, Reply, submission};
+use super::client::{Client, Reply, submission};
 use crate::actors::region::Ask;
 use crate::authentication::service::Accounts;
 use crate::gateways::mail::{Letter, MailError, Mailer};
@@ -54,7 +54,7 @@ async fn settled(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_account_sees_is_not_vouched_for_to_another() {
+async fn entity_tags_do_not_match_across_accounts() {
     let client = Client::new().await;
     let (_, ada) = sign_up(&client, "ada@example.org").await;
     let (_, bob) = sign_up(&client, "bob@example.org").await;
@@ -88,7 +88,7 @@ async fn what_one_account_sees_is_not_vouched_for_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_password_is_set_and_all_are_signed_out_though_the_client_hung_up() {
+async fn a_password_reset_completes_after_a_disconnect() {
     let accounts = accounts().await;
     let client = Client::of(Arc::clone(&accounts)).await;
     let (ada, _) = sign_up(&client, "ada@example.org").await;
@@ -136,7 +136,7 @@ async fn an_account_is_opened_though_letters_are_stuck() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guests_orders_go_to_who_is_signed_in_where_the_address_is_proven() {
+async fn guest_orders_go_to_the_verified_account() {
     let accounts = accounts().await;
     let client = Client::of(Arc::clone(&accounts)).await;
     client.add("A-1", 1).await;
@@ -181,7 +181,7 @@ async fn a_guests_orders_go_to_who_is_signed_in_where_the_address_is_proven() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_device_orders_while_an_account_is_erased_is_stripped_too() {
+async fn orders_placed_during_erasure_are_anonymised() {
     let client = Client::new().await;
     let (ada, token) = sign_up(&client, "ada@example.org").await;
     let mine = [("authorization", token.as_str())];
@@ -225,7 +225,7 @@ async fn what_another_device_orders_while_an_account_is_erased_is_stripped_too()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_changed_since_it_was_looked_at_is_not_removed() {
+async fn a_changed_address_is_not_removed() {
     let client = Client::new().await;
     let (_, token) = sign_up(&client, "ada@example.org").await;
     let send = async |method: &str, path: &str, body: Option<Value>, tag: &str| {

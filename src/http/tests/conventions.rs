@@ -154,7 +154,7 @@ async fn a_preflight_is_answered_in_full_and_remembered() {
 }
 
 #[tokio::test]
-async fn only_large_text_is_compressed_and_nothing_about_credentials() {
+async fn only_large_text_without_credentials_is_compressed() {
     let settings = HttpSettings::default();
     let accept = [("accept-encoding", "gzip, br")];
     for (method, path, compressed) in [
@@ -206,7 +206,7 @@ async fn only_large_text_is_compressed_and_nothing_about_credentials() {
 }
 
 #[tokio::test]
-async fn every_reply_has_the_headers_that_keep_browsers_safe() {
+async fn every_reply_has_security_headers() {
     let settings = HttpSettings {
         uri_limit: 50,
         ..HttpSettings::default()
@@ -246,7 +246,7 @@ async fn who(settings: &HttpSettings, peer: &str, forwarded: &str) -> String {
 }
 
 #[tokio::test]
-async fn handlers_learn_the_address_of_the_client_and_not_of_its_proxy() {
+async fn handlers_get_the_address_of_the_client() {
     let settings = HttpSettings {
         trusted_proxies: TrustedProxies::new(&["10.0.0.0/8".parse().unwrap()]),
         ..HttpSettings::default()
@@ -285,7 +285,7 @@ async fn logged(filter: &str) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn a_request_is_a_line_of_the_access_log_where_that_is_wanted() {
+async fn requests_appear_in_the_access_log() {
     let lines = logged("info").await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     let line = &lines[0];

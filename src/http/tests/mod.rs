@@ -1,5 +1,9 @@
 //! The routes of the shop over the real entities, in one process.
 
 mod accounts;
+mod carts;
+mod catalogue;
+mod client;
 mod conventions;
-mod flow;
+mod orders;
+mod routes;

@@ -2,7 +2,7 @@
 //! parameters only, and in the full-text expression only within quotes.
 
 use super::{ProductQuery, Sort};
-use crate::stores::embedded::{Statement, Value};
+use souk_embedded::{Statement, Value};
 
 /// Words of a query that count; more are ignored.
 pub const WORD_LIMIT: usize = 16;

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::migrate::Migrator;
 
 use super::search::{Selection, page, total};
 use super::{Badge, Catalogue, ProductPage, ProductQuery};
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use crate::stores::sqlite::Database;
 use souk_domain::catalogue::{Category, Product};
 use souk_domain::{ProductId, Sku};
+use souk_embedded::{Rows, Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/catalogue/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_catalogue.sql")];
 
 /// Rows that go into one transaction.
 const TRANSACTION_ROWS: usize = 500;
@@ -289,12 +289,12 @@ mod tests {
 
     use super::*;
     use crate::stores::catalogue::contract;
-    use crate::stores::embedded::Engine;
+    use crate::stores::sqlite;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteCatalogue::open(&writer, directory.path()).await.unwrap();
         contract::suite(Arc::new(store)).await;
     }

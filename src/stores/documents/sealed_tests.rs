@@ -7,7 +7,6 @@ use tempfile::TempDir;
 use super::*;
 use crate::actors::entity::Record;
 use crate::config::KEY_BYTES;
-use crate::error_chain::Chain;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::operator::redact;
@@ -15,13 +14,14 @@ use crate::sealing::{Key, SealedText};
 use crate::stores::documents::contract;
 use crate::stores::documents::memory::MemoryDocuments;
 use crate::stores::documents::sqlite::SqliteDocuments;
-use crate::stores::embedded::{Engine, Writer};
+use crate::stores::sqlite;
 use souk_domain::fixtures::{at, payment_id, placement, run};
 use souk_domain::payment::{PaymentChange, PaymentState};
 use souk_domain::stock::Stock;
 use souk_domain::{
     Address, Cart, CommandId, EmailAddress, Event, Order, OrderCommand, Payment, PaymentInstruction,
 };
+use souk_error_chain::Chain;
 
 /// In everything personal of the samples.
 const MARKER: &str = "Marker";
@@ -41,7 +41,7 @@ fn pair(name: &'static str) -> (Arc<MemoryDocuments>, Arc<dyn DocumentStore>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contract_is_kept_behind_the_seal() {
     let directory = TempDir::new().unwrap();
-    let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+    let writer = sqlite::in_process_writer(directory.path()).unwrap();
     let store = SqliteDocuments::open(&writer, directory.path(), "orders")
         .await
         .unwrap();

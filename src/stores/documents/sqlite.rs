@@ -7,7 +7,6 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::migrate::Migrator;
 
 use super::batch::{Emitted, Exchange, Lines, parts};
 use super::sql::{
@@ -19,12 +18,13 @@ use super::{
 };
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use crate::stores::sqlite::Columns;
+use crate::stores::sqlite::Database;
 use souk_domain::{Event, Timestamp};
+use souk_embedded::{Rows, Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/documents/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_documents.sql")];
 
 /// One of the document stores (`carts`, `orders`, `inventory`, `payments`) in SQLite.
 pub struct SqliteDocuments {
@@ -352,12 +352,12 @@ mod tests {
 
     use super::*;
     use crate::stores::documents::contract;
-    use crate::stores::embedded::Engine;
+    use crate::stores::sqlite;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_document_store_keeps_the_contract() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         for name in ["carts", "payments"] {
             let store = SqliteDocuments::open(&writer, directory.path(), name)
                 .await
@@ -373,7 +373,7 @@ mod tests {
     #[tokio::test]
     async fn frequent_queries_go_by_an_index() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteDocuments::open(&writer, directory.path(), "orders")
             .await
             .unwrap();

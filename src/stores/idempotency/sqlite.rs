@@ -5,17 +5,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use super::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Statement, Writer};
+use crate::stores::sqlite::Columns;
+use crate::stores::sqlite::Database;
 use souk_domain::Timestamp;
+use souk_embedded::{Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/idempotency/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_idempotency.sql")];
 
 /// Takes a key that is new, too old to count (claimed at or before `?6`), or still without a reply and either ours
 /// already (a claim that is repeated because its answer was lost) or left over by a dead holder. A row means: taken.
@@ -187,14 +187,14 @@ mod tests {
     use super::*;
     use crate::config::KEY_BYTES;
     use crate::sealing::{Key, Keyring};
-    use crate::stores::embedded::Engine;
     use crate::stores::idempotency::contract;
     use crate::stores::idempotency::sealed::SealedReplies;
+    use crate::stores::sqlite;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteIdempotency::open(&writer, directory.path()).await.unwrap();
         let store = Arc::new(store);
         contract::suite(Arc::clone(&store) as Arc<dyn IdempotencyStore>).await;
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept_behind_the_seal_and_nothing_lies_open() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = Arc::new(SqliteIdempotency::open(&writer, directory.path()).await.unwrap());
         let keyring = Keyring::new(Key::new("k1", &[1; KEY_BYTES]).unwrap(), Vec::new());
         let sealed = SealedReplies::before(

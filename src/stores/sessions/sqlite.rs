@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use super::sql::{
     ADD_KEY, COUNTS, END, END_FAMILY, FAMILY, FIRST_TOKEN, FORGET, HIT, ISSUE, KEY, KEYS, LIST, OPEN, REDEEM,
@@ -17,13 +16,14 @@ use super::{
     Count, LIST_LIMIT, Purpose, Revocations, Rotation, Session, SessionStore, SigningKeyRow, TokenHash,
 };
 use crate::stores::StoreError;
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Statement, Writer};
+use crate::stores::sqlite::Columns;
+use crate::stores::sqlite::Database;
 use souk_domain::identifiers::InvalidIdentifier;
 use souk_domain::{SessionId, Timestamp, UserId};
+use souk_embedded::{Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/sessions/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_sessions.sql")];
 
 /// The sessions store in SQLite.
 pub struct SqliteSessions {
@@ -331,13 +331,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::stores::embedded::Engine;
     use crate::stores::sessions::contract;
+    use crate::stores::sqlite;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteSessions::open(&writer, directory.path()).await.unwrap();
         contract::suite(Arc::new(store)).await;
     }
@@ -346,7 +346,7 @@ mod tests {
     #[tokio::test]
     async fn every_query_goes_by_an_index() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteSessions::open(&writer, directory.path()).await.unwrap();
         let rotation = [SPEND, SUCCEED, USE, REVOKE_FAMILY, END_FAMILY, ROTATED];
         let others = [

@@ -10,7 +10,8 @@ use super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE
 use crate::sealing::layout;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::embedded::{Database, Statement, Writer};
+use crate::stores::sqlite::Database;
+use souk_embedded::{Statement, Writer};
 
 /// The phone numbers of accounts, by the account's id.
 pub struct PhonesAtRest {

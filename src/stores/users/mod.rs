@@ -22,11 +22,12 @@ pub(crate) mod testing {
     use super::UserStore;
     use super::sqlite::SqliteUsers;
     use crate::sealing::{Key, Keyring};
-    use crate::stores::embedded::{Engine, Writer};
+    use crate::stores::sqlite;
+    use souk_embedded::Writer;
 
     /// A store in `folder`.
     pub(crate) async fn store(folder: &Path) -> Arc<dyn UserStore> {
-        let writer = Writer::in_process(Engine::open(folder).unwrap());
+        let writer = sqlite::in_process_writer(folder).unwrap();
         open(&writer, folder).await
     }
 

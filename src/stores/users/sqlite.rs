@@ -8,7 +8,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::migrate::Migrator;
 
 use super::seals::UserSeals;
 use super::sql::{
@@ -19,15 +18,16 @@ use super::sql::{
 use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
 use crate::sealing::Keyring;
 use crate::stores::StoreError;
-use crate::stores::embedded::statement::Columns;
-use crate::stores::embedded::{Database, Rows, Statement, Writer};
+use crate::stores::sqlite::Columns;
+use crate::stores::sqlite::Database;
 use souk_domain::account::email_key;
 use souk_domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
 };
+use souk_embedded::{Rows, Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/users/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_users.sql")];
 
 /// The users store in SQLite.
 pub struct SqliteUsers {

@@ -6,7 +6,7 @@ use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEA
 use super::*;
 use crate::config::KEY_BYTES;
 use crate::sealing::Key;
-use crate::stores::embedded::Engine;
+use crate::stores::sqlite;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;
 
@@ -19,7 +19,7 @@ fn keyring(ids: &[&str]) -> Arc<Keyring> {
 }
 
 fn writer(directory: &TempDir) -> Writer {
-    Writer::in_process(Engine::open(directory.path()).unwrap())
+    sqlite::in_process_writer(directory.path()).unwrap()
 }
 
 async fn open(writer: &Writer, directory: &TempDir, keys: &[&str]) -> SqliteUsers {

@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use souk_cluster::view::View;
 use souk_cluster::views::{Views, ViewsError};
 
 use crate::stores::StoreError;
-use crate::stores::embedded::{Database, Statement, Writer};
+use crate::stores::sqlite::Database;
+use souk_embedded::{Statement, Writer};
 
-/// The schema.
-pub static MIGRATOR: Migrator = sqlx::migrate!("src/stores/views/migrations");
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_views.sql")];
 
 const CURRENT: &str = "SELECT body FROM views";
 const FIRST: &str = "INSERT INTO views (singleton, number, body) VALUES (1, ?1, ?2) \
@@ -95,13 +95,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::stores::embedded::Engine;
+    use crate::stores::sqlite;
     use crate::stores::views::contract;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_contract_is_kept() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path()).unwrap());
+        let writer = sqlite::in_process_writer(directory.path()).unwrap();
         let store = SqliteViews::open(&writer, directory.path()).await.unwrap();
         contract::suite(Arc::new(store)).await;
     }

@@ -1,4 +1,5 @@
-//! `/openapi.json`, and `/docs`: the document as a page, to read and to try calls on. It comes whole from this binary.
+//! `/openapi.json`, and `/docs`: the document as a page for reading and trying calls. Everything is part of this
+//! binary.
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -16,8 +17,8 @@ use crate::http::request::etag::IfNoneMatch;
 use crate::http::request::front::SharedFront;
 use crate::http::request::path::PathParameter;
 
-/// Lets the page run what this node serves and nothing else, and lets it talk to this node only. Swagger UI puts styles
-/// into the elements that it makes, and pictures into its style sheet.
+/// The page runs only what this node serves, and talks to this node only. Swagger UI sets styles on its elements, and
+/// has pictures in its style sheet.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -29,12 +30,28 @@ const SWAGGER_UI: [(&str, &str); 2] = [
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
 ];
 
-/// `GET /openapi.json`.
+/// Show this document
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "getDocument",
+    tag = "Service",
+    params(IfNoneMatch),
+    responses((status = 200, description = "OpenAPI 3.1.", body = Object, headers(("ETag")))),
+)]
 pub async fn document(State(front): State<SharedFront>, condition: IfNoneMatch) -> Response {
     front.document.respond(&condition)
 }
 
-/// `GET /docs`.
+/// Show this document as a page
+#[utoipa::path(
+    get,
+    path = "/docs",
+    operation_id = "getDocumentPage",
+    tag = "Service",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The page.", body = String, content_type = "text/html; charset=utf-8", headers(("ETag")))),
+)]
 pub async fn show(condition: IfNoneMatch) -> Response {
     static PAGE: LazyLock<Asset> =
         LazyLock::new(|| Asset::new("text/html; charset=utf-8", include_str!("page.html")));
@@ -45,7 +62,20 @@ pub async fn show(condition: IfNoneMatch) -> Response {
     response
 }
 
-/// `GET /docs/{file}`: what the page loads.
+/// Show a file that the page loads
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    operation_id = "getDocumentPageFile",
+    tag = "Service",
+    params(("file" = String, Path, description = "The file.", example = "page.js"), IfNoneMatch),
+    responses((
+        status = 200,
+        description = "The file.",
+        content((String = "text/css; charset=utf-8"), (String = "text/javascript; charset=utf-8")),
+        headers(("ETag")),
+    )),
+)]
 pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) -> Result<Response, Problem> {
     static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
         let own = (
@@ -68,7 +98,7 @@ pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) ->
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))
 }
 
-/// A file of Swagger UI; a test sees to it that there is such a one.
+/// A file of Swagger UI; a test checks that it exists.
 fn embedded(name: &str) -> Bytes {
     let file = utoipa_swagger_ui::serve(name, Arc::new(Config::<'static>::default()));
     match file.ok().flatten().map(|file| file.bytes) {
@@ -83,7 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_page_loads_what_is_there_and_nothing_from_elsewhere() {
+    async fn the_page_loads_only_its_own_files() {
         let page = include_str!("page.html");
         for outside in ["http://", "https://", "//cdn", "style=", "<style", "onload"] {
             assert!(!page.contains(outside), "{outside}");

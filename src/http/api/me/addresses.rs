@@ -1,4 +1,4 @@
-//! `/v1/me/addresses`: where the caller's parcels may go.
+//! `/v1/me/addresses`: the caller's saved addresses.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::profile::given;
 use crate::authentication::service::CHANGE_ATTEMPTS;
 use crate::http::api::checkout;
+use crate::http::api::checkout::example_address;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::IfMatch;
@@ -22,7 +23,7 @@ use souk_domain::{Address, AddressId, UserId};
 /// Most addresses of an account.
 pub const ADDRESS_LIMIT: usize = 50;
 
-/// An address of the caller's.
+/// A saved address.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SavedAddress)]
 pub struct Body<'a> {
@@ -39,7 +40,7 @@ pub struct Body<'a> {
     country: &'a str,
     #[schema(required)]
     phone: Option<&'a str>,
-    /// Whether it is the one that a shop offers first.
+    /// Whether it is offered first.
     default: bool,
     /// The entity tag begins with it.
     version: u64,
@@ -103,12 +104,12 @@ pub struct Add {
     country: String,
     #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<String>,
-    /// The first one is, whatever this says.
+    /// The first address is the default in any case.
     #[serde(default)]
     default: bool,
 }
 
-/// What is left out stays; `null` takes an optional line away.
+/// Absent fields stay; `null` removes an optional one.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChangeAddress)]
 #[serde(deny_unknown_fields)]
@@ -132,7 +133,7 @@ pub struct Change {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     phone: Option<Option<String>>,
-    /// `true` makes it the default one; that passes on by choosing another.
+    /// `true` makes it the default; choose another to change that.
     default: Option<bool>,
 }
 
@@ -161,13 +162,20 @@ impl Change {
     }
 }
 
-/// The address in the form in which it is kept.
+/// The address as it is stored.
 fn checked(address: Address) -> Result<Address, Problem> {
     let mut errors = Vec::new();
     checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
 }
 
-/// `GET /v1/me/addresses`: all of them, oldest first; there are at most [`ADDRESS_LIMIT`].
+/// List the caller's addresses
+#[utoipa::path(
+    get,
+    path = "/v1/me/addresses",
+    operation_id = "listAddresses",
+    tag = "Me",
+    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = List<'static>)),
+)]
 pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
     let addresses = front.accounts.users.addresses(&signed.0.user).await?;
     let items = addresses.iter().map(Body::new).collect();
@@ -180,7 +188,24 @@ pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Re
     )
 }
 
-/// `POST /v1/me/addresses`.
+/// Save an address
+#[utoipa::path(
+    post,
+    path = "/v1/me/addresses",
+    operation_id = "addAddress",
+    tag = "Me",
+    request_body(content = Add, example = example_address),
+    responses((
+        status = 201,
+        description = "The address.",
+        body = Body<'static>,
+        headers(("ETag")),
+        links(
+            ("changeAddress" = (operation_id = "changeAddress", parameters(("id" = "$response.body#/id")))),
+            ("removeAddress" = (operation_id = "removeAddress", parameters(("id" = "$response.body#/id")))),
+        ),
+    )),
+)]
 pub async fn add(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -198,7 +223,7 @@ pub async fn add(
         phone: body.phone,
     })?;
     let saved = SavedAddress {
-        // Of the request: its repetition adds no second one.
+        // Derived from the request: a repetition adds no second address.
         id: AddressId::from_suffix(identity.command.as_str()),
         address,
         default: body.default,
@@ -212,7 +237,7 @@ pub async fn add(
         .put_address(user, &saved, None, ADDRESS_LIMIT)
         .await?
     {
-        // A conflict is this very request, made before.
+        // A conflict is an earlier attempt of this request.
         AddressChange::Applied | AddressChange::Conflict => {}
         AddressChange::Full => {
             let message = format!("an account has at most {ADDRESS_LIMIT} addresses");
@@ -224,7 +249,16 @@ pub async fn add(
     json::versioned(StatusCode::CREATED, saved.version, &Body::new(&saved))
 }
 
-/// `PATCH /v1/me/addresses/{id}`.
+/// Change a saved address
+#[utoipa::path(
+    patch,
+    path = "/v1/me/addresses/{id}",
+    operation_id = "changeAddress",
+    tag = "Me",
+    params(("id" = AddressId, Path, description = "The address."), IfMatch),
+    request_body(content = Change, example = json!({"city": "Chicago", "phone": null, "default": true})),
+    responses((status = 200, description = "The address.", body = Body<'static>, headers(("ETag")))),
+)]
 pub async fn change(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -244,7 +278,7 @@ pub async fn change(
         let expected = saved.version;
         body.apply(&mut saved.address);
         saved.address = checked(saved.address)?;
-        // A request that is wrong in itself is refused whatever its condition (RFC 9110, section 13.2.1).
+        // An invalid request is refused whatever its condition (RFC 9110, section 13.2.1).
         if !condition.allows(expected) {
             return Err(Problem::version_conflict(expected));
         }
@@ -266,7 +300,17 @@ pub async fn change(
     Err(Problem::busy(problem::RETRY_AFTER))
 }
 
-/// `DELETE /v1/me/addresses/{id}`.
+/// Remove a saved address
+///
+/// When the default address is removed, the oldest one left becomes the default.
+#[utoipa::path(
+    delete,
+    path = "/v1/me/addresses/{id}",
+    operation_id = "removeAddress",
+    tag = "Me",
+    params(("id" = AddressId, Path, description = "The address."), IfMatch),
+    responses((status = 204, description = "The address is removed.")),
+)]
 pub async fn remove(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -285,7 +329,7 @@ pub async fn remove(
     }
 }
 
-/// The address of this account; another's is as good as none.
+/// An address of this account; another's is not found.
 pub async fn own(front: &Front, user: &UserId, id: &str) -> Result<SavedAddress, Problem> {
     let addresses = front.accounts.users.addresses(user).await?;
     addresses
@@ -299,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_change_leaves_out_stays_and_null_takes_away() {
+    fn absent_fields_stay_and_null_removes() {
         let mut address = crate::http::test_support::guest_address();
         address.phone = Some("+1 217 555 0100".to_owned());
         let change: Change = serde_json::from_str(r#"{"city": "Chicago", "phone": null}"#).unwrap();

@@ -1,4 +1,4 @@
-//! An account is erased: signed out everywhere, its personal data gone, its orders stripped of what identifies.
+//! Erasure of an account: its sessions end, its personal data is deleted, its orders are anonymised.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,18 +11,18 @@ use crate::http::request::entity;
 use crate::http::request::front::{Front, SharedFront};
 use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply, UserId};
 
-/// Orders that are stripped in one go.
+/// Orders anonymised per page.
 const PAGE: usize = 100;
-/// How much longer than the news of an ended session takes to reach every node an order of that session may take to be
-/// placed.
+/// How long placing an order of an ended session may take, beyond the time until every node knows that the session has
+/// ended.
 const PLACING: Duration = Duration::from_secs(1);
-/// How often late orders are looked for; the pause before is doubled each time. Together longer than a payment may take.
+/// How often late orders are looked for; the pause is doubled each time. Together longer than a payment may take.
 const LOOKS: u32 = 5;
 
-/// Erases the account. Each part may be repeated: where one fails, the caller still has the account and asks again.
+/// Erases the account. Each step is repeatable: where one fails, the caller still has the account and tries again.
 ///
 /// # Errors
-/// What stores and entities say.
+/// Errors of stores and entities.
 pub async fn erase(
     front: SharedFront,
     context: Context,
@@ -32,14 +32,15 @@ pub async fn erase(
     strip_all(&front, &context, &principal.user).await?;
     let empty = entity::read(&context, front.settings.ask_timeout, CartCommand::Empty);
     front.regions.carts.ask(principal.cart.as_str(), empty).await?;
-    // Last: until here the caller can come back and go on.
+    // Last: until here the caller can try again.
     front.accounts.erase(&principal.user).await?;
     let user = principal.user.clone();
     background.spawn(async move { strip_late(&front, &context, &user).await });
     Ok(())
 }
 
-/// Strips what another device ordered meanwhile: its access token was good until its node heard that the session is over.
+/// Anonymises orders placed meanwhile by another device: its access token was valid until its node knew that the
+/// session has ended.
 async fn strip_late(front: &Front, context: &Context, user: &UserId) {
     let mut pause = front.accounts.revocations.interval() + PLACING;
     for look in 1..=LOOKS {
@@ -56,7 +57,7 @@ async fn strip_late(front: &Front, context: &Context, user: &UserId) {
                 %user,
                 "an order of an account that is gone still holds what identifies"
             ),
-            // A checkout that is under way ends by itself.
+            // A checkout in progress ends by itself.
             Err(_) => {}
         }
     }
@@ -80,11 +81,11 @@ async fn strip_all(front: &Front, context: &Context, user: &UserId) -> Result<()
 }
 
 async fn strip(front: &Front, context: &Context, id: &str) -> Result<(), Problem> {
-    // A row's key is the identifier of its order.
+    // The key of a row is the identifier of its order.
     if let Ok(id) = OrderId::parse(id) {
         let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Erase);
         if let OrderReply::Refused(refusal) = front.regions.orders.ask(id.as_str(), ask).await?.reply {
-            // Its checkout is under way: the account stays until it has ended.
+            // Its checkout is in progress: the account stays until it has ended.
             return Err(refusal.into());
         }
     }

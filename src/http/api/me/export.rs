@@ -1,4 +1,4 @@
-//! `/v1/me/export`: everything that the shop keeps about the caller, as JSON.
+//! `/v1/me/export`: the data kept about the caller, as JSON.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -20,10 +20,10 @@ use crate::stores::sessions::Session;
 use crate::stores::users::SavedAddress;
 use souk_domain::{Address, AddressId, CartLine, Preferences, SessionId};
 
-/// Purchases, and orders, in an export at most. Whoever has more finds the rest in the lists.
+/// Most purchases, and most orders, in an export. The lists have the rest.
 const LIMIT: usize = 1_000;
 
-/// Everything that the shop keeps about somebody.
+/// The data kept about an account.
 #[derive(Serialize, ToSchema)]
 pub struct Export<'a> {
     user: UserBody<'a>,
@@ -47,7 +47,7 @@ struct ExportedAddress<'a> {
     created_at: String,
 }
 
-/// A device on which the account is signed in.
+/// A session of the account.
 #[derive(Serialize, ToSchema)]
 struct ExportedSession<'a> {
     #[schema(value_type = SessionId)]
@@ -83,7 +83,16 @@ impl<'a> ExportedSession<'a> {
     }
 }
 
-/// `GET /v1/me/export`.
+/// Export the data kept about the caller
+///
+/// The newest 1000 orders and purchases; the lists have the rest.
+#[utoipa::path(
+    get,
+    path = "/v1/me/export",
+    operation_id = "exportMe",
+    tag = "Me",
+    responses((status = 200, description = "All of it.", body = Export<'static>)),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,

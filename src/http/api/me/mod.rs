@@ -1,4 +1,4 @@
-//! `/v1/me`: what is the caller's own.
+//! `/v1/me`: the caller's own data.
 
 pub mod addresses;
 mod erasure;

@@ -1,4 +1,4 @@
-//! `/v1/me/notification-preferences`: what the caller wants to be told about, and how.
+//! `/v1/me/notification-preferences`: topics and channels of the caller's notifications.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,7 +13,17 @@ use crate::http::request::json::{self, Json};
 use crate::stores::users::Change;
 use souk_domain::Preferences;
 
-/// `GET /v1/me/notification-preferences`. Who never chose stands at version 0.
+/// Show the caller's notification preferences
+///
+/// They are at version 0 until they are first set.
+#[utoipa::path(
+    get,
+    path = "/v1/me/notification-preferences",
+    operation_id = "getPreferences",
+    tag = "Me",
+    params(IfNoneMatch),
+    responses((status = 200, description = "By topic and channel.", body = Preferences, headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -28,7 +38,18 @@ pub async fn show(
     json::unless_had(&condition, version, &preferences)
 }
 
-/// `PUT /v1/me/notification-preferences`: all of them; a topic that is left out has its default.
+/// Set the caller's notification preferences
+///
+/// All at once: an absent topic gets its default, and an absent channel is off.
+#[utoipa::path(
+    put,
+    path = "/v1/me/notification-preferences",
+    operation_id = "setPreferences",
+    tag = "Me",
+    params(IfMatch),
+    request_body(content = Preferences, example = json!({"orders": {"email": true, "in_app": true}, "marketing": {}})),
+    responses((status = 200, description = "By topic and channel.", body = Preferences, headers(("ETag")))),
+)]
 pub async fn replace(
     State(front): State<SharedFront>,
     signed: Signed,

@@ -17,7 +17,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use souk_domain::account::{check_name, phone_errors};
 
-/// What an owner may change. Everything else of an account, its roles above all, is refused as an unknown field.
+/// What an owner may change. Other fields of an account, roles above all, are refused as unknown.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChangeUser)]
 #[serde(deny_unknown_fields)]
@@ -25,20 +25,28 @@ pub struct Change {
     /// Printable, and not blank.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: Option<String>,
-    /// `null` takes it away.
+    /// `null` removes it.
     #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
     #[serde(default, deserialize_with = "given")]
     phone: Option<Option<String>>,
 }
 
-/// Tells `null` from what was left out.
+/// Distinguishes `null` from an absent field.
 pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// `GET /v1/me`.
+/// Show the caller's account
+#[utoipa::path(
+    get,
+    path = "/v1/me",
+    operation_id = "getMe",
+    tag = "Me",
+    params(IfNoneMatch),
+    responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -48,7 +56,18 @@ pub async fn show(
     json::unless_had(&condition, account.version, &UserBody::new(&account))
 }
 
-/// `PATCH /v1/me`.
+/// Change the caller's account
+///
+/// Absent fields stay as they are.
+#[utoipa::path(
+    patch,
+    path = "/v1/me",
+    operation_id = "changeMe",
+    tag = "Me",
+    params(IfMatch),
+    request_body(content = Change, example = json!({"name": "Ada Example", "phone": "+1 217 555 0100"})),
+    responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
+)]
 pub async fn change(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -88,7 +107,17 @@ pub async fn change(
     json::versioned(StatusCode::OK, account.version, &UserBody::new(&account))
 }
 
-/// `DELETE /v1/me`: the account is gone; orders stay for the books, stripped of what identifies.
+/// Erase the caller's account
+///
+/// Orders are kept for bookkeeping, without personal data.
+#[utoipa::path(
+    delete,
+    path = "/v1/me",
+    operation_id = "eraseMe",
+    tag = "Me",
+    params(IfMatch),
+    responses((status = 204, description = "The account is erased.")),
+)]
 pub async fn erase(
     State(front): State<SharedFront>,
     context: Context,

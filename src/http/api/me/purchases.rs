@@ -1,5 +1,5 @@
-//! `/v1/me/purchases`: what the caller bought, newest first. A projection of the orders' events: a purchase shows up a moment
-//! after its order.
+//! `/v1/me/purchases`: the purchase history of the caller, newest first. A projection of events: a purchase appears a
+//! moment after its order.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,10 +11,10 @@ use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
 
-/// An order in its buyer's history.
+/// An order in the purchase history.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Purchase)]
 pub struct Body<'a> {
@@ -44,7 +44,17 @@ impl<'a> Body<'a> {
     }
 }
 
-/// `GET /v1/me/purchases`.
+/// List the caller's purchases, newest first
+///
+/// A purchase appears a moment after its order.
+#[utoipa::path(
+    get,
+    path = "/v1/me/purchases",
+    operation_id = "listPurchases",
+    tag = "Me",
+    params(Paging),
+    responses((status = 200, description = "A page of purchases.", body = inline(Page<Body<'static>>))),
+)]
 pub async fn list(
     State(front): State<SharedFront>,
     signed: Signed,
@@ -60,7 +70,7 @@ pub async fn list(
         None => None,
     };
 
-    // One more than the page holds tells whether another follows.
+    // One more than the page shows whether another follows.
     let mut purchases = front
         .accounts
         .users

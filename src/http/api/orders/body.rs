@@ -1,4 +1,4 @@
-//! An order as clients see it: without the payment token, the e-mail address and the shop's own bookkeeping.
+//! The body of an order: without the payment token, the e-mail address and internal bookkeeping.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct OrderBody<'a> {
     total: Money,
     refunded: Money,
     address: &'a Address,
-    /// None is recorded as yet.
+    /// Not recorded as yet.
     #[schema(value_type = Vec<Object>)]
     shipments: [(); 0],
     timeline: Vec<Entry<'a>>,
@@ -47,12 +47,12 @@ struct Item<'a> {
     options: &'a BTreeMap<String, String>,
     quantity: u32,
     unit_price: Money,
-    /// Fitted when the order was placed, as its subtotal did.
+    /// It fitted when the order was placed, as its subtotal did.
     #[schema(required)]
     line_total: Option<Money>,
 }
 
-/// Something that happened to an order.
+/// An event of an order.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TimelineEntry)]
 struct Entry<'a> {
@@ -106,7 +106,7 @@ mod tests {
     use crate::http::test_support::order;
 
     #[test]
-    fn an_order_shows_what_the_contract_names_and_no_secret() {
+    fn an_order_has_the_documented_fields() {
         let order = order();
         let body = serde_json::to_value(OrderBody::new(&order, 4)).unwrap();
         let mut names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();

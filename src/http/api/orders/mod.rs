@@ -16,20 +16,19 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, OptionalJson};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Parameters};
+use crate::http::request::query::{Page, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
-use souk_domain::order::REASON_LIMIT;
+use souk_domain::order::{OrderRefusal, REASON_LIMIT};
 use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, OrderView};
 
 mod body;
 mod outcome;
-mod place;
+pub mod place;
 
 pub use body::OrderBody;
-pub use place::{PlaceBody, place};
 
-/// Why an order is called off.
+/// The reason for a cancellation.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = CancelOrder)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +37,15 @@ pub struct Cancel {
     reason: Option<String>,
 }
 
-/// `GET /v1/orders`.
+/// List the caller's orders, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/orders",
+    operation_id = "listOrders",
+    tag = "Checkout and orders",
+    params(Paging),
+    responses((status = 200, description = "A page of orders.", body = inline(Page<OrderBody<'static>>))),
+)]
 pub async fn list(
     State(front): State<SharedFront>,
     caller: Caller,
@@ -49,7 +56,7 @@ pub async fn list(
     let before = parameters.cursor(&front.keys, &description)?;
     parameters.finish()?;
 
-    // One more than the page holds tells whether another follows.
+    // One more than the page shows whether another follows.
     let mut rows = front
         .orders
         .each_by_owner(caller.buyer(), before.as_deref(), limit + 1)
@@ -79,13 +86,13 @@ pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<
         .iter()
         .map(|document| {
             let (order, version) = stored(document)?;
-            // Text, numbers and lists of such: it always encodes.
+            // Strings, numbers and arrays always encode.
             Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
         })
         .collect()
 }
 
-/// An order of a list. One that can't be read keeps nobody from the others: it is missing there, and the log tells why.
+/// An order of a list. An unreadable one is left out and logged.
 fn readable(row: Row) -> Option<(OrderView, u64)> {
     let order = row
         .map_err(|row| row.error)
@@ -100,9 +107,9 @@ fn readable(row: Row) -> Option<(OrderView, u64)> {
         .ok()
 }
 
-/// An order as it stands in the store.
+/// An order as it is stored.
 fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
-    /// What a row of the orders store holds, as far as it matters here.
+    /// The part of a row that is needed here.
     #[derive(Deserialize)]
     struct Body {
         state: Order,
@@ -119,7 +126,15 @@ fn stored(document: &Document) -> Result<(OrderView, u64), StoreError> {
     Ok((order, document.version))
 }
 
-/// `GET /v1/orders/{id}`.
+/// Show an order of the caller
+#[utoipa::path(
+    get,
+    path = "/v1/orders/{id}",
+    operation_id = "getOrder",
+    tag = "Checkout and orders",
+    params(("id" = OrderId, Path, description = "The order."), IfNoneMatch),
+    responses((status = 200, description = "The order.", body = OrderBody<'static>, headers(("ETag")))),
+)]
 pub async fn show(
     State(front): State<SharedFront>,
     context: Context,
@@ -131,7 +146,19 @@ pub async fn show(
     json::unless_had(&condition, version, &OrderBody::new(&order, version))
 }
 
-/// `POST /v1/orders/{id}/cancel`: called off before it is shipped.
+/// Cancel an order
+///
+/// Only before it is shipped. Stock and money are returned.
+#[utoipa::path(
+    post,
+    path = "/v1/orders/{id}/cancel",
+    operation_id = "cancelOrder",
+    tag = "Checkout and orders",
+    params(("id" = OrderId, Path, description = "The order."), IfMatch),
+    request_body(content = Option<Cancel>, example = json!({"reason": "ordered twice"})),
+    responses((status = 200, description = "The order.", body = OrderBody<'static>, headers(("ETag")))),
+    extensions(("x-problems" = json!([problem::TOO_LATE, problem::ORDER_STATE]))),
+)]
 pub async fn cancel(
     State(front): State<SharedFront>,
     context: Context,
@@ -152,7 +179,7 @@ pub async fn cancel(
     let command = OrderCommand::Cancel { reason };
     let mut ask = entity::change::<Order>(&context, front.settings.checkout_wait, &identity, command);
     ask.expected_version = entity::expected_version(&condition, async || Ok(version)).await?;
-    // What was taken is given back before the reply, where that does not take too long.
+    // Stock and money are returned before the reply, unless that takes too long.
     ask.wait_until_settled = true;
     let answer = match front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
@@ -170,7 +197,7 @@ pub async fn cancel(
     )
 }
 
-/// After no answer in time: the order, if the cancellation has been recorded.
+/// After a time-out: the order, if the cancellation was recorded.
 async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
     let answer = get(front, context, id).await?;
     let is_recorded = answer
@@ -184,13 +211,13 @@ async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Res
     }
 }
 
-/// The order as it stands.
+/// The current order.
 async fn get(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, AskError> {
     let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Get);
     front.regions.orders.ask(id.as_str(), ask).await
 }
 
-/// The caller's own order; another's is as good as none.
+/// The caller's own order; another's is not found.
 async fn own(
     front: &Front,
     context: &Context,
@@ -205,4 +232,25 @@ async fn own(
         .filter(|order| order.buyer == caller.buyer())
         .ok_or_else(not_found)?;
     Ok((id, answer.version, order))
+}
+
+impl From<OrderRefusal> for Problem {
+    fn from(refusal: OrderRefusal) -> Self {
+        match refusal {
+            OrderRefusal::NotPlaced | OrderRefusal::NotAGuests => Self::new(problem::NOT_FOUND),
+            OrderRefusal::OtherPlacement => Self::new(problem::IDEMPOTENCY_KEY_REUSED),
+            OrderRefusal::TooLate => Self::new(problem::TOO_LATE),
+            OrderRefusal::InvalidPlacement => {
+                // Placements are made here, out of prices of the catalogue.
+                tracing::error!("an order was refused as contradicting itself");
+                Self::new(problem::INTERNAL)
+            }
+            OrderRefusal::AlreadyConfirmed
+            | OrderRefusal::Abandoned
+            | OrderRefusal::Cancelling
+            | OrderRefusal::OutOfOrder
+            | OrderRefusal::UnderWay
+            | OrderRefusal::MoneyNotReturned => Self::new(problem::ORDER_STATE),
+        }
+    }
 }

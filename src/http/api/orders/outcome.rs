@@ -1,4 +1,4 @@
-//! What a client is told who placed an order, by where the order stands.
+//! The reply to a placed order, by its state.
 
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
@@ -9,10 +9,10 @@ use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::json;
 use souk_domain::{FailureReason, OrderId, OrderStatus, OrderView, Sku};
 
-/// The reply to whoever placed `order`, which stands at `version`.
+/// The reply for `order` at `version`.
 ///
 /// # Errors
-/// What the order failed for, as a problem; its `Location` leads to the order all the same.
+/// The reason why the order failed, as a problem; its `Location` is the order's.
 pub fn respond(order: &OrderView, version: u64) -> Result<Response, Problem> {
     let location = location(&order.id);
     let status = match order.status {
@@ -30,7 +30,7 @@ fn failure(reason: Option<&FailureReason>) -> Problem {
     match reason {
         Some(FailureReason::OutOfStock { skus }) => {
             let error = |(sku, available): &(Sku, u32)| {
-                FieldError::new(sku.to_string(), format!("only {available} of it can be had"))
+                FieldError::new(sku.to_string(), format!("only {available} available"))
             };
             Problem::new(problem::OUT_OF_STOCK).errors(skus.iter().map(error).collect())
         }
@@ -47,7 +47,7 @@ fn failure(reason: Option<&FailureReason>) -> Problem {
 }
 
 fn location(id: &OrderId) -> HeaderValue {
-    // An identifier holds nothing that a header can't.
+    // An identifier has only characters that are valid in a header.
     HeaderValue::try_from(format!("/v1/orders/{id}")).unwrap_or(HeaderValue::from_static("/v1/orders"))
 }
 

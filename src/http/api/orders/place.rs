@@ -1,4 +1,4 @@
-//! `POST /v1/orders`: the cart becomes an order.
+//! `POST /v1/orders`: places the cart as an order.
 
 use std::sync::Arc;
 
@@ -7,8 +7,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::body::OrderBody;
 use super::outcome;
 use crate::actors::region::AskError;
+use crate::http::api::checkout::example_address;
 use crate::http::api::checkout::{self, Basket};
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, FieldError, Problem};
@@ -23,14 +25,14 @@ use souk_domain::{
     PaymentInstruction, Placement, Timestamp,
 };
 
-/// The payment gateways that an order may name.
+/// The payment gateways of an order.
 const GATEWAYS: [&str; 1] = ["sandbox"];
 /// Longest payment token, in visible ASCII characters.
 const TOKEN_LIMIT: usize = 255;
-/// Characters at the end of an order's number that tell the orders of a day apart.
+/// Characters of the identifier in the number of an order.
 const NUMBER_SUFFIX: usize = 6;
 
-/// The cart as an order: where it goes (`address` or `address_id`), how, and how it is paid.
+/// The order of a cart: address (`address` or `address_id`), shipping, payment.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = PlaceOrder)]
 #[serde(deny_unknown_fields)]
@@ -39,24 +41,24 @@ pub struct PlaceBody {
     /// One of the caller's saved addresses.
     #[schema(value_type = Option<AddressId>)]
     address_id: Option<String>,
-    /// The `id` of one that `POST /v1/checkout/quote` names.
+    /// The `id` of a shipping option of `POST /v1/checkout/quote`.
     shipping_option: String,
     payment: PaymentBody,
-    /// Required of a guest; an account's own where it is left out.
+    /// Required of a guest; the account's own by default.
     #[schema(max_length = 254, format = Email)]
     email: Option<String>,
-    /// Refuses the order where it comes to something else.
+    /// Refuses the order if its total differs.
     expected_total: Option<Money>,
 }
 
-/// How an order is paid.
+/// The payment of an order.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = PaymentInstruction)]
 #[serde(deny_unknown_fields)]
 struct PaymentBody {
     #[schema(pattern = "^sandbox$", example = "sandbox")]
     gateway: String,
-    /// What the gateway gave the client for the means of payment.
+    /// The token that the gateway issued to the client.
     #[schema(pattern = "^[!-~]{1,255}$", example = "tok_ok")]
     token: String,
 }
@@ -70,7 +72,7 @@ impl std::fmt::Debug for PaymentBody {
     }
 }
 
-/// What the client asked for, found valid as far as the body alone can tell.
+/// A request whose body alone is valid.
 struct Wish {
     address: Address,
     email: EmailAddress,
@@ -79,7 +81,53 @@ struct Wish {
     expected_total: Option<Money>,
 }
 
-/// `POST /v1/orders`.
+/// Order the contents of the cart
+///
+/// Reserves the stock and the money, and replies when the order is confirmed or has failed; with 202 where that takes longer
+/// than 5 s. A failed order has a `Location` too.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    operation_id = "placeOrder",
+    tag = "Checkout and orders",
+    request_body(content = PlaceBody, example = json!({
+        "address": example_address(),
+        "shipping_option": "standard",
+        "payment": {"gateway": "sandbox", "token": "tok_ok"},
+        "email": "ada@example.org",
+    })),
+    responses(
+        (
+            status = 201,
+            description = "The order, confirmed.",
+            body = OrderBody<'static>,
+            headers(("ETag"), ("Location")),
+            links(
+                ("getOrder" = (operation_id = "getOrder", parameters(("id" = "$response.body#/id")))),
+                ("cancelOrder" = (operation_id = "cancelOrder", parameters(("id" = "$response.body#/id")))),
+            ),
+        ),
+        (
+            status = 202,
+            description = "The order, still pending: poll its `Location`.",
+            body = OrderBody<'static>,
+            headers(("ETag"), ("Location")),
+            links(
+                ("getOrder" = (operation_id = "getOrder", parameters(("id" = "$response.body#/id")))),
+                ("cancelOrder" = (operation_id = "cancelOrder", parameters(("id" = "$response.body#/id")))),
+            ),
+        ),
+    ),
+    extensions(("x-problems" = json!([
+        problem::PAYMENT_DECLINED,
+        problem::OUT_OF_STOCK,
+        problem::PRICE_CHANGED,
+        problem::CHECKOUT_EXPIRED,
+        problem::ORDER_CANCELLED,
+        problem::EMPTY_CART,
+        problem::CHECKOUT_FAILED,
+    ]))),
+)]
 pub async fn place(
     State(front): State<SharedFront>,
     context: Context,
@@ -94,8 +142,8 @@ pub async fn place(
     let wish = validate(complete(&front, &caller, body).await?)?;
     let id = front.keys.order_id(caller.buyer(), &key);
     let placement = match super::get(&front, &context, &id).await?.view {
-        // The kept reply is gone, the order is not: the same submission again has the same outcome, and another one is
-        // refused by the order. The cart has changed since and does not matter.
+        // The stored reply is lost, the order is not: the same submission has the same outcome, and another one is
+        // refused by the order. The cart may have changed since.
         Some(order) => resubmission(order, &identity.fingerprint),
         None => {
             let basket = Basket::read(&front, &context, &caller).await?;
@@ -105,7 +153,7 @@ pub async fn place(
     submit(&front, &context, &identity, &id, placement).await
 }
 
-/// The submission with what an account knows already: the address that it names, and where its letters go.
+/// The submission completed from the account: the saved address, and the e-mail address.
 async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
     (body.address, body.address_id) = checkout::kept(front, caller, body.address, body.address_id).await?;
     if let (None, Some(user)) = (&body.email, caller.user()) {
@@ -200,7 +248,7 @@ fn expect(totals: &Totals, expected: Option<Money>) -> Result<(), Problem> {
     }
 }
 
-/// The placed order as it was submitted, but under the fingerprint of this request.
+/// The order as it was submitted, with the fingerprint of this request.
 fn resubmission(order: OrderView, fingerprint: &Arc<str>) -> Placement {
     Placement {
         id: order.id,
@@ -234,7 +282,7 @@ async fn submit(
     let answer = match front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
         Err(error @ AskError::Busy { .. }) => return Err(error.into()),
-        // It may have been placed before the answer got lost: the order knows.
+        // It may have been placed before the reply was lost: the order knows.
         Err(error) => super::get(front, context, id)
             .await
             .map_err(|_| error.clone())
@@ -249,12 +297,12 @@ async fn submit(
     match (answer.reply, answer.view) {
         (OrderReply::Done, Some(order)) => outcome::respond(&order, answer.version),
         (OrderReply::Refused(refusal), _) => Err(refusal.into()),
-        // Done without an order: a defect.
+        // Completed without an order: a defect.
         (OrderReply::Done, None) => Err(Problem::new(problem::INTERNAL)),
     }
 }
 
-/// What people call the order: the day and six characters of its identifier, as in `S-20261122-4F07A1`.
+/// The number of the order: the day and six characters of its identifier, such as `S-20261122-4F07A1`.
 fn number(id: &OrderId, at: Timestamp) -> String {
     let rfc3339 = at.to_rfc3339();
     let day: String = rfc3339

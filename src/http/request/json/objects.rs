@@ -1,56 +1,48 @@
-//! serde takes a list for the fields of a struct in their order, past the refusal of unknown ones. No client means that:
-//! here a struct is an object, however deep it lies.
+//! A deserializer that accepts objects alone for structs, at every depth: serde accepts an array for the fields of a struct in
+//! their order as well, which evades `deny_unknown_fields`.
 
 use std::fmt;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, Visitor,
 };
+use serde::forward_to_deserialize_any;
 
-/// A deserializer whose structs are objects. Its enums are texts: what lies within one is not looked at.
+/// The deserializer. Enums are expected to be strings: the contents of a variant are not checked.
 pub(super) struct Objects<D>(pub(super) D);
-
-/// Scalars hold nothing.
-macro_rules! pass {
-    ($($method:ident)*) => {
-        $(
-            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-                self.0.$method(visitor)
-            }
-        )*
-    };
-}
-
-macro_rules! pass_within {
-    ($($method:ident($($name:ident: $type:ty),*))*) => {
-        $(
-            fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-                self.0.$method($($name,)* Within { visitor, is_struct: false })
-            }
-        )*
-    };
-}
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
     type Error = D::Error;
 
-    pass! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_bytes deserialize_byte_buf deserialize_unit deserialize_identifier deserialize_ignored_any
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(Within::other(visitor))
     }
 
-    pass_within! {
-        deserialize_any()
-        deserialize_option()
-        deserialize_seq()
-        deserialize_map()
-        deserialize_unit_struct(name: &'static str)
-        deserialize_newtype_struct(name: &'static str)
-        deserialize_tuple(length: usize)
-        deserialize_tuple_struct(name: &'static str, length: usize)
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_option(Within::other(visitor))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_newtype_struct(name, Within::other(visitor))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_enum(name, variants, Within::other(visitor))
+    }
+
+    // JSON says of itself what a value is.
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -67,10 +59,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
     }
 }
 
-/// Visits what lies within something else, or is a struct itself.
+/// Visits the contents of a value.
 struct Within<V> {
     visitor: V,
     is_struct: bool,
+}
+
+impl<V> Within<V> {
+    fn other(visitor: V) -> Self {
+        Self {
+            visitor,
+            is_struct: false,
+        }
+    }
 }
 
 macro_rules! visit {
@@ -98,9 +99,6 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
         visit_str(&str)
         visit_borrowed_str(&'de str)
         visit_string(String)
-        visit_bytes(&[u8])
-        visit_borrowed_bytes(&'de [u8])
-        visit_byte_buf(Vec<u8>)
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
@@ -225,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn objects_read_as_ever() {
+    fn objects_are_read_as_by_serde() {
         let text = everything().to_string();
         let plain: Everything = serde_json::from_str(&text).unwrap();
         assert_eq!(read::<Everything>(&everything()), Ok(plain));
     }
 
     #[test]
-    fn a_list_is_no_struct_however_deep_it_lies() {
+    fn an_array_is_not_a_struct_at_any_depth() {
         let list = json!([1, null]);
         for pointer in ["", "/list/0", "/list/0/y", "/map/a"] {
             let mut value = everything();

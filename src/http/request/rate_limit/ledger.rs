@@ -1,25 +1,26 @@
-//! What one node knows of one caller's requests in the present window. Pure: the time comes in, the store is asked elsewhere.
+//! The requests of one caller in the current window, as one node knows them. Pure: time is a parameter, and the store
+//! is asked elsewhere.
 //!
-//! A node lets a caller make a chunk of requests on credit, and only then tells the store, which answers with what all nodes
-//! have told it. So a caller who makes fewer requests than a chunk costs no write at all, and one who makes many costs one a
-//! chunk. What a node has not told yet is less than a chunk, so that nobody gets more than the limit and a chunk for each node.
+//! A node grants a caller a chunk of requests on credit, and then settles with the store, which replies with the total
+//! of all nodes. So a caller with fewer requests than a chunk costs no write, and one with many costs one per chunk.
+//! Unsettled requests are fewer than a chunk, so that nobody exceeds the limit by more than a chunk per node.
 
 use souk_domain::Timestamp;
 
-/// The part of a limit that a caller gets on credit at each node: one in so many.
+/// The credit at each node is one in this many of the limit.
 const CHUNKS: u32 = 10;
 
-/// How many requests, in windows of what length.
+/// A limit: requests per window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limit {
     /// Requests in a window; at least 1.
     pub(super) requests: u32,
-    /// How long a window is, in milliseconds; at least 1.
+    /// Length of a window, in milliseconds; at least 1.
     pub(super) window: i64,
 }
 
 impl Limit {
-    /// What a caller gets on credit.
+    /// The credit.
     pub(super) const fn chunk(self) -> u32 {
         self.requests.div_ceil(CHUNKS)
     }
@@ -30,7 +31,7 @@ impl Limit {
     }
 }
 
-/// How a caller stands after a request.
+/// The state after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     /// Requests left in the window, as far as this node knows.
@@ -39,27 +40,27 @@ pub(super) struct Standing {
     pub(super) reset: i64,
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is counted.
+    /// Admitted.
     Admitted(Standing),
-    /// It is one too many.
+    /// Refused.
     Refused(Standing),
-    /// The credit is used up: the store must be told of [`Claim::amount`] first.
+    /// The credit is used up: settle [`Claim::amount`] with the store first.
     Settle(Claim),
 }
 
-/// What the store is to be told.
+/// What to settle with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// Requests of this window that the store does not know of.
+    /// Requests in this window that the store does not know.
     pub(super) amount: u32,
     window: i64,
 }
 
 impl Claim {
-    /// A time in the window that they were made in: when the store is told, the next one may have begun.
+    /// A time in the window of the requests: when the store is asked, the next one may have begun.
     pub(super) const fn made_at(self, limit: Limit) -> Timestamp {
         Timestamp::from_millis(self.window.saturating_mul(limit.window))
     }
@@ -69,13 +70,13 @@ impl Claim {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ledger {
     window: i64,
-    /// Admitted here in the window.
+    /// Admitted by this node in the window.
     used: u32,
-    /// Those of them that the store has been told of.
+    /// Those of them that are settled.
     settled: u32,
-    /// What the store has counted beside them.
+    /// The store's count of all others.
     others: u32,
-    /// `used` may get as far as this before the store must be told again.
+    /// `used` may reach this before the next settlement.
     credit: u32,
 }
 
@@ -94,10 +95,10 @@ impl Ledger {
         }
     }
 
-    /// Judges one more request.
+    /// Decides about one more request.
     pub(super) fn take(&mut self, limit: Limit, now: Timestamp) -> Verdict {
         let window = limit.window_of(now);
-        // A clock that is set back opens no window a second time, here as in the store.
+        // A clock that is set back starts no earlier window, here as in the store.
         if window > self.window {
             *self = Self::in_window(limit, window);
         }
@@ -111,7 +112,7 @@ impl Ledger {
         Verdict::Admitted(self.standing(limit, now))
     }
 
-    /// What the store must be told of before one more request can be judged, if anything.
+    /// What must be settled before the next decision, if anything.
     pub(super) fn open_claim(&self, limit: Limit, now: Timestamp) -> Option<Claim> {
         let is_open = self.used >= self.credit && !self.is_exhausted(limit) && !self.is_over(limit, now);
         is_open.then(|| Claim {
@@ -120,13 +121,13 @@ impl Ledger {
         })
     }
 
-    /// Whether the limit is reached, by what this node has admitted and what it has heard of the others.
+    /// Whether the limit is reached, by the requests of this node and the known ones of others.
     fn is_exhausted(&self, limit: Limit) -> bool {
         self.used.saturating_add(self.others) >= limit.requests
     }
 
-    /// The store was told of what is claimed, and has counted `total` in all; `None` where it is away: then only what this
-    /// node sees by itself counts.
+    /// Records a settlement: the store has counted `total` in all; `None` where it is unavailable: then this node
+    /// counts alone.
     pub(super) fn settle(&mut self, limit: Limit, claim: Claim, total: Option<u64>) {
         if claim.window != self.window || claim.amount != self.used - self.settled {
             return;
@@ -135,7 +136,7 @@ impl Ledger {
         let left = match total {
             Some(total) => {
                 let total = u32::try_from(total).unwrap_or(u32::MAX);
-                // A count only grows, but for a clock that is ahead, whose windows it has begun already.
+                // A count only grows, except for a clock that is ahead, whose windows it has begun already.
                 self.others = self.others.max(total.saturating_sub(self.settled));
                 limit.requests.saturating_sub(total)
             }
@@ -144,12 +145,12 @@ impl Ledger {
         self.credit = self.used.saturating_add(left.min(limit.chunk()));
     }
 
-    /// Whether the window that contains `now` is a later one.
+    /// Whether `now` is in a later window.
     pub(super) fn is_over(&self, limit: Limit, now: Timestamp) -> bool {
         limit.window_of(now) > self.window
     }
 
-    /// Whether the store knows of it, so that forgetting it here would lose something.
+    /// Whether requests are settled, so that evicting this would lose their count.
     pub(super) fn is_settled(&self) -> bool {
         self.settled > 0
     }
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn one_node_admits_the_limit_exactly_and_tells_the_store_once_a_chunk() {
+    fn one_node_admits_exactly_the_limit() {
         for requests in [1, 2, 9, 10, 11, 120, 1_200] {
             let limit = limit(requests);
             let (mut ledger, mut store) = (Ledger::new(limit, at(5)), Counter::default());
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_remains_counts_down_and_the_next_window_begins_anew() {
+    fn remaining_counts_down_within_a_window() {
         let limit = limit(3);
         let (mut ledger, mut store) = (Ledger::new(limit, at(59_000)), Counter::default());
         for remaining in [2, 1, 0] {
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_store_is_away_each_node_counts_by_itself() {
+    fn without_the_store_each_node_counts_alone() {
         let limit = limit(20);
         let mut ledger = Ledger::new(limit, at(0));
         let mut admitted = 0;
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_when_the_window_is_over_changes_nothing() {
+    fn a_late_store_reply_changes_nothing() {
         let limit = limit(10);
         let mut ledger = Ledger::new(limit, at(0));
         assert!(matches!(ledger.take(limit, at(0)), Verdict::Admitted(_)));
@@ -393,7 +394,7 @@ mod tests {
     proptest! {
         /// Whatever node a caller turns to, in whatever order, and however late the store answers.
         #[test]
-        fn nobody_gets_more_than_the_limit_and_a_chunk_for_each_node(
+        fn the_limit_is_exceeded_by_a_chunk_per_node_at_most(
             requests in 1_u32..150,
             (nodes, events) in (1_usize..5).prop_flat_map(|nodes| (Just(nodes), events(nodes))),
         ) {

@@ -233,7 +233,7 @@ async fn a_refusal_says_how_long_to_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_away_refuses_nobody_and_is_waited_for_once() {
+async fn an_unavailable_store_refuses_nobody() {
     for mood in [Mood::Away, Mood::Silent] {
         let (store, hand) = (Arc::new(Counters::default()), Hand::new());
         let node = limiter(&store, &hand, 50, 0);
@@ -266,7 +266,7 @@ async fn a_store_that_is_away_refuses_nobody_and_is_waited_for_once() {
 }
 
 #[tokio::test]
-async fn an_absence_is_counted_at_each_chunk_and_warned_of_once() {
+async fn store_failures_are_logged_once() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     let recording = metrics::set_default_local_recorder(&recorder);
     let (kept, logging) = CapturedLog::start("warn");
@@ -341,7 +341,7 @@ fn a_proxys_own_requests_have_no_address() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded_and_the_busiest_stay() {
+fn memory_is_bounded_and_the_busiest_stay() {
     let (store, hand) = (Arc::new(Counters::default()), Hand::new());
     let node = limiter(&store, &hand, 10, 0);
     let limit = node.0.per_caller.as_ref().unwrap().limit;

@@ -1,0 +1,434 @@
+//! The engine, and the store process over a real socket.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::join_all;
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{self, Ask, Request};
+use super::server::{self, Patience, ServerError};
+use super::statement::Transaction;
+use super::*;
+
+static SCHEMAS: &[Schema] = &[Schema {
+    name: "carts",
+    migrations: &["CREATE TABLE documents (id TEXT PRIMARY KEY) STRICT"],
+}];
+
+const INSERT: &str = "INSERT INTO documents (id) VALUES (?1) RETURNING id";
+
+fn insert(id: &str) -> Transaction {
+    Transaction::new("carts", vec![Statement::new(INSERT).bind(id)])
+}
+
+async fn write(writer: &Writer, id: &str) -> Result<Vec<Rows>, Error> {
+    writer
+        .transact("carts", vec![Statement::new(INSERT).bind(id)])
+        .await
+}
+
+async fn ids(database: &Database) -> BTreeSet<String> {
+    let rows = database
+        .read(Statement::new("SELECT id FROM documents"))
+        .await
+        .unwrap();
+    rows.into_iter()
+        .flatten()
+        .map(|value| match value {
+            Value::Text(id) => id,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+async fn local(directory: &Path) -> (Engine, Database) {
+    let engine = Engine::open(directory, SCHEMAS).unwrap();
+    let database = Database::open(&Writer::in_process(engine.clone()), directory, "carts")
+        .await
+        .unwrap();
+    (engine, database)
+}
+
+fn kind(outcome: &Result<Vec<Rows>, Error>) -> Option<ErrorKind> {
+    outcome.as_ref().err().map(|failure| failure.kind)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Transactions are submitted faster than they are committed, so that good and bad ones share commits.
+    #[test]
+    fn a_refused_transaction_spoils_no_other(good in prop::collection::vec(any::<bool>(), 1..40)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let directory = TempDir::new().unwrap();
+            let (engine, database) = local(directory.path()).await;
+            let mut outcomes = Vec::new();
+            for (number, good) in good.iter().enumerate() {
+                let mut transaction = insert(&format!("id{number:03}"));
+                if !good {
+                    // Its first statement succeeds, its second breaks the primary key.
+                    transaction.statements.push(transaction.statements[0].clone());
+                }
+                outcomes.push(engine.submit(transaction).await.unwrap());
+            }
+            let mut expected = BTreeSet::new();
+            for (number, (good, outcome)) in good.iter().zip(join_all(outcomes).await).enumerate() {
+                let outcome = outcome.unwrap();
+                if *good {
+                    let id = format!("id{number:03}");
+                    assert_eq!(outcome.unwrap(), vec![vec![vec![Value::Text(id.clone())]]]);
+                    expected.insert(id);
+                } else {
+                    assert_eq!(kind(&outcome), Some(ErrorKind::Refused));
+                }
+            }
+            assert_eq!(ids(&database).await, expected);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_directory_has_one_engine_and_a_closing_one_commits_what_it_accepted() {
+    let directory = TempDir::new().unwrap();
+    let (engine, database) = local(directory.path()).await;
+    assert!(matches!(
+        Engine::open(directory.path(), SCHEMAS),
+        Err(OpenError::Held { .. })
+    ));
+    let mut outcomes = Vec::new();
+    for number in 0..300 {
+        outcomes.push(engine.submit(insert(&format!("id{number}"))).await.unwrap());
+    }
+    engine.close().await;
+    for outcome in join_all(outcomes).await {
+        outcome.unwrap().unwrap();
+    }
+    assert_eq!(ids(&database).await.len(), 300);
+    let late = engine.transact(insert("late")).await;
+    assert_eq!(kind(&late), Some(ErrorKind::Unavailable));
+    drop((engine, database));
+    Engine::open(directory.path(), SCHEMAS).unwrap();
+}
+
+#[tokio::test]
+async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
+    let directory = TempDir::new().unwrap();
+    let (engine, database) = local(directory.path()).await;
+    for sql in [
+        "COMMIT",
+        "BEGIN",
+        "  rollback",
+        "ATTACH 'x.db' AS x",
+        "PRAGMA query_only=1",
+        "VACUUM INTO 'y.db'",
+        "",
+        "nonsense",
+        "SELECT * FROM nowhere",
+    ] {
+        let transaction = Transaction::new(
+            "carts",
+            vec![Statement::new(INSERT).bind("x"), Statement::new(sql)],
+        );
+        assert_eq!(
+            kind(&engine.transact(transaction).await),
+            Some(ErrorKind::Refused),
+            "{sql}"
+        );
+    }
+    for name in ["", "nosuch", "../carts", "carts.db", "/etc/passwd"] {
+        let transaction = Transaction::new(name, vec![Statement::new("SELECT 1")]);
+        assert_eq!(
+            kind(&engine.transact(transaction).await),
+            Some(ErrorKind::Refused),
+            "{name}"
+        );
+    }
+    // Whatever can't be answered is not committed either.
+    let large = Statement::new("SELECT hex(zeroblob(4000000))");
+    let outcome = engine
+        .transact(Transaction::new(
+            "carts",
+            vec![Statement::new(INSERT).bind("x"), large],
+        ))
+        .await;
+    assert_eq!(kind(&outcome), Some(ErrorKind::Refused));
+    assert!(ids(&database).await.is_empty());
+    // A reader can't write.
+    assert!(database.read(Statement::new(INSERT).bind("x")).await.is_err());
+}
+
+#[tokio::test]
+async fn values_of_every_class_come_back_as_they_went() {
+    let directory = TempDir::new().unwrap();
+    let (_engine, database) = local(directory.path()).await;
+    let values = vec![
+        Value::Null,
+        Value::Integer(i64::MIN),
+        Value::Real(1.5),
+        Value::Text("ünï\u{1F980}".into()),
+        Value::Text(String::new()),
+        Value::Blob(vec![0, 255]),
+        Value::Blob(Vec::new()),
+    ];
+    let statement = Statement {
+        sql: "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7".into(),
+        parameters: values.clone(),
+    };
+    assert_eq!(
+        database.read(statement.clone()).await.unwrap(),
+        vec![values.clone()]
+    );
+    assert_eq!(
+        database.transact(vec![statement]).await.unwrap(),
+        vec![vec![values]]
+    );
+}
+
+/// Store processes that are tasks of this test.
+struct Servers {
+    directory: PathBuf,
+    patience: Patience,
+    started: AtomicUsize,
+    current: Mutex<Option<JoinHandle<Result<(), ServerError>>>>,
+}
+
+impl Servers {
+    fn new(directory: &Path, patience: Patience) -> Arc<Self> {
+        Arc::new(Self {
+            directory: directory.to_owned(),
+            patience,
+            started: AtomicUsize::new(0),
+            current: Mutex::new(None),
+        })
+    }
+
+    fn spawner(self: &Arc<Self>) -> Spawner {
+        let servers = Arc::clone(self);
+        Arc::new(move || {
+            // As in a process: nothing to do where another engine has the directory.
+            if let Ok(engine) = Engine::open(&servers.directory, SCHEMAS) {
+                servers.started.fetch_add(1, Ordering::Relaxed);
+                let socket = socket_path(&servers.directory);
+                let patience = servers.patience;
+                *servers.current.lock().unwrap() = Some(tokio::spawn(async move {
+                    server::serve(engine, &socket, CancellationToken::new(), patience).await
+                }));
+            }
+            Ok(())
+        })
+    }
+
+    fn take(&self) -> JoinHandle<Result<(), ServerError>> {
+        self.current.lock().unwrap().take().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
+    let directory = TempDir::new().unwrap();
+    let servers = Servers::new(
+        directory.path(),
+        Patience {
+            // Longer than a greeting may take: a client whose first try is late must find the same server again.
+            grace: Duration::from_secs(3),
+            ..Patience::default()
+        },
+    );
+    let clients: Vec<Writer> = join_all((0..3).map(|_| Writer::connect(directory.path(), servers.spawner())))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(servers.started.load(Ordering::Relaxed), 1);
+    let database = Database::open(&clients[0], directory.path(), "carts")
+        .await
+        .unwrap();
+    join_all(clients.iter().enumerate().flat_map(|(client, writer)| {
+        let database = &database;
+        (0..100).map(move |number| async move {
+            let id = format!("{client}-{number}");
+            write(writer, &id).await.unwrap();
+            // What is acknowledged can be read.
+            assert!(ids(database).await.contains(&id));
+            assert_eq!(kind(&write(writer, &id).await), Some(ErrorKind::Refused));
+        })
+    }))
+    .await;
+    assert_eq!(ids(&database).await.len(), 300);
+    drop((clients, database));
+    servers.take().await.unwrap().unwrap();
+    assert!(!socket_path(directory.path()).exists());
+    Engine::open(directory.path(), SCHEMAS).unwrap();
+}
+
+#[tokio::test]
+async fn a_server_without_clients_leaves() {
+    let directory = TempDir::new().unwrap();
+    let engine = Engine::open(directory.path(), SCHEMAS).unwrap();
+    let patience = Patience {
+        first: Duration::ZERO,
+        ..Patience::default()
+    };
+    server::serve(
+        engine,
+        &socket_path(directory.path()),
+        CancellationToken::new(),
+        patience,
+    )
+    .await
+    .unwrap();
+}
+
+#[derive(Debug, PartialEq)]
+enum Fate {
+    Acknowledged,
+    Unknown,
+    NotWritten,
+}
+
+/// The server's task is aborted over and over in the middle of a stream of writes. What was acknowledged is there, what was
+/// unavailable is not, and the clients find the next server by themselves. (A process that is killed: `tests/store.rs`.)
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledged() {
+    const ABORTS: usize = 3;
+    let directory = TempDir::new().unwrap();
+    let servers = Servers::new(directory.path(), Patience::default());
+    let writer = Writer::connect(directory.path(), servers.spawner())
+        .await
+        .unwrap();
+    let database = Database::open(&writer, directory.path(), "carts").await.unwrap();
+    let acknowledged = AtomicUsize::new(0);
+    let stop = CancellationToken::new();
+    let stream = |task: usize| {
+        let (writer, stop, acknowledged) = (&writer, &stop, &acknowledged);
+        async move {
+            let mut fates = Vec::new();
+            for number in 0.. {
+                if stop.is_cancelled() {
+                    break;
+                }
+                let id = format!("{task}-{number}");
+                let fate = match write(writer, &id).await {
+                    Ok(_) => {
+                        acknowledged.fetch_add(1, Ordering::Relaxed);
+                        Fate::Acknowledged
+                    }
+                    Err(error) => match error.kind {
+                        ErrorKind::OutcomeUnknown => Fate::Unknown,
+                        ErrorKind::Unavailable => Fate::NotWritten,
+                        ErrorKind::Refused => panic!("{error}"),
+                    },
+                };
+                fates.push((id, fate));
+            }
+            fates
+        }
+    };
+    let abort = async {
+        for round in 0..=ABORTS {
+            let target = acknowledged.load(Ordering::Relaxed) + 100;
+            while acknowledged.load(Ordering::Relaxed) < target {
+                tokio::task::yield_now().await;
+            }
+            if round < ABORTS {
+                let server = servers.take();
+                server.abort();
+                assert!(server.await.unwrap_err().is_cancelled());
+            }
+        }
+        stop.cancel();
+    };
+    let (fates, ()) = tokio::join!(join_all((0..16).map(stream)), abort);
+    assert_eq!(servers.started.load(Ordering::Relaxed), ABORTS + 1);
+    let stored = ids(&database).await;
+    let mut unknown = 0;
+    for (id, fate) in fates.into_iter().flatten() {
+        match fate {
+            Fate::Acknowledged => assert!(stored.contains(&id), "{id} was acknowledged and lost"),
+            Fate::NotWritten => assert!(!stored.contains(&id), "{id} was refused and written"),
+            Fate::Unknown => unknown += 1,
+        }
+    }
+    assert!(unknown > 0, "no server was aborted in the middle of a write");
+}
+
+async fn hello(stream: &mut UnixStream, directory: &Path, protocol: u32) {
+    let ask = Ask::Hello {
+        protocol,
+        directory: directory.canonicalize().unwrap().display().to_string(),
+    };
+    let bytes = frame::frame(&Request { id: 1, ask }).unwrap();
+    stream.write_all(&bytes).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_or_talks_nonsense_is_disconnected_and_blocks_nobody() {
+    let directory = TempDir::new().unwrap();
+    let servers = Servers::new(
+        directory.path(),
+        Patience {
+            stall: Duration::from_millis(50),
+            ..Patience::default()
+        },
+    );
+    let writer = Writer::connect(directory.path(), servers.spawner())
+        .await
+        .unwrap();
+    let database = Database::open(&writer, directory.path(), "carts").await.unwrap();
+
+    let mut deaf = UnixStream::connect(socket_path(directory.path())).await.unwrap();
+    hello(&mut deaf, directory.path(), frame::PROTOCOL).await;
+    let request = frame::frame(&Request {
+        id: 2,
+        ask: Ask::Transact(Transaction::new(
+            "carts",
+            vec![Statement::new("SELECT hex(zeroblob(500000))")],
+        )),
+    })
+    .unwrap();
+    // Writes until the server closes: it reads no further while its replies are not taken.
+    let closed = async { while deaf.write_all(&request).await.is_ok() {} };
+    let others = async {
+        for number in 0..100 {
+            write(&writer, &format!("id{number}")).await.unwrap();
+        }
+    };
+    tokio::join!(closed, others);
+    assert_eq!(ids(&database).await.len(), 100);
+
+    let mut babbler = UnixStream::connect(socket_path(directory.path())).await.unwrap();
+    babbler.write_all(&[0, 0, 0, 3, 9, 9, 9]).await.unwrap();
+    assert_eq!(babbler.read(&mut [0; 16]).await.unwrap(), 0);
+    let mut giant = UnixStream::connect(socket_path(directory.path())).await.unwrap();
+    giant.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
+    assert_eq!(giant.read(&mut [0; 16]).await.unwrap(), 0);
+
+    let mut stranger = UnixStream::connect(socket_path(directory.path())).await.unwrap();
+    hello(&mut stranger, directory.path(), frame::PROTOCOL + 1).await;
+    let body = frame::read_frame(&mut stranger).await.unwrap().unwrap();
+    let response: frame::Response = frame::decode(&body).unwrap();
+    assert_eq!(Error::from(response.answer.unwrap_err()).kind, ErrorKind::Refused);
+    write(&writer, "last").await.unwrap();
+}
+
+#[test]
+fn a_socket_path_is_never_too_long() {
+    let directory = TempDir::new().unwrap();
+    let short = directory.path().canonicalize().unwrap();
+    assert_eq!(socket_path(&short), short.join("store.sock"));
+    let deep = short.join("a".repeat(90));
+    std::fs::create_dir(&deep).unwrap();
+    let path = socket_path(&deep);
+    assert!(path.as_os_str().len() < 104, "{}", path.display());
+    assert_ne!(path, socket_path(&short.join("b".repeat(90))));
+}

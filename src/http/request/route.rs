@@ -1,0 +1,131 @@
+//! A route: its handler with its policy and its documentation, and the checks that a request passes before the handler.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{OpenApi, RefOr, Schema};
+
+use super::front::SharedFront;
+use super::idempotency;
+use super::policy::{self, Policy, Repetition};
+use crate::http::edge::admission::{self, Admission};
+
+/// A method of a path as clients know it: what its handler documents, who may call it, what an idempotency key means.
+pub struct Endpoint {
+    /// The method; GET answers HEAD as well.
+    pub method: Method,
+    /// The path, its variable parts in braces.
+    pub path: String,
+    /// Who may call it.
+    pub policy: Policy,
+    /// What an idempotency key means.
+    pub repetition: Repetition,
+    /// The annotation of the handler: parameters, body and replies.
+    pub operation: Operation,
+    /// The schemas that it refers to.
+    pub schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+impl Endpoint {
+    /// The endpoint of the one handler that `document` describes.
+    ///
+    /// # Panics
+    /// If the document describes no handler, or its handler has a method that the shop does not use: a defect of an annotation,
+    /// which every test of the routes meets.
+    pub fn new(document: OpenApi, policy: Policy) -> Self {
+        let (path, item) = document.paths.paths.into_iter().next().expect("a handler");
+        let operations = [
+            (Method::GET, item.get),
+            (Method::POST, item.post),
+            (Method::PUT, item.put),
+            (Method::PATCH, item.patch),
+            (Method::DELETE, item.delete),
+        ];
+        let mut operations = operations.into_iter();
+        let (method, operation) = operations
+            .find_map(|(method, operation)| Some((method, operation?)))
+            .expect("a known method");
+        Self {
+            method,
+            path,
+            policy,
+            repetition: Repetition::Plain,
+            operation,
+            schemas: document.components.unwrap_or_default().schemas,
+        }
+    }
+}
+
+/// One route.
+pub struct Route {
+    /// What clients know of it.
+    pub endpoint: Endpoint,
+    handler: MethodRouter<SharedFront>,
+}
+
+impl Route {
+    /// A route for which an idempotency key has no meaning.
+    pub fn new<H: Handler<T, SharedFront>, T: 'static>(endpoint: Endpoint, handler: H) -> Self {
+        let filter = match endpoint.method {
+            Method::POST => MethodFilter::POST,
+            Method::PUT => MethodFilter::PUT,
+            Method::PATCH => MethodFilter::PATCH,
+            Method::DELETE => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        Self {
+            endpoint,
+            handler: on(filter, handler),
+        }
+    }
+
+    /// With a key, the call has an effect once.
+    pub fn honours_keys(mut self) -> Self {
+        self.endpoint.repetition = Repetition::Honoured;
+        self
+    }
+
+    /// Without a key, the call is refused.
+    pub fn requires_key(mut self) -> Self {
+        self.endpoint.repetition = Repetition::Required;
+        self
+    }
+
+    /// The handler behind its checks.
+    pub fn guarded(self, front: &SharedFront, admission: &Arc<Admission>) -> MethodRouter<SharedFront> {
+        let gate = Gate {
+            front: front.clone(),
+            admission: Arc::clone(admission),
+            policy: self.endpoint.policy,
+            repetition: self.endpoint.repetition,
+        };
+        let gate = middleware::from_fn_with_state(Arc::new(gate), pass);
+        self.handler.route_layer(gate)
+    }
+}
+
+/// What the checks of one route work with.
+struct Gate {
+    front: SharedFront,
+    admission: Arc<Admission>,
+    policy: Policy,
+    repetition: Repetition,
+}
+
+/// Admission, authentication, authorisation, rate limits, idempotency, in this order. One middleware for all of them: a layer
+/// for each costs more than the check.
+async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    admission::admit(&gate.admission, request, |request| {
+        policy::enforce(gate.policy, &gate.front, request, |request| {
+            idempotency::once(gate.repetition, &gate.front, request, next)
+        })
+    })
+    .await
+}
