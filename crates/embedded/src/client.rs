@@ -1,27 +1,18 @@
-//! The client of the one writer of a data directory, whether that lives in this process or in the store process.
+//! The client of the one writer of a data directory, whether that runs in this process or in the store process.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::engine::{Engine, private_directory};
 use crate::error::Error;
-use crate::frame::Ask;
-use crate::link::Remote;
+use crate::limits::{REQUEST_TIME_LIMIT, SOCKET_PATH_LIMIT};
+use crate::protocol::Command;
+use crate::remote::RemoteEngine;
 use crate::statement::{Rows, Statement, Transaction};
-
-/// How long a request may take in all, connecting included. Longer than [`crate::engine::QUEUE_TIME_LIMIT`].
-pub(crate) const REQUEST_TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// How long connecting may take in all, the start of the store process included.
-pub(crate) const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(8);
-
-/// Longest path of a socket that every system takes, in bytes (Linux has room for 107, others for 103).
-const SOCKET_PATH_LIMIT: usize = 100;
 
 /// Starts a store process. Called whenever none listens, so that an unnecessary start must do no harm.
 pub type Spawner = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
@@ -29,20 +20,20 @@ pub type Spawner = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
 /// The one writer of a data directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Writer {
-    way: Way,
+    engine: Location,
 }
 
 #[derive(Clone)]
-enum Way {
+enum Location {
     InProcess(Engine),
-    Remote(Arc<Remote>),
+    StoreProcess(Arc<RemoteEngine>),
 }
 
 impl Writer {
-    /// Writes through an engine of this very process: for tests, benches and tools that work alone.
+    /// Writes through an engine of this process: for tests, benches and tools that work alone.
     pub fn in_process(engine: Engine) -> Self {
         Self {
-            way: Way::InProcess(engine),
+            engine: Location::InProcess(engine),
         }
     }
 
@@ -53,10 +44,9 @@ impl Writer {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where no server could be reached within 8 s.
     pub async fn connect(directory: &Path, spawner: Spawner) -> Result<Self, Error> {
         let directory = private_directory(directory).map_err(Error::unavailable)?;
-        let remote = Remote::new(socket_path(&directory), directory, spawner);
-        remote.link().await?;
+        let remote = RemoteEngine::connect(directory, spawner).await?;
         Ok(Self {
-            way: Way::Remote(Arc::new(remote)),
+            engine: Location::StoreProcess(Arc::new(remote)),
         })
     }
 
@@ -66,10 +56,10 @@ impl Writer {
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an unknown name,
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the file does not open.
     pub async fn open(&self, database: &'static str) -> Result<(), Error> {
-        match &self.way {
-            Way::InProcess(engine) => engine.open_database(database).await,
-            Way::Remote(remote) => remote
-                .request(Ask::Open(database.to_owned()))
+        match &self.engine {
+            Location::InProcess(engine) => engine.open_database(database).await,
+            Location::StoreProcess(remote) => remote
+                .request(Command::Open(database.to_owned()))
                 .await
                 .map(|_| ())
                 .map_err(Error::of_idempotent_request),
@@ -87,11 +77,11 @@ impl Writer {
         statements: Vec<Statement>,
     ) -> Result<Vec<Rows>, Error> {
         let transaction = Transaction::new(database, statements);
-        match &self.way {
-            Way::InProcess(engine) => timeout(REQUEST_TIME_LIMIT, engine.transact(transaction))
+        match &self.engine {
+            Location::InProcess(engine) => timeout(REQUEST_TIME_LIMIT, engine.transact(transaction))
                 .await
                 .unwrap_or_else(|late| Err(Error::outcome_unknown(late))),
-            Way::Remote(remote) => remote.request(Ask::Transact(transaction)).await,
+            Location::StoreProcess(remote) => remote.request(Command::Transact(transaction)).await,
         }
     }
 }
@@ -105,6 +95,5 @@ pub fn socket_path(directory: &Path) -> PathBuf {
         return within;
     }
     let digest = Sha256::digest(directory.as_os_str().as_encoded_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    std::env::temp_dir().join(format!("souk-{name}.sock"))
+    std::env::temp_dir().join(format!("souk-{}.sock", hex::encode(&digest[..8])))
 }

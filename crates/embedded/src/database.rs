@@ -2,23 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::time::timeout;
 
 use crate::client::Writer;
-use crate::connection;
 use crate::error::Error;
+use crate::limits::{READ_TIME_LIMIT, READERS};
+use crate::options;
 use crate::statement::{self, Rows, Statement};
-
-/// Connections that read one database, per process. Each costs a thread.
-const READERS: u32 = 4;
-
-/// How long a read may take, waiting for a connection included.
-const READ_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -45,7 +39,7 @@ impl Database {
             .acquire_timeout(READ_TIME_LIMIT)
             // A connection to a file does not go stale, and the test costs a turn to its thread.
             .test_before_acquire(false)
-            .connect_lazy_with(connection::reader(directory, name));
+            .connect_lazy_with(options::reader(directory, name));
         Ok(Self {
             inner: Arc::new(Inner {
                 name,
@@ -70,7 +64,7 @@ impl Database {
             let arguments = statement.arguments()?;
             sqlx::query_with(AssertSqlSafe(statement.sql), arguments)
                 .fetch(&self.inner.readers)
-                .and_then(async |row| statement::row(&row))
+                .map(|row| statement::row(&row?))
                 .try_collect()
                 .await
         };

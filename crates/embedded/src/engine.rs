@@ -1,5 +1,5 @@
-//! The engine: the one writer of a data directory. Each database file has a lane of its own, and a lane commits
-//! whatever has gathered while its last commit was in flight.
+//! The engine: the one writer of a data directory. Each database has a queue and a task, which commits in one batch
+//! the transactions that arrived during the commit before.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -7,37 +7,22 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::commit::{DatabaseWriter, Outcome};
+use crate::commit::DatabaseWriter;
 use crate::error::Error;
+use crate::limits::{
+    BATCH_BYTES, BATCH_TRANSACTIONS, OPEN_TIME_LIMIT, QUEUE_BYTES_LIMIT, QUEUE_LIMIT, QUEUE_TIME_LIMIT,
+};
+use crate::protocol::Outcome;
 use crate::schema::Schema;
-use crate::statement::{Rows, Transaction};
-
-/// Transactions that may wait for one database; more are refused as unavailable.
-pub(crate) const QUEUE_LIMIT: usize = 4_096;
-
-/// Bytes of transactions that may wait in an engine; more are refused as unavailable.
-pub(crate) const QUEUE_BYTES_LIMIT: usize = 128 * 1024 * 1024;
-
-/// How long a transaction may wait before it runs. Shorter than [`crate::client::REQUEST_TIME_LIMIT`], so that what a
-/// client has given up is not run much later.
-pub(crate) const QUEUE_TIME_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long the opening of a database may take, its migrations included.
-const OPEN_TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// Most transactions that share a commit.
-const BATCH_TRANSACTIONS: usize = 128;
-
-/// Most bytes of transactions that share a commit (one alone may be larger): bounds how long the first one waits.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+use crate::statement::Transaction;
 
 /// The file whose lock makes an engine the only one of its directory.
 const LOCK_FILE: &str = "store.lock";
@@ -62,7 +47,7 @@ pub enum OpenError {
     },
 }
 
-/// The one writer of a data directory. Cheap to clone; it ends with its last clone, when what it has accepted is
+/// The one writer of a data directory. Cheap to clone. With its last clone it ends, once all accepted transactions are
 /// committed. Must be used within a Tokio runtime.
 #[derive(Clone)]
 pub struct Engine {
@@ -71,16 +56,17 @@ pub struct Engine {
 
 struct Inner {
     directory: PathBuf,
-    lanes: BTreeMap<&'static str, Lane>,
-    room: Arc<Semaphore>,
+    databases: BTreeMap<&'static str, DatabaseQueue>,
+    queue_bytes: Arc<Semaphore>,
     closing: CancellationToken,
     tasks: TaskTracker,
-    /// Each lane holds it too: the lock is free only after the last commit.
+    /// Shared with the task of each database: unlocked only after the last commit.
     lock: Arc<File>,
 }
 
-struct Lane {
+struct DatabaseQueue {
     schema: &'static Schema,
+    /// Set on first use.
     queue: OnceCell<mpsc::Sender<Job>>,
 }
 
@@ -89,7 +75,7 @@ struct Job {
     size: usize,
     accepted: Instant,
     reply: oneshot::Sender<Outcome>,
-    _room: OwnedSemaphorePermit,
+    _queue_bytes: OwnedSemaphorePermit,
 }
 
 impl Engine {
@@ -116,23 +102,18 @@ impl Engine {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Held { directory }),
             Err(error) => return Err(unusable(error.into())),
         }
-        let lanes = schemas
+        let databases = schemas
             .iter()
             .map(|schema| {
-                (
-                    schema.name,
-                    Lane {
-                        schema,
-                        queue: OnceCell::new(),
-                    },
-                )
+                let queue = OnceCell::new();
+                (schema.name, DatabaseQueue { schema, queue })
             })
             .collect();
         Ok(Self {
             inner: Arc::new(Inner {
                 directory,
-                lanes,
-                room: Arc::new(Semaphore::new(QUEUE_BYTES_LIMIT)),
+                databases,
+                queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_LIMIT)),
                 closing: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 lock: Arc::new(lock),
@@ -148,28 +129,29 @@ impl Engine {
     /// Makes sure that a database's file exists and has the latest schema.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] for an unknown name, [`ErrorKind::Unavailable`] where the file does not open.
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an unknown name,
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the file does not open.
     pub(crate) async fn open_database(&self, name: &str) -> Result<(), Error> {
-        self.lane(name).await.map(|_| ())
+        self.queue(name).await.map(|_| ())
     }
 
-    async fn lane(&self, name: &str) -> Result<&mpsc::Sender<Job>, Error> {
+    async fn queue(&self, name: &str) -> Result<&mpsc::Sender<Job>, Error> {
         let inner = &self.inner;
-        let lane = inner
-            .lanes
+        let database = inner
+            .databases
             .get(name)
             .ok_or_else(|| Error::refused(format!("there is no database {name:?}")))?;
-        lane.queue
+        database
+            .queue
             .get_or_try_init(|| async {
-                let opening = DatabaseWriter::open(inner.directory.clone(), lane.schema);
+                let opening = DatabaseWriter::open(inner.directory.clone(), database.schema);
                 let writer = timeout(OPEN_TIME_LIMIT, opening)
                     .await
-                    .map_err(Error::unavailable)?
-                    .map_err(Error::unavailable)?;
+                    .map_err(Error::unavailable)??;
                 let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
                 let (closing, lock) = (inner.closing.clone(), Arc::clone(&inner.lock));
                 inner.tasks.spawn(async move {
-                    work(writer, queue, closing).await;
+                    write(writer, queue, closing).await;
                     drop(lock);
                 });
                 Ok(sender)
@@ -177,46 +159,49 @@ impl Engine {
             .await
     }
 
-    /// Accepts a transaction; its outcome comes when its commit has succeeded or failed. Transactions of one database
-    /// that are accepted one after the other are committed in that order.
+    /// Accepts a transaction; its outcome is sent when its commit has succeeded or failed. Transactions of one database
+    /// are committed in the order in which they were accepted.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] where too much waits already, [`ErrorKind::Refused`] for an unknown database.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where too many wait already,
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an unknown database.
     pub(crate) async fn submit(&self, transaction: Transaction) -> Result<oneshot::Receiver<Outcome>, Error> {
-        let queue = self.lane(&transaction.database).await?;
+        let queue = self.queue(&transaction.database).await?;
         let size = transaction.size();
-        let room = u32::try_from(size)
+        let share = u32::try_from(size)
             .ok()
-            .and_then(|size| Arc::clone(&self.inner.room).try_acquire_many_owned(size).ok())
-            .ok_or_else(|| Error::unavailable("too many bytes wait for the disk already"))?;
-        let (reply, outcome) = oneshot::channel();
-        queue
-            .try_send(Job {
-                transaction,
-                size,
-                accepted: Instant::now(),
-                reply,
-                _room: room,
+            .and_then(|size| {
+                Arc::clone(&self.inner.queue_bytes)
+                    .try_acquire_many_owned(size)
+                    .ok()
             })
-            .map_err(|refused| {
-                let sentence = match refused {
-                    mpsc::error::TrySendError::Full(_) => "too many transactions wait for the disk already",
-                    mpsc::error::TrySendError::Closed(_) => "the store is closing",
-                };
-                Error::unavailable(sentence)
-            })?;
+            .ok_or_else(|| Error::unavailable("too many bytes wait to be written"))?;
+        let (reply, outcome) = oneshot::channel();
+        let job = Job {
+            transaction,
+            size,
+            accepted: Instant::now(),
+            reply,
+            _queue_bytes: share,
+        };
+        queue.try_send(job).map_err(|refused| {
+            Error::unavailable(match refused {
+                TrySendError::Full(_) => "too many transactions wait to be written",
+                TrySendError::Closed(_) => "the store is closing",
+            })
+        })?;
         Ok(outcome)
     }
 
     /// [`Engine::submit`], and waits for the outcome.
     ///
     /// # Errors
-    /// As of [`Engine::submit`], and what the commit met.
-    pub(crate) async fn transact(&self, transaction: Transaction) -> Result<Vec<Rows>, Error> {
-        settled(self.submit(transaction).await?.await)
+    /// As of [`Engine::submit`], and those of the commit.
+    pub(crate) async fn transact(&self, transaction: Transaction) -> Outcome {
+        received(self.submit(transaction).await?).await
     }
 
-    /// Accepts nothing more, commits what was accepted, and closes the files.
+    /// Accepts no further transactions, commits those that were accepted, and closes the files.
     pub(crate) async fn close(&self) {
         self.inner.closing.cancel();
         self.inner.tasks.close();
@@ -231,66 +216,55 @@ pub(crate) fn private_directory(directory: &Path) -> io::Result<PathBuf> {
     directory.canonicalize()
 }
 
-/// The outcome that came, or that none will.
-pub(crate) fn settled(outcome: Result<Outcome, oneshot::error::RecvError>) -> Outcome {
-    outcome.unwrap_or_else(|lost| Err(Error::outcome_unknown(lost)))
+/// The outcome of a submitted transaction; unknown where its writer ended without one.
+pub(crate) async fn received(outcome: oneshot::Receiver<Outcome>) -> Outcome {
+    outcome
+        .await
+        .unwrap_or_else(|lost| Err(Error::outcome_unknown(lost)))
 }
 
-/// The life of a lane: gather, commit, answer.
-async fn work(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
-    let mut held = None;
+/// Writes the transactions of `queue` in batches, until `closing` and the queue is empty.
+async fn write(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
     loop {
-        let first = match held.take() {
-            Some(job) => job,
-            None => tokio::select! {
-                biased;
-                job = queue.recv() => match job {
-                    Some(job) => job,
-                    None => break,
-                },
-                () = closing.cancelled(), if !queue.is_closed() => {
-                    queue.close();
-                    continue;
-                }
-            },
+        let first = tokio::select! {
+            biased;
+            job = queue.recv() => job,
+            () = closing.cancelled(), if !queue.is_closed() => {
+                queue.close();
+                continue;
+            }
         };
-        let batch = gather(first, &mut queue, &mut held);
+        let Some(first) = first else { break };
+        let batch = batch(first, &mut queue);
         if batch.is_empty() {
             continue;
         }
         let transactions: Vec<&Transaction> = batch.iter().map(|job| &job.transaction).collect();
         let outcomes = writer.execute(&transactions).await;
         for (job, outcome) in batch.into_iter().zip(outcomes) {
-            // Whoever no longer listens has been told that the outcome is unknown.
+            // A caller that no longer waits treats the outcome as unknown.
             let _ = job.reply.send(outcome);
         }
     }
     writer.close().await;
 }
 
-/// What is waiting, up to the limits of a batch, without what nobody waits for any more.
-fn gather(first: Job, queue: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Vec<Job> {
+/// The transactions that wait, up to the limits of a batch, without those whose caller has given up or must.
+fn batch(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(job) = next {
-        if !batch.is_empty() && bytes + job.size > BATCH_BYTES {
-            *held = Some(job);
-            break;
-        }
         if job.accepted.elapsed() > QUEUE_TIME_LIMIT {
             let _ = job.reply.send(Err(Error::unavailable(
-                "the transaction waited too long for its turn",
+                "the transaction waited too long to be written",
             )));
         } else if !job.reply.is_closed() {
             bytes += job.size;
             batch.push(job);
         }
-        next = if batch.len() < BATCH_TRANSACTIONS {
-            queue.try_recv().ok()
-        } else {
-            None
-        };
+        let full = batch.len() >= BATCH_TRANSACTIONS || bytes >= BATCH_BYTES;
+        next = if full { None } else { queue.try_recv().ok() };
     }
     batch
 }

@@ -13,12 +13,13 @@
 
 mod client;
 mod commit;
-mod connection;
 mod database;
 mod engine;
 mod error;
-mod frame;
-mod link;
+mod limits;
+mod options;
+mod protocol;
+mod remote;
 mod schema;
 pub mod server;
 mod statement;

@@ -1,56 +1,34 @@
 //! The store process: serves an [`Engine`] to the other processes of the machine over a Unix domain socket.
 //!
-//! It outlives the death or the stop of any client: a client has an own task, a limit on what it may have in flight,
-//! and is disconnected when it does not read its replies. It leaves when nobody has needed it for a while.
+//! It survives the death or the stop of any client: each client has its own task and a limit of requests in flight, and
+//! is disconnected when it does not read its replies. It exits when it has had no client for a while.
 
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use futures::future::{Either, ready};
 use rustix::fs::Mode;
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
+use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::socket_path;
-use crate::commit::Outcome;
 use crate::engine::{self, Engine, OpenError};
 use crate::error::Error;
-use crate::frame::{self, Ask, PROTOCOL, Request, Response};
+use crate::limits::{ACCEPT_PAUSE, CLIENT_LIMIT, CLOSE_TIME_LIMIT, IN_FLIGHT_LIMIT, ServerLimits};
+use crate::protocol::{self, Command, Outcome, Request, Response};
 use crate::schema::Schema;
-use souk_wire::WireError;
-
-/// How long the server stays after its last client has gone.
-pub const GRACE: Duration = Duration::from_secs(2);
-
-/// How long it waits for its first client.
-pub const FIRST_CLIENT_TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// Clients at a time; more are turned away.
-const CLIENT_LIMIT: usize = 64;
-
-/// Requests that one client may have in flight; then its next request is not read before a reply has been written.
-const IN_FLIGHT_LIMIT: usize = 256;
-
-/// How long a client may not take a reply before it is disconnected.
-pub const WRITE_STALL_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a server that leaves waits for its clients to take their last replies.
-const FAREWELL_TIME_LIMIT: Duration = Duration::from_secs(2);
-
-/// Replies are put together up to this many bytes before they are written.
-const WRITE_BYTES: usize = 64 * 1024;
-
-/// The pause after an accept that failed, as it does when file descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the store process could not serve.
 #[derive(Debug, thiserror::Error)]
@@ -72,44 +50,9 @@ pub enum ServerError {
     Signal(#[source] io::Error),
 }
 
-/// How patient a server is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// How long it waits for its first client.
-    pub first: Duration,
-    /// How long it stays after its last client has gone.
-    pub grace: Duration,
-    /// How long a client may not take a reply before it is disconnected.
-    pub stall: Duration,
-}
-
-/// As good as for ever.
-const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-
-impl Patience {
-    /// Of one that is started by whoever supervises it, and stays until it is told to stop.
-    pub fn unending() -> Self {
-        Self {
-            first: FOR_GOOD,
-            grace: FOR_GOOD,
-            ..Self::default()
-        }
-    }
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            first: FIRST_CLIENT_TIME_LIMIT,
-            grace: GRACE,
-            stall: WRITE_STALL_LIMIT,
-        }
-    }
-}
-
-/// The store process from beginning to end: serves `directory` until nobody needs it or SIGTERM comes.
-/// Where another process serves the directory already there is nothing to do, and it returns at once; one that is to `stay`
-/// says so.
+/// Runs a store process: serves `directory` until SIGTERM or, unless it shall `stay`, until it has had no client for a
+/// while. Where another process already serves the directory there is nothing to do, and it returns at once, which is an
+/// error for one that shall stay.
 ///
 /// # Errors
 /// [`ServerError`]
@@ -120,8 +63,8 @@ pub async fn run(directory: &Path, schemas: &'static [Schema], stay: bool) -> Re
         Err(OpenError::Held { .. }) if !stay => return Ok(()),
         opened => opened?,
     };
-    let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signal)?;
+    let stop = CancellationToken::new();
     let _listening = tokio::spawn({
         let stop = stop.clone();
         async move {
@@ -130,17 +73,17 @@ pub async fn run(directory: &Path, schemas: &'static [Schema], stay: bool) -> Re
             }
         }
     });
-    let patience = if stay {
-        Patience::unending()
+    let limits = if stay {
+        ServerLimits::until_stopped()
     } else {
-        Patience::default()
+        ServerLimits::default()
     };
     let socket = socket_path(engine.directory());
-    serve(engine, &socket, stop, patience).await
+    serve(engine, &socket, stop, limits).await
 }
 
-/// Serves `engine` on `socket` until `stop`, or until nobody needs it. What was accepted by then is committed and
-/// answered before it returns.
+/// Serves `engine` on `socket` until `stop`, or until it has had no client for a while. What was accepted by then is
+/// committed and answered before it returns.
 ///
 /// # Errors
 /// [`ServerError::Socket`]
@@ -148,47 +91,47 @@ pub(crate) async fn serve(
     engine: Engine,
     socket: &Path,
     stop: CancellationToken,
-    patience: Patience,
+    limits: ServerLimits,
 ) -> Result<(), ServerError> {
     let listener = bind(socket).map_err(|cause| ServerError::Socket {
         path: socket.to_owned(),
         cause,
     })?;
-    let leaving = CancellationToken::new();
+    let closing = CancellationToken::new();
     let mut clients = JoinSet::new();
-    let mut leave_at = Instant::now() + patience.first;
+    let mut idle = pin!(sleep(limits.first_client));
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if clients.len() < CLIENT_LIMIT && is_ours(&stream) => {
-                    clients.spawn(serve_client(stream, engine.clone(), leaving.clone(), patience.stall));
+                Ok((stream, _)) if clients.len() < CLIENT_LIMIT && is_same_user(&stream) => {
+                    clients.spawn(serve_client(stream, engine.clone(), closing.clone(), limits.write));
                 }
-                Ok(_) => tracing::warn!("a connection to the store was turned away"),
+                Ok(_) => tracing::warn!("a connection to the store process was turned away"),
                 Err(error) => {
-                    tracing::warn!(%error, "the store could not accept a connection");
+                    tracing::warn!(%error, "the store process could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = clients.join_next() => leave_at = Instant::now() + patience.grace,
-            () = sleep_until(leave_at), if clients.is_empty() => break,
+            Some(_) = clients.join_next() => idle.set(sleep(limits.idle)),
+            () = &mut idle, if clients.is_empty() => break,
             () = stop.cancelled() => break,
         }
     }
     drop(listener);
-    // While the engine's lock is held nobody else binds here: it is our file that goes.
+    // No other process binds here while the engine's lock is held: the file is ours.
     if let Err(error) = std::fs::remove_file(socket) {
-        tracing::debug!(%error, "the store's socket was gone already");
+        tracing::debug!(%error, "the socket of the store process was already removed");
     }
-    leaving.cancel();
+    closing.cancel();
     engine.close().await;
-    let farewell = async { while clients.join_next().await.is_some() {} };
-    if timeout(FAREWELL_TIME_LIMIT, farewell).await.is_err() {
-        tracing::debug!("a client of the store did not take its last replies");
+    let disconnected = async { while clients.join_next().await.is_some() {} };
+    if timeout(CLOSE_TIME_LIMIT, disconnected).await.is_err() {
+        tracing::debug!("a client of the store process did not read its last replies");
     }
     Ok(())
 }
 
-/// Binds the socket, for this user alone. The engine's lock is held: a file that lies there is left over.
+/// Binds the socket, for this user alone. The engine's lock is held, so that an existing file is a leftover.
 fn bind(socket: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -200,122 +143,81 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
 }
 
 /// Whether the process at the other end runs as the same user.
-pub(crate) fn is_ours(stream: &UnixStream) -> bool {
+pub(crate) fn is_same_user(stream: &UnixStream) -> bool {
     stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
 }
 
-/// A reply on its way out, and its share of what the client may have in flight.
-type Reply = (Vec<u8>, OwnedSemaphorePermit);
-
-async fn serve_client(stream: UnixStream, engine: Engine, leaving: CancellationToken, stall: Duration) {
+async fn serve_client(stream: UnixStream, engine: Engine, closing: CancellationToken, write_limit: Duration) {
     let (incoming, outgoing) = stream.into_split();
     let (replies, queue) = mpsc::channel(IN_FLIGHT_LIMIT);
-    let writing = write_replies(outgoing, queue, stall);
-    tokio::pin!(writing);
+    let mut outgoing = TimeoutWriter::new(outgoing);
+    outgoing.set_timeout(Some(write_limit));
+    let mut writing = pin!(protocol::write_frames(outgoing, queue));
     let ended = tokio::select! {
         ended = &mut writing => ended,
-        // The replies of what is still in flight are written; then the last sender is gone and the writing ends.
-        ended = read_requests(incoming, engine, replies, leaving) => match ended {
+        ended = read_requests(incoming, engine, replies, closing) => match ended {
+            // Writes the replies of all requests in flight, then ends.
             Ok(()) => writing.await,
             failed => failed,
         },
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a client of the store was disconnected");
+        tracing::debug!(%error, "a client of the store process was disconnected");
     }
 }
 
 async fn read_requests(
     incoming: OwnedReadHalf,
     engine: Engine,
-    replies: mpsc::Sender<Reply>,
-    leaving: CancellationToken,
+    replies: mpsc::Sender<Bytes>,
+    closing: CancellationToken,
 ) -> io::Result<()> {
-    let mut incoming = BufReader::new(incoming);
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_LIMIT));
+    let mut requests = pin!(protocol::messages(incoming));
     loop {
         let next = async {
-            // Never closed, so that the error can't occur; if it did, there would be nothing more to serve.
-            let Ok(permit) = Arc::clone(&in_flight).acquire_owned().await else {
-                return Ok(None);
-            };
-            let body = frame::read_frame(&mut incoming).await?;
-            Ok::<_, io::Error>(body.map(|body| (permit, body)))
+            // A place for the reply comes first: that is the limit of requests in flight.
+            let reply = replies.clone().reserve_owned().await.map_err(io::Error::other)?;
+            let request = requests.try_next().await?;
+            Ok::<_, io::Error>(request.map(|request| (request, reply)))
         };
-        let (permit, body) = tokio::select! {
+        let next = tokio::select! {
             biased;
-            () = leaving.cancelled() => return Ok(()),
-            next = next => match next? {
-                Some(next) => next,
-                None => return Ok(()),
+            () = closing.cancelled() => None,
+            next = next => next?,
+        };
+        let Some((Request { id, command }, reply)) = next else {
+            return Ok(());
+        };
+        // Submitted before the next one is read: a client's transactions run in the order of its requests.
+        let outcome = match command {
+            Command::Hello { version, directory } => Either::Left(ready(greet(&engine, version, &directory))),
+            Command::Open(database) => {
+                Either::Left(ready(engine.open_database(&database).await.map(|()| Vec::new())))
+            }
+            Command::Transact(transaction) => match engine.submit(transaction).await {
+                Ok(outcome) => Either::Right(engine::received(outcome)),
+                Err(error) => Either::Left(ready(Err(error))),
             },
         };
-        let Request { id, ask } = frame::decode(&body)?;
-        // Submitted here, one after the other: the order of a client's transactions is that of its requests.
-        let pending = match ask {
-            Ask::Hello { protocol, directory } => Pending::Done(greet(&engine, protocol, &directory)),
-            Ask::Open(database) => Pending::Done(engine.open_database(&database).await.map(|()| Vec::new())),
-            Ask::Transact(transaction) => match engine.submit(transaction).await {
-                Ok(outcome) => Pending::Submitted(outcome),
-                Err(failure) => Pending::Done(Err(failure)),
-            },
-        };
-        let replies = replies.clone();
         tokio::spawn(async move {
-            let outcome = match pending {
-                Pending::Done(outcome) => outcome,
-                Pending::Submitted(outcome) => engine::settled(outcome.await),
-            };
-            match encode(id, outcome) {
-                // Fails where the client has gone.
-                Ok(bytes) => drop(replies.send((bytes, permit)).await),
-                Err(error) => tracing::error!(%error, "a reply of the store does not encode"),
+            let outcome = outcome.await.map_err(Into::into);
+            match protocol::encode(&Response { id, outcome }) {
+                Ok(frame) => drop(reply.send(frame)),
+                Err(error) => tracing::error!(%error, "a reply of the store process can't be encoded"),
             }
         });
     }
 }
 
-/// An outcome that is there, or on its way.
-enum Pending {
-    Done(Outcome),
-    Submitted(oneshot::Receiver<Outcome>),
-}
-
-fn greet(engine: &Engine, protocol: u32, directory: &str) -> Outcome {
-    if protocol == PROTOCOL && Path::new(directory) == engine.directory() {
+fn greet(engine: &Engine, version: u32, directory: &str) -> Outcome {
+    if version == protocol::VERSION && Path::new(directory) == engine.directory() {
         return Ok(Vec::new());
     }
     Err(Error::refused(format!(
-        "the store process speaks protocol {PROTOCOL} for {}, not {protocol} for {directory}",
-        engine.directory().display()
+        "the store process serves {} with protocol {}, not {directory} with protocol {version}",
+        engine.directory().display(),
+        protocol::VERSION,
     )))
-}
-
-fn encode(id: u64, outcome: Outcome) -> Result<Vec<u8>, WireError> {
-    frame::frame(&Response {
-        id,
-        answer: outcome.map_err(Into::into),
-    })
-}
-
-async fn write_replies(
-    mut outgoing: OwnedWriteHalf,
-    mut queue: mpsc::Receiver<Reply>,
-    stall: Duration,
-) -> io::Result<()> {
-    while let Some((mut bytes, permit)) = queue.recv().await {
-        let mut permits = vec![permit];
-        while bytes.len() < WRITE_BYTES
-            && let Ok((more, permit)) = queue.try_recv()
-        {
-            bytes.extend_from_slice(&more);
-            permits.push(permit);
-        }
-        timeout(stall, outgoing.write_all(&bytes))
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its replies"))??;
-    }
-    Ok(())
 }

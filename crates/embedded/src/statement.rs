@@ -1,4 +1,4 @@
-//! Statements, their values and the rows that they return: data that can cross the socket.
+//! Statements, their values and the rows that they return, which all can cross the socket.
 
 use std::borrow::Cow;
 
@@ -30,7 +30,7 @@ pub type Rows = Vec<Row>;
 /// One SQL statement with the values of its parameters (`?1`, `?2`, …).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statement {
-    /// The text; never put together from what a user typed.
+    /// The text; user input belongs into parameters alone.
     pub sql: Cow<'static, str>,
     /// The values of `?1`, `?2`, ….
     pub parameters: Vec<Value>,
@@ -44,11 +44,11 @@ pub(crate) struct Transaction {
     pub statements: Vec<Statement>,
 }
 
-/// What one row or value costs in memory and on the wire besides its content, in bytes; an estimate for the limits.
+/// Estimated bytes of a statement or value besides its content, in memory and on the wire.
 const OVERHEAD: usize = 16;
 
 impl Value {
-    /// About how many bytes it takes.
+    /// Estimated bytes, for the limits.
     pub(crate) fn size(&self) -> usize {
         OVERHEAD
             + match self {
@@ -72,25 +72,27 @@ impl Value {
     }
 }
 
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Self::Integer(value)
-    }
+macro_rules! from {
+    ($($source:ty => $variant:ident),* $(,)?) => {
+        $(impl From<$source> for Value {
+            fn from(value: $source) -> Self {
+                Self::$variant(value.into())
+            }
+        })*
+    };
 }
 
-impl From<u16> for Value {
-    fn from(value: u16) -> Self {
-        Self::Integer(i64::from(value))
-    }
+from! {
+    i64 => Integer,
+    u16 => Integer,
+    u32 => Integer,
+    bool => Integer,
+    &str => Text,
+    String => Text,
+    Vec<u8> => Blob,
 }
 
-impl From<u32> for Value {
-    fn from(value: u32) -> Self {
-        Self::Integer(i64::from(value))
-    }
-}
-
-/// Saturates: SQLite has no unsigned integers, and no count or version here comes near the limit.
+/// Saturates: SQLite has no unsigned integers, and no count or version comes near the limit.
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         Self::Integer(i64::try_from(value).unwrap_or(i64::MAX))
@@ -104,30 +106,6 @@ impl From<usize> for Value {
     }
 }
 
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        Self::Integer(i64::from(value))
-    }
-}
-
-impl From<&str> for Value {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(value: String) -> Self {
-        Self::Text(value)
-    }
-}
-
-impl From<Vec<u8>> for Value {
-    fn from(value: Vec<u8>) -> Self {
-        Self::Blob(value)
-    }
-}
-
 impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
@@ -135,7 +113,7 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 impl Statement {
-    /// A statement without parameters as yet.
+    /// A statement without parameters.
     pub fn new(sql: impl Into<Cow<'static, str>>) -> Self {
         Self {
             sql: sql.into(),
@@ -175,7 +153,7 @@ impl Transaction {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Estimated bytes, for the limits.
     pub(crate) fn size(&self) -> usize {
         self.statements
             .iter()

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use futures::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -14,8 +16,9 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{self, Ask, Request};
-use super::server::{self, Patience, ServerError};
+use super::limits::ServerLimits;
+use super::protocol::{self, Command, Request, Response};
+use super::server::{self, ServerError};
 use super::statement::Transaction;
 use super::*;
 
@@ -98,7 +101,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_directory_has_one_engine_and_a_closing_one_commits_what_it_accepted() {
+async fn a_closing_engine_commits_what_it_accepted() {
     let directory = TempDir::new().unwrap();
     let (engine, database) = local(directory.path()).await;
     assert!(matches!(
@@ -121,7 +124,7 @@ async fn a_directory_has_one_engine_and_a_closing_one_commits_what_it_accepted()
 }
 
 #[tokio::test]
-async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
+async fn forbidden_statements_and_names_are_refused() {
     let directory = TempDir::new().unwrap();
     let (engine, database) = local(directory.path()).await;
     for sql in [
@@ -153,7 +156,7 @@ async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
             "{name}"
         );
     }
-    // Whatever can't be answered is not committed either.
+    // A transaction whose result is too large is not committed.
     let large = Statement::new("SELECT hex(zeroblob(4000000))");
     let outcome = engine
         .transact(Transaction::new(
@@ -168,7 +171,7 @@ async fn nothing_leaves_the_transaction_the_file_or_the_limits() {
 }
 
 #[tokio::test]
-async fn values_of_every_class_come_back_as_they_went() {
+async fn values_of_every_class_round_trip() {
     let directory = TempDir::new().unwrap();
     let (_engine, database) = local(directory.path()).await;
     let values = vec![
@@ -194,19 +197,19 @@ async fn values_of_every_class_come_back_as_they_went() {
     );
 }
 
-/// Store processes that are tasks of this test.
+/// Store processes as tasks of this test.
 struct Servers {
     directory: PathBuf,
-    patience: Patience,
+    limits: ServerLimits,
     started: AtomicUsize,
     current: Mutex<Option<JoinHandle<Result<(), ServerError>>>>,
 }
 
 impl Servers {
-    fn new(directory: &Path, patience: Patience) -> Arc<Self> {
+    fn new(directory: &Path, limits: ServerLimits) -> Arc<Self> {
         Arc::new(Self {
             directory: directory.to_owned(),
-            patience,
+            limits,
             started: AtomicUsize::new(0),
             current: Mutex::new(None),
         })
@@ -215,13 +218,13 @@ impl Servers {
     fn spawner(self: &Arc<Self>) -> Spawner {
         let servers = Arc::clone(self);
         Arc::new(move || {
-            // As in a process: nothing to do where another engine has the directory.
+            // As in a process: another engine may already serve the directory.
             if let Ok(engine) = Engine::open(&servers.directory, SCHEMAS) {
                 servers.started.fetch_add(1, Ordering::Relaxed);
                 let socket = socket_path(&servers.directory);
-                let patience = servers.patience;
+                let limits = servers.limits;
                 *servers.current.lock().unwrap() = Some(tokio::spawn(async move {
-                    server::serve(engine, &socket, CancellationToken::new(), patience).await
+                    server::serve(engine, &socket, CancellationToken::new(), limits).await
                 }));
             }
             Ok(())
@@ -234,14 +237,14 @@ impl Servers {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
+async fn clients_share_a_server_that_exits_after_the_last() {
     let directory = TempDir::new().unwrap();
     let servers = Servers::new(
         directory.path(),
-        Patience {
-            // Longer than a greeting may take: a client whose first try is late must find the same server again.
-            grace: Duration::from_secs(3),
-            ..Patience::default()
+        ServerLimits {
+            // Longer than a greeting may take, so that a client whose first attempt is late finds the same server.
+            idle: Duration::from_secs(3),
+            ..ServerLimits::default()
         },
     );
     let clients: Vec<Writer> = join_all((0..3).map(|_| Writer::connect(directory.path(), servers.spawner())))
@@ -258,7 +261,7 @@ async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
         (0..100).map(move |number| async move {
             let id = format!("{client}-{number}");
             write(writer, &id).await.unwrap();
-            // What is acknowledged can be read.
+            // An acknowledged write can be read.
             assert!(ids(database).await.contains(&id));
             assert_eq!(kind(&write(writer, &id).await), Some(ErrorKind::Refused));
         })
@@ -272,18 +275,18 @@ async fn three_clients_share_one_server_and_it_leaves_after_the_last() {
 }
 
 #[tokio::test]
-async fn a_server_without_clients_leaves() {
+async fn a_server_without_clients_exits() {
     let directory = TempDir::new().unwrap();
     let engine = Engine::open(directory.path(), SCHEMAS).unwrap();
-    let patience = Patience {
-        first: Duration::ZERO,
-        ..Patience::default()
+    let limits = ServerLimits {
+        first_client: Duration::ZERO,
+        ..ServerLimits::default()
     };
     server::serve(
         engine,
         &socket_path(directory.path()),
         CancellationToken::new(),
-        patience,
+        limits,
     )
     .await
     .unwrap();
@@ -296,13 +299,13 @@ enum Fate {
     NotWritten,
 }
 
-/// The server's task is aborted over and over in the middle of a stream of writes. What was acknowledged is there, what was
-/// unavailable is not, and the clients find the next server by themselves. (A process that is killed: `tests/store.rs`.)
+/// The server's task is aborted several times during a stream of writes. Acknowledged writes are stored, unavailable ones
+/// are not, and the clients connect to the next server by themselves. (A process that is killed: `tests/store.rs`.)
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledged() {
+async fn an_aborted_server_loses_no_acknowledged_write() {
     const ABORTS: usize = 3;
     let directory = TempDir::new().unwrap();
-    let servers = Servers::new(directory.path(), Patience::default());
+    let servers = Servers::new(directory.path(), ServerLimits::default());
     let writer = Writer::connect(directory.path(), servers.spawner())
         .await
         .unwrap();
@@ -362,42 +365,45 @@ async fn clients_of_an_aborted_server_find_the_next_one_and_what_was_acknowledge
     assert!(unknown > 0, "no server was aborted in the middle of a write");
 }
 
-async fn hello(stream: &mut UnixStream, directory: &Path, protocol: u32) {
-    let ask = Ask::Hello {
-        protocol,
-        directory: directory.canonicalize().unwrap().display().to_string(),
-    };
-    let bytes = frame::frame(&Request { id: 1, ask }).unwrap();
-    stream.write_all(&bytes).await.unwrap();
+/// A client that sends what the test wants.
+async fn raw_client(directory: &Path) -> UnixStream {
+    UnixStream::connect(socket_path(directory)).await.unwrap()
+}
+
+fn frame(id: u64, command: Command) -> Vec<u8> {
+    let body = protocol::encode(&Request { id, command }).unwrap();
+    let length = u32::try_from(body.len()).unwrap();
+    [&length.to_be_bytes(), &body[..]].concat()
+}
+
+fn hello(directory: &Path, version: u32) -> Vec<u8> {
+    let directory = directory.canonicalize().unwrap().display().to_string();
+    frame(1, Command::Hello { version, directory })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_or_talks_nonsense_is_disconnected_and_blocks_nobody() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let directory = TempDir::new().unwrap();
     let servers = Servers::new(
         directory.path(),
-        Patience {
-            stall: Duration::from_millis(50),
-            ..Patience::default()
+        ServerLimits {
+            write: Duration::from_millis(50),
+            ..ServerLimits::default()
         },
     );
     let writer = Writer::connect(directory.path(), servers.spawner())
         .await
         .unwrap();
     let database = Database::open(&writer, directory.path(), "carts").await.unwrap();
-
-    let mut deaf = UnixStream::connect(socket_path(directory.path())).await.unwrap();
-    hello(&mut deaf, directory.path(), frame::PROTOCOL).await;
-    let request = frame::frame(&Request {
-        id: 2,
-        ask: Ask::Transact(Transaction::new(
-            "carts",
-            vec![Statement::new("SELECT hex(zeroblob(500000))")],
-        )),
-    })
-    .unwrap();
-    // Writes until the server closes: it reads no further while its replies are not taken.
-    let closed = async { while deaf.write_all(&request).await.is_ok() {} };
+    let mut stalled = raw_client(directory.path()).await;
+    stalled
+        .write_all(&hello(directory.path(), protocol::VERSION))
+        .await
+        .unwrap();
+    let large = Statement::new("SELECT hex(zeroblob(500000))");
+    let request = frame(2, Command::Transact(Transaction::new("carts", vec![large])));
+    // Writes until the server closes: it reads no further request while its replies are not read.
+    let closed = async { while stalled.write_all(&request).await.is_ok() {} };
     let others = async {
         for number in 0..100 {
             write(&writer, &format!("id{number}")).await.unwrap();
@@ -405,19 +411,33 @@ async fn a_client_that_does_not_read_or_talks_nonsense_is_disconnected_and_block
     };
     tokio::join!(closed, others);
     assert_eq!(ids(&database).await.len(), 100);
+}
 
-    let mut babbler = UnixStream::connect(socket_path(directory.path())).await.unwrap();
-    babbler.write_all(&[0, 0, 0, 3, 9, 9, 9]).await.unwrap();
-    assert_eq!(babbler.read(&mut [0; 16]).await.unwrap(), 0);
-    let mut giant = UnixStream::connect(socket_path(directory.path())).await.unwrap();
-    giant.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
-    assert_eq!(giant.read(&mut [0; 16]).await.unwrap(), 0);
-
-    let mut stranger = UnixStream::connect(socket_path(directory.path())).await.unwrap();
-    hello(&mut stranger, directory.path(), frame::PROTOCOL + 1).await;
-    let body = frame::read_frame(&mut stranger).await.unwrap().unwrap();
-    let response: frame::Response = frame::decode(&body).unwrap();
-    assert_eq!(Error::from(response.answer.unwrap_err()).kind, ErrorKind::Refused);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_the_protocol_is_disconnected() {
+    let directory = TempDir::new().unwrap();
+    let servers = Servers::new(directory.path(), ServerLimits::default());
+    let writer = Writer::connect(directory.path(), servers.spawner())
+        .await
+        .unwrap();
+    // Not a message, and a frame of 4 GiB.
+    for bytes in [&[0, 0, 0, 3, 9, 9, 9][..], &u32::MAX.to_be_bytes()] {
+        let mut client = raw_client(directory.path()).await;
+        client.write_all(bytes).await.unwrap();
+        assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0);
+    }
+    let mut newer = raw_client(directory.path()).await;
+    newer
+        .write_all(&hello(directory.path(), protocol::VERSION + 1))
+        .await
+        .unwrap();
+    let mut responses = pin!(protocol::messages(newer));
+    let response: Response = responses.try_next().await.unwrap().unwrap();
+    assert_eq!(
+        Error::from(response.outcome.unwrap_err()).kind,
+        ErrorKind::Refused
+    );
+    writer.open("carts").await.unwrap();
     write(&writer, "last").await.unwrap();
 }
 

@@ -20,20 +20,20 @@ const READER_CACHE: &str = "-4096";
 /// both files every 4 MiB.
 const CHECKPOINT_PAGES: &str = "4000";
 
-/// What the log file is cut down to after a checkpoint, in bytes.
+/// Size to which the log file is truncated after a checkpoint, in bytes.
 const LOG_SIZE_LIMIT: &str = "67108864";
 
-/// Where a writer keeps what it needs to undo half a statement: in memory, bounded by the batch. SQLite's default is a file,
-/// which it writes at every batch and never reads.
-const UNDO: &str = "memory";
+/// Where a writer keeps its statement journal: in memory, bounded by the batch. SQLite's default is a file, which it would
+/// write with every batch and never read.
+const STATEMENT_JOURNAL: &str = "memory";
 
-/// Prepared statements kept a connection.
+/// Prepared statements per connection.
 const STATEMENT_CACHE: usize = 128;
 
-/// Rows that SQLite's thread may be ahead of ours.
+/// Rows that SQLite's thread may read ahead.
 const ROW_BUFFER: usize = 1_024;
 
-/// Where a database lies.
+/// The file of a database.
 pub(crate) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.db"))
 }
@@ -56,7 +56,7 @@ pub(crate) fn writer(directory: &Path, name: &'static str) -> SqliteConnectOptio
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("cache_size", WRITER_CACHE)
-        .pragma("temp_store", UNDO)
+        .pragma("temp_store", STATEMENT_JOURNAL)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("journal_size_limit", LOG_SIZE_LIMIT)
         .thread_name(move |_| format!("write-{name}"))
