@@ -14,7 +14,6 @@ pub mod demo;
 pub mod digest;
 pub mod fail;
 pub mod gateways;
-pub mod hexadecimal;
 pub mod http;
 pub mod node;
 pub mod operator;

@@ -10,13 +10,14 @@ use souk::actors::metrics::KindMetrics;
 use souk::actors::outcome::Ask;
 use souk::actors::persistence::{Persistence, PersistenceActor};
 use souk::actors::region::{Region, RegionLimits, RegionSupervisor};
-use souk::actors::remote::{Courier, CourierError};
+use souk::actors::remote::NodeTransport;
 use souk::clock;
 use souk::config::KEY_BYTES;
 use souk::sealing::{Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::sqlite;
+use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::stock::Stock;
@@ -27,12 +28,12 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 
 struct Nowhere;
 
-impl Courier for Nowhere {
-    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), CourierError> {
-        Err(CourierError::NoLink)
+impl NodeTransport for Nowhere {
+    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), SendError> {
+        Err(SendError::NoLink)
     }
 
-    fn break_off(&self, _node: &str) {}
+    fn disconnect(&self, _node: &str) {}
 }
 
 /// The regions that are measured, over real stores in a folder.
@@ -86,7 +87,7 @@ fn routing() -> Arc<Routing> {
         members: vec![member],
     };
     routing.install(view, Instant::now(), LONG);
-    routing.verify(Instant::now(), LONG);
+    routing.renew_lease(Instant::now(), LONG);
     routing
 }
 

@@ -11,10 +11,11 @@ use super::entity::{EntityContext, NoEffects};
 use super::metrics::KindMetrics;
 use super::persistence::{Persistence, PersistenceActor};
 use super::region::{Region, RegionLimits, RegionSupervisor};
-use super::remote::{Courier, CourierError};
+use super::remote::NodeTransport;
 use crate::clock;
 use crate::stores::documents::BATCH_LIMIT;
 use crate::stores::documents::memory::MemoryDocuments;
+use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::{Member, MemberState, Role, View};
 use souk_domain::Aggregate;
@@ -27,12 +28,12 @@ const LONG: Duration = Duration::from_secs(3600);
 /// There is no other node.
 struct Nowhere;
 
-impl Courier for Nowhere {
-    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), CourierError> {
-        Err(CourierError::NoLink)
+impl NodeTransport for Nowhere {
+    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), SendError> {
+        Err(SendError::NoLink)
     }
 
-    fn break_off(&self, _node: &str) {}
+    fn disconnect(&self, _node: &str) {}
 }
 
 impl Regions {
@@ -56,7 +57,7 @@ impl Regions {
             members: vec![member],
         };
         routing.install(view, Instant::now(), LONG);
-        routing.verify(Instant::now(), LONG);
+        routing.renew_lease(Instant::now(), LONG);
         Self {
             carts: region("carts", &routing).await,
             orders: region("orders", &routing).await,

@@ -1,4 +1,4 @@
-//! Commands and replies between nodes: envelopes, the table of those who wait, and the way back.
+//! Commands and replies between nodes: envelopes, pending requests, and the way back of a reply.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,40 +9,38 @@ use tokio::sync::oneshot;
 
 use super::outcome::{Failure, Outcome};
 use crate::traces::TraceContext;
+use souk_cluster::frames::Item;
+use souk_cluster::lanes::{Links, SendError};
 use souk_domain::{Aggregate, CommandId, Kind};
 
-/// Why an item could not be handed to a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CourierError {
-    /// There is no connection to it at the moment.
-    #[error("there is no connection to that node")]
-    NoLink,
-    /// Too much is waiting for it.
-    #[error("too much is waiting for that node")]
-    Full,
-    /// It is larger than anything that goes to another node.
-    #[error("the item is too large to be sent to a node")]
-    TooLarge,
-}
-
-/// Carries encoded items to other nodes. Items with the same key stay in order.
-pub trait Courier: Send + Sync + 'static {
+/// Sends encoded items to other nodes. Items with the same key stay in order.
+pub trait NodeTransport: Send + Sync + 'static {
     /// Queues `item` for `node`.
     ///
     /// # Errors
-    /// [`CourierError`]; the item was not queued.
-    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), CourierError>;
+    /// [`SendError`]; the item was not queued.
+    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), SendError>;
 
-    /// Ends the connection to `node`: whoever waits there for an answer of this node's learns that it is lost.
-    fn break_off(&self, node: &str);
+    /// Closes the connection to `node`: its requests to this node that wait for a reply fail, and are repeated.
+    fn disconnect(&self, node: &str);
 }
 
-/// What one item between nodes is.
+impl NodeTransport for Links {
+    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), SendError> {
+        Self::send(self, node, key, Item(item))
+    }
+
+    fn disconnect(&self, node: &str) {
+        self.end(node);
+    }
+}
+
+/// An item between nodes.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Envelope {
     /// A command for an entity that the receiver owns.
     Command {
-        /// The reply carries it back.
+        /// The number of the request; the reply repeats it.
         correlation: u64,
         /// Which kind of entity.
         kind: Kind,
@@ -51,14 +49,14 @@ pub enum Envelope {
         /// A [`RemoteAsk`].
         body: Vec<u8>,
     },
-    /// What became of a command.
+    /// The outcome of a command.
     Reply {
-        /// As in the command.
+        /// The number of the request.
         correlation: u64,
         /// An [`Outcome`].
         body: Vec<u8>,
     },
-    /// The sender has installed a view and let go of every shard that it lost with it.
+    /// The sender has released every shard that it lost with a view.
     Released {
         /// The view's number.
         view: u64,
@@ -67,29 +65,29 @@ pub enum Envelope {
     LookNow,
 }
 
-/// An [`Ask`](super::outcome::Ask) on its way: the deadline travels as what is left of it, since clocks differ.
+/// An [`Ask`](super::outcome::Ask) to another node. The deadline is sent as the remaining time, because clocks differ.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RemoteAsk<A: Aggregate> {
-    /// What to decide.
+    /// The command.
     pub command: A::Command,
-    /// Its name.
+    /// Its id.
     pub command_id: Option<CommandId>,
-    /// The condition.
+    /// The version that the entity must have.
     pub expected_version: Option<u64>,
     /// Milliseconds left until the deadline.
     pub budget_ms: u64,
-    /// Follows the request.
+    /// The id of the HTTP request.
     pub request_id: String,
-    /// Hold the answer back until settled.
+    /// Whether to reply only when the entity has settled.
     pub wait_until_settled: bool,
-    /// What it is a part of, where that is recorded.
+    /// The trace that it belongs to, if traces are recorded.
     pub trace: Option<TraceContext>,
 }
 
-/// Those who wait for a reply from another node.
+/// Requests to other nodes that wait for their reply.
 #[derive(Debug, Default)]
-pub struct Correlations {
+pub struct PendingRequests {
     next: AtomicU64,
     waiting: DashMap<u64, Waiting>,
 }
@@ -100,56 +98,46 @@ struct Waiting {
     reply: oneshot::Sender<Vec<u8>>,
 }
 
-impl Correlations {
-    /// A new number, and the receiver of what comes back under it. The entry goes when the [`Expectation`] is dropped.
-    pub fn expect(self: &Arc<Self>, node: Arc<str>) -> Expectation {
+impl PendingRequests {
+    /// Registers a request to `node`. It is removed when the [`PendingRequest`] is dropped.
+    pub fn register(self: &Arc<Self>, node: Arc<str>) -> PendingRequest {
         let correlation = self.next.fetch_add(1, Ordering::Relaxed);
         let (reply, receiver) = oneshot::channel();
         self.waiting.insert(correlation, Waiting { node, reply });
-        Expectation {
+        PendingRequest {
             correlation,
             receiver,
-            table: Arc::clone(self),
+            requests: Arc::clone(self),
         }
     }
 
-    /// A reply came.
-    pub fn answered(&self, correlation: u64, body: Vec<u8>) {
+    /// Delivers a reply.
+    pub fn complete(&self, correlation: u64, body: Vec<u8>) {
         if let Some((_, waiting)) = self.waiting.remove(&correlation) {
-            // Whoever waited may have met its deadline in this very moment.
+            // The caller may have reached its deadline just now.
             drop(waiting.reply.send(body));
         }
     }
 
-    /// The connection to `node` is gone, or the node is: whoever waits for it is woken, and asks again elsewhere.
-    pub fn forget(&self, node: &str) {
+    /// Fails all requests to `node`, because the node or the link to it is gone. Their callers ask again.
+    pub fn fail(&self, node: &str) {
         self.waiting.retain(|_, waiting| &*waiting.node != node);
     }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 }
 
-/// One who waits for a reply from another node.
+/// A request to another node that waits for its reply.
 #[derive(Debug)]
-pub struct Expectation {
-    /// What the reply will carry.
+pub struct PendingRequest {
+    /// The number that the reply will carry.
     pub correlation: u64,
-    /// Ends with an error when the node is forgotten.
+    /// Receives the reply, or an error if the request fails.
     pub receiver: oneshot::Receiver<Vec<u8>>,
-    table: Arc<Correlations>,
+    requests: Arc<PendingRequests>,
 }
 
-impl Drop for Expectation {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
-        self.table.waiting.remove(&self.correlation);
+        self.requests.waiting.remove(&self.correlation);
     }
 }
 
@@ -158,10 +146,10 @@ impl Drop for Expectation {
 pub struct ReturnPath {
     /// The caller's node.
     pub node: Arc<str>,
-    /// What it called the command.
+    /// The number of its request.
     pub correlation: u64,
-    /// Who carries the reply.
-    pub courier: Arc<dyn Courier>,
+    /// Sends the reply.
+    pub transport: Arc<dyn NodeTransport>,
 }
 
 impl std::fmt::Debug for ReturnPath {
@@ -171,25 +159,25 @@ impl std::fmt::Debug for ReturnPath {
 }
 
 impl ReturnPath {
-    /// Sends the outcome back. The caller never waits for what can't come: without a link its node has forgotten this one,
-    /// or will; where there is no room for a reply, the link is ended, and the caller's region asks again.
+    /// Sends the outcome to the caller. The caller never waits for a reply that can't be sent: without a link its node fails
+    /// the request itself, and if the lane is full, the link is closed, and the caller's region asks again.
     pub fn send<A: Aggregate>(&self, outcome: &Outcome<A>) {
         let sent = match self.try_send(outcome) {
-            Some(Err(CourierError::TooLarge)) => {
-                tracing::warn!(kind = A::KIND.as_str(), "a reply is too large for another node");
+            Some(Err(SendError::TooLarge(_))) => {
+                tracing::warn!(kind = A::KIND.as_str(), "reply too large for another node");
                 self.try_send::<A>(&Outcome::Failed(Failure::Undecodable))
             }
             sent => sent,
         };
         let Some(Err(error)) = sent else { return };
         metrics::counter!("souk_replies_undeliverable_total").increment(1);
-        tracing::debug!(%error, node = %self.node, "a reply could not be sent back");
-        if error == CourierError::Full {
-            self.courier.break_off(&self.node);
+        tracing::debug!(%error, node = %self.node, "cannot send a reply");
+        if error == SendError::Busy {
+            self.transport.disconnect(&self.node);
         }
     }
 
-    fn try_send<A: Aggregate>(&self, outcome: &Outcome<A>) -> Option<Result<(), CourierError>> {
+    fn try_send<A: Aggregate>(&self, outcome: &Outcome<A>) -> Option<Result<(), SendError>> {
         souk_wire::encode(outcome)
             .and_then(|body| {
                 souk_wire::encode(&Envelope::Reply {
@@ -197,9 +185,9 @@ impl ReturnPath {
                     body,
                 })
             })
-            .map_err(|error| tracing::warn!(%error, "a reply could not be encoded"))
+            .map_err(|error| tracing::warn!(%error, "cannot encode a reply"))
             .ok()
-            .map(|item| self.courier.send(&self.node, self.correlation, item))
+            .map(|item| self.transport.send(&self.node, self.correlation, item))
     }
 }
 
@@ -210,16 +198,16 @@ mod tests {
     use super::*;
     use souk_domain::Cart;
 
-    /// Refuses the first items with these errors, and notes what happens.
+    /// Refuses the first items with these errors, and records what happens.
     #[derive(Default)]
     struct Refusing {
-        errors: Mutex<Vec<CourierError>>,
+        errors: Mutex<Vec<SendError>>,
         sent: Mutex<Vec<Envelope>>,
-        broken_off: Mutex<Vec<String>>,
+        disconnected: Mutex<Vec<String>>,
     }
 
-    impl Courier for Refusing {
-        fn send(&self, _node: &str, _key: u64, item: Vec<u8>) -> Result<(), CourierError> {
+    impl NodeTransport for Refusing {
+        fn send(&self, _node: &str, _key: u64, item: Vec<u8>) -> Result<(), SendError> {
             match self.errors.lock().unwrap().pop() {
                 Some(error) => Err(error),
                 None => {
@@ -229,33 +217,33 @@ mod tests {
             }
         }
 
-        fn break_off(&self, node: &str) {
-            self.broken_off.lock().unwrap().push(node.to_owned());
+        fn disconnect(&self, node: &str) {
+            self.disconnected.lock().unwrap().push(node.to_owned());
         }
     }
 
-    fn reply_refused_with(error: CourierError) -> Arc<Refusing> {
-        let courier = Arc::new(Refusing::default());
-        courier.errors.lock().unwrap().push(error);
+    fn reply_refused_with(error: SendError) -> Arc<Refusing> {
+        let transport = Arc::new(Refusing::default());
+        transport.errors.lock().unwrap().push(error);
         let path = ReturnPath {
             node: Arc::from("n2"),
             correlation: 7,
-            courier: Arc::clone(&courier) as Arc<dyn Courier>,
+            transport: Arc::clone(&transport) as Arc<dyn NodeTransport>,
         };
         path.send::<Cart>(&Outcome::Expired);
-        courier
+        transport
     }
 
     #[test]
-    fn a_reply_without_room_ends_the_link_instead_of_leaving_its_caller_waiting() {
-        let courier = reply_refused_with(CourierError::Full);
-        assert_eq!(*courier.broken_off.lock().unwrap(), ["n2"]);
+    fn a_reply_to_a_full_lane_closes_the_link() {
+        let transport = reply_refused_with(SendError::Busy);
+        assert_eq!(*transport.disconnected.lock().unwrap(), ["n2"]);
     }
 
     #[test]
-    fn a_reply_that_is_too_large_says_so() {
-        let courier = reply_refused_with(CourierError::TooLarge);
-        let sent = courier.sent.lock().unwrap();
+    fn a_reply_that_is_too_large_is_an_error() {
+        let transport = reply_refused_with(SendError::TooLarge(9));
+        let sent = transport.sent.lock().unwrap();
         let [Envelope::Reply { correlation: 7, body }] = sent.as_slice() else {
             panic!("{sent:?}");
         };
@@ -264,17 +252,31 @@ mod tests {
             matches!(outcome, Outcome::Failed(Failure::Undecodable)),
             "{outcome:?}"
         );
-        assert!(courier.broken_off.lock().unwrap().is_empty());
+        assert!(transport.disconnected.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn without_a_link_there_is_nothing_to_end() {
+    fn without_a_link_nothing_is_closed() {
         assert!(
-            reply_refused_with(CourierError::NoLink)
-                .broken_off
+            reply_refused_with(SendError::NoLink)
+                .disconnected
                 .lock()
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    #[tokio::test]
+    async fn requests_to_a_lost_node_fail() {
+        let requests = Arc::new(PendingRequests::default());
+        let mut lost = requests.register(Arc::from("n2"));
+        let mut other = requests.register(Arc::from("n3"));
+        let dropped = requests.register(Arc::from("n3")).correlation;
+        requests.fail("n2");
+        assert!((&mut lost.receiver).await.is_err());
+        requests.complete(other.correlation, vec![7]);
+        assert_eq!((&mut other.receiver).await, Ok(vec![7]));
+        requests.complete(dropped, vec![7]);
+        assert!(requests.waiting.is_empty());
     }
 }

@@ -1,14 +1,12 @@
-//! Who is calling: passwords, access tokens, the keys that sign them, and the sessions that were revoked. Above the
-//! stores and below HTTP.
+//! Authentication: passwords, access tokens with their signing keys, sessions and their revocation, and accounts.
 //!
-//! An access token is read without asking anyone: [`tokens`] checks it against the keys in memory ([`ring`], which
-//! [`signing`] keeps as the store has it) and against the revocations in memory ([`revocations`], which polls them).
-//! What decides is pure and gets the time as an argument; what waits has a time limit.
+//! An access token is verified without a call to a store: [`tokens`] checks it against the keys in memory ([`ring`], which
+//! [`signing`] loads) and against the revoked sessions in memory ([`revocations`], which polls them). Decisions are pure and
+//! get the time as an argument.
 
-mod following;
 pub mod guests;
-pub mod kept;
 pub mod passwords;
+mod polling;
 pub mod pool;
 pub mod revocations;
 pub mod ring;
@@ -19,8 +17,8 @@ pub mod throttle;
 pub mod tokens;
 
 pub use passwords::{PasswordError, PasswordSettings, Passwords};
-pub use revocations::{RevocationPage, RevocationSettings, RevocationSource, Revocations, RevokedSessions};
+pub use revocations::{RevocationSettings, Revocations, RevokedSessions};
 pub use ring::{Ring, RingRules, SharedRing};
 pub use sealing::Sealer;
-pub use signing::{SigningError, SigningKeySettings, SigningKeyStore, SigningKeys};
+pub use signing::{SigningError, SigningKeySettings, SigningKeys};
 pub use tokens::{AccessToken, Claims, Grant, Issuer, TokenError, TokenSettings, Verifier};

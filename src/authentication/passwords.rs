@@ -1,7 +1,7 @@
-//! Passwords: argon2id (RFC 9106), off the runtime's threads.
+//! Password hashing: argon2id (RFC 9106), off the runtime's threads.
 //!
-//! A hash takes some 20 ms and 19 MiB on purpose. So it is done by a few workers ([`Pool`]), each with its own block of memory
-//! that it uses again and again; what comes in faster than they work waits in a short line, and above that is refused.
+//! A hash takes some 20 ms and 19 MiB on purpose. So a few workers ([`Pool`]) do it, each with a block of memory that it reuses;
+//! excess work waits in a short queue, and is refused when that is full.
 
 use std::fmt;
 use std::io;
@@ -15,11 +15,11 @@ use zeroize::Zeroizing;
 use super::pool::{Full, Pool};
 use crate::config::Accounts;
 
-/// Longest password that is hashed, in bytes: room for 128 characters of any script.
+/// The longest password in bytes: room for 128 characters of any script.
 pub const PASSWORD_LIMIT: usize = 512;
-/// Most memory that a stored hash may ask for, in KiB: 256 MiB. A row that asks for more is damaged.
+/// The most memory that a stored hash may demand, in KiB: 256 MiB. A row that demands more is damaged.
 const STORED_MEMORY_LIMIT: u32 = 256 * 1024;
-/// Most passes that a stored hash may ask for.
+/// The most passes that a stored hash may demand.
 const STORED_PASSES_LIMIT: u32 = 64;
 /// Bytes of a salt.
 const SALT_LENGTH: usize = 16;
@@ -33,13 +33,13 @@ pub struct PasswordSettings {
     pub memory_kib: u32,
     /// Passes over it.
     pub passes: u32,
-    /// Lanes. One worker does them one after another, so that more of them cost an attacker nothing.
+    /// Lanes. A worker computes them one after another.
     pub lanes: u32,
-    /// Threads. Each keeps `memory_kib`.
+    /// Threads, each with `memory_kib`.
     pub workers: usize,
-    /// Jobs that wait at most.
+    /// The capacity of the queue.
     pub queue: usize,
-    /// How long a job waits before it is dropped unrun: whoever asked has given up by then.
+    /// How long a job may wait; after that it is dropped.
     pub patience: Duration,
 }
 
@@ -62,56 +62,56 @@ impl Default for PasswordSettings {
     }
 }
 
-/// Why no password can be hashed here.
+/// Why password hashing can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordSetupError {
-    /// The parameters of argon2 don't go together.
+    /// argon2 rejects the parameters.
     #[error("the parameters of password hashing are out of range")]
     Parameters(#[source] argon2::Error),
-    /// Nobody would ever work, or wait.
-    #[error("password hashing needs a worker and a place in its queue")]
+    /// No workers, or no queue.
+    #[error("password hashing needs at least one worker and a queue for at least one job")]
     Empty,
     /// The system refused a thread.
     #[error("a thread for password hashing could not be started")]
     Thread(#[source] io::Error),
 }
 
-/// Why a password was not hashed or not compared.
+/// Why a password could not be hashed or verified.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// As many are waiting as may. Try again later.
+    /// The queue is full. Retry later.
     #[error("too many passwords are being checked")]
     Busy,
-    /// It waited for too long and was dropped unrun. Try again later.
-    #[error("a password waited for too long to be checked")]
+    /// It waited too long in the queue. Retry later.
+    #[error("a password waited too long to be checked")]
     TooLate,
-    /// Above [`PASSWORD_LIMIT`] bytes; no such password can be set, so none is compared either.
+    /// Longer than [`PASSWORD_LIMIT`] bytes; no such password can be set.
     #[error("a password has more than {PASSWORD_LIMIT} bytes")]
     TooLong,
-    /// What is stored is no hash of argon2id, or asks for more than any of ours does.
+    /// The stored hash is not an argon2id hash, or its parameters are out of range.
     #[error("a stored password hash can't be used: {0}")]
     Stored(&'static str),
-    /// argon2 refused.
+    /// argon2 failed.
     #[error("a password could not be hashed")]
     Hashing(#[source] argon2::Error),
-    /// The worker was lost on the way.
-    #[error("the hashing of a password was cut short")]
-    CutShort,
+    /// The worker panicked.
+    #[error("the hashing of a password was interrupted")]
+    Interrupted,
 }
 
 impl PasswordError {
-    /// Whether the same request may succeed a little later.
+    /// Whether a retry may succeed.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy | Self::TooLate)
     }
 }
 
-/// Hashes passwords and compares them. A clone shares the workers.
+/// Hashes and verifies passwords. Clones share the workers.
 #[derive(Clone)]
 pub struct Passwords {
     pool: Pool<Hasher>,
     params: Params,
-    /// The hash of nothing, under the parameters of today.
+    /// A hash that no password has, under the current parameters.
     nobody: Stored,
     patience: Duration,
 }
@@ -128,7 +128,7 @@ impl Passwords {
     /// Starts the workers.
     ///
     /// # Errors
-    /// Parameters that argon2 does not take, or threads that the system does not give.
+    /// [`PasswordSetupError`]
     pub fn start(settings: PasswordSettings) -> Result<Self, PasswordSetupError> {
         let PasswordSettings {
             memory_kib,
@@ -141,7 +141,7 @@ impl Passwords {
         if workers == 0 || queue == 0 {
             return Err(PasswordSetupError::Empty);
         }
-        // argon2 multiplies before it checks: more lanes than memory has room for must not get that far.
+        // argon2 multiplies before it checks: more lanes than there is memory for must not get that far.
         if lanes > memory_kib / 8 {
             return Err(PasswordSetupError::Parameters(argon2::Error::MemoryTooLittle));
         }
@@ -155,7 +155,7 @@ impl Passwords {
             nobody: Stored {
                 params: params.clone(),
                 salt: rand::random::<[u8; SALT_LENGTH]>().to_vec(),
-                // Random: no password has it.
+                // Random: no password has this hash.
                 output: Output::new(&rand::random::<[u8; OUTPUT_LENGTH]>())
                     .map_err(|_| PasswordSetupError::Parameters(argon2::Error::OutputTooShort))?,
             },
@@ -164,10 +164,10 @@ impl Passwords {
         })
     }
 
-    /// Hashes a new password under a new salt: the PHC string that is to be stored.
+    /// Hashes a new password with a new salt; returns the PHC string to store.
     ///
     /// # Errors
-    /// [`PasswordError::Busy`] at once where too many wait; [`PasswordError::TooLong`].
+    /// [`PasswordError::Busy`] at once where the queue is full; [`PasswordError::TooLong`].
     pub async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         let salt: [u8; SALT_LENGTH] = rand::random();
         let params = self.params.clone();
@@ -178,15 +178,15 @@ impl Passwords {
         .await
     }
 
-    /// Whether `password` is the one that `stored` was made from. Takes the same time for a right one as for a wrong one.
+    /// Whether `stored` is a hash of `password`. Takes the same time either way.
     ///
     /// # Errors
-    /// [`PasswordError::Busy`] at once where too many wait; [`PasswordError::Stored`] for what is no hash of ours.
+    /// [`PasswordError::Busy`] at once where the queue is full; [`PasswordError::Stored`].
     pub async fn verify(&self, password: &str, stored: &str) -> Result<bool, PasswordError> {
         self.compare(password, Stored::parse(stored)?).await
     }
 
-    /// Does the work of [`Self::verify`] where there is no account, so that the time does not tell. No password fits.
+    /// Takes the time of [`Self::verify`] where there is no account, so that the duration reveals nothing.
     ///
     /// # Errors
     /// As [`Self::verify`].
@@ -194,7 +194,7 @@ impl Passwords {
         self.compare(password, self.nobody.clone()).await.map(drop)
     }
 
-    /// Whether `stored` was made under other parameters than those of today: hash the password again when it was given.
+    /// Whether `stored` was made with other parameters than the current ones.
     pub fn needs_rehash(&self, stored: &str) -> bool {
         Stored::parse(stored).map_or(true, |stored| stored.params != self.params)
     }
@@ -209,7 +209,7 @@ impl Passwords {
         .await
     }
 
-    /// Has a worker do `work`, unless it would come too late.
+    /// Runs `work` on a worker, unless it has waited too long.
     async fn run<T: Send + 'static>(
         &self,
         password: &str,
@@ -231,19 +231,19 @@ impl Passwords {
                 metrics::counter!("souk_passwords_refused_total", "reason" => "late").increment(1);
                 Err(PasswordError::TooLate)
             };
-            // Whoever asked may have gone in the meantime.
+            // The caller may be gone.
             let _ = reply.send(result);
         };
         if let Err(Full) = self.pool.submit(job) {
             metrics::counter!("souk_passwords_refused_total", "reason" => "busy").increment(1);
             return Err(PasswordError::Busy);
         }
-        answer.await.unwrap_or(Err(PasswordError::CutShort))
+        answer.await.unwrap_or(Err(PasswordError::Interrupted))
     }
 }
 
-/// A worker's block of memory. It is not wiped between jobs, which would cost as much as a pass: the next job overwrites it, and
-/// to read it is to read the passwords that come in.
+/// A worker's block of memory. It is not wiped between jobs, which would cost as much as a pass: the next job overwrites it,
+/// and whoever can read it can read incoming passwords as well.
 struct Hasher {
     memory: Vec<Block>,
 }
@@ -271,7 +271,7 @@ impl Hasher {
         if params.block_count() <= self.memory.len() {
             argon.hash_password_into_with_memory(password, salt, out, &mut self.memory)
         } else {
-            // Made when more was asked for than today: not worth keeping.
+            // The stored hash demands more memory than the current parameters: not worth keeping.
             argon.hash_password_into(password, salt, out)
         }
         .map_err(PasswordError::Hashing)?;
@@ -280,7 +280,7 @@ impl Hasher {
     }
 }
 
-/// A PHC string, taken apart.
+/// A parsed PHC string.
 #[derive(Clone)]
 struct Stored {
     params: Params,
@@ -297,7 +297,7 @@ impl Stored {
         let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
             return Err(PasswordError::Stored("without salt or output"));
         };
-        // Before argon2 looks at them, which multiplies lanes without a check.
+        // Checked before argon2 multiplies them without a check.
         for (name, limit) in [
             ("m", STORED_MEMORY_LIMIT),
             ("t", STORED_PASSES_LIMIT),

@@ -1,7 +1,7 @@
-//! Threads of their own for work that takes a processor for long, behind a queue with an end.
+//! A thread pool for CPU-bound work, behind a bounded queue.
 //!
-//! The runtime's threads serve carts; work of tens of milliseconds among them would make every shopper wait. Here it waits
-//! in its own line, at a low priority, and what doesn't fit into the line is refused at once.
+//! Work of tens of milliseconds on the runtime's threads would delay every shopper's request. Here it has threads of its own
+//! with a low priority, and is refused at once when the queue is full.
 
 use std::fmt;
 use std::io;
@@ -10,25 +10,25 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// How nice the workers are: below every thread of the runtime (0), above what runs only when nothing else does (19).
+/// The niceness of the workers; the runtime's threads have 0.
 const NICENESS: i32 = 10;
 
-/// The line is full: come again later.
+/// The queue is full: retry later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Workers that each own a state of type `S`. A clone is another handle to the same workers, which end when the last
-/// handle is gone and the line is empty.
+/// Workers that each own a state of type `S`. Clones share them; they end when the last clone is dropped and the queue is
+/// empty.
 pub struct Pool<S> {
-    line: SyncSender<Job<S>>,
+    queue: SyncSender<Job<S>>,
 }
 
 impl<S> Clone for Pool<S> {
     fn clone(&self) -> Self {
         Self {
-            line: self.line.clone(),
+            queue: self.queue.clone(),
         }
     }
 }
@@ -40,62 +40,60 @@ impl<S> fmt::Debug for Pool<S> {
 }
 
 impl<S: 'static> Pool<S> {
-    /// Starts `workers` threads of that name. Each makes its state for itself; `queue` jobs wait at most.
+    /// Starts `workers` threads of that name, each with a state of its own, and a queue of `capacity` jobs.
     ///
     /// # Errors
     /// Where the system refuses a thread.
     pub fn start(
         name: &str,
         workers: usize,
-        queue: usize,
+        capacity: usize,
         state: impl Fn() -> S + Clone + Send + 'static,
     ) -> io::Result<Self> {
-        let (line, jobs) = sync_channel(queue);
+        let (queue, jobs) = sync_channel(capacity);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..workers {
             let (state, jobs) = (state.clone(), Arc::clone(&jobs));
             thread::Builder::new().name(name.to_owned()).spawn(move || {
-                step_back();
+                lower_priority();
                 work(&mut state(), &jobs);
             })?;
         }
-        Ok(Self { line })
+        Ok(Self { queue })
     }
 
     /// Queues a job.
     ///
     /// # Errors
-    /// [`Full`] where no place is left. The job is dropped unrun.
+    /// [`Full`]; the job is dropped.
     pub fn submit(&self, job: impl FnOnce(&mut S) + Send + 'static) -> Result<(), Full> {
-        match self.line.try_send(Box::new(job)) {
+        match self.queue.try_send(Box::new(job)) {
             Ok(()) => Ok(()),
-            // The workers live as long as this sender does; were they gone all the same, the job's answer is that it was
-            // dropped.
+            // The workers live as long as this sender; should they be gone, the job is dropped as well.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Full),
         }
     }
 }
 
-/// Lowers the priority of the calling thread alone: Linux counts niceness by thread. One that is lower already stays.
-fn step_back() {
+/// Lowers the priority of the calling thread (on Linux niceness is per thread), unless it is lower already.
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::getpriority_process(None)
         .and_then(|own| rustix::process::setpriority_process(None, own.max(NICENESS)))
     {
-        tracing::debug!(%error, "a worker keeps the priority of its process");
+        tracing::debug!(%error, "the priority of a worker could not be lowered");
     }
 }
 
 fn work<S>(state: &mut S, jobs: &Mutex<Receiver<Job<S>>>) {
     loop {
-        // Whoever holds the lock waits for the next job; the others wait for the lock. Nothing under it can panic, and a
-        // receiver can't be half changed.
+        // The holder of the lock waits for the next job, the others for the lock. Nothing can panic while it is held.
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        // Whoever waits learns of a panic by the drop of what the job holds. The state is memory that each job overwrites.
+        // The submitter notices a panic by the drop of what the job holds. The state is memory that each job overwrites.
         if catch_unwind(AssertUnwindSafe(|| job(state))).is_err() {
             metrics::counter!("souk_worker_panics_total").increment(1);
-            tracing::error!("a job panicked; its worker goes on");
+            tracing::error!("a job panicked; its worker continues");
         }
     }
 }
@@ -106,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// Occupies the one worker until the sender that comes back is dropped, and is known to have begun.
+    /// Occupies the one worker until the returned sender is dropped.
     fn occupy(pool: &Pool<u32>) -> mpsc::Sender<()> {
         let (release, held) = mpsc::channel::<()>();
         let (begin, begun) = mpsc::channel();
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_at_once_and_there_is_room_again_later() {
+    fn a_full_queue_refuses_jobs() {
         let pool = Pool::start("test", 1, 2, || 0_u32).unwrap();
         let release = occupy(&pool);
         let (done, finished) = mpsc::channel();
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_keeps_its_state_from_job_to_job_and_survives_a_panic() {
+    fn a_worker_survives_a_panic() {
         let pool = Pool::start("test", 1, 4, || 7_u32).unwrap();
         let (tell, told) = mpsc::channel();
         let lost = tell.clone();
@@ -153,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_is_done_and_then_the_workers_end() {
+    fn workers_finish_the_queue_before_they_end() {
         let (tell, told) = mpsc::channel();
         let pool = Pool::start("test", 2, 8, || 0_u32).unwrap();
         for _ in 0..8 {
@@ -167,7 +165,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_worker_is_nicer_than_the_thread_that_started_it() {
+    fn workers_have_a_lower_priority() {
         let pool = Pool::start("test", 1, 1, || 0_u32).unwrap();
         let (tell, told) = mpsc::channel();
         pool.submit(move |_| {

@@ -1,8 +1,8 @@
-//! The keys that sign access tokens, as a node has them in memory. Pure.
+//! A node's in-memory ring of the keys that sign access tokens. Pure.
 //!
-//! Every key verifies; one signs. The newest would, but a node that has not loaded it yet would refuse its tokens: so a
-//! key signs only once it is older than every node needs to load it ([`RingRules::settle`]). A key goes when its
-//! successor has signed for so long that no token under it can live.
+//! Every key verifies; one signs. A node that has not loaded the newest yet would refuse its tokens, so a key signs only when
+//! every node has had time to load it ([`RingRules::settle`]). A key is removable when its successor has signed for so long
+//! that all of its tokens have expired.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,23 +13,26 @@ use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::sealing::Seed;
 use souk_domain::Timestamp;
 
-/// Why a seed made no key.
+/// Why a seed is not a key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not a seed of Ed25519.
     #[error("a signing key was rejected")]
     Rejected(#[from] KeyRejected),
-    /// The library could not write it down.
+    /// The library could not encode it.
     #[error("a signing key could not be encoded")]
     Encoding(#[from] aws_lc_rs::error::Unspecified),
+    /// It has no thumbprint.
+    #[error("a signing key has no thumbprint")]
+    Thumbprint(#[from] jsonwebtoken::errors::Error),
 }
 
 /// One Ed25519 key.
@@ -51,58 +54,51 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The key of a seed. Its id follows from its public part (the thumbprint of RFC 7638), so that none passes for another.
+    /// The key of a seed. Its id is the thumbprint of its public key (RFC 7638), so that no key passes for another.
     ///
     /// # Errors
-    /// Where the cryptography library does not take the seed.
+    /// Where the cryptography library rejects the seed.
     pub fn from_seed(seed: &Seed, created_at: Timestamp) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_slice())?;
         let public = pair.public_key().as_ref();
         let document = pair.to_pkcs8v1()?;
-        let x = URL_SAFE_NO_PAD.encode(public);
+        let verifying = DecodingKey::from_ed_der(public);
         Ok(Self {
-            id: thumbprint(&x),
+            id: Jwk::from_decoding_key(&verifying, None)?.thumbprint(ThumbprintHash::SHA256)?,
             created_at,
+            public: URL_SAFE_NO_PAD.encode(public),
             signing: EncodingKey::from_ed_der(document.as_ref()),
-            verifying: DecodingKey::from_ed_der(public),
-            public: x,
+            verifying,
         })
     }
 
-    /// What tokens name it by (`kid`).
+    /// Its identifier in tokens (`kid`).
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// When it was made.
+    /// When it was created.
     pub const fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// The private part.
+    /// The private key.
     pub const fn signing(&self) -> &EncodingKey {
         &self.signing
     }
 
-    /// The public part.
+    /// The public key.
     pub const fn verifying(&self) -> &DecodingKey {
         &self.verifying
     }
 }
 
-/// RFC 7638: the SHA-256 of the required members in their one order, in base64url.
-fn thumbprint(x: &str) -> String {
-    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256::digest(members.as_bytes()))
-}
-
-/// The times that the ring goes by.
+/// The ring's intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingRules {
-    /// How old a key has to be to sign, the first one excepted: as long as every node needs to have loaded it, and what
-    /// their clocks may differ by.
+    /// The age from which a key signs, the first one excepted: the time that every node needs to load it, and clock skew.
     pub settle: Duration,
-    /// Longest that a token is accepted after it was signed: its lifetime and the leeway.
+    /// How long a token is accepted after it was signed: its lifetime and the leeway.
     pub longest_life: Duration,
 }
 
@@ -127,8 +123,7 @@ impl Ring {
         &self.keys
     }
 
-    /// The key that signs: the newest that every node knows. Where none is that old yet, the oldest: it is the one that most
-    /// nodes know.
+    /// The key that signs: the newest that every node knows. Where none is old enough, the oldest, which most nodes know.
     pub fn signer(&self, now: Timestamp, rules: RingRules) -> Option<&SigningKey> {
         self.keys
             .iter()
@@ -141,10 +136,10 @@ impl Ring {
         self.keys.iter().find(|key| key.id == id)
     }
 
-    /// The time before which every key may go; `None` where none may. Never the last one.
+    /// The time before which every key may be removed; `None` where none may. The last key never is.
     pub fn removable_before(&self, now: Timestamp, rules: RingRules) -> Option<Timestamp> {
-        // A node may sign by the older key until it has loaded this one and it has settled there; once more that long for
-        // clocks that differ and for loads that fail.
+        // A node may sign with the older key until it has loaded this one and it has settled; as long again for clock skew
+        // and failed loads.
         let outlived = rules.settle.saturating_mul(3).saturating_add(rules.longest_life);
         let successor = self
             .keys
@@ -154,8 +149,8 @@ impl Ring {
         (oldest.created_at < successor.created_at).then_some(successor.created_at)
     }
 
-    /// What strangers verify by: a JWK set (RFC 7517, RFC 8037). Keys that don't sign yet are in it, so that whoever caches it
-    /// knows them by the time they do.
+    /// The public keys as a JWK set (RFC 7517, RFC 8037). Keys that don't sign yet are included, so that caches know them by
+    /// the time they do.
     pub fn public(&self) -> PublicKeys<'_> {
         PublicKeys {
             keys: self
@@ -192,7 +187,7 @@ pub struct PublicKey<'a> {
     x: &'a str,
 }
 
-/// The ring of this node. Reading it takes no lock; a clone is the same ring.
+/// The node's ring. Reading takes no lock; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedRing(Arc<ArcSwap<Ring>>);
 
@@ -202,7 +197,7 @@ impl SharedRing {
         Self(Arc::new(ArcSwap::from_pointee(ring)))
     }
 
-    /// As it stands now. Not to be held over an `await`.
+    /// The current ring. Not to be held over an `await`.
     pub fn load(&self) -> Guard<Arc<Ring>> {
         self.0.load()
     }
@@ -234,7 +229,7 @@ mod tests {
         key(seed, at(0)).id().to_owned()
     }
 
-    /// The ring of a node that loaded it at that second: the `n`th key was made at the `n`th of `times`.
+    /// The ring of a node that loaded it at that second: the `n`th key was created at the `n`th of `times`.
     fn loaded(times: &[i64], second: i64) -> Ring {
         let known = times.iter().enumerate().filter(|(_, made)| **made <= second);
         Ring::new(
@@ -245,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_and_its_id_are_the_standard_ones() {
+    fn keys_and_ids_follow_rfc_8037() {
         // RFC 8037, appendices A.1 to A.3.
         let seed = URL_SAFE_NO_PAD
             .decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
@@ -266,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_key_signs_at_once_and_a_later_one_when_it_has_settled() {
+    fn a_later_key_signs_when_it_has_settled() {
         let ring = Ring::new(vec![key(1, at(0))]);
         assert_eq!(ring.signer(at(0), RULES).unwrap().id(), id(1));
         let ring = Ring::new(vec![key(1, at(0)), key(2, at(100))]);
@@ -277,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_when_its_tokens_are_dead_and_the_last_one_never() {
+    fn the_last_key_is_never_removable() {
         let ring = Ring::new(vec![key(1, at(0)), key(2, at(100))]);
         assert_eq!(ring.removable_before(at(100 + 15 + 929), RULES), None);
         assert_eq!(
@@ -289,11 +284,11 @@ mod tests {
         assert_eq!(last.removable_before(at(1_000_000), RULES), None);
     }
 
-    /// When keys were made, in seconds below `end`.
+    /// When keys were created, in seconds below `end`.
     fn history(end: i64) -> impl Strategy<Value = Vec<i64>> {
         prop::collection::vec(0..end, 1..6).prop_map(|mut times| {
             times.sort_unstable();
-            // The first key of a cluster stands before anything is signed.
+            // A cluster has its first key before anything is signed.
             times[0] = 0;
             times
         })
@@ -302,7 +297,7 @@ mod tests {
     proptest! {
         // Nodes reload every 2 s; the last load that worked may be as old as the rules allow for.
         #[test]
-        fn what_one_node_signs_every_other_knows(
+        fn every_node_knows_the_signer(
             times in history(40), now in 0..50_i64, own_lag in 0..=5_i64, other_lag in 0..=5_i64,
         ) {
             let own = loaded(&times, (now - own_lag).max(0));
@@ -312,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn no_key_goes_while_a_token_under_it_may_live(
+        fn no_key_with_live_tokens_is_removable(
             times in history(2_000), signed in 0..3_000_i64, later in 0..3_000_i64, lag in 0..=5_i64,
         ) {
             let node = loaded(&times, (signed - lag).max(0));
@@ -325,7 +320,7 @@ mod tests {
         }
 
         #[test]
-        fn something_always_stays(times in history(2_000), now in 0..10_000_i64) {
+        fn a_key_always_remains(times in history(2_000), now in 0..10_000_i64) {
             let ring = loaded(&times, now);
             if let Some(before) = ring.removable_before(at(now), RULES) {
                 prop_assert!(ring.keys().iter().any(|key| key.created_at() >= before));

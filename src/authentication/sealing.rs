@@ -1,5 +1,5 @@
-//! How the private part of a signing key rests in a store: AES-256-GCM under a key of its own that is derived from the
-//! cluster's. Who reads the store without the cluster's key can't sign; who writes to it can't pass one key off as another.
+//! Seals private signing keys at rest: AES-256-GCM under a key derived from the cluster's. Nobody can sign by reading the store
+//! without the cluster's key, or pass one key off as another by writing to it.
 
 use std::fmt;
 
@@ -8,28 +8,28 @@ use zeroize::Zeroizing;
 
 use souk_cluster::key::ClusterKey;
 
-/// What the key is derived for.
+/// The label that the key is derived with.
 const LABEL: &str = "souk signing keys at rest 1";
-/// The first byte of what is sealed: the form of the rest.
-const FORM: u8 = 1;
-/// Bytes of what is sealed: the seed of an Ed25519 key.
+/// The first byte of a sealed seed: the format of the rest.
+const FORMAT: u8 = 1;
+/// Bytes of an Ed25519 seed.
 pub const SEED_LENGTH: usize = 32;
 
-/// The seed of a signing key: the private part, from which the public one follows. Wiped when dropped.
+/// The seed of a signing key, from which both of its parts follow. Wiped when dropped.
 pub type Seed = Zeroizing<[u8; SEED_LENGTH]>;
 
-/// Why something was not sealed or not opened.
+/// Why a seed could not be sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// In no form that this version knows.
-    #[error("what is sealed has a form that is not known here")]
-    Form,
+    /// The format is unknown to this version.
+    #[error("the sealed key has an unknown format")]
+    Format,
     /// Sealed under another cluster's key, for another key id, or changed since.
-    #[error("what is sealed does not open under this cluster's key")]
-    Closed,
-    /// The cryptography library refused.
-    #[error("the cryptography library refused to seal")]
-    Refused,
+    #[error("the sealed key can't be opened with this cluster's key")]
+    Unopened,
+    /// The cryptography library failed.
+    #[error("the cryptography library failed to seal a key")]
+    Library,
 }
 
 /// Seals and opens.
@@ -44,51 +44,51 @@ impl fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Derives the key for this purpose.
+    /// Derives the key.
     ///
     /// # Errors
-    /// [`SealError::Refused`] where the library does not take the key, which has the length that it asks for.
+    /// [`SealError::Library`]
     pub fn new(cluster: &ClusterKey) -> Result<Self, SealError> {
         let derived = Zeroizing::new(cluster.derive(LABEL));
         RandomizedNonceKey::new(&AES_256_GCM, derived.as_slice())
             .map(|key| Self { key })
-            .map_err(|_| SealError::Refused)
+            .map_err(|_| SealError::Library)
     }
 
-    /// Seals a seed for the key of that id: form, nonce (random, 96 bits), ciphertext, tag.
+    /// Seals a seed for the key with that id: format, random nonce (96 bits), ciphertext, tag.
     ///
     /// # Errors
-    /// [`SealError::Refused`], as where no random bytes are to be had.
+    /// [`SealError::Library`], such as where there are no random bytes.
     pub fn seal(&self, id: &str, seed: &Seed) -> Result<Vec<u8>, SealError> {
         let mut text = seed.to_vec();
         let nonce = self
             .key
             .seal_in_place_append_tag(Aad::from(id.as_bytes()), &mut text)
-            .map_err(|_| SealError::Refused)?;
-        let mut sealed = vec![FORM];
+            .map_err(|_| SealError::Library)?;
+        let mut sealed = vec![FORMAT];
         sealed.extend_from_slice(nonce.as_ref());
         sealed.append(&mut text);
         Ok(sealed)
     }
 
-    /// Opens what [`Self::seal`] made for the same id.
+    /// Opens a seed that [`Self::seal`] sealed for the same id.
     ///
     /// # Errors
-    /// [`SealError::Form`] and [`SealError::Closed`].
+    /// [`SealError::Format`] and [`SealError::Unopened`].
     pub fn open(&self, id: &str, sealed: &[u8]) -> Result<Seed, SealError> {
-        let Some((&FORM, rest)) = sealed.split_first() else {
-            return Err(SealError::Form);
+        let Some((&FORMAT, rest)) = sealed.split_first() else {
+            return Err(SealError::Format);
         };
-        let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(SealError::Form)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Form)?;
+        let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(SealError::Format)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Format)?;
         let mut text = Zeroizing::new(text.to_vec());
         let seed = self
             .key
             .open_in_place(nonce, Aad::from(id.as_bytes()), &mut text)
-            .map_err(|_| SealError::Closed)?;
+            .map_err(|_| SealError::Unopened)?;
         <[u8; SEED_LENGTH]>::try_from(&*seed)
             .map(Zeroizing::new)
-            .map_err(|_| SealError::Form)
+            .map_err(|_| SealError::Format)
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nonce_comes_twice_and_nothing_is_shown() {
+    fn nonces_are_unique_and_seeds_hidden() {
         let seed = Zeroizing::new([5; SEED_LENGTH]);
         let (one, other) = (
             sealer(1).seal("a", &seed).unwrap(),
@@ -116,18 +116,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_opens_for_its_own_id_under_its_own_key_only(seed: [u8; SEED_LENGTH], id in ".{0,40}", other in ".{0,40}") {
+        fn opens_for_its_own_id_and_key_only(seed: [u8; SEED_LENGTH], id in ".{0,40}", other in ".{0,40}") {
             let seed = Zeroizing::new(seed);
             let sealed = sealer(1).seal(&id, &seed).unwrap();
             prop_assert_eq!(sealer(1).open(&id, &sealed), Ok(seed));
-            prop_assert_eq!(sealer(2).open(&id, &sealed), Err(SealError::Closed));
+            prop_assert_eq!(sealer(2).open(&id, &sealed), Err(SealError::Unopened));
             if id != other {
-                prop_assert_eq!(sealer(1).open(&other, &sealed), Err(SealError::Closed));
+                prop_assert_eq!(sealer(1).open(&other, &sealed), Err(SealError::Unopened));
             }
         }
 
         #[test]
-        fn no_changed_byte_passes(seed: [u8; SEED_LENGTH], at: prop::sample::Index, by in 1_u8..) {
+        fn any_change_is_detected(seed: [u8; SEED_LENGTH], at: prop::sample::Index, by in 1_u8..) {
             let mut sealed = sealer(1).seal("a", &Zeroizing::new(seed)).unwrap();
             let at = at.index(sealed.len());
             sealed[at] ^= by;
@@ -138,7 +138,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_made_up_opens(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_open(bytes: Vec<u8>) {
             prop_assert!(sealer(1).open("a", &bytes).is_err());
         }
     }

@@ -1,11 +1,11 @@
-//! Failed logins are counted, and more of them mean longer waits. Counted are failures only, so that a shop full of people
-//! behind one address signs in without end.
+//! Throttles failed logins: the more of them, the longer the wait. Successes don't count, so that any number of people behind
+//! one address can sign in.
 //!
-//! Two things are counted: failures for one account from one address, and failures from one address for whatever account.
-//! A third, failures for one account from anywhere, holds back strangers alone: an address from which the account is
-//! signed in already is not affected, so that nobody can lock its owner out.
+//! Counted are failures for one account from one address, and failures from one address for any account. Failures for one
+//! account from anywhere block strangers alone: an address from which the account is signed in already is not affected, so
+//! that nobody can lock its owner out.
 //!
-//! The counts are in the sessions store and hold on every node. Where that store is away, nothing is held back.
+//! The counters are shared by all nodes. While their store is unavailable, nothing is throttled.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use metrics::counter;
-use sha2::{Digest, Sha256};
 
 use crate::config::counted;
-use crate::hexadecimal::Hexadecimal;
-use crate::stores::sessions::{Count, SessionStore};
+use crate::stores::TokenHash;
+use crate::stores::counters::{Counter, CounterStore};
 use souk_domain::account::EmailKey;
 use souk_domain::{Timestamp, UserId};
 
@@ -25,17 +24,17 @@ const MINUTE: Duration = Duration::from_secs(60);
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Failures allowed in a window, for one account from one address: each step up the ladder waits longer.
+/// Failures allowed per window, for one account from one address.
 const PAIR: [(Duration, u64); 3] = [(MINUTE, 5), (QUARTER, 15), (DAY, 50)];
-/// The same from one address, for whatever account.
+/// The same from one address, for any account.
 const ADDRESS: [(Duration, u64); 2] = [(MINUTE, 30), (QUARTER, 150)];
 /// The same for one account, from addresses where it is not signed in.
 const ACCOUNT: [(Duration, u64); 2] = [(QUARTER, 50), (DAY, 200)];
 
-/// Letters that one account is sent in an hour, whoever asks for them: an inbox is not flooded.
-const LETTERS: (Duration, u64) = (Duration::from_secs(3600), 5);
+/// Password reset e-mails per account, whoever requests them: no inbox is flooded.
+const EMAILS: (Duration, u64) = (Duration::from_secs(3600), 5);
 
-/// One attempt to sign in. Accounts are named by a hash: the counters hold no addresses of people.
+/// A login attempt. Accounts are named by a hash: the counters hold no e-mail addresses.
 pub struct Attempt {
     pair: String,
     address: String,
@@ -43,10 +42,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt at the account of `email` from `address`.
+    /// An attempt for the account of `email` from `address`.
     pub fn new(email: &EmailKey, address: IpAddr) -> Self {
-        let digest = Sha256::digest(email.as_str().as_bytes());
-        let account = Hexadecimal(&digest[..16]);
+        let hash = TokenHash::of(email.as_str());
+        let account = hex::encode(&hash.0[..16]);
         let network = counted(address);
         Self {
             pair: format!("login:pair:{account}:{network}"),
@@ -55,12 +54,12 @@ impl Attempt {
         }
     }
 
-    /// What is counted, with its window and how many failures are allowed in it.
-    fn counts(&self) -> Vec<(Count, u64)> {
+    /// The counters of the attempt, each with the number of failures that it allows.
+    fn counts(&self) -> Vec<(Counter, u64)> {
         let ladder = |key: &str, steps: &[(Duration, u64)]| {
             let step = |(window, limit): &(Duration, u64)| {
                 let key = format!("{key}:{}", window.as_secs());
-                (Count { key, window: *window }, *limit)
+                (Counter { key, window: *window }, *limit)
             };
             steps.iter().map(step).collect::<Vec<_>>()
         };
@@ -73,32 +72,30 @@ impl Attempt {
     }
 }
 
-/// Whether an address as it is kept with a session is counted as the same one as `address`.
-pub fn is_same_network(kept: &str, address: IpAddr) -> bool {
-    kept.parse().is_ok_and(|kept| counted(kept) == counted(address))
+/// Whether the address stored with a session belongs to the same network as `address`.
+pub fn is_same_network(stored: &str, address: IpAddr) -> bool {
+    stored
+        .parse()
+        .is_ok_and(|stored| counted(stored) == counted(address))
 }
 
-/// Counts failed attempts.
+/// Counts failed logins.
 #[derive(Clone)]
 pub struct Throttle {
-    store: Arc<dyn SessionStore>,
+    /// Where they are counted.
+    pub counters: Arc<dyn CounterStore>,
 }
 
 impl Throttle {
-    /// Counts in `store`.
-    pub fn new(store: Arc<dyn SessionStore>) -> Self {
-        Self { store }
-    }
-
-    /// How long the attempt has to wait; `None` where it is looked at now. `is_known`: the account is signed in at this
-    /// address already.
+    /// How long the attempt has to wait; `None` where it is allowed now. `is_known`: the account is signed in from this
+    /// network already.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
         let counts = attempt.counts();
-        let keys: Vec<Count> = counts.iter().map(|(count, _)| count.clone()).collect();
-        let found = match self.store.counts(&keys, now).await {
+        let keys: Vec<Counter> = counts.iter().map(|(count, _)| count.clone()).collect();
+        let found = match self.counters.counts(&keys, now).await {
             Ok(found) => found,
             Err(error) => {
-                away(&error);
+                unavailable(&error);
                 return None;
             }
         };
@@ -112,72 +109,71 @@ impl Throttle {
             .max()
     }
 
-    /// Whether the account may be sent another letter, which this call counts.
-    pub async fn allows_letter(&self, user: &UserId, now: Timestamp) -> bool {
-        let (window, limit) = LETTERS;
-        match self.store.hit(&format!("letters:{user}"), now, window, 1).await {
+    /// Whether another password reset e-mail may be sent to the account; counts it.
+    pub async fn allows_email(&self, user: &UserId, now: Timestamp) -> bool {
+        let (window, limit) = EMAILS;
+        match self.counters.hit(&format!("emails:{user}"), now, window, 1).await {
             Ok(count) => count <= limit,
             Err(error) => {
-                away(&error);
+                unavailable(&error);
                 true
             }
         }
     }
 
-    /// The attempt has failed.
+    /// Counts a failed attempt.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
         let counts = attempt.counts();
         let hits = counts
             .iter()
-            .map(|(count, _)| self.store.hit(&count.key, now, count.window, 1));
+            .map(|(count, _)| self.counters.hit(&count.key, now, count.window, 1));
         for hit in join_all(hits).await {
             if let Err(error) = hit {
-                away(&error);
+                unavailable(&error);
             }
         }
     }
 
-    /// The attempt has succeeded: what was mistyped before does not matter any more.
+    /// Resets the counters of a successful attempt's account and address.
     pub async fn succeeded(&self, attempt: &Attempt) {
         for (window, _) in PAIR {
             let key = format!("{}:{}", attempt.pair, window.as_secs());
-            if let Err(error) = self.store.forget(&key).await {
-                away(&error);
+            if let Err(error) = self.counters.forget(&key).await {
+                unavailable(&error);
             }
         }
     }
 }
 
-/// Until the fixed window that contains `now` is over.
+/// The time until the fixed window that contains `now` ends.
 fn remaining(window: Duration, now: Timestamp) -> Duration {
     let length = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
     let into = u64::try_from(now.as_millis()).unwrap_or(0) % length;
     Duration::from_millis(length - into)
 }
 
-fn away(error: &crate::stores::StoreError) {
+fn unavailable(error: &crate::stores::StoreError) {
     counter!("souk_throttle_unavailable_total").increment(1);
     tracing::warn!(
         error = error as &dyn std::error::Error,
-        "failed logins can't be counted just now"
+        "failed logins can't be counted"
     );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stores::sessions::sqlite::SqliteSessions;
-    use crate::stores::sqlite;
+    use crate::stores::counters::sqlite::SqliteCounters;
+    use crate::stores::testing::open_database;
     use souk_domain::EmailAddress;
     use souk_domain::account::email_key;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_341_600_000);
 
     async fn throttle() -> (Throttle, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let writer = sqlite::in_process_writer(folder.path()).unwrap();
-        let store = SqliteSessions::open(&writer, folder.path()).await.unwrap();
-        (Throttle::new(Arc::new(store)), folder)
+        let (database, folder) = open_database("sessions").await;
+        let counters = Arc::new(SqliteCounters(database));
+        (Throttle { counters }, folder)
     }
 
     fn attempt(email: &str, address: &str) -> Attempt {
@@ -186,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn failures_hold_back_longer_and_longer_and_a_success_clears_them() {
+    async fn waits_grow_until_a_success() {
         let (throttle, _folder) = throttle().await;
         let ada = attempt("ada@example.org", "192.0.2.1");
         for _ in 0..PAIR[0].1 {
@@ -195,14 +191,14 @@ mod tests {
         }
         let wait = throttle.blocks(&ada, false, NOW).await.unwrap();
         assert!(wait <= MINUTE, "{wait:?}");
-        // The next minute has its own count, the quarter of an hour goes on counting.
+        // The next minute has its own counter; the quarter of an hour continues.
         let mut now = NOW;
         for _ in PAIR[0].1..PAIR[1].1 {
             now = now.plus(MINUTE / 5);
             throttle.failed(&ada, now).await;
         }
         assert!(throttle.blocks(&ada, false, now).await.is_some());
-        // Another address, and another account from this one, are not held back by it.
+        // Another address, and another account from this one, are not blocked.
         assert_eq!(
             throttle
                 .blocks(&attempt("ada@example.org", "192.0.2.2"), false, now)
@@ -220,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn strangers_do_not_lock_an_owner_out() {
+    async fn strangers_can_not_lock_an_owner_out() {
         let (throttle, _folder) = throttle().await;
         for host in 0..ACCOUNT[0].1 {
             throttle
@@ -233,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn one_network_of_a_provider_counts_as_one_address() {
+    async fn an_ipv6_network_counts_as_one_address() {
         let (throttle, _folder) = throttle().await;
         for host in 0..ADDRESS[0].1 {
             let attempt = attempt(&format!("u{host}@example.org"), &format!("2001:db8::{host:x}"));
@@ -265,14 +261,14 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn an_inbox_is_not_flooded() {
+    async fn emails_are_limited() {
         let (throttle, _folder) = throttle().await;
         let user = UserId::from_suffix("1");
-        for _ in 0..LETTERS.1 {
-            assert!(throttle.allows_letter(&user, NOW).await);
+        for _ in 0..EMAILS.1 {
+            assert!(throttle.allows_email(&user, NOW).await);
         }
-        assert!(!throttle.allows_letter(&user, NOW).await);
-        assert!(throttle.allows_letter(&UserId::from_suffix("2"), NOW).await);
-        assert!(throttle.allows_letter(&user, NOW.plus(LETTERS.0)).await);
+        assert!(!throttle.allows_email(&user, NOW).await);
+        assert!(throttle.allows_email(&UserId::from_suffix("2"), NOW).await);
+        assert!(throttle.allows_email(&user, NOW.plus(EMAILS.0)).await);
     }
 }

@@ -1,7 +1,7 @@
 //! Access tokens: JWT (RFC 7519) signed with EdDSA (RFC 8037), checked as RFC 8725 advises.
 //!
-//! There is one algorithm, and a token has no say in it. Its header may name the key and nothing else; the key decides how the
-//! signature is checked. The time comes in as an argument, so that the library's own clock is switched off.
+//! There is one algorithm, which a token can't choose: its header may name the key and nothing else, and the key decides how the
+//! signature is verified. Time is an argument; the library's own clock is switched off.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,54 +20,54 @@ use super::revocations::RevokedSessions;
 use super::ring::{RingRules, SharedRing};
 use souk_domain::Timestamp;
 
-/// Longest token that is looked at, in bytes. Ours have some 500.
+/// The longest accepted token in bytes. Ours have about 500.
 pub const TOKEN_LIMIT: usize = 2_048;
-/// What the clocks of two nodes may differ by.
+/// The clock skew between nodes that is tolerated.
 pub const LEEWAY: Duration = Duration::from_secs(30);
-/// How long a token is good by default: 15 min.
+/// A token's default lifetime: 15 min.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// The one algorithm, as headers write it.
+/// The algorithm in headers.
 const ALGORITHM: &str = "EdDSA";
-/// The one type, as headers write it.
+/// The type in headers.
 const TYPE: &str = "JWT";
 
-/// What all nodes of a shop agree on.
+/// Settings that all nodes of a shop share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSettings {
-    /// Who signs: `iss`.
+    /// The issuer, `iss`.
     pub issuer: String,
-    /// Who is to accept it: `aud`.
+    /// The audience, `aud`.
     pub audience: String,
-    /// How long a token is good, in whole seconds.
+    /// A token's lifetime, in whole seconds.
     pub lifetime: Duration,
 }
 
 impl TokenSettings {
-    /// Longest that a token is accepted after it was signed.
+    /// How long a token is accepted after it was signed: its lifetime and the leeway.
     pub fn longest_life(&self) -> Duration {
         self.lifetime.saturating_add(LEEWAY)
     }
 }
 
-/// Who gets a token.
+/// The contents of a new token.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
     /// The user's id: `sub`.
     pub user: &'a str,
-    /// The session that it belongs to: `sid`.
+    /// The session's id: `sid`.
     pub session: &'a str,
-    /// What the user may do: `roles`.
+    /// The user's roles: `roles`.
     pub roles: &'a [&'a str],
 }
 
-/// A signed token. `Debug` does not show it.
+/// A signed token. Its debug output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessToken {
-    /// As it goes into `Authorization: Bearer`.
+    /// The token, for `Authorization: Bearer`.
     pub token: String,
-    /// When it is no longer good.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// How long it is good: `expires_in`.
+    /// Its lifetime: `expires_in`.
     pub lifetime: Duration,
 }
 
@@ -79,12 +79,12 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who signed it.
+    /// The issuer.
     pub iss: String,
-    /// Who is to accept it.
+    /// The audience.
     pub aud: String,
     /// The user's id.
     pub sub: String,
@@ -92,72 +92,72 @@ pub struct Claims {
     pub sid: String,
     /// The token's own id.
     pub jti: String,
-    /// What the user may do.
+    /// The user's roles.
     pub roles: BTreeSet<String>,
     /// When it was signed, in seconds since the Unix epoch.
     pub iat: i64,
-    /// From when it is good.
+    /// From when it is valid.
     pub nbf: i64,
-    /// From when it is no longer good.
+    /// From when it is no longer valid.
     pub exp: i64,
 }
 
-/// Why no token was signed.
+/// Why no token could be issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// No key is loaded.
     #[error("there is no key to sign access tokens with")]
     NoKey,
-    /// The library refused.
+    /// The library failed.
     #[error("an access token could not be signed")]
     Signing(#[from] JwtError),
-    /// Ids or roles too long to fit.
+    /// Ids or roles are too long.
     #[error("an access token would have {0} bytes, more than the {TOKEN_LIMIT} that are accepted")]
     TooLong(usize),
 }
 
-/// Why a token is refused. Clients are told that it is, not why.
+/// Why a token is refused. Clients are not told the reason.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Above [`TOKEN_LIMIT`].
+    /// Longer than [`TOKEN_LIMIT`].
     #[error("the token has {0} bytes, more than {TOKEN_LIMIT}")]
     TooLong(usize),
-    /// Not three parts of base64url, or with a header that is not one of ours.
+    /// Not three parts of base64url, or an unexpected header.
     #[error("the token is malformed")]
     Malformed,
-    /// Signed by anything but EdDSA, or not at all.
-    #[error("the token asks for another algorithm")]
+    /// Signed with anything but EdDSA, or not at all.
+    #[error("the token names another algorithm")]
     Algorithm,
-    /// It does not say by which key.
+    /// It names no key.
     #[error("the token does not name its key")]
     NoKey,
-    /// It names a key that is not ours, or was and is gone.
+    /// It names an unknown or removed key.
     #[error("the token names an unknown key")]
     UnknownKey,
-    /// Not signed by that key.
+    /// Not signed with that key.
     #[error("the token's signature is wrong")]
     Signature,
-    /// Claims that are missing or of the wrong type.
+    /// Claims are missing or of the wrong type.
     #[error("the token's claims are not those of an access token")]
     Claims(#[source] JwtError),
-    /// Signed for another shop's tokens.
+    /// Issued by another shop.
     #[error("the token is from another issuer")]
     Issuer,
-    /// To be used elsewhere.
+    /// Issued for another audience.
     #[error("the token is for another audience")]
     Audience,
-    /// Good from some later time on.
-    #[error("the token is not good yet")]
+    /// Valid from a later time on.
+    #[error("the token is not valid yet")]
     Early,
-    /// No longer good.
+    /// Expired.
     #[error("the token has expired")]
     Expired,
-    /// Its session was ended.
+    /// Its session was revoked.
     #[error("the token's session was revoked")]
     Revoked,
 }
 
-/// Signs tokens.
+/// Issues tokens.
 #[derive(Clone, Debug)]
 pub struct Issuer {
     ring: SharedRing,
@@ -166,7 +166,7 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// Signs with the keys of `ring`, by the rules that it goes by.
+    /// Signs with the keys of `ring`, by its rules.
     pub const fn new(ring: SharedRing, rules: RingRules, settings: TokenSettings) -> Self {
         Self {
             ring,
@@ -175,14 +175,14 @@ impl Issuer {
         }
     }
 
-    /// A token for `grant`, good from now on.
+    /// A token for `grant`, valid from now on.
     ///
     /// # Errors
     /// [`IssueError`].
     pub fn issue(&self, grant: Grant<'_>, now: Timestamp) -> Result<AccessToken, IssueError> {
         let ring = self.ring.load();
         let key = ring.signer(now, self.rules).ok_or(IssueError::NoKey)?;
-        // Whole seconds, rounded down: good at once, and never for longer than its lifetime.
+        // Whole seconds, rounded down: valid at once, and never for longer than its lifetime.
         let iat = now.as_millis().div_euclid(1_000);
         let lifetime = Duration::from_secs(self.settings.lifetime.as_secs());
         let exp = iat.saturating_add_unsigned(lifetime.as_secs());
@@ -211,32 +211,32 @@ impl Issuer {
     }
 }
 
-/// Most tokens whose signatures are remembered as good; of some kilobyte each.
-const REMEMBERED: u64 = 20_000;
-/// A token that nobody shows for so long is forgotten, and checked from the beginning the next time.
-const REMEMBERED_FOR: Duration = Duration::from_secs(120);
+/// The maximum number of cached tokens, of about a kilobyte each.
+const CACHED: u64 = 20_000;
+/// How long an unused token stays cached.
+const CACHED_FOR: Duration = Duration::from_secs(120);
 
-/// Checks tokens.
+/// Verifies tokens.
 ///
-/// What never changes about a token (its signature, who signed it for whom) is checked once and remembered under its whole
-/// text: a signature costs as much as putting something into a cart. What can change (the time, the session, whether its
-/// key still counts) is asked each time.
+/// What never changes about a token (signature, issuer, audience) is checked once and cached under its whole text: verifying a
+/// signature costs as much as adding an item to a cart. What can change (time, revocation, whether the key is still in the
+/// ring) is checked each time.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     ring: SharedRing,
     revoked: RevokedSessions,
     validation: Validation,
-    remembered: Cache<Box<str>, Arc<Checked>>,
+    verified: Cache<Box<str>, Arc<Checked>>,
 }
 
-/// A token that is genuine.
+/// A token with a valid signature.
 #[derive(Debug)]
 struct Checked {
     kid: String,
     claims: Arc<Claims>,
 }
 
-/// All that a header may say. What it can't say (`jwk`, `jku`, `x5c`, `crit`, `zip` …) can't lead astray.
+/// The allowed members of a header; any other (`jwk`, `jku`, `x5c`, `crit`, `zip` …) is refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AllowedHeader {
@@ -246,7 +246,7 @@ struct AllowedHeader {
 }
 
 impl Verifier {
-    /// Accepts what the keys of `ring` signed, but for sessions among `revoked`.
+    /// Accepts tokens signed with the keys of `ring`, except those of `revoked` sessions.
     pub fn new(ring: SharedRing, revoked: RevokedSessions, settings: &TokenSettings) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&settings.issuer]);
@@ -259,14 +259,14 @@ impl Verifier {
             ring,
             revoked,
             validation,
-            remembered: Cache::builder()
-                .max_capacity(REMEMBERED)
-                .time_to_idle(REMEMBERED_FOR)
+            verified: Cache::builder()
+                .max_capacity(CACHED)
+                .time_to_idle(CACHED_FOR)
                 .build(),
         }
     }
 
-    /// What `token` says, if it is one of ours and good now.
+    /// The claims of a valid token.
     ///
     /// # Errors
     /// [`TokenError`], for the log.
@@ -279,10 +279,10 @@ impl Verifier {
         Ok(Arc::clone(&checked.claims))
     }
 
-    /// The token with a signature of a key that counts now, for this shop.
+    /// The token, if it has a valid signature by a key of the ring, for this shop.
     fn genuine(&self, token: &str) -> Result<Arc<Checked>, TokenError> {
         let ring = self.ring.load();
-        if let Some(checked) = self.remembered.get(token) {
+        if let Some(checked) = self.verified.get(token) {
             ring.find(&checked.kid).ok_or(TokenError::UnknownKey)?;
             return Ok(checked);
         }
@@ -295,12 +295,12 @@ impl Verifier {
             kid,
             claims: Arc::new(claims),
         });
-        self.remembered.insert(token.into(), Arc::clone(&checked));
+        self.verified.insert(token.into(), Arc::clone(&checked));
         Ok(checked)
     }
 }
 
-/// The key that a token names, before anything that it says is believed.
+/// The id of the key that a token names; nothing has been verified at this point.
 fn key_of(token: &str) -> Result<String, TokenError> {
     if token.len() > TOKEN_LIMIT {
         return Err(TokenError::TooLong(token.len()));

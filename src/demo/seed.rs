@@ -9,8 +9,8 @@ use crate::actors::entity::Record;
 use crate::clock;
 use crate::config::Config;
 use crate::projections::badges::badge;
-use crate::stores::catalogue::Badge;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
+use crate::stores::products::Badge;
 use crate::stores::{StoreError, Stores};
 use souk_cluster::placement::shard_of;
 use souk_demo::generator::{Generator, categories};
@@ -58,7 +58,7 @@ pub async fn fill(
     progress: &ProgressBar,
 ) -> Result<Seeded, StoreError> {
     progress.set_length(products);
-    stores.catalogue.put_categories(&categories()).await?;
+    stores.products.put_categories(&categories()).await?;
     let generator = Arc::new(Generator::new(seed));
     let now = (clock::system())();
     let mut seeded = Seeded::default();
@@ -97,7 +97,7 @@ async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), Store
         .map(|variant| variant.sku.clone())
         .collect();
     let known: HashSet<ProductId> = stores
-        .catalogue
+        .products
         .products_of(&skus)
         .await?
         .into_iter()
@@ -108,7 +108,7 @@ async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), Store
         .filter(|product| !known.contains(&product.id))
         .cloned()
         .collect();
-    stores.catalogue.put_products(&new).await
+    stores.products.put_products(&new).await
 }
 
 /// Receives the opening stock of SKUs that have no row yet.
@@ -124,7 +124,7 @@ async fn put_stock(stores: &Stores, stock: &[(Sku, u32)], now: Timestamp) -> Res
         // An existing row conflicts and stays.
         stores.inventory.write(OPENING, batch).await?;
     }
-    stores.catalogue.put_badges(&badges).await
+    stores.products.put_badges(&badges).await
 }
 
 /// The first version of a SKU's row. A SKU without opening stock needs one too, to be known.

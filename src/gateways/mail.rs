@@ -1,5 +1,5 @@
-//! Letters to people. The port, and the adapter that there is: a folder in which each letter becomes a file, for a shop
-//! that has no mail server yet, for tests, and for whoever tries the shop out.
+//! E-mail to people: the port, and an adapter that writes each e-mail to a file, for shops without a mail server, for tests
+//! and for trying the shop out.
 
 use std::fmt;
 use std::io::Write as _;
@@ -10,55 +10,55 @@ use async_trait::async_trait;
 
 use souk_domain::EmailAddress;
 
-/// A letter. Does not show itself in debug output: it holds an address, and often a secret.
+/// An e-mail. Its debug output hides the address and the text, which often holds a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// To whom.
+pub struct Email {
+    /// The recipient.
     pub to: EmailAddress,
-    /// What it is about; one line.
+    /// The subject; one line.
     pub subject: &'static str,
-    /// What it says, in lines of text.
+    /// The body, in lines of text.
     pub text: String,
 }
 
-impl fmt::Debug for Letter {
+impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Letter")
+        f.debug_struct("Email")
             .field("subject", &self.subject)
             .finish_non_exhaustive()
     }
 }
 
-impl Letter {
-    /// The letter that proves an address.
-    pub fn verification(to: &EmailAddress, token: &str) -> Self {
+impl Email {
+    /// Carries the code that verifies an address.
+    pub fn verification(to: &EmailAddress, code: &str) -> Self {
         Self {
             to: to.clone(),
             subject: "Please confirm your e-mail address",
             text: format!(
-                "Welcome to the shop.\n\nAn account was opened with this address. To confirm that both are yours, use this \
-                 code:\n\n{token}\n\nConfirming also gives the account what was ordered with this address before, \
-                 without signing in.\n\nIf it was not you who opened the account, do not use the code, and give it to \
-                 nobody: nothing happens then.\n"
+                "Welcome to the shop.\n\nAn account was created with this e-mail address. To confirm the address, use this \
+                 code:\n\n{code}\n\nConfirming also adds earlier orders that were placed with this address, without \
+                 signing in, to the account.\n\nIf you did not create the account, ignore this e-mail and do not share the \
+                 code.\n"
             ),
         }
     }
 
-    /// The letter with which a forgotten password can be replaced.
-    pub fn password_reset(to: &EmailAddress, token: &str) -> Self {
+    /// Carries the code that authorises a new password.
+    pub fn password_reset(to: &EmailAddress, code: &str) -> Self {
         Self {
             to: to.clone(),
             subject: "Your new password",
             text: format!(
-                "Somebody asked for a new password for your account.\n\nTo choose one, use this code within the hour:\n\n\
-                 {token}\n\nIf it was not you, you need not do anything: your password stays as it is.\n"
+                "Somebody asked to reset the password of your account.\n\nTo choose a new password, use this code within the \
+                 hour:\n\n{code}\n\nIf it was not you, ignore this e-mail: your password has not changed.\n"
             ),
         }
     }
 
-    /// As it travels (RFC 5322).
+    /// The message as RFC 5322 has it.
     fn message(&self) -> String {
-        // An address holds no line break, and the subjects are the shop's own: nothing breaks out of a header.
+        // An address holds no line break, and the subjects are constants: no header can be injected.
         format!(
             "To: <{}>\r\nSubject: {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{}",
             self.to.as_str(),
@@ -68,28 +68,28 @@ impl Letter {
     }
 }
 
-/// Why a letter was not sent.
+/// Why an e-mail was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
-    /// The folder can't be written to.
-    #[error("the folder of letters can't be written to")]
+    /// The mail folder can't be written to.
+    #[error("the mail folder can't be written to")]
     Folder(#[source] std::io::Error),
 }
 
 /// The port.
 #[async_trait]
 pub trait Mailer: Send + Sync + 'static {
-    /// Hands a letter over. Once this returns it is no longer in this process's hands alone.
-    async fn send(&self, letter: &Letter) -> Result<(), MailError>;
+    /// Hands an e-mail over; once this returns it does not depend on this process.
+    async fn send(&self, email: &Email) -> Result<(), MailError>;
 }
 
-/// Each letter a file of its own, for the user of the node alone; whoever reads them takes them away.
+/// Writes each e-mail to a file that only the node's user can read.
 pub struct MailFolder {
     path: PathBuf,
 }
 
 impl MailFolder {
-    /// Letters go into `path`, which is made where it is missing.
+    /// E-mails go into `path`, which is created where it is missing.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -100,7 +100,7 @@ fn write(folder: &Path, message: &str) -> std::io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    // Sorted by time, and never the same twice.
+    // Unique, and sorted by time.
     let name = uuid::Uuid::now_v7().simple().to_string();
     let unfinished = folder.join(format!(".{name}"));
     let mut file = std::fs::OpenOptions::new()
@@ -115,8 +115,8 @@ fn write(folder: &Path, message: &str) -> std::io::Result<()> {
 
 #[async_trait]
 impl Mailer for MailFolder {
-    async fn send(&self, letter: &Letter) -> Result<(), MailError> {
-        let (folder, message) = (self.path.clone(), letter.message());
+    async fn send(&self, email: &Email) -> Result<(), MailError> {
+        let (folder, message) = (self.path.clone(), email.message());
         tokio::task::spawn_blocking(move || write(&folder, &message))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
@@ -131,12 +131,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_letter_becomes_a_file_for_this_user_alone() {
+    async fn an_email_becomes_a_private_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mail");
         let to = EmailAddress::parse("ada@example.org").unwrap();
-        let letter = Letter::verification(&to, "a-code");
-        MailFolder::new(&path).send(&letter).await.unwrap();
+        let email = Email::verification(&to, "a-code");
+        MailFolder::new(&path).send(&email).await.unwrap();
         let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len(), 1);
         assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -146,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_shows_neither_address_nor_code() {
+    fn debug_output_hides_address_and_code() {
         let to = EmailAddress::parse("ada@example.org").unwrap();
-        let shown = format!("{:?}", Letter::password_reset(&to, "a-code"));
+        let shown = format!("{:?}", Email::password_reset(&to, "a-code"));
         assert!(!shown.contains("ada") && !shown.contains("a-code"), "{shown}");
     }
 }

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 
 use crate::http::edge::settings::CatalogueCacheSettings;
 use crate::stores::StoreError;
-use crate::stores::catalogue::Catalogue;
+use crate::stores::products::ProductStore;
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{ProductId, Sku};
 
@@ -36,7 +36,7 @@ impl Listing {
 
 /// The cache.
 pub struct CatalogueCache {
-    catalogue: Arc<dyn Catalogue>,
+    store: Arc<dyn ProductStore>,
     /// `None`: it does not exist.
     products: Cache<ProductId, Option<Arc<Product>>>,
     /// `None`: it does not exist.
@@ -45,10 +45,10 @@ pub struct CatalogueCache {
 }
 
 impl CatalogueCache {
-    /// An empty cache in front of `catalogue`.
-    pub fn new(catalogue: Arc<dyn Catalogue>, settings: &CatalogueCacheSettings) -> Self {
+    /// An empty cache in front of `store`.
+    pub fn new(store: Arc<dyn ProductStore>, settings: &CatalogueCacheSettings) -> Self {
         Self {
-            catalogue,
+            store,
             products: cache(settings.capacity, settings.products_for),
             listings: cache(settings.capacity, settings.products_for),
             badges: cache(settings.capacity, settings.badges_for),
@@ -63,7 +63,8 @@ impl CatalogueCache {
         if let Some(known) = self.products.get(id) {
             return Ok(known);
         }
-        let product = self.catalogue.product(id).await?.map(Arc::new);
+        let product = self.store.products(std::slice::from_ref(id)).await?;
+        let product = product.into_iter().next().map(Arc::new);
         match &product {
             Some(product) => self.keep(product),
             None => self.products.insert(id.clone(), None),
@@ -80,7 +81,7 @@ impl CatalogueCache {
             skus.iter().map(|sku| self.listings.get(*sku)).collect();
         let missing = missing(skus, &found);
         if !missing.is_empty() {
-            for product in self.catalogue.products_of(&missing).await? {
+            for product in self.store.products_of(&missing).await? {
                 self.keep(&Arc::new(product));
             }
             for (sku, slot) in skus.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
@@ -103,7 +104,7 @@ impl CatalogueCache {
         let mut found: Vec<Option<u32>> = skus.iter().map(|sku| self.badges.get(*sku)).collect();
         let missing = missing(skus, &found);
         if !missing.is_empty() {
-            let badges = self.catalogue.badges(&missing).await?;
+            let badges = self.store.badges(&missing).await?;
             for (sku, slot) in skus.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let badge = badges.iter().find(|badge| badge.sku == **sku);
                 let available = badge.map_or(0, |badge| badge.available);
@@ -155,7 +156,7 @@ mod tests {
             badges_for: std::time::Duration::from_secs(3600),
             capacity: 100,
         };
-        CatalogueCache::new(Arc::clone(catalogue) as Arc<dyn Catalogue>, &settings)
+        CatalogueCache::new(Arc::clone(catalogue) as Arc<dyn ProductStore>, &settings)
     }
 
     #[tokio::test]

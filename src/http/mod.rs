@@ -17,9 +17,10 @@ use tokio_util::task::TaskTracker;
 use crate::actors::Regions;
 use crate::authentication::service::Accounts;
 use crate::clock::Clock;
-use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
+use crate::stores::products::ProductStore;
+use crate::stores::search::SearchIndex;
 
 use api::health::HealthSource;
 use catalogue_cache::CatalogueCache;
@@ -48,7 +49,9 @@ pub struct Shop {
     /// The way to carts, orders and SKUs.
     pub regions: Regions,
     /// Products and categories.
-    pub catalogue: Arc<dyn Catalogue>,
+    pub products: Arc<dyn ProductStore>,
+    /// Product search.
+    pub search: Arc<dyn SearchIndex>,
     /// Orders, for listing a buyer's.
     pub orders: Arc<dyn DocumentStore>,
     /// Stock, for its ledger.
@@ -81,16 +84,17 @@ pub fn router(shop: Shop) -> Router {
 pub fn routes(shop: Shop) -> Router {
     let health = api::health::router(shop.health, Arc::clone(&shop.admission));
     let front = Arc::new(Front {
-        catalogue_cache: CatalogueCache::new(Arc::clone(&shop.catalogue), &shop.settings.catalogue_cache),
+        catalogue_cache: CatalogueCache::new(Arc::clone(&shop.products), &shop.settings.catalogue_cache),
         keys: Keys::derive(&shop.secret),
         rate_limits: RateLimiter::new(
-            Arc::clone(&shop.accounts.sessions),
+            Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,
             shop.settings.trusted_proxies.clone(),
             Arc::clone(&shop.clock),
         ),
         regions: shop.regions,
-        catalogue: shop.catalogue,
+        products: shop.products,
+        search: shop.search,
         orders: shop.orders,
         inventory: shop.inventory,
         accounts: shop.accounts,

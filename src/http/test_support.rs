@@ -8,20 +8,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::authentication::guests::Guests;
-use crate::authentication::kept::Kept;
 use crate::authentication::service::{AccountSettings, Accounts};
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
     TokenSettings, Verifier,
 };
-use crate::gateways::mail::{Letter, MailError, MailFolder, Mailer};
+use crate::gateways::mail::{Email, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
-use crate::stores::catalogue::{Badge, Catalogue, ProductPage, ProductQuery};
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
-use crate::stores::sessions::SessionStore;
-use crate::stores::sessions::sqlite::SqliteSessions;
-use crate::stores::sqlite;
+use crate::stores::products::{Badge, ProductStore};
+use crate::stores::search::{ProductQuery, SearchIndex, SearchPage};
+use crate::stores::testing::embedded_stores;
 use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
 use souk_domain::{
@@ -67,7 +65,7 @@ impl Fixture {
 }
 
 #[async_trait]
-impl Catalogue for Fixture {
+impl ProductStore for Fixture {
     fn technology(&self) -> &'static str {
         "memory"
     }
@@ -76,24 +74,16 @@ impl Catalogue for Fixture {
         Ok(())
     }
 
-    async fn product(&self, id: &ProductId) -> Result<Option<Product>, StoreError> {
+    async fn products(&self, ids: &[ProductId]) -> Result<Vec<Product>, StoreError> {
         self.read();
-        Ok(self.products.iter().find(|product| &product.id == id).cloned())
+        let product = |id: &ProductId| self.products.iter().find(|product| product.id == *id);
+        Ok(ids.iter().filter_map(product).cloned().collect())
     }
 
     async fn products_of(&self, skus: &[Sku]) -> Result<Vec<Product>, StoreError> {
         self.read();
         let has_one = |product: &&Product| skus.iter().any(|sku| product.variant(sku).is_some());
         Ok(self.products.iter().filter(has_one).cloned().collect())
-    }
-
-    async fn list(&self, query: &ProductQuery) -> Result<ProductPage, StoreError> {
-        self.read();
-        let page = self.products.iter().skip(query.offset).take(query.limit);
-        Ok(ProductPage {
-            items: page.cloned().collect(),
-            total: self.products.len() as u64,
-        })
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StoreError> {
@@ -120,6 +110,17 @@ impl Catalogue for Fixture {
             .filter(|badge| skus.contains(&badge.sku))
             .cloned()
             .collect())
+    }
+}
+
+#[async_trait]
+impl SearchIndex for Fixture {
+    async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError> {
+        let page = self.products.iter().skip(query.offset).take(query.limit);
+        Ok(SearchPage {
+            ids: page.map(|product| product.id.clone()).collect(),
+            total: self.products.len() as u64,
+        })
     }
 }
 
@@ -220,27 +221,22 @@ impl IdempotencyStore for MemoryIdempotency {
     }
 }
 
-/// Letters in a folder that goes with them.
-struct Letters {
+/// A mail folder that is removed with the mailer.
+struct TemporaryMail {
     folder: MailFolder,
-    _kept: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 #[async_trait]
-impl Mailer for Letters {
-    async fn send(&self, letter: &Letter) -> Result<(), MailError> {
-        self.folder.send(letter).await
+impl Mailer for TemporaryMail {
+    async fn send(&self, email: &Email) -> Result<(), MailError> {
+        self.folder.send(email).await
     }
 }
 
 /// Accounts over stores in a folder that goes with them.
 pub async fn accounts() -> Arc<Accounts> {
-    let folder = tempfile::tempdir().unwrap();
-    let writer = sqlite::in_process_writer(folder.path()).unwrap();
-    let users = crate::stores::users::testing::open(&writer, folder.path()).await;
-    let sessions: Arc<dyn SessionStore> =
-        Arc::new(SqliteSessions::open(&writer, folder.path()).await.unwrap());
-    let kept = Arc::new(Kept(Arc::clone(&sessions)));
+    let (stores, folder) = embedded_stores().await;
     let cluster = ClusterKey::new([9; 32].to_vec()).unwrap();
     let tokens = TokenSettings {
         issuer: "souk/test".to_owned(),
@@ -249,7 +245,7 @@ pub async fn accounts() -> Arc<Accounts> {
     };
     let longest_life = tokens.longest_life();
     let keys = SigningKeys::open(
-        Arc::clone(&kept) as Arc<_>,
+        Arc::clone(&stores.signing_keys),
         &cluster,
         SigningKeySettings::for_tokens(longest_life),
         NOW,
@@ -260,20 +256,25 @@ pub async fn accounts() -> Arc<Accounts> {
         interval: Duration::from_secs(1),
         longest_life,
     };
-    let revocations = Revocations::open(kept, following, NOW).await.unwrap();
+    let revocations = Revocations::open(stores.revocations, following, NOW)
+        .await
+        .unwrap();
     Arc::new(Accounts {
-        users,
+        users: stores.users,
         passwords: Passwords::start(PasswordSettings::default()).unwrap(),
         issuer: Issuer::new(keys.ring(), keys.rules(), tokens.clone()),
         verifier: Verifier::new(keys.ring(), revocations.sessions(), &tokens),
         ring: keys.ring(),
         revocations,
-        throttle: Throttle::new(Arc::clone(&sessions)),
-        sessions,
+        throttle: Throttle {
+            counters: stores.counters,
+        },
+        sessions: stores.sessions,
+        codes: stores.codes,
         guests: Guests::new(&cluster),
-        mailer: Arc::new(Letters {
+        mailer: Arc::new(TemporaryMail {
             folder: MailFolder::new(folder.path().join("mail")),
-            _kept: folder,
+            _directory: folder,
         }),
         settings: AccountSettings::from(&crate::config::Accounts::default()),
         clock: Arc::new(|| NOW),

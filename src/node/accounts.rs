@@ -8,7 +8,6 @@ use futures::FutureExt;
 use super::NodeError;
 use super::service::Run;
 use crate::authentication::guests::Guests;
-use crate::authentication::kept::Kept;
 use crate::authentication::service::{AccountSettings, Accounts};
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
@@ -21,26 +20,26 @@ use crate::gateways::mail::MailFolder;
 use crate::stores::Stores;
 use souk_cluster::key::ClusterKey;
 
-/// Who may read the access tokens of a shop: the shop.
+/// The audience of access tokens: the shop.
 const AUDIENCE: &str = "souk";
 
-/// How much longer than an access token lives the news of a revocation is kept: a node that starts must still read it.
+/// How much longer than an access token lives its revocation is kept, for nodes that start.
 const REVOCATION_MARGIN: Duration = Duration::from_secs(120);
 
-/// The folder of letters, below the data folder.
+/// The mail folder, below the data folder.
 const MAIL_FOLDER: &str = "mail";
 
-/// The service with what keeps it up.
+/// The service with its background workers.
 #[derive(Clone)]
 pub(super) struct AccountParts {
     pub(super) service: Arc<Accounts>,
     pub(super) keys: SigningKeys,
-    /// How long the news of a revocation is kept.
+    /// How long a revocation is kept.
     pub(super) keep_revocations: Duration,
 }
 
 impl AccountParts {
-    /// Reads keys and revocations; makes the first key where there is none.
+    /// Reads keys and revocations; creates the first key where there is none.
     pub(super) async fn open(
         config: &Config,
         stores: &Stores,
@@ -54,10 +53,9 @@ impl AccountParts {
             lifetime: accounts.access_token_seconds.duration(),
         };
         let longest_life = tokens.longest_life();
-        let kept = Arc::new(Kept(Arc::clone(&stores.sessions)));
         let now = clock();
         let keys = SigningKeys::open(
-            Arc::clone(&kept) as Arc<_>,
+            Arc::clone(&stores.signing_keys),
             key,
             SigningKeySettings::for_tokens(longest_life),
             now,
@@ -67,17 +65,22 @@ impl AccountParts {
             interval: accounts.revocations_ms.duration(),
             longest_life,
         };
-        let revocations = Revocations::open(kept, following, now).await?;
+        let revocations = Revocations::open(Arc::clone(&stores.revocations), following, now)
+            .await
+            .map_err(NodeError::Revocations)?;
         let passwords = Passwords::start(PasswordSettings::from(accounts))?;
         let service = Accounts {
             users: Arc::clone(&stores.users),
             sessions: Arc::clone(&stores.sessions),
+            codes: Arc::clone(&stores.codes),
             passwords,
             issuer: Issuer::new(keys.ring(), keys.rules(), tokens.clone()),
             verifier: Verifier::new(keys.ring(), revocations.sessions(), &tokens),
             ring: keys.ring(),
             revocations,
-            throttle: Throttle::new(Arc::clone(&stores.sessions)),
+            throttle: Throttle {
+                counters: Arc::clone(&stores.counters),
+            },
             guests: Guests::new(key),
             mailer: Arc::new(MailFolder::new(config.cluster.data.join(MAIL_FOLDER))),
             settings: AccountSettings::from(accounts),
@@ -90,7 +93,7 @@ impl AccountParts {
         })
     }
 
-    /// Keeps the signing keys as the store has them.
+    /// Follows the signing keys.
     pub(super) fn follow_keys(&self, clock: &Clock) -> Run {
         let (keys, clock) = (self.keys.clone(), Arc::clone(clock));
         Arc::new(move |shutdown| {
@@ -103,7 +106,7 @@ impl AccountParts {
         })
     }
 
-    /// Learns of the sessions that end on other nodes.
+    /// Follows the revocations.
     pub(super) fn follow_revocations(&self, clock: &Clock) -> Run {
         let (revocations, clock) = (self.service.revocations.clone(), Arc::clone(clock));
         Arc::new(move |shutdown| {

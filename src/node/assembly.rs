@@ -9,10 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::NodeError;
 use super::accounts::AccountParts;
-use super::consequences::Consequences;
 use super::health::Probe;
-use super::inbox::{Connected, Inbox, LinkCourier};
+use super::inbox::{Connected, Inbox};
 use super::listeners::{ListenerTls, bind};
+use super::ownership::OwnershipEffects;
 use super::root::SupervisionStatus;
 use crate::actors::Regions;
 use crate::actors::entity::{Effects, EntityContext, NoEffects};
@@ -20,7 +20,7 @@ use crate::actors::handle::Handle;
 use crate::actors::metrics::KindMetrics;
 use crate::actors::persistence::Persistence;
 use crate::actors::region::{Region, RegionLimits};
-use crate::actors::remote::{Correlations, Courier};
+use crate::actors::remote::{NodeTransport, PendingRequests};
 use crate::clock::{self, Clock};
 use crate::config::{Config, Node};
 use crate::gateways::Gateways;
@@ -31,14 +31,13 @@ use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, Star
 use crate::sagas::sweeper::SweeperMessage;
 use crate::stores::Stores;
 use souk_cluster::certificates::{self, NodeTls};
-use souk_cluster::gossip::{Announcement, Gossip, GossipSettings, GossipState};
+use souk_cluster::gossip::{Gossip, GossipSettings};
 use souk_cluster::key::ClusterKey;
 use souk_cluster::lanes::Links;
 use souk_cluster::membership::MembershipMessage;
 use souk_cluster::ownership::Routing;
 use souk_cluster::peers::PeersMessage;
-use souk_cluster::transport::NodeIdentity;
-use souk_cluster::view::{Member, MemberState};
+use souk_cluster::view::{Member, MemberState, NodeIdentity};
 use souk_domain::{Aggregate, Timestamp};
 
 /// A node's parts, before and while its actors run.
@@ -61,7 +60,7 @@ pub(super) struct Assembly {
     pub(super) sweeper: Handle<SweeperMessage>,
     pub(super) peers: Handle<PeersMessage>,
     pub(super) membership: Handle<MembershipMessage>,
-    pub(super) consequences: Arc<Consequences>,
+    pub(super) ownership: Arc<OwnershipEffects>,
     pub(super) gossip: Gossip,
     pub(super) links: Links,
     pub(super) clock: Clock,
@@ -117,17 +116,14 @@ impl Assembly {
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
         // Milliseconds since the epoch: they grow from start to start.
         let incarnation = u64::try_from(clock().as_millis()).unwrap_or(0);
-        let identity = NodeIdentity {
-            name: node.name.clone(),
-            incarnation,
-        };
         let me = member(&node, incarnation);
-        let gossip = start_gossip(&config, &me, &identity, &key).await?;
+        let identity = me.identity();
+        let gossip = start_gossip(&config, &me, &key).await?;
 
         let inbox = Arc::new(Inbox::default());
         let links = Links::new(Arc::clone(&inbox) as Arc<dyn souk_cluster::lanes::FrameSink>);
-        let courier: Arc<dyn Courier> = Arc::new(LinkCourier(links.clone()));
-        let correlations = Arc::new(Correlations::default());
+        let transport: Arc<dyn NodeTransport> = Arc::new(links.clone());
+        let requests = Arc::new(PendingRequests::default());
         let routing = Routing::new(&node.name);
         let sagas = Handle::default();
         let rows = config.limits.batch_rows;
@@ -142,8 +138,8 @@ impl Assembly {
             routing: &routing,
             clock: &clock,
             in_flight: Arc::default(),
-            correlations: &correlations,
-            courier: &courier,
+            requests: &requests,
+            transport: &transport,
         };
         let start_checkout = StartCheckout {
             sagas: sagas.clone(),
@@ -166,22 +162,22 @@ impl Assembly {
         let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
         let connected = Connected {
             regions: regions.clone(),
-            correlations: Arc::clone(&correlations),
+            requests: Arc::clone(&requests),
             membership: Handle::clone(&membership),
-            courier: Arc::clone(&courier),
+            transport: Arc::clone(&transport),
         };
         // It was made a few lines above, and is connected once.
         let _ = inbox.connected.set(connected);
-        let consequences = Arc::new(Consequences {
+        let ownership = Arc::new(OwnershipEffects {
             me: node.name.clone(),
             regions: regions.clone(),
             sagas: sagas.clone(),
             sweeper: Handle::clone(&sweeper),
             peers: Handle::clone(&peers),
             gossip: gossip.clone(),
-            correlations,
-            courier,
-            verified: config.membership.verified_ms.duration(),
+            requests,
+            transport,
+            lease: config.membership.verified_ms.duration(),
         });
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
@@ -209,7 +205,7 @@ impl Assembly {
             sweeper,
             peers,
             membership,
-            consequences,
+            ownership,
             gossip,
             links,
             clock,
@@ -235,8 +231,8 @@ struct Shared<'a> {
     routing: &'a Arc<Routing>,
     clock: &'a Clock,
     in_flight: Arc<AtomicUsize>,
-    correlations: &'a Arc<Correlations>,
-    courier: &'a Arc<dyn Courier>,
+    requests: &'a Arc<PendingRequests>,
+    transport: &'a Arc<dyn NodeTransport>,
 }
 
 impl Shared<'_> {
@@ -252,19 +248,14 @@ impl Shared<'_> {
             entity,
             RegionLimits::from(&self.config.limits),
             Arc::clone(&self.in_flight),
-            Arc::clone(self.correlations),
-            Arc::clone(self.courier),
+            Arc::clone(self.requests),
+            Arc::clone(self.transport),
         )
     }
 }
 
-async fn start_gossip(
-    config: &Config,
-    me: &Member,
-    identity: &NodeIdentity,
-    key: &ClusterKey,
-) -> Result<Gossip, NodeError> {
-    let mut settings = GossipSettings::new(config.cluster.name.clone(), identity.clone(), me.gossip_address);
+async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Gossip, NodeError> {
+    let mut settings = GossipSettings::new(config.cluster.name.clone());
     settings.interval = config.membership.gossip_interval_ms.duration();
     settings.seeds = config
         .nodes
@@ -272,13 +263,5 @@ async fn start_gossip(
         .filter(|node| node.name != me.name)
         .map(|node| node.gossip.to_string())
         .collect();
-    let announcement = Announcement {
-        state: GossipState::Ready,
-        roles: me.roles.clone(),
-        cluster_address: me.cluster_address,
-        shop_address: me.shop_address,
-        operator_address: me.operator_address,
-        version: me.version.clone(),
-    };
-    Ok(Gossip::start(settings, key, &announcement).await?)
+    Ok(Gossip::start(settings, key, me).await?)
 }

@@ -12,7 +12,7 @@ use crate::http::api::health::{Health, HealthReport};
 use crate::stores::Stores;
 use souk_cluster::lanes::Links;
 use souk_cluster::ownership::Routing;
-use souk_cluster::transport::NodeIdentity;
+use souk_cluster::view::NodeIdentity;
 
 /// Interval of pings to the stores.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -41,10 +41,8 @@ impl Probe {
     /// The current report.
     pub(super) fn report(&self) -> HealthReport {
         let table = self.routing.table();
-        let within = table
-            .view
-            .contains(&self.identity.name, self.identity.incarnation);
-        let view = match (within, self.routing.is_verified()) {
+        let within = table.view.contains(&self.identity);
+        let view = match (within, self.routing.holds_lease()) {
             (false, _) => Health::Unavailable,
             (true, true) => Health::Ok,
             (true, false) => Health::Degraded,
@@ -54,12 +52,7 @@ impl Probe {
             .members
             .iter()
             .filter(|member| member.name != self.identity.name)
-            .all(|member| {
-                self.links.is_up(&NodeIdentity {
-                    name: member.name.clone(),
-                    incarnation: member.incarnation,
-                })
-            });
+            .all(|member| self.links.is_up(&member.identity()));
         let serving = self.routing.served().len() == self.routing.owned().len();
         if within && linked && serving {
             self.joined.store(true, Ordering::Relaxed);

@@ -1,35 +1,18 @@
-//! What comes in from other nodes: commands for this node's entities, replies to its own, and notices about views.
+//! The inbox: commands, replies and notices from other nodes.
 
 use std::sync::{Arc, OnceLock};
 
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
-use crate::actors::remote::{Correlations, Courier, CourierError, Envelope, ReturnPath};
+use crate::actors::remote::{Envelope, NodeTransport, PendingRequests, ReturnPath};
 use souk_cluster::frames::Item;
-use souk_cluster::lanes::{FrameSink, Links, SendError};
+use souk_cluster::lanes::FrameSink;
 use souk_cluster::membership::MembershipMessage;
-use souk_cluster::transport::NodeIdentity;
+use souk_cluster::view::NodeIdentity;
 use souk_domain::Kind;
 
-/// Links as the regions see them.
-pub(super) struct LinkCourier(pub(super) Links);
-
-impl Courier for LinkCourier {
-    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), CourierError> {
-        self.0.send(node, key, Item(item)).map_err(|error| match error {
-            SendError::NoLink => CourierError::NoLink,
-            SendError::Busy => CourierError::Full,
-            SendError::TooLarge(_) => CourierError::TooLarge,
-        })
-    }
-
-    fn break_off(&self, node: &str) {
-        self.0.end(node);
-    }
-}
-
-/// Takes what comes in. It is made before the regions, which need the links, which need it: what comes before it is
-/// connected is dropped, like anything that is lost on the way.
+/// Receives items from other nodes. It is created before the regions, which need the links, which need the inbox; items
+/// that arrive before it is connected are dropped like any item that is lost.
 #[derive(Default)]
 pub(super) struct Inbox {
     pub(super) connected: OnceLock<Connected>,
@@ -37,9 +20,9 @@ pub(super) struct Inbox {
 
 pub(super) struct Connected {
     pub(super) regions: Regions,
-    pub(super) correlations: Arc<Correlations>,
+    pub(super) requests: Arc<PendingRequests>,
     pub(super) membership: Handle<MembershipMessage>,
-    pub(super) courier: Arc<dyn Courier>,
+    pub(super) transport: Arc<dyn NodeTransport>,
 }
 
 impl FrameSink for Inbox {
@@ -50,15 +33,15 @@ impl FrameSink for Inbox {
         let node: Arc<str> = Arc::from(from.name.as_str());
         for Item(bytes) in items {
             match souk_wire::decode::<Envelope>(&bytes) {
-                Ok(envelope) => connected.take(&node, envelope),
-                Err(error) => tracing::warn!(%error, %node, "an item from another node does not decode"),
+                Ok(envelope) => connected.receive(&node, envelope),
+                Err(error) => tracing::warn!(%error, %node, "cannot decode an item of another node"),
             }
         }
     }
 }
 
 impl Connected {
-    fn take(&self, node: &Arc<str>, envelope: Envelope) {
+    fn receive(&self, node: &Arc<str>, envelope: Envelope) {
         match envelope {
             Envelope::Command {
                 correlation,
@@ -69,7 +52,7 @@ impl Connected {
                 let path = ReturnPath {
                     node: Arc::clone(node),
                     correlation,
-                    courier: Arc::clone(&self.courier),
+                    transport: Arc::clone(&self.transport),
                 };
                 match kind {
                     Kind::Cart => self.regions.carts.accept(&id, &body, path),
@@ -77,7 +60,7 @@ impl Connected {
                     Kind::Sku => self.regions.skus.accept(&id, &body, path),
                 }
             }
-            Envelope::Reply { correlation, body } => self.correlations.answered(correlation, body),
+            Envelope::Reply { correlation, body } => self.requests.complete(correlation, body),
             Envelope::Released { view } => {
                 self.membership.cast(MembershipMessage::Released {
                     from: node.to_string(),

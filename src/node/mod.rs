@@ -2,10 +2,10 @@
 
 mod accounts;
 mod assembly;
-mod consequences;
 mod health;
 mod inbox;
 mod listeners;
+mod ownership;
 mod root;
 mod service;
 mod tree;
@@ -59,7 +59,7 @@ pub enum NodeError {
     SigningKeys(#[from] crate::authentication::SigningError),
     /// The sessions that have ended can't be read.
     #[error("the revoked sessions can't be read")]
-    Revocations(#[from] crate::authentication::revocations::RevocationError),
+    Revocations(#[source] crate::stores::StoreError),
     /// Passwords can't be hashed.
     #[error("passwords can't be hashed")]
     Passwords(#[from] crate::authentication::passwords::PasswordSetupError),

@@ -23,11 +23,12 @@ use crate::projections::purchases::PurchaseProjector;
 use crate::projections::relay::{Consumer, Relay, RelayContext};
 use crate::sagas::checkout::{Sagas, StartCheckout};
 use crate::sagas::sweeper::{Sweeper, SweeperContext};
-use souk_cluster::gossip::{Gossip, GossipMember, GossipState};
-use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage, MembershipSettings};
+use souk_cluster::membership::{
+    Membership, MembershipArguments, MembershipMessage, MembershipSettings, OwnershipListener,
+};
 use souk_cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
 use souk_cluster::transport::TransportSettings;
-use souk_cluster::view::{Member, MemberState, Role};
+use souk_cluster::view::Role;
 use souk_domain::{Aggregate, Timestamp};
 
 /// The names of the regions in the supervision tree.
@@ -115,7 +116,7 @@ impl Assembly {
             reservation: self.config.limits.reservation_seconds.duration(),
             idempotency: Arc::clone(&self.stores.idempotency),
             keep_replies: self.config.limits.idempotency_keep_seconds.duration(),
-            sessions: Arc::clone(&self.stores.sessions),
+            stores: self.stores.clone(),
             keep_revocations: self.accounts.keep_revocations,
         }
     }
@@ -123,7 +124,7 @@ impl Assembly {
     fn relays(&self) -> Vec<RelayContext> {
         let badges: Arc<dyn Consumer> = Arc::new(BadgeProjector {
             inventory: Arc::clone(&self.stores.inventory),
-            catalogue: Arc::clone(&self.stores.catalogue),
+            products: Arc::clone(&self.stores.products),
         });
         let purchases: Arc<dyn Consumer> = Arc::new(PurchaseProjector {
             orders: Arc::clone(&self.stores.orders),
@@ -145,16 +146,13 @@ impl Assembly {
     }
 
     fn peers_child(&self) -> ChildSpec {
-        let (membership, correlations) = (
-            self.membership.clone(),
-            Arc::clone(&self.consequences.correlations),
-        );
+        let (membership, requests) = (self.membership.clone(), Arc::clone(&self.ownership.requests));
         let events: LinkEvents = Arc::new(move |event| {
             membership.cast(match event {
                 LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer),
                 LinkEvent::Down { peer, refused } => {
-                    // Whoever waits for its answers is told here: membership may be waiting for its store.
-                    correlations.forget(&peer.name);
+                    // Here and not in membership, which may be waiting for its store.
+                    requests.fail(&peer.name);
                     MembershipMessage::LinkDown { peer, refused }
                 }
             });
@@ -201,38 +199,25 @@ impl Assembly {
         let me = self.me.clone();
         let views = Arc::clone(&self.stores.views);
         let routing = Arc::clone(&self.routing);
-        let consequences = Arc::clone(&self.consequences);
-        let membership_settings = MembershipSettings {
+        let listener = Arc::clone(&self.ownership);
+        let gossip = self.gossip.clone();
+        let settings = MembershipSettings {
             look_interval: self.config.membership.look_interval_ms.duration(),
-            verified: self.config.membership.verified_ms.duration(),
+            lease: self.config.membership.verified_ms.duration(),
             minority_wait: self.config.membership.minority_wait_ms.duration(),
             drain: self.config.limits.drain_seconds.duration(),
         };
-        let handle = self.membership.clone();
-        let gossip = self.gossip.clone();
-        let start = move |supervisor: ractor::ActorCell| {
+        child("membership", "membership", self.membership.clone(), move || {
             let arguments = MembershipArguments {
                 me: me.clone(),
                 views: Arc::clone(&views),
                 routing: Arc::clone(&routing),
-                consequences: Arc::clone(&consequences)
-                    as Arc<dyn souk_cluster::membership::ViewConsequences>,
-                settings: membership_settings,
+                listener: Arc::clone(&listener) as Arc<dyn OwnershipListener>,
+                gossip: gossip.members(),
+                settings,
             };
-            let (handle, gossip) = (handle.clone(), gossip.clone());
-            async move {
-                let (actor, _) = Membership::spawn_linked(None, Membership, arguments, supervisor).await?;
-                handle.point_at(actor.clone());
-                listen_to_gossip(gossip, actor.clone());
-                Ok(actor.get_cell())
-            }
-            .boxed()
-        };
-        ChildSpec {
-            name: "membership".to_owned(),
-            kind: "membership",
-            start: Arc::new(start),
-        }
+            (Membership, arguments)
+        })
     }
 
     fn store_probe(&self) -> Run {
@@ -283,7 +268,8 @@ impl Assembly {
         let probe = Arc::clone(&self.probe);
         Shop {
             regions: self.regions.clone(),
-            catalogue: Arc::clone(&self.stores.catalogue),
+            products: Arc::clone(&self.stores.products),
+            search: Arc::clone(&self.stores.search),
             orders: Arc::clone(&self.stores.orders),
             inventory: Arc::clone(&self.stores.inventory),
             accounts: Arc::clone(&self.accounts.service),
@@ -413,48 +399,5 @@ fn region_child<A: Aggregate>(name: &'static str, region: &Region<A>) -> ChildSp
     let region = region.clone();
     child(name, "region", handle, move || {
         (RegionSupervisor::default(), region.clone())
-    })
-}
-
-/// Tells the membership whom gossip believes alive, for as long as it lives.
-fn listen_to_gossip(gossip: Gossip, membership: ActorRef<MembershipMessage>) {
-    tokio::spawn(async move {
-        let own = gossip.local_address();
-        let mut members = gossip.members();
-        loop {
-            let heard: Vec<Member> = members.borrow_and_update().iter().filter_map(heard).collect();
-            let others = heard
-                .into_iter()
-                .filter(|member| member.gossip_address != own)
-                .collect();
-            if membership.cast(MembershipMessage::Heard(others)).is_err() {
-                return;
-            }
-            if members.changed().await.is_err() {
-                // Without gossip the list would stand still, and so would what this node believes. The root starts membership
-                // again, and gives the node up where that does not help.
-                membership.stop(Some("gossip has ended".to_owned()));
-                return;
-            }
-        }
-    });
-}
-
-fn heard(member: &GossipMember) -> Option<Member> {
-    let state = match member.state {
-        GossipState::Joining => return None,
-        GossipState::Ready => MemberState::Ready,
-        GossipState::Leaving => MemberState::Leaving,
-    };
-    Some(Member {
-        name: member.name.clone(),
-        incarnation: member.incarnation,
-        state,
-        roles: member.roles.clone(),
-        cluster_address: member.cluster_address,
-        gossip_address: member.gossip_address,
-        shop_address: member.shop_address,
-        operator_address: member.operator_address,
-        version: member.version.clone(),
     })
 }

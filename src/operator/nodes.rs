@@ -38,7 +38,7 @@ async fn this_node(state: &Shared) -> Value {
     let table = state.routing.table();
     let within = description.as_ref().map_or_else(
         || table.view.member(&state.me.name).is_some(),
-        |description| description.within,
+        |description| description.is_member,
     );
     let leaving = state.admission.is_draining()
         || description
@@ -75,7 +75,7 @@ async fn this_node(state: &Shared) -> Value {
         ("load", state.regions.in_flight().into()),
         ("rss_bytes", resident_bytes().into()),
         ("view", table.view.number.into()),
-        ("verified", state.routing.is_verified().into()),
+        ("verified", state.routing.holds_lease().into()),
     ] {
         item[field] = value;
     }
@@ -84,7 +84,7 @@ async fn this_node(state: &Shared) -> Value {
 
 /// A node that does not answer: what is known from the view.
 fn unreachable(state: &Shared, member: &Member, error: &str) -> Value {
-    let shards = souk_cluster::ownership::Owner::There(member.name.as_str().into());
+    let shards = souk_cluster::ownership::Owner::Remote(member.name.as_str().into());
     let owned = (0..souk_cluster::placement::SHARDS)
         .filter(|shard| state.routing.owner(*shard) == shards)
         .count();

@@ -143,7 +143,7 @@ pub(super) async fn membership(state: &Shared) -> Option<MembershipDescription> 
 pub(super) async fn others(state: &Shared) -> Vec<Member> {
     let mut members = state.routing.table().view.members.clone();
     if let Some(description) = membership(state).await {
-        for heard in description.heard {
+        for heard in description.alive {
             if !members.iter().any(|member| member.name == heard.name) {
                 members.push(heard);
             }
@@ -193,8 +193,8 @@ pub(super) async fn ask<T: DeserializeOwned>(
 /// The node that owns a shard, or will in a moment.
 pub(super) fn owner(routing: &Routing, shard: u16) -> Option<String> {
     match routing.owner(shard) {
-        Owner::Here | Owner::HereSoon => Some(routing.me().to_string()),
-        Owner::There(name) => Some(name.to_string()),
+        Owner::Local | Owner::AcquiringLease => Some(routing.me().to_string()),
+        Owner::Remote(name) => Some(name.to_string()),
         Owner::Nobody => None,
     }
 }
@@ -212,7 +212,7 @@ pub(super) async fn ask_owner(
     path: &str,
     unknown: &(dyn Fn() -> Problem + Sync),
 ) -> Result<Option<Response>, Problem> {
-    let Owner::There(owner) = state.routing.owner(shard_of(id)) else {
+    let Owner::Remote(owner) = state.routing.owner(shard_of(id)) else {
         return Ok(None);
     };
     let table = state.routing.table();

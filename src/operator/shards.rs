@@ -87,11 +87,11 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
             let entities = started.get(&shard).copied();
             let owner = routing.owner(shard);
             let state = match (&owner, entities) {
-                (Owner::Here, Some(_)) => ShardState::Active,
-                (Owner::Here, None) => ShardState::Idle,
-                (Owner::HereSoon, _) => ShardState::Waiting,
-                (Owner::There(_) | Owner::Nobody, Some(_)) => ShardState::HandingOver,
-                (Owner::There(_) | Owner::Nobody, None) => return None,
+                (Owner::Local, Some(_)) => ShardState::Active,
+                (Owner::Local, None) => ShardState::Idle,
+                (Owner::AcquiringLease, _) => ShardState::Waiting,
+                (Owner::Remote(_) | Owner::Nobody, Some(_)) => ShardState::HandingOver,
+                (Owner::Remote(_) | Owner::Nobody, None) => return None,
             };
             Some(Shard {
                 kind,

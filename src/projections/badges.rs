@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::actors::entity::Record;
 use crate::projections::relay::{Consumer, Undelivered, rows};
-use crate::stores::catalogue::{Badge, Catalogue};
 use crate::stores::documents::{Document, DocumentStore, OutboxEvent};
+use crate::stores::products::{Badge, ProductStore};
 use souk_domain::stock::Stock;
 use souk_domain::{Aggregate, Sku};
 
@@ -17,7 +17,7 @@ pub struct BadgeProjector {
     /// The stock.
     pub inventory: Arc<dyn DocumentStore>,
     /// The badges.
-    pub catalogue: Arc<dyn Catalogue>,
+    pub products: Arc<dyn ProductStore>,
 }
 
 /// The badge that a row of the inventory calls for.
@@ -53,7 +53,7 @@ impl Consumer for BadgeProjector {
             }
         }
         // Those before it are to be taken.
-        let put = self.catalogue.put_badges(&badges).await;
+        let put = self.products.put_badges(&badges).await;
         put.map_err(|error| Undelivered::by(&error, 0))?;
         refused.map_or(Ok(()), Err)
     }

@@ -169,8 +169,8 @@ mod tests {
     }
 
     async fn rig() -> Rig {
-        let folder = tempfile::tempdir().unwrap();
-        let users = crate::stores::users::testing::store(folder.path()).await;
+        let (stores, folder) = crate::stores::testing::embedded_stores().await;
+        let users = stores.users;
         let user = UserId::from_suffix("1");
         let account = Account {
             id: user.clone(),

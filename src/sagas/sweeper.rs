@@ -14,10 +14,9 @@ use crate::actors::Regions;
 use crate::actors::outcome::{Ask, AskError};
 use crate::clock::Clock;
 use crate::sagas::checkout::StartCheckout;
-use crate::stores::StoreError;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
-use crate::stores::sessions::SessionStore;
+use crate::stores::{StoreError, Stores};
 use souk_cluster::ownership::{Owner, Routing};
 use souk_cluster::placement::shard_of;
 use souk_domain::order::OrderCommand;
@@ -55,9 +54,9 @@ pub struct SweeperContext {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// How long they are kept.
     pub keep_replies: Duration,
-    /// Where sessions, codes and counts expire.
-    pub sessions: Arc<dyn SessionStore>,
-    /// How long the news of a revoked session is kept.
+    /// Whose sessions, codes, counters and revocations expire.
+    pub stores: Stores,
+    /// How long revocations and ended sessions are kept.
     pub keep_revocations: Duration,
 }
 
@@ -98,7 +97,7 @@ impl Actor for Sweeper {
     ) -> Result<(), ActorProcessingErr> {
         let context = &state.context;
         context.sweep_replies().await;
-        context.sweep_sessions().await;
+        context.sweep_expired().await;
         let shards = context.routing.served();
         if shards.is_empty() {
             return Ok(());
@@ -153,14 +152,14 @@ impl SweeperContext {
         }
     }
 
-    /// Forgets sessions, codes and counts whose time is over.
-    async fn sweep_sessions(&self) {
+    /// Removes expired sessions, codes, counters and revocations.
+    async fn sweep_expired(&self) {
         let swept = self
-            .sessions
-            .sweep((self.clock)(), self.keep_revocations, ROUND_LIMIT)
+            .stores
+            .sweep_expired((self.clock)(), self.keep_revocations, ROUND_LIMIT)
             .await;
         if let Err(error) = swept {
-            tracing::warn!(%error, "what has expired in the sessions store could not be removed; the next sweep tries again");
+            tracing::warn!(%error, "expired sessions could not be removed; the next sweep tries again");
         }
     }
 
@@ -176,7 +175,7 @@ impl SweeperContext {
                 match self.regions.orders.ask(&id, ask).await {
                     // Not only those that this activates: one that is live may have waited for its shopper until now, found
                     // no place among the workers, or lost the one that it had. Those that moved away are another node's.
-                    Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Here => {
+                    Ok(answer) if self.routing.owner(shard_of(&id)) == Owner::Local => {
                         if let Some(order) = &answer.view {
                             self.checkouts.ensure(order);
                         }

@@ -1,4 +1,4 @@
-//! Rows as they lie in a store, with what is sealed in them sealed: for the rotation of keys, and nobody else.
+//! Rows at rest, with their sealed values: for the rotation of keys alone.
 
 use async_trait::async_trait;
 
@@ -9,35 +9,35 @@ use super::StoreError;
 pub struct RowAtRest {
     /// Its primary key.
     pub id: String,
-    /// What is sealed of it, or holds what is sealed, byte by byte as it lies there.
+    /// Its stored value that is sealed or contains sealed values.
     pub content: Vec<u8>,
 }
 
-/// The same row under another key.
+/// A row resealed under another key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resealed {
-    /// As it was read.
+    /// The row as it was read.
     pub row: RowAtRest,
-    /// What shall take the place of its content.
+    /// Its new content.
     pub content: Vec<u8>,
 }
 
-/// What an adapter offers whose rows hold sealed values.
+/// Implemented by adapters whose rows hold sealed values.
 #[async_trait]
 pub trait RowsAtRest: Send + Sync + 'static {
     /// The store's name, as the table of layouts has it.
     fn store(&self) -> &'static str;
 
-    /// Rows that have a content, ids ascending, above `after` when given.
+    /// Rows with a content, by ascending id, above `after` where given.
     async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError>;
 
-    /// Replaces contents in one transaction, each only where it still stands as it was read; whether each was replaced.
-    /// Nothing else of a row changes: neither version nor mark, so that whoever writes the entity does not notice. A row
-    /// that was written in between stays as it is: it is to be looked at again.
+    /// Replaces contents in one transaction, each only if it is unchanged since it was read; whether each was replaced.
+    /// Version and mark of a row stay, so that writers of the entity don't notice. A row that was written in between is
+    /// not replaced and has to be read again.
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError>;
 }
 
-// A content that was written before there was a key is a person's address.
+// Contents that were written before there was a key are personal data.
 impl std::fmt::Debug for RowAtRest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RowAtRest({}, {} bytes)", self.id, self.content.len())

@@ -4,10 +4,10 @@ use std::error::Error as StdError;
 
 use crate::sealing::layout::RowError;
 
-/// What a store may answer instead of a result. The cause is kept for the log; none of it is shown to clients.
+/// An error of a store. Its cause is for the log; clients don't see it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store could not be reached, or is away for the moment; nothing was written.
+    /// The store is unavailable; nothing was written.
     #[error("the {store} store is unavailable")]
     Unavailable {
         /// Which store.
@@ -16,7 +16,7 @@ pub enum StoreError {
         #[source]
         cause: Box<dyn StdError + Send + Sync>,
     },
-    /// The answer was lost: the write may or may not have been applied. Ask the store before repeating it.
+    /// The reply was lost: the write may or may not have been applied.
     #[error("the outcome of a write to the {store} store is unknown")]
     OutcomeUnknown {
         /// Which store.
@@ -25,7 +25,7 @@ pub enum StoreError {
         #[source]
         cause: Box<dyn StdError + Send + Sync>,
     },
-    /// The store refused the statement: a defect, or a schema that does not fit.
+    /// The store refused the call: a defect, or a wrong schema.
     #[error("the {store} store refused a statement")]
     Refused {
         /// Which store.
@@ -34,15 +34,15 @@ pub enum StoreError {
         #[source]
         cause: Box<dyn StdError + Send + Sync>,
     },
-    /// What was read does not decode.
-    #[error("the {store} store holds something that can't be decoded: {what}")]
+    /// A stored value can't be decoded.
+    #[error("the {store} store holds a value that can't be decoded: {what}")]
     Corrupt {
         /// Which store.
         store: &'static str,
         /// The row, and what is wrong with it.
         what: String,
     },
-    /// What a row keeps sealed can't be opened or sealed: a key is missing, or the row was tampered with.
+    /// A value can't be sealed or opened: a key is missing, or the row was tampered with.
     #[error("{row} of the {store} store can't be sealed or opened")]
     Sealing {
         /// Which store.
@@ -56,7 +56,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again later may help.
+    /// Whether a retry may succeed.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::OutcomeUnknown { .. })
     }

@@ -1,19 +1,35 @@
-//! Stores: one port (trait) a store, one file an adapter, one contract suite a port.
+//! Stores: one port (trait) per noun, one file per adapter, one contract suite per port.
+//!
+//! Every port promises:
+//! - A read sees every write that was acknowledged before it began: it goes to the primary. Only
+//!   [`search`] may lag.
+//! - Identifiers and keys compare and sort bytewise: `A-1` and `a-1` are two.
+//! - Every call has a time limit of its own. Past it a read is [`StoreError::Unavailable`] and a write
+//!   [`StoreError::OutcomeUnknown`].
+//! - Deadlocks and serialisation failures are retried inside the adapter.
+//! - A write that returned [`StoreError::OutcomeUnknown`] may have been applied; its method says what a repeated call does.
 
 pub mod at_rest;
-pub mod catalogue;
+pub mod codes;
+pub mod counters;
 pub mod documents;
 pub mod error;
 pub mod idempotency;
 pub mod open;
 pub mod parts;
 pub mod ping;
+pub mod products;
+pub mod revocations;
+pub mod search;
 pub mod sessions;
+pub mod signing_keys;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
+mod token_hash;
 pub mod users;
 pub mod views;
 
 pub use error::StoreError;
 pub use open::{Stores, open};
+pub use token_hash::TokenHash;

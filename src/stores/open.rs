@@ -1,32 +1,44 @@
-//! Opens every store as the configuration says.
+//! Opens the configured stores.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use souk_cluster::views::Views;
-use souk_embedded::Writer;
 
 use super::StoreError;
 use super::at_rest::RowsAtRest;
-use super::catalogue::Catalogue;
-use super::catalogue::sqlite::SqliteCatalogue;
+use super::codes::CodeStore;
+use super::codes::sqlite::SqliteCodes;
+use super::counters::CounterStore;
+use super::counters::sqlite::SqliteCounters;
 use super::documents::DocumentStore;
 use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
 use super::idempotency::IdempotencyStore;
 use super::idempotency::sealed::SealedReplies;
 use super::idempotency::sqlite::SqliteIdempotency;
+use super::products::ProductStore;
+use super::products::sqlite::SqliteProducts;
+use super::revocations::RevocationStore;
+use super::revocations::sqlite::SqliteRevocations;
+use super::search::SearchIndex;
+use super::search::sqlite::SqliteSearch;
 use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
-use super::sqlite::store_process_writer;
+use super::signing_keys::SigningKeyStore;
+use super::signing_keys::sqlite::SqliteSigningKeys;
+use super::sqlite::{Database, store_process_writer};
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
 use super::views::sqlite::SqliteViews;
 use crate::config::{Cluster, Sealing};
 use crate::sealing::{Keyring, layout};
+use souk_domain::Timestamp;
+use souk_embedded::Writer;
 
-/// Every store. Cheap to clone.
+/// All stores. Cheap to clone.
 #[derive(Clone)]
 pub struct Stores {
     /// `stores.carts`
@@ -40,11 +52,21 @@ pub struct Stores {
     /// `stores.sandbox`: the ledger of the sandbox payment provider.
     pub sandbox: Arc<dyn DocumentStore>,
     /// `stores.catalogue`
-    pub catalogue: Arc<dyn Catalogue>,
+    pub products: Arc<dyn ProductStore>,
+    /// `stores.catalogue`: the index of the products.
+    pub search: Arc<dyn SearchIndex>,
     /// `stores.users`
     pub users: Arc<dyn UserStore>,
+    /// `stores.users`: the keys that sign access tokens.
+    pub signing_keys: Arc<dyn SigningKeyStore>,
+    /// `stores.users`: sessions whose access tokens are no longer accepted.
+    pub revocations: Arc<dyn RevocationStore>,
     /// `stores.sessions`
     pub sessions: Arc<dyn SessionStore>,
+    /// `stores.sessions`: failed logins and rate limits.
+    pub counters: Arc<dyn CounterStore>,
+    /// `stores.sessions`: one-time codes.
+    pub codes: Arc<dyn CodeStore>,
     /// `stores.sessions`
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// `stores.views`
@@ -52,6 +74,24 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Removes expired sessions, codes and counters, and revocations and ended sessions that were kept for
+    /// `keep_revocations`: at most `limit` of each.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the first store that fails.
+    pub async fn sweep_expired(
+        &self,
+        now: Timestamp,
+        keep_revocations: Duration,
+        limit: usize,
+    ) -> Result<(), StoreError> {
+        self.sessions.sweep(now, keep_revocations, limit).await?;
+        self.codes.sweep(now, limit).await?;
+        self.counters.sweep(now, limit).await?;
+        let until = now.minus(keep_revocations);
+        self.revocations.sweep(until, limit).await.map(drop)
+    }
+
     /// Whether `stores.views` answers.
     ///
     /// # Errors
@@ -92,18 +132,19 @@ pub fn keyring(cluster: &Cluster, sealing: &Sealing) -> Result<Arc<Keyring>, Sto
     })
 }
 
-/// Opens what holds sealed values, as it lies there: for the rotation of keys.
+/// Opens the stores with sealed values, for the rotation of keys.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
 pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
     let writer = store_process_writer(directory).await?;
+    let database = |name| Database::open(&writer, directory, name);
     let mut stores = Vec::new();
     for layout in layout::all() {
         let store: Arc<dyn RowsAtRest> = match layout.store() {
-            "idempotency" => Arc::new(SqliteIdempotency::open(&writer, directory).await?),
-            "users" => Arc::new(PhonesAtRest::open(&writer, directory).await?),
-            "addresses" => Arc::new(AddressesAtRest::open(&writer, directory).await?),
+            "idempotency" => Arc::new(SqliteIdempotency(database("idempotency").await?)),
+            "users" => Arc::new(PhonesAtRest(database("users").await?)),
+            "addresses" => Arc::new(AddressesAtRest(database("users").await?)),
             name => Arc::new(SqliteDocuments::open(&writer, directory, name).await?),
         };
         stores.push(store);
@@ -111,7 +152,7 @@ pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, 
     Ok(stores)
 }
 
-/// Opens every store in the files of `directory`; what must be sealed is, under `keyring`.
+/// Opens the embedded stores of `directory`, with values sealed under `keyring`.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
@@ -124,16 +165,25 @@ pub async fn open_embedded(
         let store: Arc<dyn DocumentStore> = Arc::new(SqliteDocuments::open(writer, directory, name).await?);
         Ok(SealedDocuments::before(store, keyring))
     };
-    let replies = SqliteIdempotency::open(writer, directory).await?;
+    let database = |name| Database::open(writer, directory, name);
+    let replies = SqliteIdempotency(database("idempotency").await?);
+    let catalogue = database("catalogue").await?;
+    let users = database("users").await?;
+    let sessions = database("sessions").await?;
     Ok(Stores {
         carts: documents("carts").await?,
         orders: documents("orders").await?,
         inventory: documents("inventory").await?,
         payments: documents("payments").await?,
         sandbox: documents("sandbox").await?,
-        catalogue: Arc::new(SqliteCatalogue::open(writer, directory).await?),
-        users: Arc::new(SqliteUsers::open(writer, directory, keyring).await?),
-        sessions: Arc::new(SqliteSessions::open(writer, directory).await?),
+        products: Arc::new(SqliteProducts(catalogue.clone())),
+        search: Arc::new(SqliteSearch(catalogue)),
+        users: Arc::new(SqliteUsers::new(users.clone(), keyring)),
+        signing_keys: Arc::new(SqliteSigningKeys(users.clone())),
+        revocations: Arc::new(SqliteRevocations(users)),
+        sessions: Arc::new(SqliteSessions(sessions.clone())),
+        counters: Arc::new(SqliteCounters(sessions.clone())),
+        codes: Arc::new(SqliteCodes(sessions)),
         idempotency: SealedReplies::before(Arc::new(replies), keyring),
         views: Arc::new(SqliteViews::open(writer, directory).await?),
     })

@@ -1,4 +1,4 @@
-//! Batches that must stay below a limit of bytes.
+//! Splits batches by a limit of bytes.
 
 /// `items` in parts, in their order, of at most `limit` bytes by `size`; a single item may be larger.
 pub fn parts<T>(mut items: &[T], limit: usize, size: impl Fn(&T) -> usize) -> Vec<&[T]> {

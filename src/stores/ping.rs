@@ -56,8 +56,8 @@ impl Stores {
         pings.extend([
             Ping {
                 store: "catalogue",
-                technology: self.catalogue.technology(),
-                answer: self.catalogue.ping(),
+                technology: self.products.technology(),
+                answer: self.products.ping(),
             },
             Ping {
                 store: "users",

@@ -1,14 +1,16 @@
 //! SQLite as the technology of every port by default: its databases, its errors as [`StoreError`], and how rows are
 //! taken apart.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use serde::Serialize;
 use souk_embedded::{Engine, ErrorKind, OpenError, Row, Rows, Schema, Spawner, Statement, Value, Writer};
 
-use super::{StoreError, catalogue, documents, idempotency, sessions, users, views};
+use super::{StoreError, documents, idempotency, products, sessions, users, views};
 
 /// The databases of the embedded store.
 pub static SCHEMAS: &[Schema] = &[
@@ -17,7 +19,7 @@ pub static SCHEMAS: &[Schema] = &[
     schema("inventory", documents::sqlite::MIGRATIONS),
     schema("payments", documents::sqlite::MIGRATIONS),
     schema("sandbox", documents::sqlite::MIGRATIONS),
-    schema("catalogue", catalogue::sqlite::MIGRATIONS),
+    schema("catalogue", products::sqlite::MIGRATIONS),
     schema("idempotency", idempotency::sqlite::MIGRATIONS),
     schema("sessions", sessions::sqlite::MIGRATIONS),
     schema("users", users::sqlite::MIGRATIONS),
@@ -158,6 +160,22 @@ impl Database {
             .collect()
     }
 
+    /// `value` as a JSON parameter.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where it can't be encoded.
+    pub fn json(&self, value: &(impl Serialize + ?Sized)) -> Result<String, StoreError> {
+        serde_json::to_string(value).map_err(|error| self.refused(error))
+    }
+
+    /// The refusal of a call.
+    pub fn refused(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+        StoreError::Refused {
+            store: self.name(),
+            cause: cause.into(),
+        }
+    }
+
     /// An error for a row that does not decode.
     pub fn corrupt(&self, what: impl Into<String>) -> StoreError {
         StoreError::Corrupt {
@@ -165,6 +183,11 @@ impl Database {
             what: what.into(),
         }
     }
+}
+
+/// Whether the statement at `index` of a transaction returned a row.
+pub fn has_row(results: &[Rows], index: usize) -> bool {
+    results.get(index).is_some_and(|rows| !rows.is_empty())
 }
 
 /// Takes the columns of a row one after the other; another type is [`StoreError::Corrupt`].

@@ -1,4 +1,4 @@
-//! Stores for the tests of the modules above.
+//! Stores for the tests of other modules.
 
 use std::sync::Arc;
 
@@ -8,18 +8,39 @@ use super::Stores;
 use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
 use super::open::open_embedded;
-use super::sqlite;
+use super::sqlite::{Database, in_process_writer};
 use crate::config::KEY_BYTES;
 use crate::sealing::{Key, Keyring};
+use souk_embedded::Statement;
 
-/// Embedded stores in a folder of their own, which goes when the second part is dropped.
+/// Embedded stores in a folder, which is removed when the second value is dropped.
 pub(crate) async fn embedded_stores() -> (Stores, TempDir) {
     let directory = TempDir::new().unwrap();
-    let writer = sqlite::in_process_writer(directory.path()).unwrap();
+    let writer = in_process_writer(directory.path()).unwrap();
     let key = Key::new("k1", &[1; KEY_BYTES]).unwrap();
     let keyring = Arc::new(Keyring::new(key, Vec::new()));
     let stores = open_embedded(&writer, directory.path(), &keyring).await.unwrap();
     (stores, directory)
+}
+
+/// An embedded database in a folder of its own.
+pub(crate) async fn open_database(name: &'static str) -> (Database, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let writer = in_process_writer(folder.path()).unwrap();
+    let database = Database::open(&writer, folder.path(), name).await.unwrap();
+    (database, folder)
+}
+
+/// Asserts that none of the statements reads a whole table.
+pub(crate) async fn assert_indexed(name: &'static str, statements: &[&'static str]) {
+    let (database, _folder) = open_database(name).await;
+    for sql in statements {
+        let explain = Statement::new(format!("EXPLAIN QUERY PLAN {sql}"));
+        let plan = format!("{:?}", database.read(explain).await.unwrap());
+        // `SCAN table`, and not `SCAN table USING INDEX` or the scan of a JSON array.
+        let scans_table = |step: &str| step.split('"').next().is_some_and(|name| !name.contains(' '));
+        assert!(!plan.split("SCAN ").skip(1).any(scans_table), "{sql}: {plan}");
+    }
 }
 
 /// The same with documents in memory, which answer without ever letting another task in between.

@@ -11,8 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use souk::authentication::Sealer;
 use souk::config::Config;
-use souk::stores::sessions::SessionStore as _;
-use souk::stores::sessions::sqlite::SqliteSessions;
+use souk::stores::signing_keys::SigningKeyStore as _;
+use souk::stores::signing_keys::sqlite::SqliteSigningKeys;
+use souk::stores::sqlite::Database;
 use souk_embedded::Writer;
 
 use crate::support::cluster::Cluster;
@@ -81,10 +82,11 @@ pub async fn own_key(cluster: &Cluster, kid: &str) -> Ed25519KeyPair {
     let writer = Writer::connect(&config.cluster.data, nobody)
         .await
         .expect("the store process answers");
-    let sessions = SqliteSessions::open(&writer, &config.cluster.data)
+    let database = Database::open(&writer, &config.cluster.data, "users")
         .await
-        .expect("the sessions store opens");
-    let rows = sessions.signing_keys().await.expect("the keys can be read");
+        .expect("the users store opens");
+    let keys = SqliteSigningKeys(database).list().await;
+    let rows = keys.expect("the keys can be read");
     let row = rows
         .iter()
         .find(|row| row.id == kid)

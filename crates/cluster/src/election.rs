@@ -1,59 +1,56 @@
-//! What a node proposes when it compares the view with what it hears: a pure function.
+//! Which view a node proposes, given the current view and the nodes it believes alive: a pure function.
 //!
 //! Gossip detects, the store decides: a proposal counts only if it wins the compare-and-set there. The rules here keep
-//! proposals sensible, not safe: a side that can't see the majority of the view waits, so that the majority is faster.
+//! proposals sensible, not safe: a side that can't reach the majority of the view waits, so that the majority is faster.
 
-use super::view::{Member, MemberState, View};
+use crate::view::{Member, MemberState, View};
 
-/// What there is to do.
+/// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// The view is as it should be.
     Nothing,
-    /// Propose this.
+    /// Propose this view now.
     Propose(View),
-    /// Members are missing that this side is too small to remove at once: propose this only after the minority's wait.
+    /// Propose this view only after the minority's wait: this side is too small to remove the missing members at once.
     ProposeLater(View),
 }
 
-/// Plans for the node `me`, which hears `live` (itself left out) and is `within` the view or not.
+/// The plan of the node `me`, which believes the nodes `live` (without itself) to be alive.
 ///
-/// A node outside the view only ever adds itself. It replaces the whole view where it hears none of its members, and
-/// then only later and if `members_stir` says that they do not show themselves in the store either: that is how a
-/// cluster starts after all of it went down.
-pub fn plan(view: &View, me: &Member, live: &[Member], members_stir: bool) -> Plan {
-    let within = view.contains(&me.name, me.incarnation);
-    let hears = |member: &Member| {
-        live.iter()
-            .find(|other| other.name == member.name && other.incarnation == member.incarnation)
-    };
-    let heard = view
+/// A node outside the view only ever adds itself. It replaces the whole view only when none of its members is alive, and
+/// then only after the wait and if `members_active` says that their heartbeats in the store have stopped too: that is how
+/// a cluster starts after all of it went down.
+pub fn plan(view: &View, me: &Member, live: &[Member], members_active: bool) -> Plan {
+    let live_member = |member: &Member| live.iter().find(|other| other.is(&member.identity()));
+    let live_members = view
         .members
         .iter()
-        .filter(|member| hears(member).is_some())
+        .filter(|member| live_member(member).is_some())
         .count();
-    if !within {
+    if !view.contains(&me.identity()) {
         if me.state == MemberState::Leaving {
             return Plan::Nothing;
         }
         if view.members.is_empty() {
             return Plan::Propose(next(view, vec![me.clone()]));
         }
-        // A member whose name is heard under a later incarnation is dead: its successor says so.
+        // A member is dead if a later incarnation of the same node is alive.
         let superseded = |member: &Member| {
             live.iter()
                 .any(|other| other.name == member.name && other.incarnation > member.incarnation)
         };
-        let others: Vec<Member> = view
+        let mut members: Vec<Member> = view
             .members
             .iter()
             .filter(|member| member.name != me.name && !superseded(member))
             .cloned()
             .collect();
-        if heard > 0 || others.is_empty() {
-            return Plan::Propose(next(view, with(others, me.clone())));
+        if live_members > 0 || members.is_empty() {
+            members.push(me.clone());
+            return Plan::Propose(next(view, members));
         }
-        if members_stir {
+        if members_active {
             return Plan::Nothing;
         }
         return Plan::ProposeLater(next(view, vec![me.clone()]));
@@ -62,16 +59,16 @@ pub fn plan(view: &View, me: &Member, live: &[Member], members_stir: bool) -> Pl
     for member in &view.members {
         if member.name == me.name {
             members.push(me.clone());
-        } else if let Some(now) = hears(member) {
+        } else if let Some(live) = live_member(member) {
             members.push(Member {
-                state: now.state,
+                state: live.state,
                 ..member.clone()
             });
         }
     }
     let removed = view.members.len() - members.len();
     for newcomer in live.iter().filter(|other| other.state == MemberState::Ready) {
-        if !members.iter().any(|member| member.name == newcomer.name) && newcomer.name != me.name {
+        if newcomer.name != me.name && !members.iter().any(|member| member.name == newcomer.name) {
             members.push(newcomer.clone());
         }
     }
@@ -79,8 +76,8 @@ pub fn plan(view: &View, me: &Member, live: &[Member], members_stir: bool) -> Pl
     if proposal.members == view.members {
         return Plan::Nothing;
     }
-    // This node itself is heard by itself.
-    let majority = (heard + 1) * 2 > view.members.len();
+    // This node counts itself.
+    let majority = (live_members + 1) * 2 > view.members.len();
     if removed == 0 || majority {
         Plan::Propose(proposal)
     } else {
@@ -90,19 +87,8 @@ pub fn plan(view: &View, me: &Member, live: &[Member], members_stir: bool) -> Pl
 
 /// The view without the node `name`, which has handed everything over.
 pub fn without(view: &View, name: &str) -> View {
-    next(
-        view,
-        view.members
-            .iter()
-            .filter(|member| member.name != name)
-            .cloned()
-            .collect(),
-    )
-}
-
-fn with(mut members: Vec<Member>, newcomer: Member) -> Vec<Member> {
-    members.push(newcomer);
-    members
+    let members = view.members.iter().filter(|member| member.name != name);
+    next(view, members.cloned().collect())
 }
 
 fn next(view: &View, mut members: Vec<Member>) -> View {
@@ -137,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_node_founds_the_cluster_and_others_add_themselves() {
+    fn the_first_node_founds_and_others_join() {
         let (a, b) = (member("a", 1), member("b", 1));
         assert_eq!(names(&plan(&View::default(), &a, &[], false)), ["a1"]);
         assert_eq!(
@@ -152,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_majority_removes_the_dead_at_once_and_the_minority_waits() {
+    fn the_minority_waits_to_remove_members() {
         let all = [member("a", 1), member("b", 1), member("c", 1)];
         let three = view(5, &all);
         let majority = plan(&three, &all[0], &all[1..2], false);
@@ -164,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_node_replaces_its_former_self() {
+    fn a_restarted_node_replaces_itself() {
         let (a, b) = (member("a", 1), member("b", 1));
         let again = member("b", 2);
         let old = view(3, &[a.clone(), b]);
@@ -179,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outsider_who_hears_nobody_takes_over_only_when_the_members_do_not_stir() {
+    fn an_outsider_takes_over_from_dead_members_only() {
         let (a, b, c) = (member("a", 1), member("b", 1), member("c", 7));
         let old = view(9, &[a, b]);
         assert_eq!(plan(&old, &c, &[], true), Plan::Nothing);
@@ -189,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_node_that_starts_again_need_not_wait_for_itself() {
+    fn a_lone_node_restarts_without_a_wait() {
         let old = view(9, &[member("a", 1)]);
         assert!(matches!(
             plan(&old, &member("a", 2), &[], false),
@@ -198,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leaving_node_marks_itself_and_does_not_come_back() {
+    fn a_leaving_node_marks_itself_and_stays_out() {
         let (a, b) = (member("a", 1), member("b", 1));
         let leaving = Member {
             state: MemberState::Leaving,

@@ -1,4 +1,4 @@
-//! What travels on a lane: many items in one frame, and the acknowledgements that open the window again.
+//! Frames of a lane: batches of items, and the acknowledgements that open the window again.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use ractor::BytesConvertable;
 use ractor_cluster::RactorClusterMessage;
 use serde::{Deserialize, Serialize};
 
-/// Items that are packed into one frame at most.
+/// Most items in one frame.
 pub const FRAME_ITEMS: usize = 256;
 
-/// Bytes of items that are packed into one frame at most; a single larger item has a frame of its own.
+/// Most bytes of items in one frame; a single larger item has a frame of its own.
 pub const FRAME_BYTES: usize = 1024 * 1024;
 
 /// Largest single item, in bytes; well below what the codec, and ractor's session, accept.
@@ -17,7 +17,7 @@ pub const ITEM_BYTES: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(ITEM_BYTES + FRAME_BYTES < souk_wire::DECODE_LIMIT);
 
-/// An encoded request, reply or notice. What it says is the business of whoever sends and receives it.
+/// An encoded request, reply or notice, opaque to the lane.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item(#[serde(with = "serde_bytes")] pub Vec<u8>);
 
@@ -27,28 +27,28 @@ impl fmt::Debug for Item {
     }
 }
 
-/// One message on a lane. The token is the one that the receiver made up for this connection: it tells who sent it.
+/// A message on a lane. The receiver chose the token for this connection, so it identifies the sender.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Frame {
     /// Items, in the order in which they were sent on this lane.
     Items {
-        /// Of the connection.
+        /// The token of the connection.
         token: u64,
-        /// Counts the frames of this lane from 1, without a gap.
+        /// Counts the frames of this lane from 1 without gaps.
         sequence: u64,
         /// At least one.
         items: Vec<Item>,
     },
-    /// All frames up to this one were taken.
+    /// All frames up to this one were received.
     Acknowledge {
-        /// Of the connection.
+        /// The token of the connection.
         token: u64,
-        /// Of the last frame taken.
+        /// The number of the last frame received.
         sequence: u64,
     },
 }
 
-/// A frame behind its codec. Its conversion for ractor copies nothing, where that of `Vec<u8>` goes byte by byte.
+/// An encoded frame. Its conversion for ractor copies nothing, whereas that of `Vec<u8>` goes byte by byte.
 #[derive(Debug)]
 pub struct EncodedFrame(pub(super) Vec<u8>);
 
@@ -62,7 +62,7 @@ impl BytesConvertable for EncodedFrame {
     }
 }
 
-/// What a gateway understands, and the only message that crosses between nodes.
+/// Messages of a gateway, the only actor messages that cross between nodes.
 #[derive(Debug, RactorClusterMessage)]
 pub enum LaneMessage {
     /// A frame.
@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn items_come_out_as_they_went_in(token: u64, sequence: u64, items: Vec<Vec<u8>>) {
+        fn items_round_trip(token: u64, sequence: u64, items: Vec<Vec<u8>>) {
             let items: Vec<Item> = items.into_iter().map(Item).collect();
             let bytes = souk_wire::encode(&Frame::Items { token, sequence, items: items.clone() }).unwrap();
             match souk_wire::decode(&bytes).unwrap() {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_costs_its_bytes_and_little_more() {
+    fn items_have_little_overhead() {
         let item = vec![7; 1000];
         let frame = Frame::Items {
             token: u64::MAX,

@@ -1,4 +1,4 @@
-//! The secret that all nodes of a cluster share, and what is derived from it. The secret itself is never used as a key.
+//! The secret that all nodes of a cluster share, and the keys derived from it. The secret itself is never used as a key.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ pub const SECRET_MINIMUM: usize = 16;
 #[error("the cluster key has {0} bytes; at least {SECRET_MINIMUM} are needed")]
 pub struct SecretTooShort(usize);
 
-/// The cluster's shared secret. It shows itself neither in debug output nor in errors.
+/// The cluster's shared secret. Neither debug output nor errors contain it.
 #[derive(Clone)]
 pub struct ClusterKey(Vec<u8>);
 
 impl ClusterKey {
-    /// Takes the secret as the configuration has it.
+    /// Makes a key of the configured secret.
     ///
     /// # Errors
     /// [`SecretTooShort`] below [`SECRET_MINIMUM`] bytes.
@@ -36,11 +36,11 @@ impl ClusterKey {
             .extract(&self.0)
             .expand(&[label.as_bytes()], HKDF_SHA256)
             .and_then(|output| output.fill(&mut derived))
-            .expect("HKDF-SHA256 gives up to 255 blocks, and this is one");
+            .expect("HKDF-SHA256 outputs up to 255 blocks, and this is one");
         derived
     }
 
-    /// The cookie of ractor's own challenge, which stands behind the mutual TLS and not in its place.
+    /// The cookie of ractor's own challenge, which mutual TLS precedes.
     pub fn cookie(&self) -> String {
         hex::encode(self.derive("souk ractor cookie 1"))
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_secrets_give_different_keys_and_none_is_shown() {
+    fn labels_and_secrets_give_different_keys() {
         let one = ClusterKey::new("sixteen bytes ok").unwrap();
         let other = ClusterKey::new("sixteen bytes no").unwrap();
         assert_ne!(one.derive("a"), one.derive("b"));

@@ -1,5 +1,5 @@
-//! What a node knows of ownership at this moment: the installed view, since when it may serve each shard, and until
-//! when it may answer from memory.
+//! Ownership of shards as this node knows it: the installed view, when each shard may be served, and how long this node
+//! may answer from memory (invariant 13).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,39 +15,39 @@ use crate::view::View;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This node, and it may serve.
-    Here,
-    /// This node, but the one before may still answer from memory: not yet.
-    HereSoon,
+    Local,
+    /// This node, but the lease of the previous owner has not expired: it may still answer from memory.
+    AcquiringLease,
     /// Another node.
-    There(Arc<str>),
-    /// Nobody.
+    Remote(Arc<str>),
+    /// No node.
     Nobody,
 }
 
-/// One installed view with what follows from it.
-#[derive(Debug)]
+/// An installed view and what follows from it.
+#[derive(Clone, Debug)]
 pub struct Table {
     /// The view.
     pub view: View,
     /// The name of the owner of each shard.
     owners: Vec<Option<Arc<str>>>,
-    /// Since when the owner of each shard may serve it, by this node's clock.
+    /// When the owner of each shard may serve it, by this node's clock.
     serve_from: Vec<Instant>,
-    /// The same of the owner before. One that still waited when it lost the shard has nothing to let go of, but the owner
-    /// before it may answer from memory until then.
-    served_before_from: Vec<Instant>,
-    /// Who had each shard in the view before, where that is known.
+    /// The same for the previous owner. If it was still waiting when it lost the shard, its release says nothing about
+    /// the owner before it, which may answer from memory until then.
+    previous_serve_from: Vec<Instant>,
+    /// The owner of each shard in the previous view, if known.
     previous: Vec<Option<Arc<str>>>,
 }
 
-/// The routing table of a node, replaced whole at each view.
+/// The routing table of a node. Each view replaces all of it.
 #[derive(Debug)]
 pub struct Routing {
     me: Arc<str>,
     table: ArcSwap<Table>,
     started: Instant,
-    /// Milliseconds since `started` until which the view is verified.
-    verified_until: AtomicU64,
+    /// Milliseconds since `started` at which the lease expires.
+    lease_until: AtomicU64,
     changed: watch::Sender<u64>,
 }
 
@@ -55,17 +55,18 @@ impl Routing {
     /// The routing of the node `me` before its first view.
     pub fn new(me: &str) -> Arc<Self> {
         let now = Instant::now();
+        let shards = usize::from(SHARDS);
         Arc::new(Self {
             me: Arc::from(me),
             table: ArcSwap::from_pointee(Table {
                 view: View::default(),
-                owners: vec![None; usize::from(SHARDS)],
-                serve_from: vec![now; usize::from(SHARDS)],
-                served_before_from: vec![now; usize::from(SHARDS)],
-                previous: vec![None; usize::from(SHARDS)],
+                owners: vec![None; shards],
+                serve_from: vec![now; shards],
+                previous_serve_from: vec![now; shards],
+                previous: vec![None; shards],
             }),
             started: now,
-            verified_until: AtomicU64::new(0),
+            lease_until: AtomicU64::new(0),
             changed: watch::Sender::new(0),
         })
     }
@@ -80,18 +81,13 @@ impl Routing {
         self.table.load_full()
     }
 
-    /// Who owns `shard`.
+    /// The owner of `shard`.
     pub fn owner(&self, shard: u16) -> Owner {
         let table = self.table.load();
         match &table.owners[usize::from(shard)] {
-            Some(name) if *name == self.me => {
-                if table.serve_from[usize::from(shard)] <= Instant::now() {
-                    Owner::Here
-                } else {
-                    Owner::HereSoon
-                }
-            }
-            Some(name) => Owner::There(Arc::clone(name)),
+            Some(name) if *name != self.me => Owner::Remote(Arc::clone(name)),
+            Some(_) if table.serve_from[usize::from(shard)] <= Instant::now() => Owner::Local,
+            Some(_) => Owner::AcquiringLease,
             None => Owner::Nobody,
         }
     }
@@ -107,47 +103,47 @@ impl Routing {
     /// The shards that this node owns and may serve.
     pub fn served(&self) -> Vec<u16> {
         (0..SHARDS)
-            .filter(|shard| self.owner(*shard) == Owner::Here)
+            .filter(|shard| self.owner(*shard) == Owner::Local)
             .collect()
     }
 
-    /// Fires at each change of the table.
+    /// Notifies of each change of the table.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Whether this node may answer from memory now.
-    pub fn is_verified(&self) -> bool {
+    /// Whether the lease that this node renewed last is still valid.
+    pub fn holds_lease(&self) -> bool {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        elapsed < self.verified_until.load(Ordering::Acquire)
+        elapsed < self.lease_until.load(Ordering::Acquire)
     }
 
-    /// Whether an entity of this shard may be answered for from memory: the view is verified, and in it the shard is this
-    /// node's. Where it was, and is not any more, its memory may be behind from now on.
+    /// Whether this node may answer from memory for an entity of this shard: it holds the lease and owns the shard. The
+    /// memory of a former owner may be outdated.
     pub fn may_answer_from_memory(&self, shard: u16) -> bool {
-        self.is_verified() && self.owner(shard) == Owner::Here
+        self.holds_lease() && self.owner(shard) == Owner::Local
     }
 
-    /// The store was looked at successfully at `looked`, and the installed view still stands there.
-    pub fn verify(&self, looked: Instant, lasts: Duration) {
-        let until = looked.saturating_duration_since(self.started) + lasts;
-        self.verified_until.fetch_max(
+    /// Renews the lease: a look that began at `looked_at` found the installed view in the store.
+    pub fn renew_lease(&self, looked_at: Instant, lease: Duration) {
+        let until = looked_at.saturating_duration_since(self.started) + lease;
+        self.lease_until.fetch_max(
             u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
             Ordering::AcqRel,
         );
     }
 
-    /// Nothing may be answered from memory any more until the next [`Routing::verify`].
-    pub fn unverify(&self) {
-        self.verified_until.store(0, Ordering::Release);
+    /// Ends the lease until the next [`Routing::renew_lease`].
+    pub fn drop_lease(&self) {
+        self.lease_until.store(0, Ordering::Release);
     }
 
-    /// Installs a view that stands in the store since `stands` at the latest (the moment when it had been read, not the one
-    /// when reading began). Shards that this node takes over are served only after `lasts`: until then the owner before may
-    /// answer from memory in good faith.
+    /// Installs a view that has been in the store since `read_at` at the latest (when it had been read, not when reading
+    /// began). Shards that this node takes over are served only after `lease`: until then the previous owner may answer
+    /// from memory in good faith.
     ///
-    /// Returns the shards that this node owned before and does not now.
-    pub fn install(&self, view: View, stands: Instant, lasts: Duration) -> Vec<u16> {
+    /// Returns the shards that this node has lost.
+    pub fn install(&self, view: View, read_at: Instant, lease: Duration) -> Vec<u16> {
         let before = self.table.load_full();
         let in_sequence = view.number == before.view.number + 1;
         let first_ever = view.number <= 1;
@@ -156,8 +152,12 @@ impl Routing {
                 .map(|shard| placement::owner(&view, shard).map(|member| Arc::from(member.name.as_str())))
                 .collect(),
             serve_from: before.serve_from.clone(),
-            served_before_from: before.serve_from.clone(),
-            previous: vec![None; usize::from(SHARDS)],
+            previous_serve_from: before.serve_from.clone(),
+            previous: if in_sequence {
+                before.owners.clone()
+            } else {
+                vec![None; usize::from(SHARDS)]
+            },
             view,
         };
         let mut lost = Vec::new();
@@ -165,18 +165,15 @@ impl Routing {
             let at = usize::from(shard);
             let was_mine = before.owners[at].as_ref() == Some(&self.me);
             let is_mine = next.owners[at].as_ref() == Some(&self.me);
-            if in_sequence {
-                next.previous[at].clone_from(&before.owners[at]);
-            }
-            // Out of sequence, another node may have had the shard in a view that this one never saw.
+            // Out of sequence, another node may have owned the shard in a view that this node never saw.
             if was_mine && !(is_mine && in_sequence) {
                 lost.push(shard);
             }
             let has_stayed = in_sequence && before.owners[at] == next.owners[at];
             if !has_stayed && !first_ever {
-                // What this node gave away nobody else answers for but the new owner.
+                // For a shard that this node gave away nobody but the new owner answers.
                 let given_away = was_mine && !is_mine;
-                next.serve_from[at] = if given_away { stands } else { stands + lasts };
+                next.serve_from[at] = if given_away { read_at } else { read_at + lease };
             }
         }
         let number = next.view.number;
@@ -185,56 +182,36 @@ impl Routing {
         lost
     }
 
-    /// The node `from` has let go of what it lost with view `number`: it need not be waited for.
+    /// The node `from` has released the shards that it lost with view `number`: their new owner need not wait.
     pub fn released(&self, from: &str, number: u64) {
         self.table.rcu(|table| {
-            let mut serve_from = table.serve_from.clone();
+            let mut table = Table::clone(table);
             if table.view.number == number {
                 let now = Instant::now();
-                for (at, since) in serve_from.iter_mut().enumerate() {
+                for (at, since) in table.serve_from.iter_mut().enumerate() {
                     if table.previous[at].as_deref() == Some(from) {
-                        *since = (*since).min(now.max(table.served_before_from[at]));
+                        *since = (*since).min(now.max(table.previous_serve_from[at]));
                     }
                 }
             }
-            Table {
-                view: table.view.clone(),
-                owners: table.owners.clone(),
-                serve_from,
-                served_before_from: table.served_before_from.clone(),
-                previous: table.previous.clone(),
-            }
+            table
         });
         self.changed.send_modify(|_| {});
     }
 
-    /// This node is no member (any more): it owns nothing. Returns the shards that it owned.
+    /// Ends the lease and the ownership of all shards: this node is no longer a member. Returns the shards that it owned.
     pub fn step_down(&self) -> Vec<u16> {
         let lost = self.owned();
-        self.unverify();
+        self.drop_lease();
         self.table.rcu(|table| {
-            let mut owners = table.owners.clone();
-            for owner in &mut owners {
-                if owner.as_ref() == Some(&self.me) {
-                    *owner = None;
-                }
+            let mut table = Table::clone(table);
+            table.view.number = 0;
+            table.view.members.retain(|member| *member.name != *self.me);
+            for shard in &lost {
+                table.owners[usize::from(*shard)] = None;
             }
-            Table {
-                view: View {
-                    number: 0,
-                    members: table
-                        .view
-                        .members
-                        .iter()
-                        .filter(|member| *member.name != *self.me)
-                        .cloned()
-                        .collect(),
-                },
-                owners,
-                serve_from: table.serve_from.clone(),
-                served_before_from: table.served_before_from.clone(),
-                previous: vec![None; usize::from(SHARDS)],
-            }
+            table.previous.fill(None);
+            table
         });
         self.changed.send_modify(|_| {});
         lost
@@ -253,83 +230,83 @@ mod tests {
         }
     }
 
-    const LASTS: Duration = Duration::from_secs(60);
+    const LEASE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_first_view_is_served_at_once_and_what_is_taken_over_only_after_the_wait() {
+    fn shards_taken_over_are_served_after_the_lease() {
         let routing = Routing::new("a");
-        assert!(routing.install(view(1, &["a"]), Instant::now(), LASTS).is_empty());
+        assert!(routing.install(view(1, &["a"]), Instant::now(), LEASE).is_empty());
         assert_eq!(routing.served().len(), usize::from(SHARDS));
 
-        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LASTS);
+        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LEASE);
         assert!(!lost.is_empty() && lost.len() < usize::from(SHARDS));
         assert_eq!(routing.served().len() + lost.len(), usize::from(SHARDS));
 
-        // b dies: what was its own comes back, but not yet.
-        assert!(routing.install(view(3, &["a"]), Instant::now(), LASTS).is_empty());
-        assert_eq!(routing.owner(lost[0]), Owner::HereSoon);
+        // b dies: this node owns its shards again, but may not serve them yet.
+        assert!(routing.install(view(3, &["a"]), Instant::now(), LEASE).is_empty());
+        assert_eq!(routing.owner(lost[0]), Owner::AcquiringLease);
         assert_eq!(routing.served().len() + lost.len(), usize::from(SHARDS));
         routing.released("b", 3);
         assert_eq!(routing.served().len(), usize::from(SHARDS));
     }
 
     #[test]
-    fn a_release_by_who_still_waited_does_not_shorten_the_time_of_the_owner_before() {
-        // As c sees it: a is removed, b takes over some of its shards and has to wait; then b goes as well, at once.
+    fn a_waiting_owner_cannot_release_for_its_predecessor() {
+        // As seen from c: a is removed, b takes over some of its shards and has to wait, and then b is removed as well.
         let routing = Routing::new("c");
-        routing.install(view(1, &["a", "b", "c"]), Instant::now(), LASTS);
+        routing.install(view(1, &["a", "b", "c"]), Instant::now(), LEASE);
         let owned_by = |name: &str| -> Vec<u16> {
-            let owner = Owner::There(Arc::from(name));
+            let owner = Owner::Remote(Arc::from(name));
             (0..SHARDS)
                 .filter(|shard| routing.owner(*shard) == owner)
                 .collect()
         };
         let (of_a, of_b) = (owned_by("a"), owned_by("b"));
-        routing.install(view(2, &["b", "c"]), Instant::now(), LASTS);
+        routing.install(view(2, &["b", "c"]), Instant::now(), LEASE);
         let waited_for: Vec<u16> = owned_by("b")
             .into_iter()
             .filter(|shard| of_a.contains(shard))
             .collect();
         assert!(!waited_for.is_empty());
-        routing.install(view(3, &["c"]), Instant::now(), LASTS);
+        routing.install(view(3, &["c"]), Instant::now(), LEASE);
         routing.released("b", 3);
         for shard in waited_for {
-            assert_eq!(routing.owner(shard), Owner::HereSoon, "{shard}");
+            assert_eq!(routing.owner(shard), Owner::AcquiringLease, "{shard}");
         }
         for shard in of_b {
-            assert_eq!(routing.owner(shard), Owner::Here, "{shard}");
+            assert_eq!(routing.owner(shard), Owner::Local, "{shard}");
         }
     }
 
     #[test]
-    fn a_release_of_another_view_or_node_shortens_nothing() {
+    fn only_the_previous_owner_can_release() {
         let routing = Routing::new("a");
-        routing.install(view(1, &["a", "b", "c"]), Instant::now(), LASTS);
+        routing.install(view(1, &["a", "b", "c"]), Instant::now(), LEASE);
         let before = routing.served().len();
-        routing.install(view(2, &["a", "c"]), Instant::now(), LASTS);
+        routing.install(view(2, &["a", "c"]), Instant::now(), LEASE);
         routing.released("b", 1);
         routing.released("c", 2);
         assert_eq!(routing.served().len(), before);
     }
 
     #[test]
-    fn a_view_out_of_sequence_gives_up_everything_that_was_in_memory() {
+    fn a_view_out_of_sequence_loses_all_shards() {
         let routing = Routing::new("a");
-        routing.install(view(1, &["a"]), Instant::now(), LASTS);
-        let lost = routing.install(view(3, &["a"]), Instant::now(), LASTS);
+        routing.install(view(1, &["a"]), Instant::now(), LEASE);
+        let lost = routing.install(view(3, &["a"]), Instant::now(), LEASE);
         assert_eq!(lost.len(), usize::from(SHARDS));
         assert!(routing.served().is_empty());
     }
 
     #[test]
-    fn memory_answers_for_own_shards_of_a_verified_view_only() {
+    fn memory_answers_for_own_shards_under_a_lease() {
         let routing = Routing::new("a");
-        routing.install(view(1, &["a"]), Instant::now(), LASTS);
+        routing.install(view(1, &["a"]), Instant::now(), LEASE);
         assert!(!routing.may_answer_from_memory(0));
-        routing.verify(Instant::now(), LASTS);
+        routing.renew_lease(Instant::now(), LEASE);
         assert!((0..SHARDS).all(|shard| routing.may_answer_from_memory(shard)));
-        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LASTS);
-        routing.verify(Instant::now(), LASTS);
+        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LEASE);
+        routing.renew_lease(Instant::now(), LEASE);
         for shard in 0..SHARDS {
             assert_eq!(
                 routing.may_answer_from_memory(shard),
@@ -340,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn verification_ends_by_itself_and_stepping_down_ends_it_at_once() {
+    fn stepping_down_ends_the_lease() {
         let routing = Routing::new("a");
-        assert!(!routing.is_verified());
-        routing.verify(Instant::now(), LASTS);
-        assert!(routing.is_verified());
-        routing.install(view(1, &["a"]), Instant::now(), LASTS);
+        assert!(!routing.holds_lease());
+        routing.renew_lease(Instant::now(), LEASE);
+        assert!(routing.holds_lease());
+        routing.install(view(1, &["a"]), Instant::now(), LEASE);
         assert_eq!(routing.step_down().len(), usize::from(SHARDS));
-        assert!(!routing.is_verified());
+        assert!(!routing.holds_lease());
         assert_eq!(routing.owner(0), Owner::Nobody);
     }
 }

@@ -1,5 +1,6 @@
 //! The numbered view: the member set that counts.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -10,32 +11,79 @@ use serde::{Deserialize, Serialize};
 pub enum Role {
     /// Serves HTTP.
     Front,
-    /// Keeps entities.
+    /// Owns shards and runs their entities.
     Entities,
 }
 
-/// Where a member stands in its life.
+impl Role {
+    const ALL: [Self; 2] = [Self::Front, Self::Entities];
+
+    /// Its name in gossip.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Entities => "entities",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// Whether a member owns shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberState {
     /// Owns its share of the shards.
     Ready,
-    /// Drains: owns nothing any more, hands over.
+    /// Draining: owns nothing any more and hands over what it had.
     Leaving,
 }
 
-/// One node as the view knows it.
+impl MemberState {
+    const ALL: [Self; 2] = [Self::Ready, Self::Leaving];
+
+    /// Its name in gossip.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Leaving => "leaving",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// One incarnation of a node. A restarted node is another member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeIdentity {
+    /// The node's name in the configuration.
+    pub name: String,
+    /// Grows at each start of the node.
+    pub incarnation: u64,
+}
+
+impl fmt::Display for NodeIdentity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.name, self.incarnation)
+    }
+}
+
+/// A node as the view and gossip describe it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its name in the configuration.
     pub name: String,
-    /// Grows at each start of the node: a restarted node is another member.
+    /// Grows at each start of the node.
     pub incarnation: u64,
-    /// Where it stands.
+    /// Whether it owns shards.
     pub state: MemberState,
     /// What it does.
     pub roles: Vec<Role>,
-    /// Where other nodes reach it.
+    /// Where other nodes open links.
     pub cluster_address: SocketAddr,
     /// Where it gossips.
     pub gossip_address: SocketAddr,
@@ -45,6 +93,21 @@ pub struct Member {
     pub operator_address: SocketAddr,
     /// Its software version.
     pub version: String,
+}
+
+impl Member {
+    /// Its name and incarnation.
+    pub fn identity(&self) -> NodeIdentity {
+        NodeIdentity {
+            name: self.name.clone(),
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// Whether it is this incarnation.
+    pub fn is(&self, identity: &NodeIdentity) -> bool {
+        self.name == identity.name && self.incarnation == identity.incarnation
+    }
 }
 
 /// A numbered member set, decided by compare-and-set in the coordination store.
@@ -62,10 +125,9 @@ impl View {
         self.members.iter().find(|member| member.name == name)
     }
 
-    /// Whether this very incarnation is a member.
-    pub fn contains(&self, name: &str, incarnation: u64) -> bool {
-        self.member(name)
-            .is_some_and(|member| member.incarnation == incarnation)
+    /// Whether this incarnation is a member.
+    pub fn contains(&self, identity: &NodeIdentity) -> bool {
+        self.members.iter().any(|member| member.is(identity))
     }
 }
 

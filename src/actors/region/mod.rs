@@ -15,10 +15,11 @@ use super::entity::{Command, Description, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
 use super::outcome::{EntityStats, Failure, Outcome, Permit, ReplyTo};
-use super::remote::{Correlations, Courier, CourierError, Envelope, RemoteAsk, ReturnPath};
+use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk, ReturnPath};
 use super::shard::ShardMessage;
 use crate::config::Limits;
 use crate::traces;
+use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::Aggregate;
@@ -107,10 +108,10 @@ pub struct RegionContext<A: Aggregate> {
     pub limits: RegionLimits,
     /// Admitted commands on this node, of all kinds.
     pub in_flight: Arc<AtomicUsize>,
-    /// Who waits for replies from other nodes.
-    pub correlations: Arc<Correlations>,
-    /// Carries items to other nodes.
-    pub courier: Arc<dyn Courier>,
+    /// Requests to other nodes that wait for their reply.
+    pub requests: Arc<PendingRequests>,
+    /// Sends items to other nodes.
+    pub transport: Arc<dyn NodeTransport>,
     /// The number of started shards.
     pub started_shards: AtomicUsize,
     /// The supervisor of the shards.
@@ -147,8 +148,8 @@ impl<A: Aggregate> Region<A> {
         entity: EntityContext<A>,
         limits: RegionLimits,
         in_flight: Arc<AtomicUsize>,
-        correlations: Arc<Correlations>,
-        courier: Arc<dyn Courier>,
+        requests: Arc<PendingRequests>,
+        transport: Arc<dyn NodeTransport>,
     ) -> Self {
         Self(Arc::new(RegionContext {
             entity: Arc::new(entity),
@@ -156,8 +157,8 @@ impl<A: Aggregate> Region<A> {
             shards: (0..SHARDS).map(|_| Handle::default()).collect(),
             limits,
             in_flight,
-            correlations,
-            courier,
+            requests,
+            transport,
             started_shards: AtomicUsize::new(0),
             supervisor: Handle::default(),
         }))
@@ -189,9 +190,9 @@ impl<A: Aggregate> Region<A> {
         loop {
             changes.mark_unchanged();
             let outcome = match routing.owner(shard) {
-                Owner::Here => self.ask_here(shard, id, ask.clone()).await,
-                Owner::There(node) => self.ask_there(node, shard, id, &ask).await,
-                Owner::HereSoon | Owner::Nobody => Outcome::NotOwner(None),
+                Owner::Local => self.ask_here(shard, id, ask.clone()).await,
+                Owner::Remote(node) => self.ask_there(node, shard, id, &ask).await,
+                Owner::AcquiringLease | Owner::Nobody => Outcome::NotOwner(None),
             };
             owner_seen |= !matches!(outcome, Outcome::NotOwner(_));
             match outcome {
@@ -265,7 +266,7 @@ impl<A: Aggregate> Region<A> {
 
     async fn ask_there(&self, node: Arc<str>, shard: u16, id: &str, ask: &Ask<A>) -> Outcome<A> {
         let budget = ask.deadline.saturating_duration_since(Instant::now());
-        let mut expectation = self.0.correlations.expect(Arc::clone(&node));
+        let mut request = self.0.requests.register(Arc::clone(&node));
         let remote = RemoteAsk::<A> {
             command: ask.command.clone(),
             command_id: ask.command_id.clone(),
@@ -277,14 +278,14 @@ impl<A: Aggregate> Region<A> {
         };
         let item = souk_wire::encode(&remote).and_then(|body| {
             souk_wire::encode(&Envelope::Command {
-                correlation: expectation.correlation,
+                correlation: request.correlation,
                 kind: A::KIND,
                 id: id.to_owned(),
                 body,
             })
         });
         let sent = match item {
-            Ok(item) => self.0.courier.send(&node, u64::from(shard), item),
+            Ok(item) => self.0.transport.send(&node, u64::from(shard), item),
             Err(error) => {
                 tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be encoded");
                 return Outcome::Failed(Failure::Undecodable);
@@ -292,14 +293,14 @@ impl<A: Aggregate> Region<A> {
         };
         match sent {
             Ok(()) => {}
-            Err(CourierError::NoLink) => return Outcome::NotOwner(None),
-            Err(CourierError::Full) => return self.0.busy(),
-            Err(error @ CourierError::TooLarge) => {
+            Err(SendError::NoLink) => return Outcome::NotOwner(None),
+            Err(SendError::Busy) => return self.0.busy(),
+            Err(error @ SendError::TooLarge(_)) => {
                 tracing::warn!(%error, kind = A::KIND.as_str(), id, "a command could not be sent");
                 return Outcome::Failed(Failure::Undecodable);
             }
         }
-        match timeout_at(ask.deadline.into(), &mut expectation.receiver).await {
+        match timeout_at(ask.deadline.into(), &mut request.receiver).await {
             Ok(Ok(body)) => souk_wire::decode(&body).unwrap_or_else(|error| {
                 tracing::warn!(%error, %node, "a reply could not be decoded");
                 Outcome::Failed(Failure::Undecodable)
@@ -321,9 +322,9 @@ impl<A: Aggregate> Region<A> {
         };
         let shard = shard_of(id);
         match self.0.entity.routing.owner(shard) {
-            Owner::Here => {}
-            Owner::There(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
-            Owner::HereSoon | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
+            Owner::Local => {}
+            Owner::Remote(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
+            Owner::AcquiringLease | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
         }
         let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
             return reply_to.send(self.0.busy());

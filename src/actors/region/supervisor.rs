@@ -124,7 +124,7 @@ impl<A: Aggregate> RegionState<A> {
         if handle.get().is_none() {
             // Sent before the shard was handed over, and received afterwards. Started now, its entities would stay in memory
             // and be stale when the node owns the shard again.
-            if self.region.0.entity.routing.owner(shard) != Owner::Here {
+            if self.region.0.entity.routing.owner(shard) != Owner::Local {
                 message.refuse();
                 return Ok(());
             }

@@ -36,7 +36,7 @@ fn occupy(passwords: &Passwords) -> mpsc::Sender<()> {
 }
 
 #[test]
-fn the_defaults_are_what_owasp_recommends() {
+fn defaults_follow_owasp() {
     let defaults = PasswordSettings::default();
     assert_eq!(
         (defaults.memory_kib, defaults.passes, defaults.lanes),
@@ -46,7 +46,7 @@ fn the_defaults_are_what_owasp_recommends() {
 }
 
 #[test]
-fn what_was_hashed_fits_and_nothing_else_does() {
+fn only_the_hashed_password_verifies() {
     let passwords = passwords();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     TestRunner::new(Config::with_cases(32))
@@ -66,7 +66,7 @@ fn what_was_hashed_fits_and_nothing_else_does() {
 }
 
 #[tokio::test]
-async fn the_format_is_the_one_that_other_programs_write() {
+async fn verifies_hashes_of_other_programs() {
     let passwords = passwords();
     let stored = passwords.hash("correct horse").await.unwrap();
     assert!(
@@ -95,7 +95,7 @@ async fn the_format_is_the_one_that_other_programs_write() {
 }
 
 #[tokio::test]
-async fn nobody_has_a_password() {
+async fn no_password_verifies_for_nobody() {
     let passwords = passwords();
     passwords.verify_nobody("correct horse").await.unwrap();
     assert!(
@@ -111,7 +111,7 @@ async fn nobody_has_a_password() {
 }
 
 #[tokio::test]
-async fn other_parameters_ask_for_a_new_hash() {
+async fn other_parameters_need_a_rehash() {
     let old = passwords();
     let new = Passwords::start(PasswordSettings {
         passes: 2,
@@ -131,7 +131,7 @@ async fn other_parameters_ask_for_a_new_hash() {
 }
 
 #[tokio::test]
-async fn damaged_and_foreign_hashes_are_an_error_and_no_work() {
+async fn damaged_hashes_are_rejected_cheaply() {
     let passwords = passwords();
     let good = passwords.hash("correct horse").await.unwrap();
     for bad in [
@@ -154,7 +154,7 @@ async fn damaged_and_foreign_hashes_are_an_error_and_no_work() {
 }
 
 #[tokio::test]
-async fn above_the_queue_it_is_busy_at_once() {
+async fn a_full_queue_is_busy_at_once() {
     let passwords = passwords();
     let release = occupy(&passwords);
     let waiting: Vec<_> = (0..2)
@@ -175,7 +175,7 @@ async fn above_the_queue_it_is_busy_at_once() {
 }
 
 #[tokio::test]
-async fn what_has_waited_for_too_long_is_dropped_unrun() {
+async fn a_job_that_waited_too_long_is_dropped() {
     let passwords = Passwords::start(PasswordSettings {
         patience: Duration::ZERO,
         ..settings()
@@ -190,7 +190,7 @@ async fn what_has_waited_for_too_long_is_dropped_unrun() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_any_more_is_not_done() {
+async fn an_abandoned_job_is_skipped() {
     let passwords = passwords();
     let release = occupy(&passwords);
     let (tell, told) = mpsc::channel::<()>();
@@ -214,7 +214,7 @@ async fn what_nobody_waits_for_any_more_is_not_done() {
 }
 
 #[tokio::test]
-async fn passwords_above_the_limit_are_refused_whoever_asks() {
+async fn long_passwords_are_refused() {
     let passwords = passwords();
     let long = "x".repeat(PASSWORD_LIMIT + 1);
     let stored = passwords.hash(&long[..PASSWORD_LIMIT]).await.unwrap();
@@ -230,7 +230,7 @@ async fn passwords_above_the_limit_are_refused_whoever_asks() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     for bad in [
         PasswordSettings {
             workers: 0,

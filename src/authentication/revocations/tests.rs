@@ -1,10 +1,12 @@
 use std::sync::atomic::AtomicBool;
 
+use async_trait::async_trait;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::*;
+use crate::stores::revocations::RevocationPage;
 use souk_domain::fixtures::at;
 
 const LIFE: Duration = Duration::from_secs(930);
@@ -17,52 +19,62 @@ fn settings() -> RevocationSettings {
     }
 }
 
-/// Revocations in memory; can be away, or say nothing.
+/// Revocations in memory; can be unavailable, or hang.
 #[derive(Default)]
 struct Memory {
-    sessions: std::sync::Mutex<Vec<String>>,
-    away: AtomicBool,
-    silent: AtomicBool,
+    sessions: std::sync::Mutex<Vec<SessionId>>,
+    unavailable: AtomicBool,
+    hangs: AtomicBool,
     asked: Notify,
 }
 
 impl Memory {
     fn with(count: usize) -> Arc<Self> {
         let memory = Self::default();
-        memory.revoke((0..count).map(|index| format!("ses_{index}")));
+        memory.revoke((0..count).map(|index| index.to_string()));
         Arc::new(memory)
     }
 
     fn revoke(&self, sessions: impl IntoIterator<Item = String>) {
+        let sessions = sessions.into_iter().map(SessionId::from_suffix);
         self.sessions.lock().unwrap().extend(sessions);
     }
 }
 
 #[async_trait]
-impl RevocationSource for Memory {
-    async fn revoked_since(&self, sequence: i64, limit: usize) -> Result<RevocationPage, StoreError> {
+impl RevocationStore for Memory {
+    async fn add(&self, sessions: &[SessionId], _: Timestamp) -> Result<(), StoreError> {
+        self.sessions.lock().unwrap().extend_from_slice(sessions);
+        Ok(())
+    }
+
+    async fn since(&self, sequence: i64, limit: usize) -> Result<RevocationPage, StoreError> {
         self.asked.notify_waiters();
-        if self.silent.load(Ordering::Relaxed) {
+        if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if self.away.load(Ordering::Relaxed) {
+        if self.unavailable.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable {
-                store: "sessions",
-                cause: "away".into(),
+                store: "users",
+                cause: "on purpose".into(),
             });
         }
         let sessions = self.sessions.lock().unwrap();
         let from = usize::try_from(sequence).unwrap();
-        let page: Vec<String> = sessions.iter().skip(from).take(limit).cloned().collect();
+        let page: Vec<SessionId> = sessions.iter().skip(from).take(limit).cloned().collect();
         Ok(RevocationPage {
             sequence: i64::try_from(from + page.len()).unwrap(),
             sessions: page,
         })
     }
+
+    async fn sweep(&self, _: Timestamp, _: usize) -> Result<u64, StoreError> {
+        unreachable!("revocations are only read and added")
+    }
 }
 
 async fn open(source: &Arc<Memory>) -> Revocations {
-    Revocations::open(Arc::clone(source) as Arc<dyn RevocationSource>, settings(), at(0))
+    Revocations::open(Arc::clone(source) as Arc<dyn RevocationStore>, settings(), at(0))
         .await
         .unwrap()
 }
@@ -74,7 +86,7 @@ fn clock() -> Clock {
 }
 
 #[tokio::test]
-async fn everything_that_stands_there_is_known_from_the_beginning() {
+async fn open_reads_all_revocations() {
     for count in [0, 1, PAGE_LIMIT - 1, PAGE_LIMIT, 2 * PAGE_LIMIT + 1] {
         let revocations = open(&Memory::with(count)).await;
         assert_eq!(revocations.sessions().len(), count);
@@ -83,11 +95,11 @@ async fn everything_that_stands_there_is_known_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn only_what_is_new_is_read_and_it_is_forgotten_when_its_tokens_are_dead() {
+async fn reads_new_ids_and_removes_expired_ones() {
     let source = Memory::with(1);
     let revocations = open(&source).await;
     let sessions = revocations.sessions();
-    source.revoke(["ses_new".to_owned()]);
+    source.revoke(["new".to_owned()]);
     assert!(!sessions.contains("ses_new"));
     revocations.poll(at(100)).await.unwrap();
     assert!(sessions.contains("ses_new"));
@@ -103,15 +115,21 @@ async fn only_what_is_new_is_read_and_it_is_forgotten_when_its_tokens_are_dead()
 }
 
 #[tokio::test]
-async fn the_node_that_ends_a_session_knows_at_once() {
-    let revocations = open(&Memory::with(0)).await;
+async fn a_revocation_counts_here_at_once() {
+    let source = Memory::with(0);
+    let revocations = open(&source).await;
     let other_handle = revocations.clone().sessions();
-    revocations.note("ses_mine", at(0));
+    let mine = SessionId::from_suffix("mine");
+    revocations
+        .revoke(std::slice::from_ref(&mine), at(0))
+        .await
+        .unwrap();
     assert!(other_handle.contains("ses_mine"));
+    assert_eq!(*source.sessions.lock().unwrap(), [mine]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_away_what_is_known_counts_and_nothing_is_missed_afterwards() {
+async fn misses_nothing_after_an_outage() {
     let source = Memory::with(1);
     let revocations = open(&source).await;
     let sessions = revocations.sessions();
@@ -119,16 +137,16 @@ async fn while_the_store_is_away_what_is_known_counts_and_nothing_is_missed_afte
     let clock = clock();
     let following = tokio::spawn(revocations.clone().follow(Arc::clone(&clock), stop.clone()));
 
-    source.away.store(true, Ordering::Relaxed);
+    source.unavailable.store(true, Ordering::Relaxed);
     for _ in 0..5 {
-        // It asks again, however often it is refused.
+        // It asks again after each failure.
         source.asked.notified().await;
     }
-    source.revoke(["ses_meanwhile".to_owned()]);
+    source.revoke(["meanwhile".to_owned()]);
     assert!(sessions.contains("ses_0"));
     assert!(revocations.behind(clock()) >= INTERVAL * 3);
 
-    source.away.store(false, Ordering::Relaxed);
+    source.unavailable.store(false, Ordering::Relaxed);
     source.asked.notified().await;
     // That one may have begun before; the one after it did not.
     source.asked.notified().await;
@@ -141,24 +159,20 @@ async fn while_the_store_is_away_what_is_known_counts_and_nothing_is_missed_afte
 }
 
 #[tokio::test(start_paused = true)]
-async fn known_ids_are_forgotten_by_the_clock_though_the_store_is_away() {
+async fn ids_expire_during_an_outage() {
     let source = Memory::with(1);
     let revocations = open(&source).await;
-    source.away.store(true, Ordering::Relaxed);
+    source.unavailable.store(true, Ordering::Relaxed);
     let late = at(0).plus(LIFE).plus(MARGIN);
     assert!(revocations.poll(late).await.is_err());
     assert!(revocations.sessions().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_hangs_is_given_up_and_following_can_be_stopped_in_it() {
+async fn polling_can_be_stopped_during_a_read() {
     let source = Memory::with(1);
     let revocations = open(&source).await;
-    source.silent.store(true, Ordering::Relaxed);
-    assert!(matches!(
-        revocations.poll(at(1)).await,
-        Err(RevocationError::TimedOut)
-    ));
+    source.hangs.store(true, Ordering::Relaxed);
     let stop = CancellationToken::new();
     let following = tokio::spawn(revocations.follow(clock(), stop.clone()));
     source.asked.notified().await;
@@ -169,23 +183,26 @@ async fn a_read_that_hangs_is_given_up_and_following_can_be_stopped_in_it() {
 }
 
 #[tokio::test]
-async fn a_node_that_never_reached_the_store_does_not_begin() {
+async fn open_fails_without_the_store() {
     let source = Memory::with(1);
-    source.away.store(true, Ordering::Relaxed);
+    source.unavailable.store(true, Ordering::Relaxed);
     let opened = Revocations::open(source, settings(), at(0)).await;
-    assert!(matches!(opened, Err(RevocationError::Store(_))), "{opened:?}");
+    assert!(
+        matches!(opened, Err(StoreError::Unavailable { .. })),
+        "{opened:?}"
+    );
 }
 
 proptest! {
     #[test]
-    fn an_id_is_kept_to_the_latest_of_its_times_and_no_longer(
+    fn an_id_expires_at_the_latest_of_its_times(
         times in prop::collection::vec((0..5_usize, 0..1_000_i64), 0..40), now in 0..1_000_i64,
     ) {
         let sessions = RevokedSessions::default();
         for (id, until) in &times {
             sessions.insert(&id.to_string(), at(*until));
         }
-        sessions.forget(at(now));
+        sessions.expire(at(now));
         for id in 0..5 {
             let latest = times.iter().filter(|(each, _)| *each == id).map(|(_, until)| *until).max();
             prop_assert_eq!(sessions.contains(&id.to_string()), latest.is_some_and(|latest| latest > now));

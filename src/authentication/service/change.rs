@@ -1,4 +1,4 @@
-//! An account as it stands, changed and erased.
+//! Reading, changing and erasing an account.
 
 use super::error::retry_store;
 use super::{AccountError, Accounts};
@@ -6,7 +6,7 @@ use crate::stores::users::{Change, Credential};
 use souk_domain::UserId;
 use souk_domain::account::Account;
 
-/// How often a change of what belongs to an account is tried that meets concurrent ones.
+/// How often a change is attempted that concurrent changes overtake.
 pub const CHANGE_ATTEMPTS: u32 = 5;
 
 impl Accounts {
@@ -19,7 +19,7 @@ impl Accounts {
         Ok(record.account)
     }
 
-    /// Changes the account as it stands; decided again where another change came first.
+    /// Changes the account; attempted again where another change came first.
     ///
     /// # Errors
     /// [`AccountError::Gone`], [`AccountError::Contended`]
@@ -32,7 +32,7 @@ impl Accounts {
         self.change_if(user, |_| true, credential, change).await
     }
 
-    /// [`Accounts::change`], where `allows` says that the version which stands there may be changed.
+    /// [`Accounts::change`], provided that `allows` accepts the current version.
     ///
     /// # Errors
     /// [`AccountError::VersionConflict`], and as of [`Accounts::change`].
@@ -63,16 +63,22 @@ impl Accounts {
     /// Ends every session of the account.
     ///
     /// # Errors
-    /// [`AccountError::Store`], where the sessions store stays away.
+    /// [`AccountError::Store`]
     pub(super) async fn end_all_sessions(&self, user: &UserId) -> Result<(), AccountError> {
         retry_store("end all sessions of an account", async || {
-            self.sessions.revoke_all(user, None, (self.clock)()).await?;
-            Ok(())
+            loop {
+                let sessions = self.sessions.list(user, (self.clock)()).await?;
+                if sessions.is_empty() {
+                    return Ok(());
+                }
+                let ids: Vec<_> = sessions.into_iter().map(|session| session.id).collect();
+                self.end_sessions(user, &ids).await?;
+            }
         })
         .await
     }
 
-    /// Erases the account and ends its sessions. Its orders are stripped of what identifies by whoever calls this.
+    /// Erases the account and ends its sessions. The caller removes personal data from its orders.
     ///
     /// # Errors
     /// [`AccountError::Gone`]
@@ -82,8 +88,7 @@ impl Accounts {
             return Err(AccountError::Gone);
         }
         tracing::info!(target: "souk::audit", %user, "an account was erased");
-        // Those that began in between. Where that fails, the log has it: the account is gone all the same, and no session
-        // outlives its access token without one.
+        // Sessions that began meanwhile. A failure has been logged: without the account none outlives its access token.
         let _ = self.end_all_sessions(user).await;
         Ok(())
     }

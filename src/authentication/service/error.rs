@@ -1,4 +1,4 @@
-//! Why an account's command did not succeed.
+//! The errors of the account service, and retries while a store is unavailable.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::stores::StoreError;
 use souk_domain::account::password::PasswordRefusal;
 use souk_retry::{RetryPolicy, retry};
 
-/// When to try again where too many passwords wait to be checked.
+/// When to retry while too many passwords are waiting to be checked.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Why an account's command did not succeed.
+/// An error of the account service.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// Another account has the address.
@@ -20,43 +20,43 @@ pub enum AccountError {
     /// The password is too weak.
     #[error(transparent)]
     WeakPassword(#[from] PasswordRefusal),
-    /// No account has this address and password.
+    /// No account has this e-mail address and password.
     #[error("no account has this e-mail address and password")]
     BadCredentials,
-    /// The token is unknown, spent, or too old.
+    /// A refresh token or one-time code is unknown, spent or expired.
     #[error("the token is not valid")]
     BadToken,
-    /// Too many attempts have failed.
-    #[error("too many attempts have failed")]
+    /// Too many logins have failed.
+    #[error("too many logins have failed")]
     Throttled {
-        /// When the next one is looked at.
+        /// When the next one is allowed.
         retry_after: Duration,
     },
-    /// Too many wait for their passwords to be checked.
-    #[error("too many passwords wait to be checked")]
+    /// Too many passwords are waiting to be checked.
+    #[error("too many passwords are waiting to be checked")]
     Busy {
-        /// When to try again.
+        /// When to retry.
         retry_after: Duration,
     },
-    /// The account stands at another version than the caller expected.
-    #[error("the account stands at version {current}")]
+    /// The account has another version than the caller expected.
+    #[error("the account is at version {current}")]
     VersionConflict {
-        /// Where it stands.
+        /// Its version.
         current: u64,
     },
-    /// Somebody else changed the account in the same moment, again and again.
+    /// Concurrent changes of the account came first in every attempt.
     #[error("the account keeps changing")]
     Contended,
-    /// The account is gone.
-    #[error("the account is gone")]
+    /// The account does not exist any more.
+    #[error("the account does not exist")]
     Gone,
     /// A password could not be hashed or compared: a defect.
     #[error("a password could not be processed")]
     Password(#[source] PasswordError),
-    /// No token could be made: a defect, or no signing key has been loaded yet.
-    #[error("no access token could be made")]
+    /// No access token could be issued: a defect, or no signing key is loaded.
+    #[error("no access token could be issued")]
     Token(#[source] IssueError),
-    /// A store did not answer.
+    /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

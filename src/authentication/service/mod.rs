@@ -1,7 +1,6 @@
-//! What the shop's handlers call: accounts are made and proven, sessions begin, go on and end.
+//! The account service: registration, login, refresh and logout, password reset and e-mail verification.
 //!
-//! Refusals are the same, and take the same time, whether or not there is such an account: nobody learns here who is a
-//! customer.
+//! A refusal is the same, and takes the same time, whether or not the account exists: nobody learns who is a customer.
 
 mod change;
 mod error;
@@ -24,6 +23,7 @@ use super::throttle::{Attempt, Throttle, is_same_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::gateways::mail::Mailer;
+use crate::stores::codes::CodeStore;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
 use opaque::{opaque_token, token_hash};
@@ -37,34 +37,36 @@ pub struct Accounts {
     pub users: Arc<dyn UserStore>,
     /// The sessions store.
     pub sessions: Arc<dyn SessionStore>,
-    /// Where passwords are hashed.
+    /// One-time codes.
+    pub codes: Arc<dyn CodeStore>,
+    /// Hashes passwords.
     pub passwords: Passwords,
-    /// Makes access tokens.
+    /// Issues access tokens.
     pub issuer: Issuer,
-    /// Checks them.
+    /// Verifies them.
     pub verifier: Verifier,
-    /// The public halves of the keys that sign them.
+    /// The keys that sign them.
     pub ring: SharedRing,
-    /// The sessions that have ended.
+    /// The revoked sessions.
     pub revocations: Revocations,
-    /// Counts failed attempts.
+    /// Throttles failed logins.
     pub throttle: Throttle,
-    /// Names guests, whose orders wait for their accounts.
+    /// Names guests, whose orders wait for an account.
     pub guests: Guests,
-    /// Carries letters.
+    /// Sends e-mail.
     pub mailer: Arc<dyn Mailer>,
-    /// How long things last.
+    /// Lifetimes of sessions and codes.
     pub settings: AccountSettings,
-    /// Tells the time.
+    /// The clock.
     pub clock: Clock,
 }
 
 impl Accounts {
-    /// Makes an account with its first session. The letter that proves its address is another matter
-    /// ([`Accounts::send_verification`]): the account stands whether or not it can be sent.
+    /// Creates an account with its first session. [`Accounts::send_verification`] is the caller's to call: the account
+    /// exists whether or not the e-mail can be sent.
     ///
     /// # Errors
-    /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], and what stores and passwords may say.
+    /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], [`AccountError::Busy`], [`AccountError::Store`]
     pub async fn register(
         &self,
         registration: Registration,
@@ -76,7 +78,7 @@ impl Accounts {
             password,
         } = registration;
         password::check(&password, &email, &name)?;
-        // Hashed first: whoever asks for a taken address shall not be answered sooner.
+        // Hashed first, so that a taken address takes as long as a free one.
         let credential = Credential::new(self.passwords.hash(&password).await?);
         let now = (self.clock)();
         let account = Account {
@@ -99,10 +101,10 @@ impl Accounts {
         self.pair(record.account, &session, token, now)
     }
 
-    /// Begins a session.
+    /// Signs in: begins a session.
     ///
     /// # Errors
-    /// [`AccountError::BadCredentials`] in the same time whether or not there is the account;
+    /// [`AccountError::BadCredentials`], in the same time whether or not the account exists;
     /// [`AccountError::Throttled`], [`AccountError::Busy`].
     pub async fn login(
         &self,
@@ -113,7 +115,7 @@ impl Accounts {
         let attempt = Attempt::new(email, device.address);
         let now = (self.clock)();
         let found = self.users.by_email(email).await?;
-        // Asked for nobody too: an account that does not exist shall not be answered sooner.
+        // Read for nobody too, so that a missing account takes as long.
         let nobody = UserId::from_suffix("nobody");
         let user = found.as_ref().map_or(&nobody, |record| &record.account.id);
         let is_known = self.is_known_device(user, device, now).await?;
@@ -131,7 +133,7 @@ impl Accounts {
                 false
             }
         };
-        // Asked again: of many attempts at once, those that waited while others failed are told nothing either.
+        // Checked again: concurrent attempts that waited while others failed learn nothing either.
         let blocked = self.throttle.blocks(&attempt, is_known, now).await;
         if !matches {
             self.throttle.failed(&attempt, now).await;
@@ -144,10 +146,10 @@ impl Accounts {
         };
         self.throttle.succeeded(&attempt).await;
         let user = record.account.id.clone();
-        let credential = self.kept_anew(record, password).await;
+        let credential = self.rehashed(record, password).await;
         let now = (self.clock)();
         let (session, token) = self.open_session(&user, device, now).await?;
-        match self.still_opened(&user, &credential, password).await {
+        match self.recheck(&user, &credential, password).await {
             Ok(account) => self.pair(account, &session, token, now),
             Err(error) => {
                 self.abandon(&user, &session).await;
@@ -156,9 +158,9 @@ impl Accounts {
         }
     }
 
-    /// The account as it stands, where the password that was checked still opens it. Whoever replaces a password, or erases
-    /// an account, ends the sessions that there are by then; one that began meanwhile ends itself.
-    async fn still_opened(
+    /// The account, if the password is still valid for it. A password reset and an erasure end the sessions that exist by
+    /// then; a login that they overtook has to end its own.
+    async fn recheck(
         &self,
         user: &UserId,
         credential: &Credential,
@@ -169,25 +171,24 @@ impl Accounts {
             .by_id(user)
             .await?
             .ok_or(AccountError::BadCredentials)?;
-        // Another login may have kept the same password anew.
-        let is_open = record.credential == *credential
+        // Another login may have rehashed the same password.
+        let is_valid = record.credential == *credential
             || self
                 .passwords
                 .verify(password, record.credential.expose())
                 .await?;
-        is_open
+        is_valid
             .then_some(record.account)
             .ok_or(AccountError::BadCredentials)
     }
 
-    /// Ends a session whose tokens nobody was given.
+    /// Ends a session whose tokens were given to nobody.
     async fn abandon(&self, user: &UserId, session: &SessionId) {
         // A failure has been logged.
         let _ = retry_store("end an abandoned session", || self.end_session(user, session)).await;
     }
 
-    /// Whether a live session of the account was begun from the same address: strangers' failed attempts must not keep
-    /// its owner out.
+    /// Whether the account has a live session from the same network: strangers' failed logins must not lock its owner out.
     async fn is_known_device(
         &self,
         user: &UserId,
@@ -200,15 +201,15 @@ impl Accounts {
             .any(|session| is_same_network(&session.address, device.address)))
     }
 
-    /// The credential under today's parameters, which it is kept under from now on. Where that fails, the next login does
+    /// The credential, rehashed and stored where the hashing parameters have changed. Where that fails, the next login does
     /// it.
-    async fn kept_anew(&self, record: UserRecord, password: &str) -> Credential {
+    async fn rehashed(&self, record: UserRecord, password: &str) -> Credential {
         let UserRecord {
             account,
-            credential: kept,
+            credential: stored,
         } = record;
-        if !self.passwords.needs_rehash(kept.expose()) {
-            return kept;
+        if !self.passwords.needs_rehash(stored.expose()) {
+            return stored;
         }
         let expected = account.version;
         let outcome = async {
@@ -221,13 +222,13 @@ impl Accounts {
             Ok::<_, AccountError>((change == Change::Applied).then_some(credential))
         };
         match outcome.await {
-            Ok(credential) => credential.unwrap_or(kept),
+            Ok(credential) => credential.unwrap_or(stored),
             Err(error) => {
                 tracing::debug!(
                     error = &error as &dyn std::error::Error,
-                    "a password could not be hashed anew"
+                    "a password could not be rehashed"
                 );
-                kept
+                stored
             }
         }
     }
@@ -275,14 +276,14 @@ impl Accounts {
         })
     }
 
-    /// Exchanges a refresh token for a new pair. A spent one ends its session: one of the two who hold it is a thief.
+    /// Exchanges a refresh token for a new pair. A spent one ends its session: one of its two holders is a thief.
     ///
     /// # Errors
     /// [`AccountError::BadToken`]
     pub async fn refresh(&self, token: &str) -> Result<SignedIn, AccountError> {
         let old = token_hash(token).ok_or(AccountError::BadToken)?;
         let now = (self.clock)();
-        // The token is spent last: whoever shows it again because something failed before is no thief.
+        // The token is spent last, so that it can be shown again after an earlier failure.
         let session = self.sessions.session_of(&old, now).await?;
         let session = session.ok_or(AccountError::BadToken)?;
         let record = self.users.by_id(&session.user).await?;
@@ -295,40 +296,51 @@ impl Accounts {
             Rotation::Reused(session) => {
                 metrics::counter!("souk_refresh_tokens_reused_total").increment(1);
                 tracing::warn!(target: "souk::audit", user = %session.user, session = %session.id,
-                    "a refresh token was used twice: its session is over");
+                    "a refresh token was used twice; its session has ended");
+                // Where that fails, the same token shown again leads here again.
+                self.revocations.revoke(&[session.id], now).await?;
                 Err(AccountError::BadToken)
             }
             Rotation::Unknown => Err(AccountError::BadToken),
         }
     }
 
-    /// Who an access token says calls.
+    /// The caller that an access token identifies.
     ///
     /// # Errors
-    /// [`TokenError`] for whatever is wrong with it, a session that has ended included.
+    /// [`TokenError`], also for a revoked session.
     pub fn identify(&self, token: &str) -> Result<Identity, TokenError> {
         let claims = self.verifier.verify(token, (self.clock)())?;
         let malformed = |_| TokenError::Malformed;
         Ok(Identity {
             user: UserId::parse(&claims.sub).map_err(malformed)?,
             session: SessionId::parse(&claims.sid).map_err(malformed)?,
-            // A role that this version does not know allows nothing.
+            // An unknown role allows nothing.
             roles: claims.roles.iter().filter_map(|role| Role::parse(role)).collect(),
         })
     }
 
-    /// Ends a session of the account. False where there is none that lives.
+    /// Ends a session of the account. False where it has no such live session.
     ///
     /// # Errors
     /// [`AccountError::Store`]
     pub async fn end_session(&self, user: &UserId, session: &SessionId) -> Result<bool, AccountError> {
-        let ended = self.sessions.revoke(user, session, (self.clock)()).await?;
-        if ended {
-            // This node need not wait for its next look; the others learn of it there. Only of what was the caller's to end:
-            // anybody may name a session.
-            self.revocations.note(session.as_str(), (self.clock)());
-        }
-        Ok(ended)
+        // Revoked is only what belongs to the caller: anybody may name a session.
+        let session = self.sessions.find(user, session, (self.clock)()).await?;
+        let Some(session) = session else {
+            return Ok(false);
+        };
+        self.end_sessions(user, &[session.id]).await?;
+        Ok(true)
+    }
+
+    /// Ends sessions of the account. The first write keeps their access tokens from being accepted; where the second fails,
+    /// the sessions are still live, and the caller can repeat the call.
+    async fn end_sessions(&self, user: &UserId, sessions: &[SessionId]) -> Result<(), AccountError> {
+        let now = (self.clock)();
+        self.revocations.revoke(sessions, now).await?;
+        self.sessions.end(user, sessions, now).await?;
+        Ok(())
     }
 }
 

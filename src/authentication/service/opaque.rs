@@ -1,24 +1,23 @@
-//! Opaque tokens: random, known to whoever got them, and kept as hashes.
+//! Opaque tokens: random, known to their holder alone, and stored as hashes.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngCore;
-use sha2::{Digest, Sha256};
 
-use crate::stores::sessions::TokenHash;
+use crate::stores::TokenHash;
 
-/// Random bytes of a refresh token and of a one-time token: 256 bits can't be guessed, and need no slow hash.
+/// Random bytes of a refresh token and of a one-time code: 256 bits can't be guessed, and need no slow hash.
 const TOKEN_BYTES: usize = 32;
 
-/// Longest opaque token that is looked at, in characters.
+/// The longest opaque token that is accepted, in characters.
 const TOKEN_LIMIT: usize = 64;
 
-/// A new opaque token and the hash under which it is kept.
+/// A new opaque token with its hash.
 pub(super) fn opaque_token() -> (String, TokenHash) {
     let mut bytes = [0; TOKEN_BYTES];
     rand::rng().fill_bytes(&mut bytes);
     let token = URL_SAFE_NO_PAD.encode(bytes);
-    let hash = TokenHash(Sha256::digest(token.as_bytes()).into());
+    let hash = TokenHash::of(&token);
     (token, hash)
 }
 
@@ -26,7 +25,7 @@ pub(super) fn opaque_token() -> (String, TokenHash) {
 pub(super) fn token_hash(token: &str) -> Option<TokenHash> {
     let plausible =
         !token.is_empty() && token.len() <= TOKEN_LIMIT && token.bytes().all(|byte| byte.is_ascii_graphic());
-    plausible.then(|| TokenHash(Sha256::digest(token.as_bytes()).into()))
+    plausible.then(|| TokenHash::of(token))
 }
 
 #[cfg(test)]
@@ -34,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_found_by_its_hash_and_no_two_are_alike() {
+    fn tokens_are_unique_and_found_by_their_hash() {
         let (token, hash) = opaque_token();
         assert_eq!(token_hash(&token), Some(hash));
         assert_ne!(opaque_token().0, token);
@@ -42,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_token_is_not_looked_at() {
+    fn implausible_tokens_have_no_hash() {
         for bad in ["", "a b", "é", &"a".repeat(TOKEN_LIMIT + 1)] {
             assert_eq!(token_hash(bad), None, "{bad:?}");
         }

@@ -1,90 +1,80 @@
-//! Letters with codes: a forgotten password is replaced, an e-mail address is proven.
+//! One-time codes by e-mail: resetting a password, and verifying an e-mail address.
 
+use std::error::Error;
 use std::time::Duration;
 
 use super::error::retry_store;
 use super::opaque::{opaque_token, token_hash};
 use super::{AccountError, Accounts};
-use crate::gateways::mail::Letter;
-use crate::stores::sessions::Purpose;
+use crate::gateways::mail::Email;
+use crate::stores::TokenHash;
+use crate::stores::codes::Purpose;
 use crate::stores::users::Credential;
-use souk_domain::OrderId;
 use souk_domain::account::{Account, EmailKey, email_key, password};
+use souk_domain::{OrderId, UserId};
 
-/// How long a letter may take to be handed over.
-const LETTER_LIMIT: Duration = Duration::from_secs(10);
-/// Orders of a guest that are handed over at once.
+/// How long the mailer has for one e-mail.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// The maximum number of guest orders that one account claims at a time.
 const GUEST_ORDERS: usize = 1_000;
 
 impl Accounts {
-    /// Sends the letter with which a forgotten password can be replaced; nothing where there is no such account, and
-    /// nobody is told which.
+    /// Sends the code that authorises a new password; nothing where there is no such account, which the caller is not
+    /// told.
     ///
     /// # Errors
     /// [`AccountError::Store`]
     pub async fn forgot_password(&self, email: &EmailKey) -> Result<(), AccountError> {
-        let now = (self.clock)();
         let Some(record) = self.users.by_email(email).await? else {
             return Ok(());
         };
-        if !self.throttle.allows_letter(&record.account.id, now).await {
-            metrics::counter!("souk_letters_withheld_total").increment(1);
+        let account = record.account;
+        if !self.throttle.allows_email(&account.id, (self.clock)()).await {
+            metrics::counter!("souk_emails_withheld_total").increment(1);
             return Ok(());
         }
-        let (token, hash) = opaque_token();
-        let expires_at = now.plus(self.settings.reset);
-        self.sessions
-            .issue(Purpose::PasswordReset, &hash, &record.account.id, expires_at)
+        let code = self
+            .issue_code(Purpose::PasswordReset, &account.id, self.settings.reset)
             .await?;
-        self.post(Letter::password_reset(&record.account.email, &token))
-            .await;
+        self.send(Email::password_reset(&account.email, &code)).await;
         Ok(())
     }
 
-    /// Replaces a forgotten password, and ends every session of the account. Once begun it must be let finish: half of it
-    /// is a code that is spent for nothing, or a thief who stays signed in.
+    /// Sets a new password, and ends every session of the account. Once started it must run to its end: otherwise the code
+    /// may be spent for nothing, or a thief stay signed in.
     ///
     /// # Errors
     /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
-    pub async fn reset_password(&self, token: &str, password: &str) -> Result<Account, AccountError> {
+    pub async fn reset_password(&self, code: &str, password: &str) -> Result<Account, AccountError> {
         password::check_strength(password)?;
-        let hash = token_hash(token).ok_or(AccountError::BadToken)?;
-        // Before the token is spent: a full queue must not cost the shopper their letter.
+        let hash = token_hash(code).ok_or(AccountError::BadToken)?;
+        // Before the code is spent: a full queue must not cost the shopper their code.
         let credential = Credential::new(self.passwords.hash(password).await?);
-        let now = (self.clock)();
-        let user = self
-            .sessions
-            .redeem(Purpose::PasswordReset, &hash, now)
-            .await?
-            .ok_or(AccountError::BadToken)?;
-        // Whoever reads the letters at that address has proven it.
-        let account = retry_store("replace a forgotten password", || {
+        let user = self.redeem(Purpose::PasswordReset, &hash).await?;
+        // The code was sent to the account's address.
+        let account = retry_store("set a new password", || {
             self.change(&user, Some(&credential), |account| account.email_verified = true)
         })
         .await?;
         self.end_all_sessions(&user).await?;
-        tracing::info!(target: "souk::audit", %user, "a password was replaced");
+        tracing::info!(target: "souk::audit", %user, "a password was reset");
         Ok(account)
     }
 
-    /// Proves an e-mail address. To be let finish as [`Accounts::reset_password`].
+    /// Verifies an e-mail address. Must run to its end, as [`Accounts::reset_password`].
     ///
     /// # Errors
     /// [`AccountError::BadToken`]
-    pub async fn verify_email(&self, token: &str) -> Result<Account, AccountError> {
-        let hash = token_hash(token).ok_or(AccountError::BadToken)?;
-        let user = self
-            .sessions
-            .redeem(Purpose::EmailVerification, &hash, (self.clock)())
-            .await?
-            .ok_or(AccountError::BadToken)?;
+    pub async fn verify_email(&self, code: &str) -> Result<Account, AccountError> {
+        let hash = token_hash(code).ok_or(AccountError::BadToken)?;
+        let user = self.redeem(Purpose::EmailVerification, &hash).await?;
         retry_store("mark an e-mail address as verified", || {
             self.change(&user, None, |account| account.email_verified = true)
         })
         .await
     }
 
-    /// The orders that were placed by a guest with the account's address, which it has proven.
+    /// The orders that a guest placed with the account's address; none unless that is verified.
     ///
     /// # Errors
     /// [`AccountError::Store`]
@@ -98,31 +88,44 @@ impl Accounts {
         }
     }
 
-    /// Sends the letter that proves the account's address. Where that fails, the account stands all the same.
+    /// Sends the code that verifies the account's address. A failure is logged; the account exists all the same.
     pub async fn send_verification(&self, account: &Account) {
-        let (token, hash) = opaque_token();
-        let expires_at = (self.clock)().plus(self.settings.verification);
-        let issued = self
-            .sessions
-            .issue(Purpose::EmailVerification, &hash, &account.id, expires_at)
-            .await;
-        match issued {
-            Ok(()) => self.post(Letter::verification(&account.email, &token)).await,
+        let lifetime = self.settings.verification;
+        let issued = self.issue_code(Purpose::EmailVerification, &account.id, lifetime);
+        match issued.await {
+            Ok(code) => self.send(Email::verification(&account.email, &code)).await,
             Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no letter could be sent to prove an e-mail address"
+                error = &error as &dyn Error,
+                "a verification e-mail could not be sent"
             ),
         }
     }
 
-    async fn post(&self, letter: Letter) {
-        let sent = tokio::time::timeout(LETTER_LIMIT, self.mailer.send(&letter)).await;
+    async fn issue_code(
+        &self,
+        purpose: Purpose,
+        user: &UserId,
+        lifetime: Duration,
+    ) -> Result<String, AccountError> {
+        let (code, hash) = opaque_token();
+        let expires_at = (self.clock)().plus(lifetime);
+        self.codes.issue(purpose, &hash, user, expires_at).await?;
+        Ok(code)
+    }
+
+    async fn redeem(&self, purpose: Purpose, code: &TokenHash) -> Result<UserId, AccountError> {
+        let user = self.codes.redeem(purpose, code, (self.clock)()).await?;
+        user.ok_or(AccountError::BadToken)
+    }
+
+    async fn send(&self, email: Email) {
+        let sent = tokio::time::timeout(SEND_LIMIT, self.mailer.send(&email)).await;
         let failure = match sent {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it was not taken within {LETTER_LIMIT:?}"),
+            Err(_) => format!("the mailer did not respond within {SEND_LIMIT:?}"),
         };
-        metrics::counter!("souk_letters_failed_total").increment(1);
-        tracing::warn!(failure, "a letter could not be sent");
+        metrics::counter!("souk_emails_failed_total").increment(1);
+        tracing::warn!(failure, "an e-mail could not be sent");
     }
 }

@@ -1,4 +1,4 @@
-//! Logins and refreshes that meet other changes of the account, or a store that is away.
+//! Logins and refreshes that meet concurrent changes of the account, or an unavailable store.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::authentication::PasswordSettings;
 use crate::http::test_support::{NOW, accounts};
 use crate::stores::StoreError;
-use crate::stores::sessions::{Purpose, TokenHash};
+use crate::stores::TokenHash;
+use crate::stores::codes::Purpose;
 use crate::stores::users::{AddressChange, SavedAddress};
 use souk_domain::account::email_key;
 use souk_domain::{AddressId, EmailAddress, OrderId, Preferences, Purchase};
 
 const PASSWORD: &str = "a long sentence of mine";
 
-/// A users store that may be away for a while, and lets something happen behind the back of who asks by an address.
+/// A users store that can be unavailable, and that runs something else before it answers whoever asks by an address.
 struct Users {
     inner: Arc<dyn UserStore>,
-    away: AtomicBool,
+    unavailable: AtomicBool,
     meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -45,7 +45,7 @@ impl UserStore for Users {
         self.inner.create(record).await
     }
     async fn by_id(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError> {
-        if self.away.load(Ordering::Relaxed) {
+        if self.unavailable.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable {
                 store: "users",
                 cause: "gone".into(),
@@ -142,7 +142,7 @@ async fn service() -> (Arc<Accounts>, Arc<Users>, SignedIn) {
     let mut accounts = Arc::into_inner(accounts().await).unwrap();
     let users = Arc::new(Users {
         inner: Arc::clone(&accounts.users),
-        away: AtomicBool::new(false),
+        unavailable: AtomicBool::new(false),
         meanwhile: Mutex::new(None),
     });
     accounts.users = Arc::clone(&users) as Arc<dyn UserStore>;
@@ -159,10 +159,10 @@ async fn service() -> (Arc<Accounts>, Arc<Users>, SignedIn) {
 }
 
 async fn reset(accounts: &Accounts, user: &UserId) {
-    let hash = TokenHash(Sha256::digest("code").into());
+    let hash = TokenHash::of("code");
     let expires_at = NOW.plus(Duration::from_secs(60));
     let issued = accounts
-        .sessions
+        .codes
         .issue(Purpose::PasswordReset, &hash, user, expires_at);
     issued.await.unwrap();
     accounts
@@ -172,7 +172,7 @@ async fn reset(accounts: &Accounts, user: &UserId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_under_way_does_not_outlive_a_new_password_or_the_account() {
+async fn a_reset_or_erasure_ends_a_login_in_progress() {
     for erased in [false, true] {
         let (accounts, users, signed_in) = service().await;
         let user = signed_in.account.id;
@@ -191,7 +191,7 @@ async fn a_login_under_way_does_not_outlive_a_new_password_or_the_account() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_meets_the_same_password_kept_anew() {
+async fn a_login_tolerates_a_concurrent_rehash() {
     let (accounts, users, signed_in) = service().await;
     let former = Passwords::start(PasswordSettings {
         passes: 1,
@@ -220,12 +220,12 @@ async fn a_login_meets_the_same_password_kept_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_that_failed_for_want_of_a_store_may_be_tried_again() {
+async fn a_refresh_can_be_retried_after_an_outage() {
     let (accounts, users, signed_in) = service().await;
-    users.away.store(true, Ordering::Relaxed);
+    users.unavailable.store(true, Ordering::Relaxed);
     let failed = accounts.refresh(&signed_in.refresh_token).await;
     assert!(matches!(failed, Err(AccountError::Store(_))));
-    users.away.store(false, Ordering::Relaxed);
+    users.unavailable.store(false, Ordering::Relaxed);
     let again = accounts.refresh(&signed_in.refresh_token).await.unwrap();
     // The spent one ends the session as ever.
     let reused = accounts.refresh(&signed_in.refresh_token).await;
@@ -235,7 +235,7 @@ async fn a_refresh_that_failed_for_want_of_a_store_may_be_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_guesses_at_once_those_past_the_limit_are_told_nothing() {
+async fn concurrent_guesses_are_throttled() {
     let (accounts, _, _) = service().await;
     let guess = |password: &'static str| {
         let accounts = Arc::clone(&accounts);

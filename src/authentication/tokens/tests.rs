@@ -91,7 +91,7 @@ fn verify(token: &str) -> Result<Claims, TokenError> {
 }
 
 #[test]
-fn a_token_says_what_it_was_given_and_tokens_are_never_alike() {
+fn a_token_carries_its_grant() {
     let issuer = Issuer::new(ring(), rules(), settings());
     let one = issuer.issue(grant(), at(0)).unwrap();
     assert_eq!(one.lifetime, DEFAULT_LIFETIME);
@@ -107,7 +107,7 @@ fn a_token_says_what_it_was_given_and_tokens_are_never_alike() {
 }
 
 #[test]
-fn what_the_tests_sign_by_hand_is_good_so_that_each_refusal_has_its_one_reason() {
+fn hand_signed_tokens_are_accepted() {
     assert!(verify(&sign(SEED, &header(), &claims())).is_ok());
     let mut bare = header();
     bare.as_object_mut().unwrap().remove("typ");
@@ -151,7 +151,7 @@ fn no_other_algorithm_is_accepted() {
 }
 
 #[test]
-fn the_key_has_to_be_named_known_and_the_one_that_signed() {
+fn the_signing_key_must_be_named_and_known() {
     let nameless = json!({"alg": "EdDSA", "typ": "JWT"});
     assert_eq!(verify(&sign(SEED, &nameless, &claims())), Err(TokenError::NoKey));
     let unknown = json!({"alg": "EdDSA", "typ": "JWT", "kid": key(OTHER_SEED).id()});
@@ -176,7 +176,7 @@ fn the_key_has_to_be_named_known_and_the_one_that_signed() {
 }
 
 #[test]
-fn a_header_that_brings_its_own_key_or_asks_for_more_is_refused() {
+fn unknown_header_members_are_refused() {
     for (name, value) in [
         ("jwk", json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})),
         ("jku", json!("https://evil.example/keys")),
@@ -205,7 +205,7 @@ fn a_header_that_brings_its_own_key_or_asks_for_more_is_refused() {
 }
 
 #[test]
-fn issuer_and_audience_have_to_be_ours() {
+fn other_issuers_and_audiences_are_refused() {
     for wrong in ["https://shop.example/", "https://evil.example", ""] {
         let token = sign(SEED, &header(), &with("iss", json!(wrong)));
         assert_eq!(verify(&token), Err(TokenError::Issuer), "{wrong:?}");
@@ -215,7 +215,7 @@ fn issuer_and_audience_have_to_be_ours() {
 }
 
 #[test]
-fn every_claim_is_required_once_and_in_its_type() {
+fn every_claim_is_required_once() {
     let names: Vec<String> = claims().as_object().unwrap().keys().cloned().collect();
     assert_eq!(names.len(), 9);
     for name in names {
@@ -251,7 +251,7 @@ fn every_claim_is_required_once_and_in_its_type() {
 }
 
 #[test]
-fn a_token_is_good_from_its_beginning_to_its_end_and_the_leeway() {
+fn validity_includes_the_leeway() {
     let leeway = LEEWAY.as_millis() as i64;
     let verifier = verifier();
     let token = token();
@@ -277,7 +277,7 @@ fn a_token_is_good_from_its_beginning_to_its_end_and_the_leeway() {
 }
 
 #[test]
-fn the_token_of_a_revoked_session_is_refused_and_no_other() {
+fn tokens_of_revoked_sessions_are_refused() {
     let revoked = RevokedSessions::default();
     let verifier = Verifier::new(ring(), revoked.clone(), &settings());
     revoked.insert("ses_2", at(10_000));
@@ -287,7 +287,7 @@ fn the_token_of_a_revoked_session_is_refused_and_no_other() {
 }
 
 #[test]
-fn a_token_that_is_remembered_ends_with_its_session_and_with_its_key() {
+fn a_cached_token_ends_with_session_and_key() {
     let (ring, revoked) = (ring(), RevokedSessions::default());
     let verifier = Verifier::new(ring.clone(), revoked.clone(), &settings());
     let token = token();
@@ -309,7 +309,7 @@ fn a_token_that_is_remembered_ends_with_its_session_and_with_its_key() {
 }
 
 #[test]
-fn tokens_of_any_size_are_refused_cheaply_and_never_made() {
+fn oversized_tokens_are_refused_and_not_issued() {
     let long = "x".repeat(TOKEN_LIMIT);
     let signed = sign(SEED, &header(), &with("sub", json!(long)));
     assert_eq!(verify(&signed), Err(TokenError::TooLong(signed.len())));
@@ -364,7 +364,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_gets_a_token_is_who_it_names(
+    fn any_grant_round_trips(
         user in "usr_[a-z0-9]{1,40}", session in "ses_[a-z0-9]{1,40}", milliseconds in 0..4_000_000_000_000_i64,
     ) {
         let now = Timestamp::from_millis(milliseconds);

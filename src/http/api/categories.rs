@@ -47,7 +47,7 @@ pub struct Node<'a> {
     }]}))),
 )]
 pub async fn list(State(front): State<SharedFront>) -> Result<Response, Problem> {
-    let categories = front.catalogue.categories().await?;
+    let categories = front.products.categories().await?;
     json::reply(
         StatusCode::OK,
         &Tree {

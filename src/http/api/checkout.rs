@@ -170,7 +170,7 @@ impl Basket {
             return Err(Problem::new(problem::EMPTY_CART));
         }
         let skus: Vec<Sku> = view.lines.iter().map(|line| line.sku.clone()).collect();
-        let products = front.catalogue.products_of(&skus).await?;
+        let products = front.products.products_of(&skus).await?;
         Self::of(&view, &products)
     }
 

@@ -18,7 +18,7 @@ use crate::http::request::json;
 use crate::http::request::parameter::parameter;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Paging, Parameters, VALUE_LIMIT};
-use crate::stores::catalogue::{ProductQuery, Sort};
+use crate::stores::search::{ProductQuery, Sort};
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{Money, ProductId, Sku};
 
@@ -164,19 +164,18 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
         None => 0,
     };
 
-    let page = front.catalogue.list(&query).await?;
-    let skus: Vec<_> = page
-        .items
+    let page = front.search.search(&query).await?;
+    let products = front.products.products(&page.ids).await?;
+    let skus: Vec<_> = products
         .iter()
         .flat_map(|product| &product.variants)
         .map(|variant| &variant.sku)
         .collect();
     let mut available = front.catalogue_cache.available(&skus).await?.into_iter();
-    let next = query.offset.saturating_add(page.items.len());
-    let is_last = page.items.is_empty() || u64::try_from(next).is_ok_and(|next| next >= page.total);
+    let next = query.offset.saturating_add(page.ids.len());
+    let is_last = page.ids.is_empty() || u64::try_from(next).is_ok_and(|next| next >= page.total);
     let body = Listed {
-        items: page
-            .items
+        items: products
             .iter()
             .map(|product| render(product, &mut available))
             .collect(),

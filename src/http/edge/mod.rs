@@ -14,4 +14,3 @@ pub mod settings;
 pub mod tls;
 
 mod connections;
-mod write_timeout;

@@ -1,6 +1,7 @@
 //! The listener: limits on connections, and a shutdown that loses no request.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -27,7 +29,6 @@ use crate::http::edge::connections::{Connections, Place};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::ServerTls;
-use crate::http::edge::write_timeout::WriteTimeout;
 
 /// Pause after the system refused a connection for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -160,7 +161,10 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
-        let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
+        // A connection whose client reads nothing is not held for ever.
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.write_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
         if self.shutdown.is_cancelled() {
             // A watched connection would be closed before anything is read from it.
             drop(watcher);
@@ -179,8 +183,12 @@ impl Server {
 
 fn ended(result: hyper::Result<()>) {
     if let Err(error) = result {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+            metrics::counter!("souk_http_stalled_total").increment(1);
+        }
         // The client hung up, was too slow or sent no HTTP.
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke off");
+        tracing::debug!(error = &error as &dyn Error, "a connection broke off");
     }
 }
 

@@ -12,14 +12,16 @@ use crate::authentication::service::Accounts;
 use crate::clock::Clock;
 use crate::http::catalogue_cache::CatalogueCache;
 use crate::http::edge::settings::HttpSettings;
-use crate::stores::catalogue::Catalogue;
 use crate::stores::documents::DocumentStore;
 use crate::stores::idempotency::IdempotencyStore;
+use crate::stores::products::ProductStore;
+use crate::stores::search::SearchIndex;
 
 /// What handlers and the checks before them work with. Nothing here keeps state beyond caches: any node answers any request.
 pub struct Front {
     pub(in crate::http) regions: Regions,
-    pub(in crate::http) catalogue: Arc<dyn Catalogue>,
+    pub(in crate::http) products: Arc<dyn ProductStore>,
+    pub(in crate::http) search: Arc<dyn SearchIndex>,
     pub(in crate::http) catalogue_cache: CatalogueCache,
     pub(in crate::http) orders: Arc<dyn DocumentStore>,
     pub(in crate::http) inventory: Arc<dyn DocumentStore>,

@@ -37,7 +37,7 @@ use crate::http::edge::problem::{self, Problem};
 use crate::http::edge::settings::RateLimitSettings;
 use crate::http::request::caller::Caller;
 use crate::stores::StoreError;
-use crate::stores::sessions::SessionStore;
+use crate::stores::counters::CounterStore;
 use souk_domain::{CartId, Timestamp, UserId};
 
 /// Length of a window.
@@ -173,7 +173,7 @@ impl IntoResponse for Refusal {
 pub(crate) struct RateLimiter(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn SessionStore>,
+    store: Arc<dyn CounterStore>,
     clock: Clock,
     trusted_proxies: TrustedProxies,
     per_caller: Option<Rule>,
@@ -197,7 +197,7 @@ impl fmt::Debug for RateLimiter {
 impl RateLimiter {
     /// Settles with `store`.
     pub(crate) fn new(
-        store: Arc<dyn SessionStore>,
+        store: Arc<dyn CounterStore>,
         settings: RateLimitSettings,
         trusted_proxies: TrustedProxies,
         clock: Clock,

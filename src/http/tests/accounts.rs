@@ -10,10 +10,11 @@ use tower::ServiceExt;
 use super::client::{Client, Reply, submission};
 use crate::actors::region::Ask;
 use crate::authentication::service::Accounts;
-use crate::gateways::mail::{Letter, MailError, Mailer};
+use crate::gateways::mail::{Email, MailError, Mailer};
 use crate::http::test_support::{NOW, accounts};
+use crate::stores::TokenHash;
+use crate::stores::codes::Purpose;
 use crate::stores::documents::{Document, DocumentWrite};
-use crate::stores::sessions::{Purpose, TokenHash};
 use crate::traces::captured::CapturedLog;
 use souk_domain::account::{Role, email_key};
 use souk_domain::{EmailAddress, OrderCommand, OrderId, PaymentId, UserId};
@@ -34,12 +35,12 @@ async fn sign_in(client: &Client, email: &str, password: &str) -> Reply {
     client.send("POST", "/v1/auth/login", Some(body), &[]).await
 }
 
-/// A code as letters hold them.
+/// A code as e-mails hold them.
 async fn code(accounts: &Accounts, purpose: Purpose, user: &UserId, token: &'static str) -> &'static str {
-    let hash = TokenHash(crate::digest::sha256(token.as_bytes()));
+    let hash = TokenHash::of(token);
     let expires_at = NOW.plus(Duration::from_secs(60));
     accounts
-        .sessions
+        .codes
         .issue(purpose, &hash, user, expires_at)
         .await
         .unwrap();
@@ -115,24 +116,24 @@ async fn a_password_reset_completes_after_a_disconnect() {
     assert_eq!(back.status, 200, "{}", back.body);
 }
 
-/// Takes no letter, and never says so.
+/// Never finishes sending an e-mail.
 struct Stuck;
 
 #[async_trait::async_trait]
 impl Mailer for Stuck {
-    async fn send(&self, _: &Letter) -> Result<(), MailError> {
+    async fn send(&self, _: &Email) -> Result<(), MailError> {
         std::future::pending().await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_is_opened_though_letters_are_stuck() {
+async fn registration_does_not_wait_for_email() {
     let mut accounts = Arc::into_inner(accounts().await).unwrap();
     accounts.mailer = Arc::new(Stuck);
     let client = Client::of(Arc::new(accounts)).await;
     let opened = tokio::time::timeout(Duration::from_secs(8), sign_up(&client, "ada@example.org"));
-    opened.await.expect("registration waits for a letter");
-    assert_eq!(client.background.len(), 1, "the letter is tried behind the reply");
+    opened.await.expect("registration waits for an e-mail");
+    assert_eq!(client.background.len(), 1, "the e-mail is sent after the reply");
 }
 
 #[tokio::test(flavor = "multi_thread")]

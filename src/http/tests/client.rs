@@ -173,9 +173,11 @@ pub(super) async fn shop_of(
     ];
     let regions = Regions::in_memory().await;
     let orders = regions.orders.clone();
+    let fixture = Arc::new(Fixture::new(products).with_badge("A-1", 4));
     let shop = Shop {
         regions,
-        catalogue: Arc::new(Fixture::new(products).with_badge("A-1", 4)),
+        products: Arc::clone(&fixture) as Arc<_>,
+        search: fixture,
         orders: store,
         inventory: Arc::new(MemoryDocuments::with_clock("inventory", || NOW)),
         accounts,

@@ -163,7 +163,7 @@ impl Node {
         members.sort_by(|one, other| one.name.cmp(&other.name));
         self.routing
             .install(View { number: 2, members }, Instant::now(), Duration::ZERO);
-        self.routing.verify(Instant::now(), LONG);
+        self.routing.renew_lease(Instant::now(), LONG);
     }
 
     /// An identifier, made by `name` of a number, that belongs to this node or to another.

@@ -21,7 +21,7 @@ pub async fn suite(store: Arc<dyn IdempotencyStore>) {
     a_dead_holders_key_passes_on_after_its_lease(&*store).await;
     a_holder_renews_its_lease(&*store).await;
     old_keys_do_not_count_and_are_swept(&*store).await;
-    of_many_claims_at_once_one_wins(store).await;
+    one_of_concurrent_claims_wins(store).await;
 }
 
 /// Runs what concerns bodies as they lie in the store, after [`suite`].
@@ -203,7 +203,7 @@ async fn old_keys_do_not_count_and_are_swept(store: &dyn IdempotencyStore) {
     assert_eq!(claim(store, "sweep-3", "else", "two", early).await, Claim::Ours);
 }
 
-async fn of_many_claims_at_once_one_wins(store: Arc<dyn IdempotencyStore>) {
+async fn one_of_concurrent_claims_wins(store: Arc<dyn IdempotencyStore>) {
     for round in 0..4 {
         let key = format!("race-{round}");
         // A left-over claim makes it a race for the takeover in every second round.

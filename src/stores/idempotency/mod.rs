@@ -1,4 +1,4 @@
-//! The port of the replies kept for repeated requests (invariant 9), part of the sessions store.
+//! The port for idempotent replies: the first reply to a request, kept for its repetitions (invariant 9).
 
 #[cfg(test)]
 pub mod contract;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use souk_domain::Timestamp;
 
-/// A reply as it was first given.
+/// The first reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptReply {
     /// The HTTP status.
@@ -23,10 +23,10 @@ pub struct KeptReply {
     pub body: Vec<u8>,
 }
 
-/// What a claim of a key met.
+/// The outcome of a claim of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The key is ours until the lease ends: go on.
+    /// The caller holds the key until the lease ends.
     Ours,
     /// A request with this key and the same body is still running.
     Running,
@@ -36,16 +36,17 @@ pub enum Claim {
     OtherBody,
 }
 
-/// The port.
+/// The port. Part of `stores.sessions`.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync + 'static {
-    /// What it runs on, as in `sqlite`.
+    /// The technology behind it, such as `sqlite`.
     fn technology(&self) -> &'static str;
-    /// Whether it answers.
+    /// Whether the store is available.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Claims `key` for the request `holder` whose body hashes to `fingerprint`. A claim whose lease ended without a
-    /// reply (its node died) passes to the next who asks with the same body. Entries older than `keep` do not count.
+    /// reply (its node died) passes to the next request with the same body. Entries older than `keep` don't count. May be
+    /// repeated, which renews the lease.
     async fn claim(
         &self,
         key: &str,
@@ -56,12 +57,12 @@ pub trait IdempotencyStore: Send + Sync + 'static {
         keep: Duration,
     ) -> Result<Claim, StoreError>;
 
-    /// Keeps the reply. Nothing happens where `holder` no longer holds the key.
+    /// Stores the reply. Nothing changes where `holder` no longer holds the key. May be repeated.
     async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError>;
 
-    /// Gives the key back: the request failed in a way that shall be tried again.
+    /// Releases the key after a failure that may be retried. May be repeated.
     async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError>;
 
-    /// Removes entries first claimed before `before`; returns how many, at most `limit`.
+    /// Removes at most `limit` entries first claimed before `before`; returns how many.
     async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! Kept replies whose bodies are sealed: they are whatever was answered, whole orders and cart tokens among it.
+//! Seals the bodies of kept replies, which may hold orders and cart tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use souk_domain::Timestamp;
 /// The store's name, in errors and in the table of layouts.
 const STORE: &str = "idempotency";
 
-/// A store of kept replies that seals bodies on their way in and opens them on their way out.
+/// Seals bodies on their way into the inner store and opens them on their way out.
 pub struct SealedReplies {
     inner: Arc<dyn IdempotencyStore>,
     layout: &'static Layout,
@@ -22,7 +22,7 @@ pub struct SealedReplies {
 }
 
 impl SealedReplies {
-    /// Puts itself before `store`.
+    /// Wraps `store`.
     pub fn before(store: Arc<dyn IdempotencyStore>, keyring: &Arc<Keyring>) -> Arc<dyn IdempotencyStore> {
         match layout::layout(STORE) {
             None => store,
@@ -35,7 +35,7 @@ impl SealedReplies {
     }
 }
 
-/// The row is named by a digest, so that it tells nothing of whoever sent the request.
+/// The key in the error is a digest, which reveals nothing about the request.
 fn failed(key: &str, cause: RowError) -> StoreError {
     StoreError::Sealing {
         store: STORE,

@@ -1,7 +1,6 @@
-//! Idempotency keys in SQLite. A claim is one statement that takes the key or leaves it, and a look at what stands
-//! there, in one transaction: no two requests can both find it free.
+//! Idempotent replies in SQLite, in the database `idempotency`. A claim is one statement that takes the key or not, and a read
+//! of its row, in one transaction: no two requests both find it free.
 
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,16 +8,15 @@ use async_trait::async_trait;
 use super::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::sqlite::Columns;
-use crate::stores::sqlite::Database;
+use crate::stores::sqlite::{Columns, Database, has_row};
 use souk_domain::Timestamp;
-use souk_embedded::{Statement, Writer};
+use souk_embedded::Statement;
 
-/// The schema: every migration, oldest first.
+/// The schema.
 pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_idempotency.sql")];
 
-/// Takes a key that is new, too old to count (claimed at or before `?6`), or still without a reply and either ours
-/// already (a claim that is repeated because its answer was lost) or left over by a dead holder. A row means: taken.
+/// Takes a key that is new, too old to count (claimed at or before `?6`), or without a reply and either held by the same
+/// request (a repeated claim) or past its lease. Returns a row where it was taken.
 const CLAIM: &str = "INSERT INTO idempotency (key, fingerprint, holder, claimed_at, lease_until) VALUES (?1, ?2, ?3, ?4, ?5) \
      ON CONFLICT (key) DO UPDATE SET \
          claimed_at = iif(claimed_at <= ?6, excluded.claimed_at, claimed_at), \
@@ -38,23 +36,11 @@ const RESEAL: &str = "UPDATE idempotency SET body = ?3 WHERE key = ?1 AND body =
 const SWEEP: &str = "DELETE FROM idempotency WHERE key IN \
      (SELECT key FROM idempotency WHERE claimed_at < ?1 ORDER BY claimed_at LIMIT ?2) RETURNING 1";
 
-/// The store of idempotency keys in SQLite.
-pub struct SqliteIdempotency {
-    database: Database,
-}
+/// The adapter.
+pub struct SqliteIdempotency(pub Database);
 
 impl SqliteIdempotency {
-    /// Opens the database `idempotency` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        Ok(Self {
-            database: Database::open(writer, directory, "idempotency").await?,
-        })
-    }
-
-    /// What the key of another request, or of an answered one, means for a request with this fingerprint.
+    /// The outcome of a claim with this fingerprint that did not take the key, by the key's row.
     fn found(&self, row: &mut Columns, fingerprint: &str) -> Result<Claim, StoreError> {
         if row.text("fingerprint")? != fingerprint {
             return Ok(Claim::OtherBody);
@@ -64,9 +50,9 @@ impl SqliteIdempotency {
         };
         Ok(Claim::Answered(KeptReply {
             status: u16::try_from(status)
-                .map_err(|_| self.database.corrupt(format!("{status} is no HTTP status")))?,
+                .map_err(|_| self.0.corrupt(format!("{status} is not an HTTP status")))?,
             headers: serde_json::from_str(&row.text("headers")?)
-                .map_err(|error| self.database.corrupt(format!("the headers of a reply: {error}")))?,
+                .map_err(|error| self.0.corrupt(format!("the headers of a reply: {error}")))?,
             body: row.optional_blob("body")?.unwrap_or_default(),
         }))
     }
@@ -83,7 +69,7 @@ impl IdempotencyStore for SqliteIdempotency {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.database.ping().await
+        self.0.ping().await
     }
 
     async fn claim(
@@ -103,42 +89,37 @@ impl IdempotencyStore for SqliteIdempotency {
             .bind(now.plus(lease).as_millis())
             .bind(now.as_millis().saturating_sub(milliseconds(keep)));
         let look = Statement::new(LOOK).bind(key);
-        let mut results = self.database.transact(vec![take, look]).await?.into_iter();
-        if results.next().is_some_and(|taken| !taken.is_empty()) {
+        let mut results = self.0.transact(vec![take, look]).await?;
+        if has_row(&results, 0) {
             return Ok(Claim::Ours);
         }
-        let found = self.database.decode(results.next().unwrap_or_default(), |row| {
-            self.found(row, fingerprint)
-        })?;
-        // What was not taken stands there: the two statements saw the same state.
-        found.into_iter().next().ok_or_else(|| {
-            self.database
-                .corrupt(format!("key {key:?} is neither free nor taken"))
-        })
+        let rows = results.pop().unwrap_or_default();
+        let mut found = self.0.decode(rows, |row| self.found(row, fingerprint))?;
+        // A key that was not taken exists: the two statements saw the same state.
+        found
+            .pop()
+            .ok_or_else(|| self.0.corrupt(format!("key {key:?} is neither free nor taken")))
     }
 
     async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
-        let headers = serde_json::to_string(&reply.headers).map_err(|error| StoreError::Refused {
-            store: self.database.name(),
-            cause: Box::new(error),
-        })?;
+        let headers = self.0.json(&reply.headers)?;
         let statement = Statement::new(ANSWER)
             .bind(key)
             .bind(holder)
             .bind(u32::from(reply.status))
             .bind(headers)
             .bind(reply.body.clone());
-        self.database.transact_one(statement).await.map(|_| ())
+        self.0.transact_one(statement).await.map(|_| ())
     }
 
     async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError> {
         let statement = Statement::new(RELEASE).bind(key).bind(holder);
-        self.database.transact_one(statement).await.map(|_| ())
+        self.0.transact_one(statement).await.map(|_| ())
     }
 
     async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
         let statement = Statement::new(SWEEP).bind(before.as_millis()).bind(limit);
-        let removed = self.database.transact_one(statement).await?;
+        let removed = self.0.transact_one(statement).await?;
         Ok(removed.len() as u64)
     }
 }
@@ -146,16 +127,16 @@ impl IdempotencyStore for SqliteIdempotency {
 #[async_trait]
 impl RowsAtRest for SqliteIdempotency {
     fn store(&self) -> &'static str {
-        self.database.name()
+        self.0.name()
     }
 
     async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
-        // No key is empty, so that every key lies above the empty one.
+        // No key is empty, so every key sorts above the empty one.
         let statement = Statement::new(AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
+        let rows = self.0.read(statement).await?;
+        self.0.decode(rows, |row| {
             Ok(RowAtRest {
                 id: row.text("key")?,
                 content: row.optional_blob("body")?.unwrap_or_default(),
@@ -173,7 +154,7 @@ impl RowsAtRest for SqliteIdempotency {
                     .bind(content.clone())
             })
             .collect();
-        let replaced = self.database.transact(statements).await?;
+        let replaced = self.0.transact(statements).await?;
         Ok(replaced.into_iter().map(|rows| !rows.is_empty()).collect())
     }
 }
@@ -182,30 +163,25 @@ impl RowsAtRest for SqliteIdempotency {
 mod tests {
     use std::sync::Arc;
 
-    use tempfile::TempDir;
-
     use super::*;
     use crate::config::KEY_BYTES;
     use crate::sealing::{Key, Keyring};
     use crate::stores::idempotency::contract;
     use crate::stores::idempotency::sealed::SealedReplies;
-    use crate::stores::sqlite;
+    use crate::stores::testing::open_database;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_contract_is_kept() {
-        let directory = TempDir::new().unwrap();
-        let writer = sqlite::in_process_writer(directory.path()).unwrap();
-        let store = SqliteIdempotency::open(&writer, directory.path()).await.unwrap();
-        let store = Arc::new(store);
+    async fn keeps_the_contract() {
+        let (database, _folder) = open_database("idempotency").await;
+        let store = Arc::new(SqliteIdempotency(database));
         contract::suite(Arc::clone(&store) as Arc<dyn IdempotencyStore>).await;
         contract::reseals(&*store).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_contract_is_kept_behind_the_seal_and_nothing_lies_open() {
-        let directory = TempDir::new().unwrap();
-        let writer = sqlite::in_process_writer(directory.path()).unwrap();
-        let store = Arc::new(SqliteIdempotency::open(&writer, directory.path()).await.unwrap());
+    async fn keeps_the_contract_with_sealed_bodies() {
+        let (database, _folder) = open_database("idempotency").await;
+        let store = Arc::new(SqliteIdempotency(database));
         let keyring = Keyring::new(Key::new("k1", &[1; KEY_BYTES]).unwrap(), Vec::new());
         let sealed = SealedReplies::before(
             Arc::clone(&store) as Arc<dyn IdempotencyStore>,

@@ -1,22 +1,19 @@
-//! What every adapter of the sessions port must show.
-
-mod counters;
-mod revocations;
+//! The contract suite of the sessions port.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Revocations, Rotation, Session, SessionStore, TokenHash};
-use crate::stores::StoreError;
+use super::{Rotation, Session, SessionStore};
+use crate::stores::{StoreError, TokenHash};
 use souk_domain::{SessionId, Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long a session lives unused.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const SECOND: Duration = Duration::from_secs(1);
-/// How long revocations are kept.
+/// How long ended sessions are kept.
 const KEEP: Duration = Duration::from_secs(3_600);
 
 /// Runs everything against `store`, which must be empty.
@@ -24,25 +21,18 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     store.ping().await.unwrap();
     a_session_is_listed_while_it_lives(&*store).await;
     a_token_is_exchanged_once(&*store).await;
-    a_token_tells_its_session_and_is_not_spent_by_that(&*store).await;
-    a_spent_token_revokes_its_family_alone(&*store).await;
-    a_lost_answer_is_asked_for_again(&*store).await;
+    session_of_does_not_spend_the_token(&*store).await;
+    a_spent_token_ends_its_family_alone(&*store).await;
+    a_rotation_can_be_repeated(&*store).await;
     tokens_and_sessions_expire(&*store).await;
-    of_racing_rotations_one_wins(&store).await;
-    revocations::suite(&store).await;
-    counters::suite(&store).await;
+    one_of_concurrent_rotations_wins(&store).await;
+    a_user_ends_own_sessions_alone(&*store).await;
     // Last, because it removes what the others left.
-    a_sweep_removes_what_is_over(&*store).await;
+    a_sweep_removes_expired_rows(&*store).await;
 }
 
 fn user(name: &str) -> UserId {
     UserId::from_suffix(name)
-}
-
-/// The hash of an imagined token: no two names have the same.
-fn token(name: &str) -> TokenHash {
-    use sha2::{Digest, Sha256};
-    TokenHash(Sha256::digest(name).into())
 }
 
 fn session(user_name: &str, id: &str) -> Session {
@@ -60,13 +50,13 @@ fn session(user_name: &str, id: &str) -> Session {
 /// Opens a session whose first token is called as the session.
 async fn opened(store: &dyn SessionStore, user_name: &str, id: &str) -> Session {
     let session = session(user_name, id);
-    store.open(&session, &token(id)).await.unwrap();
+    store.open(&session, &TokenHash::of(id)).await.unwrap();
     session
 }
 
 async fn rotate(store: &dyn SessionStore, old: &str, new: &str, now: Timestamp) -> Rotation {
     store
-        .rotate(&token(old), &token(new), now, now.plus(LIFE))
+        .rotate(&TokenHash::of(old), &TokenHash::of(new), now, now.plus(LIFE))
         .await
         .unwrap()
 }
@@ -76,25 +66,19 @@ async fn live(store: &dyn SessionStore, user_name: &str, now: Timestamp) -> Vec<
     sessions.iter().map(|session| session.id.to_string()).collect()
 }
 
-/// All revocations so far.
-async fn revoked(store: &dyn SessionStore) -> Revocations {
-    store.revoked_since(0, 10_000).await.unwrap()
-}
-
-/// How often the session stands among the revocations.
-async fn times_revoked(store: &dyn SessionStore, session: &Session) -> usize {
-    let revoked = revoked(store).await.sessions;
-    revoked.iter().filter(|id| **id == session.id).count()
+async fn ended(store: &dyn SessionStore, session: &Session, now: Timestamp) -> u64 {
+    let ids = std::slice::from_ref(&session.id);
+    store.end(&session.user, ids, now).await.unwrap()
 }
 
 async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
     let first = opened(store, "list", "list-a").await;
     let mut second = session("list", "list-b");
     second.last_used_at = NOW.plus(SECOND);
-    store.open(&second, &token("list-b")).await.unwrap();
+    store.open(&second, &TokenHash::of("list-b")).await.unwrap();
     opened(store, "list-other", "list-c").await;
     let user = user("list");
-    // The one used last stands first.
+    // The most recently used first.
     assert_eq!(
         store.list(&user, NOW).await.unwrap(),
         [second.clone(), first.clone()]
@@ -109,10 +93,10 @@ async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
     assert_eq!(live(store, "list", end).await.len(), 0);
     assert_eq!(live(store, "nobody", NOW).await.len(), 0);
 
-    // Opening again, because the answer was lost, changes nothing; a session has one family of tokens.
-    store.open(&first, &token("list-a")).await.unwrap();
+    // Opening again changes nothing; a session has one family of tokens.
+    store.open(&first, &TokenHash::of("list-a")).await.unwrap();
     assert_eq!(store.list(&user, NOW).await.unwrap(), [second, first.clone()]);
-    let another = store.open(&first, &token("another")).await;
+    let another = store.open(&first, &TokenHash::of("another")).await;
     assert!(matches!(another, Err(StoreError::Refused { .. })));
     assert_eq!(
         rotate(store, "another", "another-2", NOW).await,
@@ -137,15 +121,20 @@ async fn a_token_is_exchanged_once(store: &dyn SessionStore) {
     assert_eq!(rotate(store, "never", "seen", NOW).await, Rotation::Unknown);
     assert_eq!(rotate(store, "seen", "either", NOW).await, Rotation::Unknown);
     let same = store
-        .rotate(&token("chain-5"), &token("chain-5"), NOW, NOW.plus(LIFE))
+        .rotate(
+            &TokenHash::of("chain-5"),
+            &TokenHash::of("chain-5"),
+            NOW,
+            NOW.plus(LIFE),
+        )
         .await;
     assert!(matches!(same, Err(StoreError::Refused { .. })));
 }
 
-async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionStore) {
+async fn session_of_does_not_spend_the_token(store: &dyn SessionStore) {
     let first = opened(store, "tells", "tells-0").await;
     opened(store, "tells", "tells-other").await;
-    let of = async |name: &str, now: Timestamp| store.session_of(&token(name), now).await.unwrap();
+    let of = async |name: &str, now: Timestamp| store.session_of(&TokenHash::of(name), now).await.unwrap();
     for _ in 0..2 {
         assert_eq!(of("tells-0", NOW).await, Some(first.clone()));
     }
@@ -154,10 +143,10 @@ async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionS
     let Rotation::Rotated(used) = rotate(store, "tells-0", "tells-1", NOW.plus(SECOND)).await else {
         panic!("a token that was looked at was spent");
     };
-    // The spent one as well as the live one, in the session as it stands now; also when that has been revoked.
-    for revoked in [false, true] {
-        if revoked {
-            assert!(store.revoke(&first.user, &first.id, NOW).await.unwrap());
+    // Both the spent and the live one name the current session, also after it has been ended.
+    for over in [false, true] {
+        if over {
+            assert_eq!(ended(store, &first, NOW).await, 1);
         }
         for name in ["tells-0", "tells-1"] {
             assert_eq!(of(name, NOW).await, Some(used.clone()));
@@ -165,7 +154,7 @@ async fn a_token_tells_its_session_and_is_not_spent_by_that(store: &dyn SessionS
     }
 }
 
-async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
+async fn a_spent_token_ends_its_family_alone(store: &dyn SessionStore) {
     let stolen = opened(store, "victim", "victim-0").await;
     let other = opened(store, "victim", "victim-other").await;
     for step in 1..4 {
@@ -180,33 +169,26 @@ async fn a_spent_token_revokes_its_family_alone(store: &dyn SessionStore) {
         };
         assert_eq!((session.id, session.user), (stolen.id.clone(), user("victim")));
     }
-    // Nobody goes on with that family: neither its owner nor the thief.
+    // Neither the owner nor the thief can continue with that family.
     for dead in ["victim-3", "thief-0", "thief-1"] {
-        // Nor is a live token spent by that.
+        // A live token is not spent by the attempt.
         for further in ["further-0", "further-1"] {
             assert_eq!(rotate(store, dead, further, NOW).await, Rotation::Unknown);
         }
     }
     assert_eq!(live(store, "victim", NOW).await, [other.id.to_string()]);
-    assert_eq!(
-        (
-            times_revoked(store, &stolen).await,
-            times_revoked(store, &other).await
-        ),
-        (1, 0)
-    );
     assert!(matches!(
         rotate(store, "victim-other", "victim-other-1", NOW).await,
         Rotation::Rotated(_)
     ));
 }
 
-async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
-    let session = opened(store, "lost", "lost-0").await;
+async fn a_rotation_can_be_repeated(store: &dyn SessionStore) {
+    opened(store, "lost", "lost-0").await;
     let first = rotate(store, "lost-0", "lost-1", NOW).await;
     assert!(matches!(first, Rotation::Rotated(_)));
     assert_eq!(rotate(store, "lost-0", "lost-1", NOW).await, first);
-    assert_eq!(times_revoked(store, &session).await, 0);
+    assert_eq!(live(store, "lost", NOW).await.len(), 1);
     // The token is a live one as any other, and once it is used the same call is a reuse as any other.
     assert!(matches!(
         rotate(store, "lost-1", "lost-2", NOW).await,
@@ -216,13 +198,12 @@ async fn a_lost_answer_is_asked_for_again(store: &dyn SessionStore) {
         rotate(store, "lost-0", "lost-1", NOW).await,
         Rotation::Reused(_)
     ));
-    assert_eq!(times_revoked(store, &session).await, 1);
     assert_eq!(live(store, "lost", NOW).await.len(), 0);
     assert_eq!(rotate(store, "lost-2", "lost-3", NOW).await, Rotation::Unknown);
-    // Of a session that is revoked meanwhile nothing is given out.
-    opened(store, "lost", "late-0").await;
+    // An ended session gives out no token.
+    let late = opened(store, "lost", "late-0").await;
     rotate(store, "late-0", "late-1", NOW).await;
-    store.revoke_all(&user("lost"), None, NOW).await.unwrap();
+    assert_eq!(ended(store, &late, NOW).await, 1);
     assert_eq!(rotate(store, "late-0", "late-1", NOW).await, Rotation::Unknown);
 }
 
@@ -241,13 +222,7 @@ async fn tokens_and_sessions_expire(store: &dyn SessionStore) {
     // The session lives on with its new token; the old one has expired, and so proves nothing.
     assert_eq!(live(store, "expiry", end).await, [session.id.to_string()]);
     assert_eq!(rotate(store, "expiry-0", "thief", end).await, Rotation::Unknown);
-    assert_eq!(times_revoked(store, &session).await, 0);
-    assert!(
-        !store
-            .revoke(&session.user, &session.id, last.plus(LIFE))
-            .await
-            .unwrap()
-    );
+    assert_eq!(ended(store, &session, last.plus(LIFE)).await, 0);
     assert!(matches!(
         rotate(store, "expiry-1", "expiry-2", end).await,
         Rotation::Rotated(_)
@@ -255,13 +230,13 @@ async fn tokens_and_sessions_expire(store: &dyn SessionStore) {
     // A session may be made to end sooner.
     let soon = end.plus(SECOND);
     let shortened = store
-        .rotate(&token("expiry-2"), &token("expiry-3"), end, soon)
+        .rotate(&TokenHash::of("expiry-2"), &TokenHash::of("expiry-3"), end, soon)
         .await;
     assert!(matches!(shortened.unwrap(), Rotation::Rotated(session) if session.expires_at == soon));
     assert_eq!(live(store, "expiry", soon).await.len(), 0);
 }
 
-async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
+async fn one_of_concurrent_rotations_wins(store: &Arc<dyn SessionStore>) {
     for round in 0..3 {
         let id = format!("race-{round}");
         let contested = opened(&**store, "racer", &id).await;
@@ -286,8 +261,7 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
             }
         }
         assert_eq!((rotated, reused), (1, 19));
-        // The family is revoked, once, the winner's token included; the others go on.
-        assert_eq!(times_revoked(&**store, &contested).await, 1);
+        // The family has ended, the winner's token included; the others continue.
         for racer in 0..20 {
             assert_eq!(
                 rotate(&**store, &format!("{id}-{racer}"), "more", NOW).await,
@@ -295,7 +269,8 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
             );
         }
         for (session, name) in [(bystander, "bystander"), (sibling, "sibling")] {
-            assert_eq!(times_revoked(&**store, &session).await, 0);
+            let found = store.find(&session.user, &session.id, NOW).await.unwrap();
+            assert_eq!(found, Some(session));
             let old = format!("{name}-{round}");
             assert!(matches!(
                 rotate(&**store, &old, &format!("{old}-next"), NOW).await,
@@ -305,47 +280,80 @@ async fn of_racing_rotations_one_wins(store: &Arc<dyn SessionStore>) {
     }
 }
 
-async fn a_sweep_removes_what_is_over(store: &dyn SessionStore) {
+async fn a_user_ends_own_sessions_alone(store: &dyn SessionStore) {
+    let mut many = Vec::new();
+    for number in 0..4 {
+        many.push(opened(store, "many", &format!("many-{number}")).await);
+    }
+    let other = opened(store, "few", "few-0").await;
+    let [first, second, third, kept] = &*many else {
+        unreachable!()
+    };
+    let ids = |sessions: &[&Session]| {
+        sessions
+            .iter()
+            .map(|session| session.id.clone())
+            .collect::<Vec<_>>()
+    };
+
+    assert_eq!(store.end(&other.user, &ids(&[first]), NOW).await.unwrap(), 0);
+    assert_eq!(
+        store.end(&first.user, &ids(&[first, &other]), NOW).await.unwrap(),
+        1
+    );
+    assert_eq!(store.end(&first.user, &ids(&[first]), NOW).await.unwrap(), 0);
+    assert_eq!(
+        rotate(store, "many-0", "many-0-next", NOW).await,
+        Rotation::Unknown
+    );
+    assert_eq!(
+        store
+            .end(&first.user, &ids(&[first, second, third]), NOW)
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(live(store, "many", NOW).await, ["ses_many-3"]);
+    assert_eq!(live(store, "few", NOW).await, ["ses_few-0"]);
+    assert_eq!(store.end(&first.user, &[], NOW).await.unwrap(), 0);
+
+    let find =
+        async |user: &UserId, session: &Session, now| store.find(user, &session.id, now).await.unwrap();
+    assert_eq!(find(&kept.user, kept, NOW).await.as_ref(), Some(kept));
+    assert_eq!(find(&other.user, kept, NOW).await, None);
+    assert_eq!(find(&first.user, first, NOW).await, None);
+    assert_eq!(find(&kept.user, kept, NOW.plus(LIFE)).await, None);
+    // Identifiers compare bytewise.
+    let upper = SessionId::from_suffix("MANY-3");
+    assert_eq!(store.find(&kept.user, &upper, NOW).await.unwrap(), None);
+    assert_eq!(store.find(&user("MANY"), &kept.id, NOW).await.unwrap(), None);
+}
+
+async fn a_sweep_removes_expired_rows(store: &dyn SessionStore) {
     let everything = NOW.plus(LIFE * 10);
     while store.sweep(everything, KEEP, 1_000).await.unwrap() > 0 {}
-    assert_eq!(revoked(store).await.sessions, []);
 
-    let sequence = {
-        let marker = opened(store, "sweep", "marker").await;
-        store.revoke(&marker.user, &marker.id, NOW).await.unwrap();
-        revoked(store).await.sequence
-    };
+    let over = opened(store, "sweep", "over").await;
+    assert_eq!(ended(store, &over, NOW).await, 1);
     for number in 0..5 {
         opened(store, "sweep", &format!("sweep-{number}")).await;
     }
     rotate(store, "sweep-0", "sweep-0-next", NOW.plus(SECOND)).await;
     let before = NOW.plus(LIFE).minus(Duration::from_millis(1));
-    // The news of a revocation stays as long as it is to be kept, and so does the session.
     let kept = NOW.plus(KEEP).minus(Duration::from_millis(1));
     assert_eq!(store.sweep(kept, KEEP, 100).await.unwrap(), 0);
-    assert_eq!(revoked(store).await.sessions.len(), 1);
-    assert_eq!(store.sweep(NOW.plus(KEEP), KEEP, 100).await.unwrap(), 2);
-    assert_eq!(revoked(store).await.sessions, []);
+    assert_eq!(store.sweep(NOW.plus(KEEP), KEEP, 100).await.unwrap(), 1);
 
-    // Nothing else is over yet; then, in rounds of at most three of a kind: five first tokens and that of the marker,
-    // four sessions, since one is in use.
+    // Nothing else has expired yet; then, in rounds of at most three of a kind: five first tokens and that of the ended
+    // session, four sessions, since one is in use.
     assert_eq!(store.sweep(before, KEEP, 3).await.unwrap(), 0);
-    let end = NOW.plus(LIFE);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 3);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 3 + 1);
-    assert_eq!(store.sweep(end, KEEP, 3).await.unwrap(), 0);
-    assert_eq!(live(store, "sweep", end).await, ["ses_sweep-0"]);
+    let expired = NOW.plus(LIFE);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 3);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 1);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 0);
+    assert_eq!(live(store, "sweep", expired).await, ["ses_sweep-0"]);
     assert!(matches!(
-        rotate(store, "sweep-0-next", "sweep-0-last", end).await,
+        rotate(store, "sweep-0-next", "sweep-0-last", expired).await,
         Rotation::Rotated(_)
     ));
-
-    // A number is not used again, so that nobody who reads on from it misses the next revocation.
-    let next = opened(store, "sweep", "next").await;
-    store.revoke(&next.user, &next.id, NOW).await.unwrap();
-    let news = store.revoked_since(sequence, 10).await.unwrap();
-    assert_eq!(news.sessions, [next.id]);
-    assert!(news.sequence > sequence);
-
-    counters::a_sweep_removes_what_is_over(store).await;
 }

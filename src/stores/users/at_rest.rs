@@ -1,7 +1,5 @@
-//! Phone numbers and addresses as they lie in SQLite, for the rotation of keys. They are two parts of one store, since their
-//! rows are named differently.
-
-use std::path::Path;
+//! Sealed phone numbers and addresses in SQLite, for the rotation of keys. They are two stores to the rotation, since their
+//! rows have different keys.
 
 use async_trait::async_trait;
 
@@ -11,49 +9,20 @@ use crate::sealing::layout;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::sqlite::Database;
-use souk_embedded::{Statement, Writer};
+use souk_embedded::Statement;
 
 /// The phone numbers of accounts, by the account's id.
-pub struct PhonesAtRest {
-    database: Database,
-}
+pub struct PhonesAtRest(pub Database);
 
 /// The addresses of accounts, by [`AddressRow`].
-pub struct AddressesAtRest {
-    database: Database,
-}
+pub struct AddressesAtRest(pub Database);
 
-impl PhonesAtRest {
-    /// Opens the database `users` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(writer, directory, "users").await?;
-        Ok(Self { database })
-    }
-}
-
-impl AddressesAtRest {
-    /// Opens the database `users` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        let database = Database::open(writer, directory, "users").await?;
-        Ok(Self { database })
-    }
-}
-
-/// Both columns are texts, and a text is never equal to bytes.
+/// Both columns are text, and text never equals bytes.
 fn text<'a>(database: &Database, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|error| StoreError::Refused {
-        store: database.name(),
-        cause: error.into(),
-    })
+    std::str::from_utf8(bytes).map_err(|error| database.refused(error))
 }
 
-/// Runs one statement for each row, made from how it lies there and what shall take its place; whether each found its row.
+/// Runs one statement per row, with its old and new content as the last parameters; whether each found its row.
 async fn exchange(
     database: &Database,
     rows: &[Resealed],
@@ -81,8 +50,8 @@ impl RowsAtRest for PhonesAtRest {
         let statement = Statement::new(PHONES_AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
+        let rows = self.0.read(statement).await?;
+        self.0.decode(rows, |row| {
             Ok(RowAtRest {
                 id: row.text("id")?,
                 content: row.text("phone")?.into_bytes(),
@@ -91,7 +60,7 @@ impl RowsAtRest for PhonesAtRest {
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        exchange(&self.database, rows, |row| {
+        exchange(&self.0, rows, |row| {
             Statement::new(RESEAL_PHONE).bind(row.id.as_str())
         })
         .await
@@ -110,8 +79,8 @@ impl RowsAtRest for AddressesAtRest {
             .bind(after.user)
             .bind(after.address)
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
+        let rows = self.0.read(statement).await?;
+        self.0.decode(rows, |row| {
             let (user, address) = (row.text("user_id")?, row.text("id")?);
             let id = AddressRow {
                 user: &user,
@@ -125,7 +94,7 @@ impl RowsAtRest for AddressesAtRest {
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        exchange(&self.database, rows, |row| {
+        exchange(&self.0, rows, |row| {
             let id = AddressRow::parse(&row.id);
             Statement::new(RESEAL_ADDRESS).bind(id.user).bind(id.address)
         })

@@ -1,4 +1,4 @@
-//! What every adapter of the users port must show.
+//! The contract suite of the users port.
 
 mod addresses;
 pub mod at_rest;
@@ -24,9 +24,9 @@ pub async fn suite(store: Arc<dyn UserStore>) {
     store.ping().await.unwrap();
     an_account_is_found_as_it_was_created(&*store).await;
     an_email_address_has_one_account(&*store).await;
-    of_racing_creations_one_wins(&store).await;
+    one_of_concurrent_creations_wins(&store).await;
     an_update_replaces_the_version_it_expects(&*store).await;
-    of_racing_updates_one_wins(&store).await;
+    one_of_concurrent_updates_wins(&store).await;
     preferences_are_replaced_at_their_version(&*store).await;
     purchases_keep_the_newest_version(&store).await;
     purchases_are_paged_newest_first(&*store).await;
@@ -112,7 +112,7 @@ async fn an_email_address_has_one_account(store: &dyn UserStore) {
     assert_eq!(stored(store, "first").await, Some(first));
 }
 
-async fn of_racing_creations_one_wins(store: &Arc<dyn UserStore>) {
+async fn one_of_concurrent_creations_wins(store: &Arc<dyn UserStore>) {
     for round in 0..4 {
         let outcomes = join_all((0..20).map(|racer| {
             let store = Arc::clone(store);
@@ -196,7 +196,7 @@ async fn an_update_replaces_the_version_it_expects(store: &dyn UserStore) {
     );
 }
 
-async fn of_racing_updates_one_wins(store: &Arc<dyn UserStore>) {
+async fn one_of_concurrent_updates_wins(store: &Arc<dyn UserStore>) {
     let first = registered(&**store, "contended").await;
     for expected in 1..5 {
         let outcomes = join_all((0..16).map(|racer| {

@@ -1,10 +1,10 @@
-//! The port of the users store: accounts with their credentials, and what belongs to a person: addresses, notification
-//! preferences, purchases.
+//! The port for users: accounts with their credentials, addresses, notification preferences and purchases.
 //!
-//! A write whose answer was lost ([`StoreError::OutcomeUnknown`]) may be repeated where its method says so; else what
-//! stands there must be read before.
+//! A write that returned [`StoreError::OutcomeUnknown`] may be repeated where its method says so; otherwise the caller has to
+//! read first.
 //!
-//! Phone numbers and addresses lie in it sealed ([`seals`]); e-mail address and name don't: an account is found by the one.
+//! Phone numbers and addresses are sealed at rest ([`seals`]); names and e-mail addresses, by which accounts are found, are
+//! not.
 
 pub mod at_rest;
 #[cfg(test)]
@@ -12,32 +12,6 @@ pub mod contract;
 pub mod seals;
 mod sql;
 pub mod sqlite;
-#[cfg(test)]
-pub(crate) mod testing {
-    //! A store for the tests of what stands above it.
-
-    use std::path::Path;
-    use std::sync::Arc;
-
-    use super::UserStore;
-    use super::sqlite::SqliteUsers;
-    use crate::sealing::{Key, Keyring};
-    use crate::stores::sqlite;
-    use souk_embedded::Writer;
-
-    /// A store in `folder`.
-    pub(crate) async fn store(folder: &Path) -> Arc<dyn UserStore> {
-        let writer = sqlite::in_process_writer(folder).unwrap();
-        open(&writer, folder).await
-    }
-
-    /// A store in `folder`, beside others.
-    pub(crate) async fn open(writer: &Writer, folder: &Path) -> Arc<dyn UserStore> {
-        let key = Key::new("k1", &[7; 32]).unwrap();
-        let keyring = Arc::new(Keyring::new(key, Vec::new()));
-        Arc::new(SqliteUsers::open(writer, folder, &keyring).await.unwrap())
-    }
-}
 
 use std::fmt;
 
@@ -46,7 +20,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use souk_domain::{Account, Address, AddressId, EmailKey, OrderId, Preferences, Purchase, Timestamp, UserId};
 
-/// What a password is checked against: a hash with its salt and parameters, as a PHC string. Never shown.
+/// A password hash with its salt and parameters, as a PHC string. Its debug output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential(String);
 
@@ -56,7 +30,7 @@ impl Credential {
         Self(phc.into())
     }
 
-    /// The PHC string: for whoever checks a password, never for a log or a reply.
+    /// The PHC string; never for a log or a reply.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -73,92 +47,91 @@ impl fmt::Debug for Credential {
 pub struct UserRecord {
     /// The account.
     pub account: Account,
-    /// What its password is checked against.
+    /// Its password's hash.
     pub credential: Credential,
 }
 
-/// What became of a new account.
+/// The outcome of a new account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// It stands there.
+    /// It exists.
     Created,
     /// Another account has this e-mail address.
     EmailTaken,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// It is durable.
     Applied,
-    /// Another version stands there than was expected.
+    /// The stored version is not the expected one.
     Conflict,
     /// There is no such account.
     Missing,
 }
 
-/// What became of an address.
+/// The outcome of a change of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressChange {
     /// It is durable.
     Applied,
-    /// The account has as many addresses as it may have.
+    /// The account has the maximum number of addresses.
     Full,
-    /// Another version stands there than was expected.
+    /// The stored version is not the expected one.
     Conflict,
     /// There is no such account, or this account has no such address.
     Missing,
 }
 
-/// One of an account's addresses. Of those that an account has, exactly one is the default one.
+/// One of an account's addresses, exactly one of which is the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedAddress {
-    /// Its identifier, which means nothing but together with the account's.
+    /// Its identifier, unique within the account.
     pub id: AddressId,
     /// The address.
     pub address: Address,
-    /// Whether it is the one that is used where none is named.
+    /// Whether it is the default.
     pub default: bool,
-    /// When it was added; replacing it does not change that.
+    /// When it was added; unchanged by a replacement.
     pub created_at: Timestamp,
-    /// 1 when it is added, and one more with each change of the address itself.
+    /// 1 for a new address, incremented by each replacement.
     pub version: u64,
 }
 
 /// The port.
 #[async_trait]
 pub trait UserStore: Send + Sync + 'static {
-    /// What it runs on, as in `sqlite`.
+    /// The technology behind it, such as `sqlite`.
     fn technology(&self) -> &'static str;
-    /// Whether it answers.
+    /// Whether the store is available.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Adds an account, unless another has the same [`email_key`](souk_domain::account::email_key). The same
-    /// identifier again with the same address is [`Creation::Created`] and changes nothing: a lost answer may be asked
-    /// for again. The same identifier with another address, or an address without a key, is [`StoreError::Refused`].
+    /// identifier again with the same address is [`Creation::Created`] and changes nothing, so that the call may be
+    /// repeated. The same identifier with another address, or an address without a key, is [`StoreError::Refused`].
     async fn create(&self, record: &UserRecord) -> Result<Creation, StoreError>;
     /// The account with this identifier.
     async fn by_id(&self, id: &UserId) -> Result<Option<UserRecord>, StoreError>;
     /// The account with this e-mail address.
     async fn by_email(&self, key: &EmailKey) -> Result<Option<UserRecord>, StoreError>;
-    /// Replaces the account, and the credential where one is given, if it stands at `expected`. What does not change:
-    /// the time of creation, and the key of the e-mail address. Another key is [`StoreError::Refused`], as is a version
-    /// that does not follow `expected`.
+    /// Replaces the account, and the credential where one is given, if its version is `expected`. The time of creation and
+    /// the key of the e-mail address never change: another key is [`StoreError::Refused`], as is a version that does not
+    /// follow `expected`.
     async fn update(
         &self,
         account: &Account,
         credential: Option<&Credential>,
         expected: u64,
     ) -> Result<Change, StoreError>;
-    /// Removes the account with addresses, preferences and purchases. False where there was none.
+    /// Removes the account with its addresses, preferences and purchases. False where it did not exist.
     async fn erase(&self, id: &UserId) -> Result<bool, StoreError>;
 
-    /// The addresses of an account, oldest first (of the same age, by identifier).
+    /// The addresses of an account, oldest first, then by identifier.
     async fn addresses(&self, user: &UserId) -> Result<Vec<SavedAddress>, StoreError>;
-    /// Adds an address (no `expected`, version 1), or replaces the one that stands at `expected`. One that says
-    /// `default`, and the first one, becomes the only default; one that does not say so stays what it is, since the
-    /// default only ever passes on. [`AddressChange::Full`] where one more would be more than `limit`. A version that
-    /// does not follow `expected` is [`StoreError::Refused`].
+    /// Adds an address (no `expected`, version 1), or replaces the one at version `expected`. One with `default` set, and
+    /// the first one, becomes the only default; without it an address stays what it is. [`AddressChange::Full`] above
+    /// `limit` addresses. A version that does not follow `expected` is [`StoreError::Refused`].
     async fn put_address(
         &self,
         user: &UserId,
@@ -166,14 +139,14 @@ pub trait UserStore: Send + Sync + 'static {
         expected: Option<u64>,
         limit: usize,
     ) -> Result<AddressChange, StoreError>;
-    /// Removes an address; where it was the default one, the oldest that is left becomes it. False where this account
-    /// has no such address.
+    /// Removes an address; where it was the default, the oldest remaining one becomes the default. False where this
+    /// account has no such address.
     async fn delete_address(&self, user: &UserId, id: &AddressId) -> Result<bool, StoreError>;
 
-    /// What the account's owner chose, with its version; nothing where they never chose.
+    /// The account's preferences with their version; nothing where none were ever set.
     async fn preferences(&self, user: &UserId) -> Result<Option<(Preferences, u64)>, StoreError>;
-    /// Writes down the first choice (no `expected`; its version is 1), or replaces the one that stands at `expected`,
-    /// whose version becomes one more.
+    /// Sets the first preferences (no `expected`, version 1), or replaces those at version `expected`, which is
+    /// incremented.
     async fn put_preferences(
         &self,
         user: &UserId,
@@ -181,12 +154,11 @@ pub trait UserStore: Send + Sync + 'static {
         expected: Option<u64>,
     ) -> Result<Change, StoreError>;
 
-    /// Shows an order in its buyer's history. A projection (invariant 14): what is not newer than what stands there
-    /// changes nothing, so that it may be repeated and overtaken. Nor does it where there is no such account: a late
-    /// event must not bring back the history of somebody who was erased.
+    /// Stores an order in its buyer's purchase history. A projection (invariant 14): only a newer version replaces the
+    /// stored one, so that the call may be repeated and overtaken. Without the account nothing changes: a late event must not
+    /// restore the history of an erased account.
     async fn put_purchase(&self, purchase: &Purchase) -> Result<(), StoreError>;
-    /// Notes that a guest placed an order; `guest` stands for the address that it was placed with, and does not tell it. May
-    /// be repeated.
+    /// Stores that a guest placed an order; `guest` is a keyed hash of the guest's e-mail address. May be repeated.
     async fn put_guest_order(
         &self,
         guest: &str,
@@ -195,9 +167,9 @@ pub trait UserStore: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
     /// The orders that a guest placed, oldest first, at most `limit`.
     async fn guest_orders(&self, guest: &str, limit: usize) -> Result<Vec<OrderId>, StoreError>;
-    /// Forgets that a guest placed an order: it is an account's by now.
+    /// Removes a guest order, which an account has claimed. Removing an absent one succeeds.
     async fn forget_guest_order(&self, order: &OrderId) -> Result<(), StoreError>;
-    /// Purchases, newest first (of the same age, by identifier, highest first), at most `limit`; those below
+    /// Purchases, newest first, then by identifier in descending order, at most `limit`; those below
     /// (`placed_at`, `order_id`) where that is given.
     async fn purchases(
         &self,

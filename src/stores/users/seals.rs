@@ -1,5 +1,5 @@
-//! What an adapter of the users store seals and opens: phone numbers, and addresses as a whole. The port is typed, so that
-//! nothing can stand between it and its users that would hand it sealed values in their place.
+//! Seals phone numbers and addresses for the adapters of the users port. The port is typed, so that a wrapper in front of it
+//! could not pass sealed values through.
 
 use std::sync::Arc;
 
@@ -11,46 +11,46 @@ use souk_domain::{Address, AddressId, UserId};
 /// The store's name in errors.
 const STORE: &str = "users";
 
-/// The primary key of an address, as one text. The parts are put together by a character below all that identifiers have,
-/// so that rows sort as the pairs of their parts do.
+/// The primary key of an address as one text. Its parts are separated by a character below all that identifiers have, so
+/// that the texts sort as the pairs do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRow<'a> {
-    /// Whose it is.
+    /// The account's identifier.
     pub user: &'a str,
-    /// Its own identifier.
+    /// The address's identifier.
     pub address: &'a str,
 }
 
 impl<'a> AddressRow<'a> {
-    const BETWEEN: char = ' ';
+    const SEPARATOR: char = ' ';
 
-    /// The parts of a text; what has no second part stands before all addresses of the first.
+    /// The parts of a text; a text without a second part sorts before all addresses of the first.
     pub fn parse(row: &'a str) -> Self {
-        let (user, address) = row.split_once(Self::BETWEEN).unwrap_or((row, ""));
+        let (user, address) = row.split_once(Self::SEPARATOR).unwrap_or((row, ""));
         Self { user, address }
     }
 }
 
 impl std::fmt::Display for AddressRow<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}{}", self.user, Self::BETWEEN, self.address)
+        write!(f, "{}{}{}", self.user, Self::SEPARATOR, self.address)
     }
 }
 
-/// Seals and opens. What was written before there was a key is read as it is.
+/// Seals and opens values. Values that were written before there was a key are read as they are.
 pub struct UserSeals {
     keyring: Arc<Keyring>,
 }
 
 impl UserSeals {
-    /// Under this keyring.
+    /// Seals under this keyring.
     pub fn new(keyring: &Arc<Keyring>) -> Self {
         Self {
             keyring: Arc::clone(keyring),
         }
     }
 
-    /// An account's phone number as it may lie in a store.
+    /// Seals an account's phone number.
     ///
     /// # Errors
     /// [`StoreError::Sealing`]
@@ -60,22 +60,23 @@ impl UserSeals {
             .transpose()
     }
 
-    /// The phone number of which this lies in a store.
+    /// Opens an account's stored phone number.
     ///
     /// # Errors
-    /// [`StoreError::Sealing`]; [`StoreError::Corrupt`] where it is no text.
-    pub fn open_phone(&self, user: &UserId, kept: Option<String>) -> Result<Option<String>, StoreError> {
-        kept.map(|kept| {
-            let phone = self.open(&layout::PHONES, user.as_str(), kept)?;
-            String::from_utf8(phone).map_err(|_| corrupt("phone"))
-        })
-        .transpose()
+    /// [`StoreError::Sealing`]; [`StoreError::Corrupt`] where it is not text.
+    pub fn open_phone(&self, user: &UserId, stored: Option<String>) -> Result<Option<String>, StoreError> {
+        stored
+            .map(|stored| {
+                let phone = self.open(&layout::PHONES, user.as_str(), stored)?;
+                String::from_utf8(phone).map_err(|_| corrupt("phone"))
+            })
+            .transpose()
     }
 
-    /// An address as it may lie in a store.
+    /// Seals an address.
     ///
     /// # Errors
-    /// [`StoreError::Sealing`]; [`StoreError::Refused`] where it can't be written as JSON.
+    /// [`StoreError::Sealing`]; [`StoreError::Refused`] where it can't be encoded as JSON.
     pub fn seal_address(
         &self,
         user: &UserId,
@@ -89,31 +90,31 @@ impl UserSeals {
         self.seal(&layout::ADDRESSES, &row(user, id), &plain)
     }
 
-    /// The address of which this lies in a store.
+    /// Opens a stored address.
     ///
     /// # Errors
-    /// [`StoreError::Sealing`]; [`StoreError::Corrupt`] where it is no address.
-    pub fn open_address(&self, user: &UserId, id: &AddressId, kept: String) -> Result<Address, StoreError> {
-        let plain = self.open(&layout::ADDRESSES, &row(user, id), kept)?;
+    /// [`StoreError::Sealing`]; [`StoreError::Corrupt`] where it is not an address.
+    pub fn open_address(&self, user: &UserId, id: &AddressId, stored: String) -> Result<Address, StoreError> {
+        let plain = self.open(&layout::ADDRESSES, &row(user, id), stored)?;
         serde_json::from_slice(&plain).map_err(|_| corrupt("body"))
     }
 
     fn seal(&self, layout: &Layout, row: &str, plain: &[u8]) -> Result<String, StoreError> {
         let sealed = layout.seal(&self.keyring, row, plain);
         let sealed = sealed.map_err(|cause| failed(row, cause))?;
-        // What is sealed as a whole always is, and a sealed value is a text; were it otherwise, nothing may be written.
+        // Whole values are always sealed, as text; anything else must not be written.
         sealed
             .and_then(|sealed| String::from_utf8(sealed).ok())
             .ok_or_else(|| StoreError::Corrupt {
                 store: STORE,
-                what: format!("{row} is not sealed as a text"),
+                what: format!("{row} is not sealed as text"),
             })
     }
 
-    fn open(&self, layout: &Layout, row: &str, kept: String) -> Result<Vec<u8>, StoreError> {
-        let opened = layout.open(&self.keyring, row, kept.as_bytes());
+    fn open(&self, layout: &Layout, row: &str, stored: String) -> Result<Vec<u8>, StoreError> {
+        let opened = layout.open(&self.keyring, row, stored.as_bytes());
         let opened = opened.map_err(|cause| failed(row, cause))?;
-        Ok(opened.unwrap_or_else(|| kept.into_bytes()))
+        Ok(opened.unwrap_or_else(|| stored.into_bytes()))
     }
 }
 
@@ -133,7 +134,7 @@ fn failed(row: &str, cause: RowError) -> StoreError {
     }
 }
 
-/// What does not decode is named by its column alone: it is personal.
+/// The error names the column alone: the value is personal.
 fn corrupt(column: &str) -> StoreError {
     StoreError::Corrupt {
         store: STORE,

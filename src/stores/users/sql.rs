@@ -24,7 +24,7 @@ pub(super) const ADD_ADDRESS: &str = "INSERT INTO addresses (user_id, id, body, 
      ON CONFLICT (user_id, id) DO NOTHING RETURNING version";
 pub(super) const REPLACE_ADDRESS: &str = "UPDATE addresses SET body = ?3, version = ?4 + 1 \
      WHERE user_id = ?1 AND id = ?2 AND version = ?4 RETURNING version";
-/// Follows the statement that adds or replaces: `changes()` is how many rows that one wrote.
+/// Follows the statement that adds or replaces: `changes()` is the number of rows that it wrote.
 pub(super) const MAKE_DEFAULT: &str = "UPDATE users SET default_address = ?2 \
      WHERE id = ?1 AND changes() > 0 AND (?3 OR default_address IS NULL)";
 pub(super) const LOOK_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1), \

@@ -1,12 +1,9 @@
-//! Users in SQLite. Everything that must hold together is one transaction; what could not be told from one row (the
-//! default address) stands where it can be.
+//! Users in SQLite, in the database `users`.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::seals::UserSeals;
@@ -18,62 +15,50 @@ use super::sql::{
 use super::{AddressChange, Change, Creation, Credential, SavedAddress, UserRecord, UserStore};
 use crate::sealing::Keyring;
 use crate::stores::StoreError;
-use crate::stores::sqlite::Columns;
-use crate::stores::sqlite::Database;
+use crate::stores::sqlite::{Columns, Database, has_row};
 use souk_domain::account::email_key;
 use souk_domain::{
     Account, AddressId, EmailAddress, EmailKey, OrderId, Preferences, Purchase, Role, Timestamp, UserId,
 };
-use souk_embedded::{Rows, Statement, Writer};
+use souk_embedded::Statement;
 
-/// The schema: every migration, oldest first.
-pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_users.sql")];
+/// The schema of the database `users`: users, signing keys and revocations.
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_users.sql"),
+    include_str!("migrations/0002_keys_and_revocations.sql"),
+];
 
-/// The users store in SQLite.
+/// The adapter.
 pub struct SqliteUsers {
     database: Database,
     seals: UserSeals,
 }
 
 impl SqliteUsers {
-    /// Opens the database `users` of `directory`; what must be sealed in it is, under `keyring`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path, keyring: &Arc<Keyring>) -> Result<Self, StoreError> {
-        Ok(Self {
-            database: Database::open(writer, directory, "users").await?,
-            seals: UserSeals::new(keyring),
-        })
+    /// The adapter on the database `users`, with phone numbers and addresses sealed under `keyring`.
+    pub fn new(database: Database, keyring: &Arc<Keyring>) -> Self {
+        let seals = UserSeals::new(keyring);
+        Self { database, seals }
     }
 
-    fn refused(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::Refused {
-            store: self.database.name(),
-            cause: cause.into(),
-        }
-    }
-
-    fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| self.refused(error))
-    }
-
-    /// What does not decode is named by its column alone: it is personal.
+    /// The error names the column alone: the value is personal.
     fn parsed<T: DeserializeOwned>(&self, column: &str, text: &str) -> Result<T, StoreError> {
         serde_json::from_str(text)
             .map_err(|_| self.database.corrupt(format!("column {column} does not decode")))
     }
 
     fn key(&self, account: &Account) -> Result<EmailKey, StoreError> {
-        email_key(&account.email).map_err(|error| self.refused(error))
+        email_key(&account.email).map_err(|error| self.database.refused(error))
     }
 
-    /// The version that a write leaves behind must be the one after what it replaces.
+    /// The new version must follow the replaced one.
     fn check_version(&self, version: u64, expected: u64) -> Result<(), StoreError> {
         if version == expected.saturating_add(1) {
             Ok(())
         } else {
-            Err(self.refused(format!("version {version} can't follow {expected}")))
+            Err(self
+                .database
+                .refused(format!("version {version} can't follow {expected}")))
         }
     }
 
@@ -109,11 +94,6 @@ impl SqliteUsers {
     }
 }
 
-/// Whether the statement at this place of a transaction wrote, or found, a row.
-fn found(results: &[Rows], statement: usize) -> bool {
-    results.get(statement).is_some_and(|rows| !rows.is_empty())
-}
-
 #[async_trait]
 impl UserStore for SqliteUsers {
     fn technology(&self) -> &'static str {
@@ -133,7 +113,7 @@ impl UserStore for SqliteUsers {
             .bind(account.email.as_str())
             .bind(account.name.as_str())
             .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
-            .bind(self.json(&account.roles)?)
+            .bind(self.database.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(account.created_at.as_millis())
             .bind(account.version)
@@ -145,7 +125,9 @@ impl UserStore for SqliteUsers {
         match owner {
             Some(owner) if owner == account.id.as_str() => Ok(Creation::Created),
             Some(_) => Ok(Creation::EmailTaken),
-            None => Err(self.refused(format!("{} has another e-mail address", account.id))),
+            None => Err(self
+                .database
+                .refused(format!("{} has another e-mail address", account.id))),
         }
     }
 
@@ -172,19 +154,21 @@ impl UserStore for SqliteUsers {
             .bind(account.email.as_str())
             .bind(account.name.as_str())
             .bind(self.seals.seal_phone(&account.id, account.phone.as_deref())?)
-            .bind(self.json(&account.roles)?)
+            .bind(self.database.json(&account.roles)?)
             .bind(account.email_verified)
             .bind(credential.map(Credential::expose));
         let look = Statement::new(KEY).bind(account.id.as_str());
         let mut results = self.database.transact(vec![update, look]).await?;
-        if found(&results, 0) {
+        if has_row(&results, 0) {
             return Ok(Change::Applied);
         }
         let rows = results.pop().unwrap_or_default();
         match self.database.decode(rows, |row| row.text("email_key"))?.pop() {
             None => Ok(Change::Missing),
             Some(stored) if stored == key.as_str() => Ok(Change::Conflict),
-            Some(_) => Err(self.refused(format!("the e-mail address of {} can't change", account.id))),
+            Some(_) => Err(self
+                .database
+                .refused(format!("the e-mail address of {} can't change", account.id))),
         }
     }
 
@@ -230,7 +214,7 @@ impl UserStore for SqliteUsers {
         let make_default = named(MAKE_DEFAULT).bind(address.default);
         let statements = vec![put, make_default, named(LOOK_ADDRESS)];
         let mut results = self.database.transact(statements).await?;
-        if found(&results, 0) {
+        if has_row(&results, 0) {
             return Ok(AddressChange::Applied);
         }
         let rows = results.pop().unwrap_or_default();
@@ -251,7 +235,7 @@ impl UserStore for SqliteUsers {
         let statements = [DELETE_ADDRESS, PASS_DEFAULT_ON]
             .map(|sql| Statement::new(sql).bind(user.as_str()).bind(id.as_str()));
         let results = self.database.transact(statements.into()).await?;
-        Ok(found(&results, 0))
+        Ok(has_row(&results, 0))
     }
 
     async fn preferences(&self, user: &UserId) -> Result<Option<(Preferences, u64)>, StoreError> {
@@ -276,15 +260,15 @@ impl UserStore for SqliteUsers {
         };
         let mut put = Statement::new(sql)
             .bind(user.as_str())
-            .bind(self.json(preferences)?);
+            .bind(self.database.json(preferences)?);
         if let Some(expected) = expected {
             put = put.bind(expected);
         }
         let exists = Statement::new(EXISTS).bind(user.as_str());
         let results = self.database.transact(vec![put, exists]).await?;
-        Ok(if found(&results, 0) {
+        Ok(if has_row(&results, 0) {
             Change::Applied
-        } else if found(&results, 1) {
+        } else if has_row(&results, 1) {
             Change::Conflict
         } else {
             Change::Missing
@@ -297,7 +281,7 @@ impl UserStore for SqliteUsers {
             .bind(purchase.user_id.as_str())
             .bind(purchase.placed_at.as_millis())
             .bind(purchase.version)
-            .bind(self.json(purchase)?);
+            .bind(self.database.json(purchase)?);
         self.database.transact_one(statement).await.map(|_| ())
     }
 

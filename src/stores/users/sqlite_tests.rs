@@ -1,4 +1,4 @@
-//! The contract, and what lies in the file.
+//! The contract, and values at rest.
 
 use tempfile::TempDir;
 
@@ -6,9 +6,10 @@ use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEA
 use super::*;
 use crate::config::KEY_BYTES;
 use crate::sealing::Key;
-use crate::stores::sqlite;
+use crate::stores::sqlite::in_process_writer;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;
+use souk_embedded::Writer;
 
 fn keyring(ids: &[&str]) -> Arc<Keyring> {
     let mut keys = ids
@@ -19,24 +20,26 @@ fn keyring(ids: &[&str]) -> Arc<Keyring> {
 }
 
 fn writer(directory: &TempDir) -> Writer {
-    sqlite::in_process_writer(directory.path()).unwrap()
+    in_process_writer(directory.path()).unwrap()
+}
+
+async fn database(writer: &Writer, directory: &TempDir) -> Database {
+    Database::open(writer, directory.path(), "users").await.unwrap()
 }
 
 async fn open(writer: &Writer, directory: &TempDir, keys: &[&str]) -> SqliteUsers {
-    SqliteUsers::open(writer, directory.path(), &keyring(keys))
-        .await
-        .unwrap()
+    SqliteUsers::new(database(writer, directory).await, &keyring(keys))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_contract_is_kept() {
+async fn keeps_the_contract() {
     let directory = TempDir::new().unwrap();
     let store = open(&writer(&directory), &directory, &["k1"]).await;
     contract::suite(Arc::new(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_personal_lies_sealed_and_its_keys_can_be_changed() {
+async fn personal_values_are_sealed() {
     let directory = TempDir::new().unwrap();
     let writer = writer(&directory);
     let stores = contract::at_rest::Stores {
@@ -44,15 +47,15 @@ async fn what_is_personal_lies_sealed_and_its_keys_can_be_changed() {
         between: Arc::new(open(&writer, &directory, &["k2", "k1"]).await),
         after: Arc::new(open(&writer, &directory, &["k2"]).await),
         keyring: keyring(&["k2", "k1"]),
-        phones: Arc::new(PhonesAtRest::open(&writer, directory.path()).await.unwrap()),
-        addresses: Arc::new(AddressesAtRest::open(&writer, directory.path()).await.unwrap()),
+        phones: Arc::new(PhonesAtRest(database(&writer, &directory).await)),
+        addresses: Arc::new(AddressesAtRest(database(&writer, &directory).await)),
     };
     contract::at_rest::suite(stores).await;
 }
 
 /// Values that were written before there was a key, as the rows of earlier versions hold them.
 #[tokio::test]
-async fn what_lies_open_is_read_as_it_is_and_sealed_when_it_is_written() {
+async fn open_values_are_read_and_sealed_on_write() {
     let directory = TempDir::new().unwrap();
     let writer = writer(&directory);
     let store = open(&writer, &directory, &["k1"]).await;

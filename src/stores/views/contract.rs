@@ -1,4 +1,4 @@
-//! What every adapter of the coordination port must show.
+//! The contract suite of the coordination store, for every adapter.
 
 use std::sync::Arc;
 

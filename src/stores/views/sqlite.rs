@@ -1,4 +1,4 @@
-//! The coordination store in SQLite: one row, replaced where its number is the one before.
+//! The coordination store in SQLite: the view is one row, replaced if its number is the previous one.
 
 use std::path::Path;
 

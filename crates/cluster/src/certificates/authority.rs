@@ -25,25 +25,25 @@ const CA_KEY_FILE: &str = "ca.key";
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 
-/// For how long a node's certificate is good.
+/// The validity of a node's certificate.
 const VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60);
 
-/// For how long the CA is good: several generations of certificates.
+/// The validity of the CA: several generations of certificates.
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// A leaf that expires within this time is made anew.
+/// A certificate that expires within this time is renewed.
 const RENEWAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// By how much another machine's clock may be behind that of the one that made the certificates.
+/// How far other machines' clocks may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 60 * 60);
 
 const CA_NAME: &str = "Souk development CA";
 
-/// Makes `ca.pem`, `ca.key` and for each node `<name>.pem` and `<name>.key` in `directory`. What is there already and still
-/// good stays as it is; keys are readable by their owner only. Gives the paths of the files that were written.
+/// Creates `ca.pem`, `ca.key` and for each node `<name>.pem` and `<name>.key` in `directory`. Existing valid files are kept;
+/// keys are readable by their owner only. Returns the paths of the files that were written.
 ///
 /// # Errors
-/// [`CertificateError`]; what was written before the error stays.
+/// [`CertificateError`]; files written before the error remain.
 pub fn generate(
     directory: &Path,
     nodes: &[&str],
@@ -62,7 +62,7 @@ pub fn generate(
     } else {
         let key = KeyPair::generate()?;
         let certificate = ca_parameters.self_signed(&key)?;
-        // The key goes first: a certificate without its key would be taken for a complete CA the next time.
+        // The key first: the next run would take a certificate without its key for a complete CA.
         write(&ca_key_path, &key.serialize_pem(), SECRET_MODE)?;
         write(&ca_path, &certificate.pem(), PUBLIC_MODE)?;
         written.extend([ca_key_path, ca_path.clone()]);
@@ -154,7 +154,7 @@ fn leaf_verifier(ca: &Path) -> Result<Arc<WebPkiServerVerifier>, CertificateErro
     Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider()).build()?)
 }
 
-/// Whether a leaf is there, has its key, and is still good for a while.
+/// Whether a certificate and its key exist and are not about to expire.
 fn leaf_is_good(
     verifier: &WebPkiServerVerifier,
     certificate_path: &Path,
@@ -180,24 +180,24 @@ fn leaf_is_good(
         .is_ok())
 }
 
-/// Writes beside the file and renames, so that nobody reads half of it, and the mode holds from the first byte.
+/// Writes a temporary file and renames it: readers never see half of it, and its mode is set from the start.
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), CertificateError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    // One that a killed run left may have another mode.
-    if let Err(source) = fs::remove_file(&beside)
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    // A file of an interrupted run may have another mode.
+    if let Err(source) = fs::remove_file(&temporary)
         && source.kind() != io::ErrorKind::NotFound
     {
-        return Err(file_error("replace", &beside, source));
+        return Err(file_error("replace", &temporary, source));
     }
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(&beside)
+        .open(&temporary)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| fs::rename(&temporary, path))
         .map_err(|source| file_error("write", path, source))
 }
 
@@ -209,18 +209,18 @@ mod tests {
     use super::*;
 
     fn now() -> jiff::Timestamp {
-        // The handshake verifies with the machine's clock, so what it verifies has to be made by the same.
+        // TLS verifies against the system's clock.
         jiff::Timestamp::now()
     }
 
     #[test]
-    fn a_folder_is_made_once_and_then_left_alone() {
+    fn existing_certificates_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let written = generate(folder.path(), &["n1", "n2"], now()).unwrap();
         assert_eq!(written.len(), 6);
         let before = fs::read(folder.path().join("n1.pem")).unwrap();
         assert!(generate(folder.path(), &["n1", "n2"], now()).unwrap().is_empty());
-        // A third node joins: the CA stays, and so do the others.
+        // A third node joins: the other files are kept.
         assert_eq!(
             generate(folder.path(), &["n1", "n2", "n3"], now()).unwrap().len(),
             2
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn another_ca_in_the_folder_is_named_as_such() {
+    fn another_ca_is_recognised() {
         let folder = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
         generate(folder.path(), &[], now()).unwrap();

@@ -1,7 +1,7 @@
 //! Certificates of nodes: a development CA for `souk certs`, and the TLS configurations that every link uses.
 //!
-//! TLS 1.3 only, both sides show a certificate of the cluster's CA, and a certificate carries the name of its node. The
-//! dialer verifies the name of the node it dials; the acceptor verifies the name that the dialer claims
+//! TLS 1.3 only. Both sides show a certificate of the cluster's CA, and a certificate contains the name of its node. The
+//! dialer verifies the name of the node that it dials; the acceptor verifies the name that the dialer claims
 //! ([`verify_node`]), because rustls checks names on the dialing side only.
 
 mod authority;
@@ -20,10 +20,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub use authority::generate;
 
-/// What follows a node's name in its certificate, so that a node may be called as any real host.
+/// The suffix of a node's name in its certificate, so that it can't collide with a real host.
 const NAME_SUFFIX: &str = "node.souk.internal";
 
-/// The application protocol of a link; another version of the prelude gets another number.
+/// The application protocol of a link; another version of the handshake gets another number.
 const APPLICATION_PROTOCOL: &[u8] = b"souk-link/2";
 
 /// Longest name of a node: one label of a DNS name (RFC 1035, section 2.3.4).
@@ -31,39 +31,39 @@ pub const NODE_NAME_LIMIT: usize = 63;
 
 const CA_CERTIFICATE_FILE: &str = "ca.pem";
 
-/// Why there are no usable certificates.
+/// Why certificates can't be made or used.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The name cannot stand in a certificate.
+    /// Not a valid node name.
     #[error(
-        "`{0}` is no name for a node: use 1 to {NODE_NAME_LIMIT} of a-z, 0-9 and hyphens, with no hyphen at either end, but not `ca`"
+        "`{0}` is not a valid node name: use 1 to {NODE_NAME_LIMIT} of a-z, 0-9 and hyphens, no hyphen at either end, and not `ca`"
     )]
     NodeName(String),
     /// A file could not be read or written.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// A file holds no PEM of the expected kind.
     #[error("{} holds no usable PEM", path.display())]
     Pem {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    /// A certificate could not be made.
-    #[error("the certificate could not be made")]
+    /// A certificate could not be created.
+    #[error("cannot create the certificate")]
     Generate(#[from] rcgen::Error),
-    /// The CA in the folder is not one that `souk certs` made.
-    #[error("{} is not a CA that `souk certs` made, or its key is another's", path.display())]
+    /// The CA in the folder was not created by `souk certs`.
+    #[error("{} was not created by `souk certs`, or its key does not match", path.display())]
     ForeignCa {
         /// The CA's certificate.
         path: PathBuf,
@@ -71,11 +71,11 @@ pub enum CertificateError {
         #[source]
         source: rustls::Error,
     },
-    /// Certificate, key and CA do not fit together, or are no longer valid.
+    /// Certificate, key and CA do not match, or have expired.
     #[error("the certificates cannot be used for TLS")]
     Tls(#[from] rustls::Error),
-    /// The CA is of no use for verifying others.
-    #[error("the CA cannot be used to verify others")]
+    /// The CA can't be used for verification.
+    #[error("the CA cannot be used for verification")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
@@ -88,7 +88,7 @@ pub struct NodeTls {
     pub client: Arc<ClientConfig>,
 }
 
-/// Whether a node may be called so: one lower-case DNS label.
+/// Checks that a node name is one lower-case DNS label.
 ///
 /// # Errors
 /// [`CertificateError::NodeName`].
@@ -99,7 +99,7 @@ pub fn check_node_name(name: &str) -> Result<(), CertificateError> {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-')
-        // Its files would be those of the CA.
+        // Its files would overwrite those of the CA.
         && name != "ca";
     if well_formed {
         Ok(())
@@ -108,7 +108,7 @@ pub fn check_node_name(name: &str) -> Result<(), CertificateError> {
     }
 }
 
-/// The name that a node's certificate carries.
+/// The name in a node's certificate.
 ///
 /// # Errors
 /// [`CertificateError::NodeName`].
@@ -118,20 +118,19 @@ pub fn server_name(node: &str) -> Result<ServerName<'static>, CertificateError> 
         .map_err(|_| CertificateError::NodeName(node.to_owned()))
 }
 
-/// Whether the certificate that a peer showed is that of `node`. The handshake has already verified that the cluster's CA
-/// signed it.
+/// Checks that a peer's certificate belongs to `node`. TLS has already verified that the cluster's CA signed it.
 ///
 /// # Errors
-/// [`CertificateError::Tls`] where it is another's, [`CertificateError::NodeName`] where no certificate can be that node's.
+/// [`CertificateError::Tls`] if it belongs to another node, [`CertificateError::NodeName`] if the name is not valid.
 pub fn verify_node(certificate: &CertificateDer<'_>, node: &str) -> Result<(), CertificateError> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     Ok(rustls::client::verify_server_name(&parsed, &server_name(node)?)?)
 }
 
-/// Loads the files that [`generate`] made (or that an operator's own CA did) for one node of a folder.
+/// Loads the files of a node from a folder, as created by [`generate`] or by an operator's own CA.
 ///
 /// # Errors
-/// [`CertificateError`] where a file is missing or the three do not fit together.
+/// [`CertificateError`] if a file is missing or the three do not match.
 pub fn load_directory(directory: &Path, node: &str) -> Result<NodeTls, CertificateError> {
     check_node_name(node)?;
     load(
@@ -144,7 +143,7 @@ pub fn load_directory(directory: &Path, node: &str) -> Result<NodeTls, Certifica
 /// Loads the CA's certificate, a node's certificate chain and its key.
 ///
 /// # Errors
-/// [`CertificateError`] where a file is missing or the three do not fit together.
+/// [`CertificateError`] if a file is missing or the three do not match.
 pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<NodeTls, CertificateError> {
     let roots = Arc::new(roots(ca)?);
     let chain = certificates(certificate)?;
@@ -155,7 +154,7 @@ pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<NodeTls, Certif
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.clone(), key.clone_key())?;
-    // Links live long: a resumed session would save one handshake and keep an older verification of the certificate.
+    // Links live long: resumption would save one handshake and skip a new verification of the certificate.
     server.send_tls13_tickets = 0;
     server.alpn_protocols = vec![APPLICATION_PROTOCOL.to_vec()];
     let mut client = ClientConfig::builder_with_provider(provider())
@@ -170,11 +169,11 @@ pub fn load(ca: &Path, certificate: &Path, key: &Path) -> Result<NodeTls, Certif
     })
 }
 
-/// A configuration under which no handshake ever succeeds: it has no certificate to show. For listeners that a library
-/// insists on and nobody may use.
+/// A configuration without a certificate, so that every handshake fails. For a listener that a library requires and nobody
+/// may use.
 ///
 /// # Errors
-/// [`CertificateError::Tls`] where the provider has no TLS 1.3, which this one has.
+/// [`CertificateError::Tls`] if the provider has no TLS 1.3, which this one has.
 pub fn refusing_server() -> Result<ServerConfig, CertificateError> {
     Ok(ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -182,10 +181,10 @@ pub fn refusing_server() -> Result<ServerConfig, CertificateError> {
         .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new())))
 }
 
-/// The configuration of an HTTP client that trusts the authorities of a file, and nobody without one.
+/// The configuration of an HTTP client that trusts the CAs of a file; without a file it trusts none.
 ///
 /// # Errors
-/// [`CertificateError`] where the file can't be read or holds no certificate.
+/// [`CertificateError`] if the file can't be read or contains no certificate.
 pub fn http_client(authority: Option<&Path>) -> Result<ClientConfig, CertificateError> {
     let trusted = authority.map_or_else(|| Ok(RootCertStore::empty()), roots)?;
     Ok(ClientConfig::builder_with_provider(provider())
@@ -194,7 +193,7 @@ pub fn http_client(authority: Option<&Path>) -> Result<ClientConfig, Certificate
         .with_no_client_auth())
 }
 
-/// The one implementation of cryptography: rustls is told of it everywhere, and looks for none by itself.
+/// The implementation of cryptography, given to rustls explicitly everywhere.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
@@ -243,12 +242,12 @@ mod tests {
     use super::*;
 
     fn now() -> jiff::Timestamp {
-        // The handshake verifies with the machine's clock, so what it verifies has to be made by the same.
+        // TLS verifies against the system's clock.
         jiff::Timestamp::now()
     }
 
     #[test]
-    fn a_certificate_is_good_for_its_own_node_only() {
+    fn a_certificate_is_valid_for_its_node_only() {
         let folder = tempfile::tempdir().unwrap();
         generate(folder.path(), &["n1"], now()).unwrap();
         let leaf = certificates(&folder.path().join("n1.pem")).unwrap().remove(0);
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_node_is_refused_at_loading() {
+    fn the_key_of_another_node_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         generate(folder.path(), &["n1", "n2"], now()).unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_nodes_are_single_dns_labels() {
+    fn node_names_are_dns_labels() {
         for good in ["n1", "a", "east-2", "9"] {
             check_node_name(good).unwrap();
         }

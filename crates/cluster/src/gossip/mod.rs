@@ -1,5 +1,5 @@
-//! Gossip: which nodes are alive, and what they say of themselves. It detects and proposes; who is a member is decided in
-//! the coordination store (see `view`).
+//! Gossip: which nodes are alive, and what they publish about themselves. It detects and proposes; who is a member is
+//! decided in the coordination store (see [`view`](crate::view)).
 
 mod member;
 mod seal;
@@ -18,12 +18,11 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use member::{Announcement, GossipMember, GossipState, keys};
 pub use seal::SealError;
 
-use super::key::ClusterKey;
-use super::transport::NodeIdentity;
-use member::members;
+use crate::key::ClusterKey;
+use crate::view::{Member, MemberState};
+use member::{STATE, key_values, members};
 use socket::SealedTransport;
 
 /// For how long a deleted key is remembered. Souk deletes none.
@@ -31,47 +30,38 @@ const TOMBSTONE_GRACE: Duration = Duration::from_secs(900);
 
 /// How a node gossips.
 ///
-/// # When a silent node is dead
-/// chitchat divides the time since the last heartbeat by a smoothed mean of the last intervals, and calls a node dead above
-/// `phi_threshold`. The mean is (sum of samples + 5 × `initial_interval`) / (samples + 5). How often heartbeats of a node
-/// arrive depends on the size of the cluster (two or three times an interval, directly and by way of others), so a large
+/// # When a silent node is considered dead
+/// chitchat divides the time since the last heartbeat by a smoothed mean of the last intervals, and considers a node dead
+/// above `phi_threshold`. The mean is (sum of samples + 5 × `initial_interval`) / (samples + 5). How often heartbeats of a
+/// node arrive depends on the size of the cluster (two or three times an interval, directly and through others), so a large
 /// window would make the time to detection depend on it as well. With a window of 5 the prior has half the weight: at
 /// arrivals of 30 to 120 ms the mean is 215 to 260 ms, so 7 of them are 1.5 to 1.8 s. On a starved machine the samples grow,
-/// and with them the patience.
+/// and the time to detection with them.
 #[derive(Clone, Debug)]
 pub struct GossipSettings {
-    /// Nodes of another cluster are not talked to.
+    /// The cluster's name. Nodes of other clusters are ignored.
     pub cluster: String,
-    /// Who this node is; a greater incarnation of the same name supersedes a smaller.
-    pub identity: NodeIdentity,
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Where others reach this node; the address listened on where absent.
-    pub advertise: Option<SocketAddr>,
     /// Where to find the first others, as `host:port`.
     pub seeds: Vec<String>,
     /// Between rounds.
     pub interval: Duration,
-    /// In mean intervals of silence.
+    /// Silence in mean intervals after which a node is considered dead.
     pub phi_threshold: f64,
     /// How many intervals are remembered for a node.
     pub sampling_window: usize,
     /// The interval that is assumed before any is known.
     pub initial_interval: Duration,
-    /// Longer intervals are not remembered: the node was away.
+    /// Longer intervals are not sampled: the node was unavailable.
     pub longest_interval: Duration,
-    /// After which a dead node is forgotten.
+    /// After this time a dead node is forgotten.
     pub dead_grace: Duration,
 }
 
 impl GossipSettings {
-    /// The defaults for a node.
-    pub fn new(cluster: impl Into<String>, identity: NodeIdentity, listen: SocketAddr) -> Self {
+    /// The defaults for a node of this cluster.
+    pub fn new(cluster: impl Into<String>) -> Self {
         Self {
             cluster: cluster.into(),
-            identity,
-            listen,
-            advertise: None,
             seeds: Vec::new(),
             interval: Duration::from_millis(120),
             phi_threshold: 7.0,
@@ -86,12 +76,12 @@ impl GossipSettings {
 /// Why gossip did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GossipError {
-    /// The address is taken or not this machine's.
+    /// The address is in use, or does not belong to this machine.
     #[error("cannot gossip on {address}")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -109,31 +99,23 @@ pub struct Gossip {
 struct Inner {
     handle: ChitchatHandle,
     address: SocketAddr,
-    members: watch::Receiver<Vec<GossipMember>>,
+    members: watch::Receiver<Vec<Member>>,
     follower: JoinHandle<()>,
 }
 
 impl Gossip {
-    /// Binds the socket, announces this node and begins to gossip.
+    /// Binds the node's gossip address and begins to gossip. A greater incarnation of the same name supersedes a smaller.
     ///
     /// # Errors
     /// [`GossipError`].
-    pub async fn start(
-        settings: GossipSettings,
-        key: &ClusterKey,
-        announcement: &Announcement,
-    ) -> Result<Self, GossipError> {
+    pub async fn start(settings: GossipSettings, key: &ClusterKey, me: &Member) -> Result<Self, GossipError> {
         let bind_error = |source| GossipError::Bind {
-            address: settings.listen,
+            address: me.gossip_address,
             source,
         };
-        let socket = UdpSocket::bind(settings.listen).await.map_err(bind_error)?;
+        let socket = UdpSocket::bind(me.gossip_address).await.map_err(bind_error)?;
         let address = socket.local_addr().map_err(bind_error)?;
-        let chitchat_id = ChitchatId::new(
-            settings.identity.name.as_str(),
-            settings.identity.incarnation,
-            settings.advertise.unwrap_or(address),
-        );
+        let chitchat_id = ChitchatId::new(me.name.as_str(), me.incarnation, address);
         let configuration = ChitchatConfig {
             chitchat_id,
             cluster_id: settings.cluster,
@@ -152,7 +134,7 @@ impl Gossip {
             extra_liveness_predicate: None,
         };
         let transport = SealedTransport::new(key.clone(), socket);
-        let handle = spawn_chitchat(configuration, announcement.key_values(), &transport)
+        let handle = spawn_chitchat(configuration, key_values(me), &transport)
             .await
             .map_err(|error| GossipError::Start(error.into()))?;
         let (sender, receiver) = watch::channel(Vec::new());
@@ -172,22 +154,17 @@ impl Gossip {
         self.inner.address
     }
 
-    /// Says something of this node to all others; see [`keys`].
-    pub async fn publish(&self, key: &str, value: &str) {
+    /// Publishes the state of this node.
+    pub async fn publish_state(&self, state: MemberState) {
         self.inner
             .handle
-            .with_chitchat(|chitchat| chitchat.self_node_state().set(key, value))
+            .with_chitchat(|chitchat| chitchat.self_node_state().set(STATE, state.as_str()))
             .await;
     }
 
-    /// Says that this node has come to another state.
-    pub async fn publish_state(&self, state: GossipState) {
-        self.publish(keys::STATE, state.as_str()).await;
-    }
-
-    /// The nodes that are alive, this one among them, sorted by name; of each name the greatest incarnation that was ever
-    /// seen, or none where that one is silent.
-    pub fn members(&self) -> watch::Receiver<Vec<GossipMember>> {
+    /// The live nodes including this one, sorted by name. Of each name only the greatest incarnation that was ever seen
+    /// counts, even if that one is dead.
+    pub fn members(&self) -> watch::Receiver<Vec<Member>> {
         self.inner.members.clone()
     }
 }
@@ -199,8 +176,8 @@ impl Drop for Inner {
     }
 }
 
-/// Keeps the member list up to date from what chitchat says.
-async fn follow(handle: &ChitchatHandle, sender: watch::Sender<Vec<GossipMember>>) -> JoinHandle<()> {
+/// Publishes the member list whenever chitchat reports a change.
+async fn follow(handle: &ChitchatHandle, sender: watch::Sender<Vec<Member>>) -> JoinHandle<()> {
     let chitchat = handle.chitchat();
     let mut live = chitchat.lock().await.live_nodes_watcher();
     tokio::spawn(async move {

@@ -1,12 +1,12 @@
-//! Datagrams sealed under the cluster's key, so that nobody else can make a member come or go, or read who is there.
+//! Datagrams sealed under the cluster's key, so that nobody else can read them, or make a member appear or disappear.
 //!
 //! AES-256-GCM with a 96-bit nonce: 64 random bits drawn once for a process, then a 32-bit counter. Purely random nonces
 //! under one key for all nodes would use up the bound of 2³² messages (NIST SP 800-38D, section 8.3) within months of a
 //! small cluster's gossip; with prefixes two nonces are the same only where two of k processes draw the same prefix, which
 //! has probability k²/2⁶⁵. When a counter is used up, a new prefix is drawn.
 //!
-//! A recorded datagram can be sent again. That is harmless for what gossip carries: heartbeats and versions only grow, and
-//! who counts as a member is decided in the coordination store.
+//! A recorded datagram can be replayed. That does no harm: heartbeats and versions only grow, and who is a member is
+//! decided in the coordination store.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::error::Unspecified;
@@ -32,17 +32,17 @@ impl From<Unspecified> for SealError {
     }
 }
 
-/// Why a datagram was dropped.
+/// Why a datagram was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
     /// Too short, or another version.
     Malformed,
-    /// Not sealed under this key, or changed on its way.
+    /// Not sealed under this key, or modified in transit.
     Forged,
 }
 
 impl Rejection {
-    /// A word for metrics.
+    /// The value of the metric's label `kind`.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -59,7 +59,7 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// With a key derived for gossip, and a fresh nonce prefix.
+    /// Derives the key for gossip and draws a nonce prefix.
     ///
     /// # Errors
     /// [`SealError::Cryptography`].
@@ -105,7 +105,7 @@ impl Seal {
         Ok(datagram)
     }
 
-    /// What was sealed. Decrypts in place.
+    /// The plain text. Decrypts in place.
     ///
     /// # Errors
     /// [`Rejection`].
@@ -140,7 +140,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sealed_opens_with_the_same_key_only(plain: Vec<u8>) {
+        fn only_the_same_key_opens(plain: Vec<u8>) {
             let mut datagram = seal(SECRET).seal(&plain).unwrap();
             let mut copy = datagram.clone();
             prop_assert_eq!(seal("another cluster's secret").open(&mut copy), Err(Rejection::Forged));
@@ -148,7 +148,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bit_can_be_changed(plain: Vec<u8>, at: prop::sample::Index, bit in 0..8u8) {
+        fn every_changed_bit_is_noticed(plain: Vec<u8>, at: prop::sample::Index, bit in 0..8u8) {
             let mut datagram = seal(SECRET).seal(&plain).unwrap();
             let at = at.index(datagram.len());
             datagram[at] ^= 1 << bit;
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nonce_comes_twice_even_when_the_counter_runs_out() {
+    fn nonces_stay_unique_when_the_counter_overflows() {
         let mut seal = seal(SECRET);
         seal.counter = u32::MAX - 2;
         let first_prefix = seal.prefix;

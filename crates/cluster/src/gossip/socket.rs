@@ -1,5 +1,4 @@
-//! The socket that chitchat gossips through: UDP, each datagram sealed. Nothing that arrives, and no error of the system,
-//! ends the gossip.
+//! The UDP socket of chitchat, with sealed datagrams. Neither a datagram nor an error of the system stops gossip.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +17,10 @@ use crate::key::ClusterKey;
 /// Largest UDP payload there is over IPv4.
 const DATAGRAM_LIMIT: usize = 65_507;
 
-/// The pause after a failed receive, so that an error that stays does not spin.
+/// The pause after a failed receive, so that a persistent error does not spin.
 const RECEIVE_PAUSE: Duration = Duration::from_millis(20);
 
-/// Hands chitchat the one socket, bound before so that a taken port is an error at the start.
+/// Gives chitchat a socket that was bound before, so that a port in use is an error at startup.
 pub(super) struct SealedTransport {
     key: ClusterKey,
     socket: Mutex<Option<UdpSocket>>,
@@ -44,7 +43,7 @@ impl Transport for SealedTransport {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
-            .ok_or_else(|| anyhow::anyhow!("the gossip socket is in use already"))?;
+            .ok_or_else(|| anyhow::anyhow!("the gossip socket is already in use"))?;
         Ok(Box::new(SealedSocket::new(socket, &self.key)?))
     }
 }
@@ -64,7 +63,7 @@ impl SealedSocket {
         })
     }
 
-    /// The message in the datagram of this length, or why there is none.
+    /// Opens and decodes the datagram of this length in the buffer.
     fn message(&mut self, length: usize) -> Result<ChitchatMessage, &'static str> {
         let mut plain = self
             .seal
@@ -81,16 +80,15 @@ impl Socket for SealedSocket {
             Ok(datagram) => self.socket.send_to(&datagram, to).await,
             Err(error) => Err(io::Error::other(error)),
         };
-        // A peer that is away, a network that is down, a datagram too large: gossip repeats itself, and what stays
-        // wrong shows as a member that dies.
+        // Gossip repeats itself. A persistent failure shows as a member that is considered dead.
         if let Err(error) = sent {
             counter!("souk_gossip_send_failures_total").increment(1);
-            tracing::debug!(%to, %error, "a gossip datagram was not sent");
+            tracing::debug!(%to, %error, "gossip datagram not sent");
         }
         Ok(())
     }
 
-    /// Can be cancelled: a datagram is either still in the system's queue, or returned.
+    /// Cancel safe: a datagram is either still in the system's queue or returned.
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
         loop {
             match self.socket.recv_from(&mut self.buffer).await {
@@ -98,12 +96,12 @@ impl Socket for SealedSocket {
                     Ok(message) => return Ok((from, message)),
                     Err(kind) => {
                         counter!("souk_gossip_rejected_total", "kind" => kind).increment(1);
-                        tracing::debug!(%from, kind, "a gossip datagram was dropped");
+                        tracing::debug!(%from, kind, "gossip datagram rejected");
                     }
                 },
                 Err(error) => {
                     counter!("souk_gossip_receive_failures_total").increment(1);
-                    tracing::debug!(%error, "receiving gossip failed");
+                    tracing::debug!(%error, "gossip receive failed");
                     tokio::time::sleep(RECEIVE_PAUSE).await;
                 }
             }

@@ -4,6 +4,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::view::Role;
+use crate::view::fixtures::member;
 
 /// More than any step of these tests takes on a busy machine; a step that fails, fails by it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -13,23 +14,16 @@ fn key() -> ClusterKey {
     ClusterKey::new("the cluster's secret").unwrap()
 }
 
-fn announcement() -> Announcement {
-    Announcement {
-        state: GossipState::Joining,
-        roles: vec![Role::Front, Role::Entities],
-        cluster_address: "127.0.0.1:1".parse().unwrap(),
-        shop_address: "127.0.0.1:2".parse().unwrap(),
-        operator_address: "127.0.0.1:3".parse().unwrap(),
+fn node(name: &str, incarnation: u64) -> Member {
+    Member {
+        gossip_address: LOOPBACK.parse().unwrap(),
         version: "1.2.3".to_owned(),
+        ..member(name, incarnation)
     }
 }
 
-fn settings(name: &str, incarnation: u64, seeds: &[&Gossip]) -> GossipSettings {
-    let identity = NodeIdentity {
-        name: name.to_owned(),
-        incarnation,
-    };
-    let mut settings = GossipSettings::new("test", identity, LOOPBACK.parse().unwrap());
+fn settings(seeds: &[&Gossip]) -> GossipSettings {
+    let mut settings = GossipSettings::new("test");
     settings.seeds = seeds
         .iter()
         .map(|seed| seed.local_address().to_string())
@@ -38,13 +32,13 @@ fn settings(name: &str, incarnation: u64, seeds: &[&Gossip]) -> GossipSettings {
 }
 
 async fn start(name: &str, incarnation: u64, seeds: &[&Gossip]) -> Gossip {
-    Gossip::start(settings(name, incarnation, seeds), &key(), &announcement())
+    Gossip::start(settings(seeds), &key(), &node(name, incarnation))
         .await
         .unwrap()
 }
 
 /// Waits until the node sees exactly these names and incarnations.
-async fn sees(node: &Gossip, expected: &[(&str, u64)]) -> Vec<GossipMember> {
+async fn sees(node: &Gossip, expected: &[(&str, u64)]) -> Vec<Member> {
     let mut members = node.members();
     let found = timeout(
         PATIENCE,
@@ -70,19 +64,17 @@ async fn three_nodes_find_each_other_and_notice_a_death() {
     let everybody = [("n1", 1), ("n2", 1), ("n3", 1)];
     for node in [&n1, &n2, &n3] {
         let members = sees(node, &everybody).await;
-        assert_eq!(members[2].state, GossipState::Joining);
+        assert_eq!(members[2].state, MemberState::Ready);
         assert_eq!(members[2].roles, [Role::Front, Role::Entities]);
         assert_eq!(members[2].gossip_address, n3.local_address());
         assert_eq!(members[2].version, "1.2.3");
-        assert_eq!(members[2].load, 0);
     }
-    // What a node says later reaches the others too.
-    n3.publish_state(GossipState::Ready).await;
-    n3.publish(keys::LOAD, "42").await;
+    // Later changes reach the others too.
+    n3.publish_state(MemberState::Leaving).await;
     let mut members = n2.members();
     timeout(
         PATIENCE,
-        members.wait_for(|members| members[2].state == GossipState::Ready && members[2].load == 42),
+        members.wait_for(|members| members[2].state == MemberState::Leaving),
     )
     .await
     .unwrap()
@@ -110,28 +102,28 @@ async fn three_nodes_find_each_other_and_notice_a_death() {
 }
 
 #[tokio::test]
-async fn a_new_incarnation_supersedes_the_old_one_at_once_and_for_good() {
+async fn a_new_incarnation_supersedes_the_old_for_good() {
     let n1 = start("n1", 1, &[]).await;
     let old = start("n2", 5, &[&n1]).await;
     sees(&n1, &[("n1", 1), ("n2", 5)]).await;
     let new = start("n2", 6, &[&n1]).await;
     sees(&n1, &[("n1", 1), ("n2", 6)]).await;
-    // The old process lives on, as a zombie would; it must not come back when the new one goes.
+    // The old process is still alive. It must not reappear when the new one ends.
     drop(new);
     sees(&n1, &[("n1", 1)]).await;
     drop(old);
 }
 
 #[tokio::test]
-async fn another_key_and_another_cluster_are_not_heard() {
+async fn other_keys_and_clusters_are_ignored() {
     let n1 = start("n1", 1, &[]).await;
     let other_key = ClusterKey::new("some other cluster's").unwrap();
-    let stranger = Gossip::start(settings("n8", 1, &[&n1]), &other_key, &announcement())
+    let stranger = Gossip::start(settings(&[&n1]), &other_key, &node("n8", 1))
         .await
         .unwrap();
-    let mut other = settings("n9", 1, &[&n1]);
+    let mut other = settings(&[&n1]);
     other.cluster = "another".to_owned();
-    let foreigner = Gossip::start(other, &key(), &announcement()).await.unwrap();
+    let foreigner = Gossip::start(other, &key(), &node("n9", 1)).await.unwrap();
     // Garbage does not hurt either.
     let socket = UdpSocket::bind(LOOPBACK).await.unwrap();
     for length in [0, 1, 13, 29, 1400] {
@@ -140,7 +132,7 @@ async fn another_key_and_another_cluster_are_not_heard() {
             .await
             .unwrap();
     }
-    // When the friend, who came last, has been heard, the others would have been.
+    // The last node to start has been seen, so the others would have been.
     let friend = start("n2", 1, &[&n1]).await;
     let members = sees(&n1, &[("n1", 1), ("n2", 1)]).await;
     assert_eq!(members.len(), 2);
@@ -150,10 +142,10 @@ async fn another_key_and_another_cluster_are_not_heard() {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_an_error_that_names_it() {
+async fn an_address_in_use_is_named() {
     let n1 = start("n1", 1, &[]).await;
-    let mut taken = settings("n2", 1, &[]);
-    taken.listen = n1.local_address();
-    let error = Gossip::start(taken, &key(), &announcement()).await.err().unwrap();
+    let mut taken = node("n2", 1);
+    taken.gossip_address = n1.local_address();
+    let error = Gossip::start(settings(&[]), &key(), &taken).await.err().unwrap();
     assert!(error.to_string().contains(&n1.local_address().to_string()));
 }

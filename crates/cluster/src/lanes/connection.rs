@@ -1,4 +1,4 @@
-//! One connection's lanes: queues and windows outwards, order and acknowledgements inwards.
+//! The lanes of a connection: outgoing queues and windows, incoming order and acknowledgements.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::window::{ReceiveWindow, SendWindow, WindowError};
 use super::{FrameSink, LANES, SendError};
 use crate::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
-use crate::transport::{NodeIdentity, Secured};
+use crate::transport::Secured;
+use crate::view::NodeIdentity;
 
-/// Items that may wait for one lane.
+/// Most items in the queue of a lane.
 pub const QUEUE_ITEMS: usize = 4096;
 
-/// Bytes that may wait for one lane.
+/// Most bytes in the queue of a lane.
 pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A connection to one incarnation of one node.
@@ -24,27 +25,27 @@ pub struct Connection {
     peer: NodeIdentity,
     inbound_token: u64,
     outbound_token: u64,
-    over: CancellationToken,
+    closed: CancellationToken,
     incoming: [Mutex<IncomingLane>; LANES],
-    /// Set when the peer's gateways are known; frames may come in before.
+    /// Set when the peer's gateways are known; frames may arrive before.
     outgoing: OnceLock<[OutgoingLane; LANES]>,
 }
 
 #[derive(Default)]
 struct IncomingLane {
     window: ReceiveWindow,
-    arrivals: Arrivals,
+    pending: Pending,
 }
 
-/// What becomes of items that come in.
-enum Arrivals {
-    /// Kept, because the peer was quicker: what they ask for could not be answered yet. The peer's window bounds them.
+/// How incoming items are handled.
+enum Pending {
+    /// Kept, because the peer was ready first and replies can't be sent yet. The peer's window bounds them.
     Kept(Vec<Item>),
-    /// Handed to the sink.
+    /// Delivered to the sink.
     Delivered,
 }
 
-impl Default for Arrivals {
+impl Default for Pending {
     fn default() -> Self {
         Self::Kept(Vec::new())
     }
@@ -63,28 +64,28 @@ impl Connection {
             peer: secured.peer.clone(),
             inbound_token: secured.inbound_token,
             outbound_token: secured.outbound_token,
-            over: secured.over.clone(),
+            closed: secured.closed.clone(),
             incoming: Default::default(),
             outgoing: OnceLock::new(),
         }
     }
 
-    /// Who is at the other end.
+    /// The node at the other end.
     pub fn peer(&self) -> &NodeIdentity {
         &self.peer
     }
 
-    /// Cancelled when the connection has ended; ends it when cancelled.
-    pub fn over(&self) -> &CancellationToken {
-        &self.over
+    /// Cancelled when the connection has ended; closes it when cancelled.
+    pub fn closed(&self) -> &CancellationToken {
+        &self.closed
     }
 
     pub(super) fn inbound_token(&self) -> u64 {
         self.inbound_token
     }
 
-    /// Begins to send to the peer's gateways. Nothing happens the second time.
-    pub(super) fn raise(self: &Arc<Self>, gateways: [ActorRef<LaneMessage>; LANES]) {
+    /// Begins to send to the peer's gateways. A second call has no effect.
+    pub(super) fn activate(self: &Arc<Self>, gateways: [ActorRef<LaneMessage>; LANES]) {
         let mut receivers = Vec::with_capacity(LANES);
         let lanes = gateways.map(|gateway| {
             let (queue, receiver) = mpsc::channel(QUEUE_ITEMS);
@@ -104,16 +105,16 @@ impl Connection {
         }
     }
 
-    /// Hands over what came in before there was a way to answer it, and from now on all that comes in.
-    pub(super) fn begin_to_deliver(&self, sink: &dyn FrameSink) {
+    /// Delivers the items that were kept until replies could be sent, and all later ones.
+    pub(super) fn start_delivery(&self, sink: &dyn FrameSink) {
         for index in 0..LANES {
             let mut lane = self.incoming(index);
-            if let Arrivals::Kept(items) = std::mem::replace(&mut lane.arrivals, Arrivals::Delivered)
+            if let Pending::Kept(items) = std::mem::replace(&mut lane.pending, Pending::Delivered)
                 && !items.is_empty()
             {
                 sink.deliver(&self.peer, items);
             }
-            // The peer may have filled its window, and wait for an acknowledgement that could not go out.
+            // The peer may have filled its window and wait for an acknowledgement that could not be sent.
             self.acknowledge(index, &mut lane.window);
         }
     }
@@ -128,7 +129,7 @@ impl Connection {
         if bytes > ITEM_BYTES {
             return Err(SendError::TooLarge(bytes));
         }
-        if self.over.is_cancelled() {
+        if self.closed.is_cancelled() {
             return Err(SendError::NoLink);
         }
         let lane = &self.outgoing.get().ok_or(SendError::NoLink)?[lane % LANES];
@@ -147,11 +148,11 @@ impl Connection {
         queued
     }
 
-    /// Takes items from a queue and sends them: all that wait, packed into frames, whenever the window is open.
+    /// Sends the items of a queue, packed into frames, whenever the window is open.
     async fn drain(self: Arc<Self>, index: usize, mut queue: mpsc::Receiver<Item>) {
-        let over = self.over.clone();
+        let closed = self.closed.clone();
         tokio::select! {
-            () = over.cancelled() => {}
+            () = closed.cancelled() => {}
             () = self.pack_and_send(index, &mut queue) => {}
         }
     }
@@ -160,7 +161,7 @@ impl Connection {
         let Some(lane) = self.outgoing.get().map(|lanes| &lanes[index]) else {
             return;
         };
-        let sent = Sent::new(&self.peer);
+        let counters = Counters::new(&self.peer);
         let mut left_over = None;
         loop {
             let first = match left_over.take() {
@@ -170,7 +171,7 @@ impl Connection {
                     None => return,
                 },
             };
-            // First the window, then the rest of the frame: what gathers while the window is shut goes in one frame.
+            // The window first: items that gather while it is closed go into one frame.
             lane.window.open().await;
             let mut bytes = first.0.len();
             let mut items = vec![first];
@@ -193,12 +194,12 @@ impl Connection {
             if !self.cast(&lane.gateway, &frame) {
                 return;
             }
-            sent.frames.increment(1);
-            sent.items.increment(count as u64);
+            counters.frames.increment(1);
+            counters.items.increment(count as u64);
         }
     }
 
-    /// Sends a frame to a gateway of the peer. A failure ends the connection: a lane with a gap is no lane.
+    /// Sends a frame to a gateway of the peer. A failure closes the connection, because a lane must have no gap.
     fn cast(&self, gateway: &ActorRef<LaneMessage>, frame: &Frame) -> bool {
         let sent = match souk_wire::encode(frame) {
             Ok(bytes) => gateway
@@ -207,16 +208,16 @@ impl Connection {
             Err(error) => Err(error.to_string()),
         };
         if let Err(error) = &sent
-            && !self.over.is_cancelled()
+            && !self.closed.is_cancelled()
         {
-            tracing::debug!(peer = %self.peer, error, "a frame could not be sent: the link is closed");
-            self.over.cancel();
+            tracing::debug!(peer = %self.peer, error, "cannot send a frame; closing the link");
+            self.closed.cancel();
         }
         sent.is_ok()
     }
 
-    /// Takes items that came in on a lane.
-    pub(super) fn take(
+    /// Receives the items of a frame.
+    pub(super) fn receive(
         &self,
         lane: usize,
         sequence: u64,
@@ -224,18 +225,18 @@ impl Connection {
         sink: &dyn FrameSink,
     ) -> Result<(), WindowError> {
         let mut incoming = self.incoming(lane);
-        incoming.window.admit(sequence)?;
+        incoming.window.check(sequence)?;
         let bytes = items.iter().map(|item| item.0.len()).sum();
-        match &mut incoming.arrivals {
-            Arrivals::Kept(kept) => kept.extend(items),
-            Arrivals::Delivered => sink.deliver(&self.peer, items),
+        match &mut incoming.pending {
+            Pending::Kept(kept) => kept.extend(items),
+            Pending::Delivered => sink.deliver(&self.peer, items),
         }
-        incoming.window.take(bytes);
+        incoming.window.received(bytes);
         self.acknowledge(lane, &mut incoming.window);
         Ok(())
     }
 
-    /// Acknowledges what is due, where the peer's gateways are known.
+    /// Sends the acknowledgement that is due, if the peer's gateways are known.
     fn acknowledge(&self, lane: usize, window: &mut ReceiveWindow) {
         if let (Some(sequence), Some(lanes)) = (window.due(), self.outgoing.get()) {
             let frame = Frame::Acknowledge {
@@ -248,7 +249,7 @@ impl Connection {
         }
     }
 
-    /// The peer acknowledges what was sent on a lane.
+    /// The peer acknowledges the frames of a lane.
     pub(super) fn acknowledged(&self, lane: usize, sequence: u64) -> Result<(), WindowError> {
         match self.outgoing.get() {
             Some(lanes) => lanes[lane].window.acknowledge(sequence),
@@ -260,12 +261,12 @@ impl Connection {
     }
 }
 
-struct Sent {
+struct Counters {
     frames: Counter,
     items: Counter,
 }
 
-impl Sent {
+impl Counters {
     fn new(peer: &NodeIdentity) -> Self {
         Self {
             frames: counter!("souk_link_frames_sent_total", "peer" => peer.name.clone()),

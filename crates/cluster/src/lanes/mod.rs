@@ -1,10 +1,9 @@
-//! Lanes: how one node's regions reach another's. Four gateway actors a node are all that ractor announces to its peers;
-//! entities have no names and no groups. Items that wait at the same time travel in one frame, and what is on its way is
-//! bounded by a window, so that a peer that stops costs its callers a `Busy` and no memory.
+//! Lanes: ordered, windowed streams of items between nodes. ractor announces only the four gateway actors of a node to its
+//! peers; entities have no names and no groups. Items that wait at the same time travel in one frame, and a window bounds
+//! what is in flight, so a peer that stops causes `Busy` errors and no growing memory.
 //!
-//! Items of one lane arrive in the order in which they were sent, for as long as the connection lives. When it ends, what
-//! was on its way is lost or not, and nobody can tell: whoever waits for a reply learns of it by
-//! [`LinkEvent::Down`](super::peers::LinkEvent::Down).
+//! The items of one lane arrive in the order in which they were sent while the connection lives. When it ends, items in
+//! flight may or may not have arrived; [`LinkEvent::Down`](crate::peers::LinkEvent::Down) tells the callers.
 
 mod connection;
 mod window;
@@ -18,16 +17,17 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 pub use connection::{Connection, QUEUE_BYTES, QUEUE_ITEMS};
 pub use window::{WINDOW_BYTES, WINDOW_FRAMES, WindowError};
 
-use super::frames::{EncodedFrame, Frame, Item, LaneMessage};
-use super::transport::{NodeIdentity, Secured};
+use crate::frames::{EncodedFrame, Frame, Item, LaneMessage};
+use crate::transport::Secured;
+use crate::view::NodeIdentity;
 
-/// Gateways of each node. Several, because one actor on each side does 40 to 58 thousand frames a second at best.
+/// Gateways of each node. Several, because one actor on each side handles 40 to 58 thousand frames a second at best.
 pub const LANES: usize = 4;
 
-/// Takes what comes in.
+/// Receives the items of other nodes.
 pub trait FrameSink: Send + Sync + 'static {
-    /// Takes items in their order. Called on a gateway, so it must neither block nor panic; while it runs, its lane of the
-    /// sender waits.
+    /// Receives items in their order. Called on a gateway, so it must neither block nor panic; the sender's lane waits
+    /// while it runs.
     fn deliver(&self, from: &NodeIdentity, items: Vec<Item>);
 }
 
@@ -40,16 +40,16 @@ where
     }
 }
 
-/// Why an item was not sent. It was not queued either, so it has no effect anywhere.
+/// Why an item was not sent. It has no effect anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// There is no link to that node.
     #[error("there is no link to the node")]
     NoLink,
-    /// The lane is full: the peer does not keep up, or has stopped.
+    /// The lane is full: the peer is too slow or has stopped.
     #[error("the lane to the node is full")]
     Busy,
-    /// Larger than [`ITEM_BYTES`](super::frames::ITEM_BYTES).
+    /// Larger than [`ITEM_BYTES`](crate::frames::ITEM_BYTES).
     #[error("an item of {0} bytes is too large for a lane")]
     TooLarge(usize),
 }
@@ -61,15 +61,15 @@ pub struct Links {
 }
 
 struct Inner {
-    /// The link to send by, for each name.
+    /// The connection to each node, by name.
     by_node: DashMap<String, Arc<Connection>>,
-    /// Every connection from which frames may come, by the token that marks them.
+    /// Every connection that may receive frames, by the token of those frames.
     by_token: DashMap<u64, Arc<Connection>>,
     sink: Arc<dyn FrameSink>,
 }
 
 impl Links {
-    /// No links yet; what comes in goes to `sink`.
+    /// No links yet; incoming items go to `sink`.
     pub fn new(sink: Arc<dyn FrameSink>) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -80,10 +80,10 @@ impl Links {
         }
     }
 
-    /// Sends an item to a node. Items with the same key arrive in their order; the key is a shard, as a rule.
+    /// Sends an item to a node. Items with the same key, usually a shard, arrive in order.
     ///
     /// # Errors
-    /// [`SendError`]; the item was not sent then. Where it is sent, that is no promise that it arrives.
+    /// [`SendError`]; the item was not sent. `Ok` does not mean that it arrives.
     pub fn send(&self, node: &str, key: u64, item: Item) -> Result<(), SendError> {
         let connection = self
             .inner
@@ -96,12 +96,12 @@ impl Links {
         connection.send(lane, item)
     }
 
-    /// Whether there is a link to this very incarnation.
+    /// Whether there is a link to this incarnation.
     pub fn is_up(&self, node: &NodeIdentity) -> bool {
         self.inner
             .by_node
             .get(&node.name)
-            .is_some_and(|entry| entry.peer() == node && !entry.over().is_cancelled())
+            .is_some_and(|entry| entry.peer() == node && !entry.closed().is_cancelled())
     }
 
     /// The nodes to which there is a link, sorted.
@@ -116,7 +116,7 @@ impl Links {
         peers
     }
 
-    /// From now on frames of this connection are taken.
+    /// Accepts frames of this connection from now on.
     pub(super) fn open(&self, secured: &Secured) -> Arc<Connection> {
         let connection = Arc::new(Connection::new(secured));
         self.inner
@@ -125,20 +125,20 @@ impl Links {
         connection
     }
 
-    /// From now on items are sent by this connection, and what comes in by it is handed over. Not before: the peer may be
-    /// up first, and a command that it sends then has to find a way back for its reply.
-    pub(super) fn raise(&self, connection: &Arc<Connection>, gateways: [ActorRef<LaneMessage>; LANES]) {
-        connection.raise(gateways);
+    /// Sends items by this connection from now on, and delivers incoming ones. Not before: the peer may be ready first, and
+    /// the reply to a command that it sends needs a way back.
+    pub(super) fn activate(&self, connection: &Arc<Connection>, gateways: [ActorRef<LaneMessage>; LANES]) {
+        connection.activate(gateways);
         self.inner
             .by_node
             .insert(connection.peer().name.clone(), Arc::clone(connection));
-        connection.begin_to_deliver(self.inner.sink.as_ref());
+        connection.start_delivery(self.inner.sink.as_ref());
         gauge!("souk_links").set(self.inner.by_node.len() as f64);
     }
 
-    /// The connection has ended; ends it where it has not.
+    /// Removes the connection and closes it.
     pub(super) fn close(&self, connection: &Arc<Connection>) {
-        connection.over().cancel();
+        connection.closed().cancel();
         self.inner.by_token.remove(&connection.inbound_token());
         self.inner
             .by_node
@@ -148,17 +148,17 @@ impl Links {
         gauge!("souk_links").set(self.inner.by_node.len() as f64);
     }
 
-    /// Ends the connection to a node, where there is one; it is made anew.
+    /// Closes the connection to a node; the link reconnects.
     pub fn end(&self, node: &str) {
         if let Some(connection) = self.inner.by_node.get(node) {
-            connection.over().cancel();
+            connection.closed().cancel();
         }
     }
 
-    /// Ends every connection; they are made anew.
+    /// Closes all connections; the links reconnect.
     pub(super) fn end_all(&self) {
         for entry in &self.inner.by_token {
-            entry.over().cancel();
+            entry.closed().cancel();
         }
     }
 
@@ -166,9 +166,9 @@ impl Links {
         let frame: Frame = match souk_wire::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
-                // Which peer sent it stands in the frame only.
+                // Only the frame itself tells which peer sent it.
                 counter!("souk_link_frames_dropped_total", "why" => "undecodable").increment(1);
-                tracing::warn!(%error, lane, "a frame from a node of the cluster does not decode");
+                tracing::warn!(%error, lane, "cannot decode a frame of another node");
                 return;
             }
         };
@@ -179,26 +179,26 @@ impl Links {
             .get(token)
             .map(|entry| Arc::clone(entry.value()))
         else {
-            // Left over from a connection that has ended.
+            // From a connection that has ended.
             counter!("souk_link_frames_dropped_total", "why" => "ended").increment(1);
             return;
         };
-        let taken = match frame {
+        let received = match frame {
             Frame::Items { sequence, items, .. } => {
                 counter!("souk_link_items_received_total").increment(items.len() as u64);
-                connection.take(lane, sequence, items, self.inner.sink.as_ref())
+                connection.receive(lane, sequence, items, self.inner.sink.as_ref())
             }
             Frame::Acknowledge { sequence, .. } => connection.acknowledged(lane, sequence),
         };
-        if let Err(error) = taken {
+        if let Err(error) = received {
             counter!("souk_link_frames_dropped_total", "why" => "out_of_order").increment(1);
-            tracing::warn!(peer = %connection.peer(), %error, lane, "the link is closed");
-            connection.over().cancel();
+            tracing::warn!(peer = %connection.peer(), %error, lane, "closing the link");
+            connection.closed().cancel();
         }
     }
 }
 
-/// The actor that other nodes can send to: one a lane.
+/// The actor that receives the frames of a lane from other nodes.
 pub struct Gateway;
 
 impl Gateway {

@@ -1,38 +1,38 @@
-//! The window of a lane: how much may be on its way. ractor's queues have no end, so what a peer has not acknowledged has
-//! one: a peer that stops leaves the lane full, and never the memory.
+//! The window of a lane: a bound on unacknowledged frames. ractor's queues are unbounded; with the window, a peer that stops
+//! fills the lane and not the memory.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Frames of one lane that may be unacknowledged.
+/// Most unacknowledged frames of a lane.
 pub const WINDOW_FRAMES: usize = 64;
 
-/// Bytes of one lane that may be unacknowledged; the last frame may reach beyond it.
+/// Most unacknowledged bytes of a lane; the last frame may exceed it.
 pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
-/// The receiver acknowledges after so many frames, or so many bytes, and not each one: acknowledgements cost messages too.
+/// The receiver acknowledges after this many frames or bytes, because acknowledgements cost messages too.
 const ACKNOWLEDGE_FRAMES: usize = WINDOW_FRAMES / 4;
 const ACKNOWLEDGE_BYTES: usize = WINDOW_BYTES / 4;
 
-// No standstill: what the receiver may still keep back never closes the sender's window. Both ends are of this build's
-// constants; another pair of them is another application protocol (see `certificates`).
+// No deadlock: frames that the receiver has not acknowledged yet never close the sender's window. Both ends use the same
+// constants; changing them means another application protocol (see `certificates`).
 const _: () = assert!(ACKNOWLEDGE_FRAMES < WINDOW_FRAMES && ACKNOWLEDGE_BYTES < WINDOW_BYTES);
 
-/// The peer counts wrongly: the connection cannot be trusted to be in order.
+/// The peer violates the order of frames, so the connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
-    /// A frame is missing, or comes twice.
-    #[error("frame {got} came where {expected} was due")]
+    /// A frame is missing or repeated.
+    #[error("received frame {got} instead of {expected}")]
     OutOfOrder {
-        /// The frame that was due.
+        /// The expected frame.
         expected: u64,
-        /// The frame that came.
+        /// The received frame.
         got: u64,
     },
-    /// It acknowledges what was never sent.
-    #[error("frame {got} was acknowledged, and only {sent} were sent")]
+    /// The peer acknowledges a frame that was never sent.
+    #[error("frame {got} was acknowledged, but only {sent} were sent")]
     NeverSent {
         /// Acknowledged.
         got: u64,
@@ -60,7 +60,7 @@ impl SendWindow {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until another frame may go. One task waits at a time.
+    /// Waits until another frame may be sent. Only one task waits at a time.
     pub(super) async fn open(&self) {
         loop {
             {
@@ -69,12 +69,12 @@ impl SendWindow {
                     return;
                 }
             }
-            // A permit that was left since the look above is taken at once.
+            // A notification since the check above is stored, so it is not missed.
             self.opened.notified().await;
         }
     }
 
-    /// The sequence number of the next frame, which is now on its way.
+    /// The sequence number of the next frame, which counts as sent.
     pub(super) fn send(&self, bytes: usize) -> u64 {
         let mut state = self.state();
         state.sent += 1;
@@ -84,7 +84,7 @@ impl SendWindow {
         sequence
     }
 
-    /// The peer has taken all frames up to this one.
+    /// The peer has received all frames up to this one.
     pub(super) fn acknowledge(&self, sequence: u64) -> Result<(), WindowError> {
         let mut state = self.state();
         if sequence > state.sent {
@@ -108,15 +108,15 @@ impl SendWindow {
 /// The receiver's end.
 #[derive(Debug, Default)]
 pub(super) struct ReceiveWindow {
-    taken: u64,
-    frames_kept_back: usize,
-    bytes_kept_back: usize,
+    received: u64,
+    unacknowledged_frames: usize,
+    unacknowledged_bytes: usize,
 }
 
 impl ReceiveWindow {
-    /// Whether this frame is the one that is due.
-    pub(super) fn admit(&self, sequence: u64) -> Result<(), WindowError> {
-        let expected = self.taken + 1;
+    /// Checks that this frame is the next one.
+    pub(super) fn check(&self, sequence: u64) -> Result<(), WindowError> {
+        let expected = self.received + 1;
         if sequence == expected {
             Ok(())
         } else {
@@ -127,23 +127,24 @@ impl ReceiveWindow {
         }
     }
 
-    /// The admitted frame was taken.
-    pub(super) fn take(&mut self, bytes: usize) {
-        self.taken += 1;
-        self.frames_kept_back += 1;
-        self.bytes_kept_back += bytes;
+    /// The checked frame was delivered.
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received += 1;
+        self.unacknowledged_frames += 1;
+        self.unacknowledged_bytes += bytes;
     }
 
-    /// What has to be acknowledged now.
+    /// The frame to acknowledge now.
     pub(super) fn due(&self) -> Option<u64> {
-        let due = self.frames_kept_back >= ACKNOWLEDGE_FRAMES || self.bytes_kept_back >= ACKNOWLEDGE_BYTES;
-        due.then_some(self.taken)
+        let due = self.unacknowledged_frames >= ACKNOWLEDGE_FRAMES
+            || self.unacknowledged_bytes >= ACKNOWLEDGE_BYTES;
+        due.then_some(self.received)
     }
 
-    /// The acknowledgement went out.
+    /// The acknowledgement was sent.
     pub(super) fn acknowledged(&mut self) {
-        self.frames_kept_back = 0;
-        self.bytes_kept_back = 0;
+        self.unacknowledged_frames = 0;
+        self.unacknowledged_bytes = 0;
     }
 }
 
@@ -154,29 +155,29 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever the sizes, and however late the receiver is, frames keep flowing and never exceed the window.
+        /// For all sizes of frames and delays of the receiver.
         #[test]
-        fn the_window_bounds_and_never_stands_still(
+        fn the_window_is_bounded_and_never_deadlocks(
             sizes in prop::collection::vec(1usize..9 * 1024 * 1024, 1..300),
             lag in 0usize..80,
         ) {
             let sender = SendWindow::default();
             let mut receiver = ReceiveWindow::default();
-            let mut on_the_way = VecDeque::new();
+            let mut in_flight = VecDeque::new();
             let mut largest = 0;
             for bytes in sizes {
                 largest = largest.max(bytes);
                 while sender.open().now_or_never().is_none() {
-                    // Only the receiver can open it; with nothing on the way to it this would be a standstill.
-                    let Some((sequence, bytes)) = on_the_way.pop_front() else {
-                        return Err(TestCaseError::fail("the lane stands still"));
+                    // Only the receiver can open it, so with nothing in flight this would be a deadlock.
+                    let Some((sequence, bytes)) = in_flight.pop_front() else {
+                        return Err(TestCaseError::fail("deadlock"));
                     };
                     deliver(&sender, &mut receiver, sequence, bytes);
                 }
                 let sequence = sender.send(bytes);
-                on_the_way.push_back((sequence, bytes));
-                while on_the_way.len() > lag {
-                    if let Some((sequence, bytes)) = on_the_way.pop_front() {
+                in_flight.push_back((sequence, bytes));
+                while in_flight.len() > lag {
+                    if let Some((sequence, bytes)) = in_flight.pop_front() {
                         deliver(&sender, &mut receiver, sequence, bytes);
                     }
                 }
@@ -188,8 +189,8 @@ mod tests {
     }
 
     fn deliver(sender: &SendWindow, receiver: &mut ReceiveWindow, sequence: u64, bytes: usize) {
-        receiver.admit(sequence).unwrap();
-        receiver.take(bytes);
+        receiver.check(sequence).unwrap();
+        receiver.received(bytes);
         if let Some(taken) = receiver.due() {
             receiver.acknowledged();
             sender.acknowledge(taken).unwrap();
@@ -197,15 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn gaps_repeats_and_false_acknowledgements_are_errors() {
+    fn gaps_and_false_acknowledgements_are_errors() {
         let mut receiver = ReceiveWindow::default();
         assert_eq!(
-            receiver.admit(2),
+            receiver.check(2),
             Err(WindowError::OutOfOrder { expected: 1, got: 2 })
         );
-        receiver.admit(1).unwrap();
-        receiver.take(1);
-        assert!(receiver.admit(1).is_err());
+        receiver.check(1).unwrap();
+        receiver.received(1);
+        assert!(receiver.check(1).is_err());
         let sender = SendWindow::default();
         assert_eq!(sender.send(1), 1);
         assert_eq!(
@@ -213,7 +214,7 @@ mod tests {
             Err(WindowError::NeverSent { got: 2, sent: 1 })
         );
         sender.acknowledge(1).unwrap();
-        // An older one, which a later overtook, does no harm.
+        // An outdated acknowledgement does no harm.
         sender.acknowledge(0).unwrap();
     }
 

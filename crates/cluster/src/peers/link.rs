@@ -1,7 +1,7 @@
-//! The link to one incarnation of one peer: made, lost, made again, for as long as it is wanted.
+//! The link to one incarnation of a peer: connects, and reconnects while the link is wanted.
 //!
-//! The node whose name sorts last dials; the other waits, and while it has no link it knocks at the peer's port, only to
-//! learn whether the process is still there.
+//! The node whose name sorts last dials. The other waits, and probes the peer's port while it has no link, only to learn
+//! whether the process still exists.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use metrics::counter;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
-use rand::Rng;
 use rustls::ClientConfig;
+use souk_retry::Backoff;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -20,14 +20,14 @@ use super::{LinkEvent, LinkEvents, Peer};
 use crate::lanes::{Connection, Links};
 use crate::transport::{Admission, DialError, Secured, TransportSettings, connect, dial};
 
-/// A link that lived shorter than this was a failure, and the next attempt waits as after one.
+/// A link that lasted shorter than this counts as a failed attempt.
 const STABLE: Duration = Duration::from_secs(1);
 
-/// For ractor to wind up an ended session before the next one of the same peer is handed to it: of two at a time it would
-/// keep one of its own choice.
-const WIND_UP_LIMIT: Duration = Duration::from_secs(2);
+/// For ractor to close an ended session before it is given the next one of the same peer. Of two sessions at a time it
+/// would close one of its own choice.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// What every link needs.
+/// What all links share.
 pub(super) struct LinkContext {
     pub(super) admission: Arc<Admission>,
     pub(super) tls: Arc<ClientConfig>,
@@ -37,46 +37,46 @@ pub(super) struct LinkContext {
     pub(super) events: LinkEvents,
 }
 
-/// What a link is told. All but `Incoming` it is told by itself and by ractor.
+/// Messages of a link. All but `Incoming` come from itself and from ractor.
 #[derive(Debug, RactorMessage)]
 pub(super) enum LinkMessage {
-    /// Try to reach the peer.
+    /// Dial or probe the peer.
     Attempt,
-    /// How the attempt went; nothing where the attempt was to knock only, and somebody listened.
+    /// The result of an attempt; `None` for a successful probe.
     Attempted(Result<Option<Box<Secured>>, DialError>),
     /// The peer has dialled.
     Incoming(Box<Secured>),
-    /// News of a session.
+    /// An event of a session.
     Session(Serial, SessionEvent),
     /// The stream has ended.
-    Over(Serial),
-    /// The session should be ready by now.
+    Ended(Serial),
+    /// The time limit for the session to become ready.
     ReadyOverdue(Serial),
-    /// Ended sessions should be wound up by now.
-    WindUpOverdue,
+    /// The time limit for ractor to close ended sessions.
+    CloseOverdue,
 }
 
 /// The actor that keeps one link.
 pub(super) struct Link;
 
-/// A link's state.
+/// The link's state.
 pub(super) struct LinkState {
     context: Arc<LinkContext>,
     peer: Peer,
-    /// Attempts that failed since the link was last stable.
-    failures: u32,
+    /// Restarts when the link has been stable.
+    backoff: Backoff,
     attempt: Option<AbortHandle>,
     next_attempt: Option<AbortHandle>,
     current: Option<Current>,
-    /// Ended sessions that ractor has not wound up.
-    winding_up: HashSet<Serial>,
-    /// A connection that waits for that.
+    /// Ended sessions that ractor has not closed.
+    closing: HashSet<Serial>,
+    /// A connection that waits until they are closed.
     waiting: Option<Box<Secured>>,
-    /// Whether it was already said, since the link was last up, that nobody listens.
-    refusal_told: bool,
+    /// Whether a refused connection was reported since the link was last up.
+    refusal_reported: bool,
 }
 
-/// A connection that is ractor's. Dropping it, in a panic too, ends it and says so.
+/// A connection that was given to ractor. Dropping it, also in a panic, closes and reports it.
 struct Current {
     serial: Serial,
     connection: Arc<Connection>,
@@ -89,7 +89,7 @@ impl Drop for Current {
         self.context.links.close(&self.connection);
         if self.up_since.is_some() {
             let peer = self.connection.peer().clone();
-            tracing::info!(%peer, "the link is down");
+            tracing::info!(%peer, "link down");
             (self.context.events)(LinkEvent::Down { peer, refused: false });
         }
     }
@@ -114,12 +114,10 @@ impl LinkState {
             .is_some_and(|current| current.up_since.is_some())
     }
 
-    /// Attempts the next time after a pause that grows with the failures; at once after none.
-    fn schedule(&mut self, myself: &ActorRef<LinkMessage>) {
+    fn attempt_after(&mut self, pause: Duration, myself: &ActorRef<LinkMessage>) {
         if let Some(earlier) = self.next_attempt.take() {
             earlier.abort();
         }
-        let pause = pause(self.failures, &self.context.settings);
         self.next_attempt = Some(myself.send_after(pause, || LinkMessage::Attempt).abort_handle());
     }
 
@@ -144,7 +142,7 @@ impl LinkState {
             } else {
                 connect(peer.address, &context.settings).await.map(|_| None)
             };
-            // The link may have stopped; then nobody wants to know.
+            // The link may have stopped.
             let _ = myself.cast(LinkMessage::Attempted(attempted));
         });
         self.attempt = Some(task.abort_handle());
@@ -163,9 +161,9 @@ impl LinkState {
                 counter!("souk_link_attempts_failed_total", "peer" => self.peer.identity.name.clone())
                     .increment(1);
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::debug!(peer = %self.peer.identity, %error, cause, "no link");
-                if error.nobody_listens() && !self.is_up() && !self.refusal_told {
-                    self.refusal_told = true;
+                tracing::debug!(peer = %self.peer.identity, %error, cause, "cannot connect");
+                if error.is_connection_refused() && !self.is_up() && !self.refusal_reported {
+                    self.refusal_reported = true;
                     (self.context.events)(LinkEvent::Down {
                         peer: self.peer.identity.clone(),
                         refused: true,
@@ -174,31 +172,31 @@ impl LinkState {
             }
         }
         if self.current.is_none() {
-            self.failures = self.failures.saturating_add(1);
-            self.schedule(myself);
+            let pause = self.backoff.next_pause();
+            self.attempt_after(pause, myself);
         }
     }
 
-    /// Takes a fresh connection in the place of any other: who made it has none, so an older one is dead.
+    /// Replaces any other connection: the peer that opened this one has no other, so an older one is dead.
     fn adopt(&mut self, myself: &ActorRef<LinkMessage>, secured: Box<Secured>) {
         if let Some(current) = self.current.take() {
-            self.winding_up.insert(current.serial);
+            self.closing.insert(current.serial);
         }
         if let Some(attempt) = self.attempt.take() {
             attempt.abort();
         }
-        if self.winding_up.is_empty() {
+        if self.closing.is_empty() {
             self.hand_over(myself, *secured);
         } else {
             self.waiting = Some(secured);
-            myself.send_after(WIND_UP_LIMIT, || LinkMessage::WindUpOverdue);
+            myself.send_after(CLOSE_LIMIT, || LinkMessage::CloseOverdue);
         }
     }
 
     fn hand_over(&mut self, myself: &ActorRef<LinkMessage>, secured: Secured) {
         let serial = self.context.sessions.next_serial();
         let connection = self.context.links.open(&secured);
-        let over = secured.over.clone();
+        let closed = secured.closed.clone();
         let incoming = secured.incoming;
         self.current = Some(Current {
             serial,
@@ -213,13 +211,13 @@ impl LinkState {
                 secured.into_stream(label)
             });
         if !handed {
-            // The stream is closed with that; the watcher below finds it so.
-            tracing::debug!(peer = %self.peer.identity, "ractor takes no connections just now");
+            // The stream is closed, and the watcher below reports it.
+            tracing::debug!(peer = %self.peer.identity, "ractor accepts no connections at the moment");
         }
         let watcher = myself.clone();
         tokio::spawn(async move {
-            over.cancelled().await;
-            let _ = watcher.cast(LinkMessage::Over(serial));
+            closed.cancelled().await;
+            let _ = watcher.cast(LinkMessage::Ended(serial));
         });
         myself.send_after(self.context.settings.ready_limit, move || {
             LinkMessage::ReadyOverdue(serial)
@@ -232,44 +230,46 @@ impl LinkState {
         };
         let peer = current.connection.peer().clone();
         if name != Some(ractor_name(&peer).as_str()) {
-            tracing::warn!(%peer, name, "the peer is another to ractor than by its certificate: the link is closed");
-            current.connection.over().cancel();
+            tracing::warn!(%peer, name, "the peer's name in ractor does not match its certificate; closing the link");
+            current.connection.closed().cancel();
             return;
         }
         let Some(gateways) = gateways(node) else {
-            tracing::warn!(%peer, "the peer has not announced its gateways: the link is closed");
-            current.connection.over().cancel();
+            tracing::warn!(%peer, "the peer has not announced its gateways; closing the link");
+            current.connection.closed().cancel();
             return;
         };
-        self.context.links.raise(&current.connection, gateways);
+        self.context.links.activate(&current.connection, gateways);
         current.up_since = Some(Instant::now());
-        self.refusal_told = false;
-        tracing::info!(%peer, "the link is up");
+        self.refusal_reported = false;
+        tracing::info!(%peer, "link up");
         (self.context.events)(LinkEvent::Up { peer });
     }
 
-    /// The current connection has ended: says so, and goes on at once.
-    fn over(&mut self, myself: &ActorRef<LinkMessage>, serial: Serial, wound_up: bool) {
+    /// The current connection has ended: reports it and reconnects, at once if the link was stable.
+    fn ended(&mut self, myself: &ActorRef<LinkMessage>, serial: Serial, closed: bool) {
         if self.serial() != Some(serial) {
             return;
         }
         let Some(current) = self.current.take() else {
             return;
         };
-        if !wound_up {
-            self.winding_up.insert(serial);
+        if !closed {
+            self.closing.insert(serial);
         }
-        if current.up_since.is_some_and(|since| since.elapsed() >= STABLE) {
-            self.failures = 0;
-        }
+        let was_stable = current.up_since.is_some_and(|since| since.elapsed() >= STABLE);
         drop(current);
-        self.schedule(myself);
-        // The next loss waits longer, unless the link has become stable before.
-        self.failures = self.failures.saturating_add(1);
+        let pause = if was_stable {
+            self.backoff = redial_backoff(&self.context.settings);
+            Duration::ZERO
+        } else {
+            self.backoff.next_pause()
+        };
+        self.attempt_after(pause, myself);
     }
 
-    fn wound_up(&mut self, myself: &ActorRef<LinkMessage>) {
-        if self.winding_up.is_empty()
+    fn closed(&mut self, myself: &ActorRef<LinkMessage>) {
+        if self.closing.is_empty()
             && self.current.is_none()
             && let Some(secured) = self.waiting.take()
         {
@@ -290,15 +290,15 @@ impl Actor for Link {
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.cast(LinkMessage::Attempt)?;
         Ok(LinkState {
+            backoff: redial_backoff(&context.settings),
             context,
             peer,
-            failures: 0,
             attempt: None,
             next_attempt: None,
             current: None,
-            winding_up: HashSet::new(),
+            closing: HashSet::new(),
             waiting: None,
-            refusal_told: false,
+            refusal_reported: false,
         })
     }
 
@@ -316,25 +316,25 @@ impl Actor for Link {
                 state.ready(serial, node, name.as_deref());
             }
             LinkMessage::Session(serial, SessionEvent::Closed) => {
-                state.over(&myself, serial, true);
-                state.winding_up.remove(&serial);
-                state.wound_up(&myself);
+                state.ended(&myself, serial, true);
+                state.closing.remove(&serial);
+                state.closed(&myself);
             }
-            LinkMessage::Over(serial) => state.over(&myself, serial, false),
+            LinkMessage::Ended(serial) => state.ended(&myself, serial, false),
             LinkMessage::ReadyOverdue(serial) => {
                 if state.serial() == Some(serial) && !state.is_up() {
-                    tracing::debug!(peer = %state.peer.identity, "the session did not become ready in time");
-                    // Its end is noticed by the watcher.
+                    tracing::debug!(peer = %state.peer.identity, "the session was not ready in time; closing the link");
+                    // The watcher reports the end.
                     if let Some(current) = &state.current {
-                        current.connection.over().cancel();
+                        current.connection.closed().cancel();
                     }
                 }
             }
-            LinkMessage::WindUpOverdue => {
-                for serial in state.winding_up.drain() {
+            LinkMessage::CloseOverdue => {
+                for serial in state.closing.drain() {
                     state.context.sessions.forget(serial);
                 }
-                state.wound_up(&myself);
+                state.closed(&myself);
             }
         }
         Ok(())
@@ -345,46 +345,13 @@ impl Actor for Link {
         _myself: ActorRef<Self::Msg>,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        // The state itself outlives the actor in its supervisor's mailbox.
+        // The state outlives the actor in its supervisor's mailbox.
         drop(state.current.take());
         drop(state.waiting.take());
         Ok(())
     }
 }
 
-/// The pause before an attempt: none, then doubling from `redial_first` up to `redial_limit`, each between half and all of
-/// it, so that nodes that lost each other at the same time do not come back at the same time.
-fn pause(failures: u32, settings: &TransportSettings) -> Duration {
-    let Some(doublings) = failures.checked_sub(1) else {
-        return Duration::ZERO;
-    };
-    let full = settings
-        .redial_first
-        .saturating_mul(2u32.saturating_pow(doublings))
-        .min(settings.redial_limit);
-    full.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn pauses_grow_to_the_limit_and_not_beyond(failures in 1u32..100) {
-            let settings = TransportSettings::default();
-            let pause = pause(failures, &settings);
-            prop_assert!(pause <= settings.redial_limit);
-            prop_assert!(pause >= settings.redial_first / 2);
-            if failures > 10 {
-                prop_assert!(pause >= settings.redial_limit / 2);
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_attempt_comes_at_once() {
-        assert_eq!(pause(0, &TransportSettings::default()), Duration::ZERO);
-    }
+fn redial_backoff(settings: &TransportSettings) -> Backoff {
+    Backoff::new(settings.redial_first, settings.redial_limit)
 }

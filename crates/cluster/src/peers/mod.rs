@@ -1,4 +1,4 @@
-//! Peers: the actor that keeps a link to every node that the view wants one to, and no other.
+//! Peers: the actor that keeps a link to exactly the nodes to which one is wanted.
 
 mod link;
 mod sessions;
@@ -13,10 +13,11 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, 
 use ractor_cluster::RactorMessage;
 use tokio::net::TcpListener;
 
-use super::certificates::NodeTls;
-use super::key::ClusterKey;
-use super::lanes::{Gateway, LANES, Links};
-use super::transport::{Admission, Listener, ListenerArguments, NodeIdentity, Secured, TransportSettings};
+use crate::certificates::NodeTls;
+use crate::key::ClusterKey;
+use crate::lanes::{Gateway, LANES, Links};
+use crate::transport::{Admission, Listener, ListenerArguments, Secured, TransportSettings};
+use crate::view::NodeIdentity;
 use link::{Link, LinkContext, LinkMessage};
 use sessions::Sessions;
 
@@ -26,42 +27,42 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// A node to which a link is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Which life of which node.
+    /// Which incarnation of which node.
     pub identity: NodeIdentity,
-    /// Where it takes links.
+    /// Where it accepts links.
     pub address: SocketAddr,
 }
 
-/// What becomes of links.
+/// Changes of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// Items can be sent to this node.
     Up {
-        /// Which life of which node.
+        /// Which incarnation of which node.
         peer: NodeIdentity,
     },
-    /// They cannot (any more). Said at once when a link ends; and once more, with `refused`, when the peer's system says that
-    /// nobody listens there: the process is gone, not just the network.
+    /// Items can't be sent to this node. Reported at once when a link ends, and once more with `refused` when the peer's
+    /// address refuses connections: its process is gone, not just the network.
     Down {
-        /// Which life of which node.
+        /// Which incarnation of which node.
         peer: NodeIdentity,
         /// Whether the process is known to be gone.
         refused: bool,
     },
 }
 
-/// Who wants to know. Called on the link's actor: it must not block.
+/// Receives the changes of links. Called on the link's actor: must not block.
 pub type LinkEvents = Arc<dyn Fn(LinkEvent) + Send + Sync>;
 
-/// What [`Peers`] is told.
+/// Messages of [`Peers`].
 #[derive(Debug, RactorMessage)]
 pub enum PeersMessage {
-    /// From now on links are wanted to exactly these. A node that is here with another incarnation or address than before
-    /// loses its link and gets another; this node itself is left out.
+    /// Links are wanted to exactly these nodes. A node with another incarnation or address than before gets a new link; this
+    /// node itself is ignored.
     Wanted(Vec<Peer>),
-    /// A node has dialled and was let in.
+    /// A node has dialled and was admitted.
     Incoming(Box<Secured>),
-    /// Time to start a child again.
+    /// Restart a child.
     Restart(Child),
 }
 
@@ -78,11 +79,11 @@ pub enum Child {
     Link(String),
 }
 
-/// What [`Peers`] needs.
+/// The arguments of [`Peers`].
 pub struct PeersArguments {
-    /// Who this node is.
+    /// This node.
     pub identity: NodeIdentity,
-    /// Where it takes links; bound before, so that a taken port is an error at the start.
+    /// Where it accepts links; bound before, so that a port in use is an error at startup.
     pub listener: TcpListener,
     /// Its certificates.
     pub tls: NodeTls,
@@ -90,9 +91,9 @@ pub struct PeersArguments {
     pub key: ClusterKey,
     /// The limits.
     pub settings: TransportSettings,
-    /// The links to fill.
+    /// Where connections are registered.
     pub links: Links,
-    /// Who wants to know what becomes of them.
+    /// Receives their changes.
     pub events: LinkEvents,
 }
 
@@ -122,7 +123,7 @@ impl PeersState {
                 .await?
                 .0
                 .get_id(),
-            // Without a name: the exit of a named remote actor would take a local one of the same name out of ractor's
+            // Without a name: the exit of a named remote actor would remove a local one of the same name from ractor's
             // registry.
             Child::Gateway(lane) => {
                 let arguments = (*lane, self.context.links.clone());
@@ -153,7 +154,7 @@ impl PeersState {
             .filter(|peer| peer.identity.name != own)
             .map(|peer| (peer.identity.name.clone(), peer))
             .collect();
-        // First who is let in, then the links: a peer that is no longer wanted must not come back at once.
+        // Admission first: a peer that is no longer wanted must not reconnect at once.
         self.context
             .admission
             .replace(wanted.values().map(|peer| peer.identity.clone()));
@@ -172,24 +173,20 @@ impl PeersState {
 
     async fn start_or_retry(&mut self, child: Child, myself: &ActorRef<PeersMessage>) {
         if let Err(error) = self.start(child.clone(), myself.get_cell()).await {
-            tracing::warn!(%error, ?child, "a part of the cluster's links did not start; it is tried again");
+            tracing::warn!(%error, ?child, "a child of the links did not start; retrying");
             myself.send_after(RESTART_PAUSE, move || PeersMessage::Restart(child));
         }
     }
 
-    /// A child has ended that was not told to.
+    /// A child has ended unexpectedly.
     fn lost(&mut self, id: ActorId, why: &str, myself: &ActorRef<PeersMessage>) {
         let Some(child) = self.children.remove(&id) else {
             return;
         };
         counter!("souk_links_restarts_total").increment(1);
-        tracing::warn!(
-            ?child,
-            why,
-            "a part of the cluster's links ended; it is started again"
-        );
+        tracing::warn!(?child, why, "a child of the links has ended; restarting");
         match &child {
-            // Peers have the address of the gateway that is gone, and learn that of its successor with the next session.
+            // Peers learn the address of a new gateway only with the next session.
             Child::Server | Child::Gateway(_) => self.context.links.end_all(),
             Child::Link(name) => {
                 self.links.remove(name);
@@ -212,7 +209,7 @@ impl Actor for Peers {
     ) -> Result<Self::State, ActorProcessingErr> {
         let admission = Arc::new(Admission::new(arguments.identity));
         let settings = Arc::new(arguments.settings);
-        let arrivals = myself.clone();
+        let incoming = myself.clone();
         let mut state = PeersState {
             key: arguments.key,
             listener: ListenerArguments {
@@ -220,9 +217,9 @@ impl Actor for Peers {
                 tls: arguments.tls.server,
                 admission: Arc::clone(&admission),
                 settings: Arc::clone(&settings),
-                // When the actor has stopped, the connection is dropped with the message.
-                arrivals: Arc::new(move |secured| {
-                    let _ = arrivals.cast(PeersMessage::Incoming(Box::new(secured)));
+                // If the actor has stopped, the connection is dropped with the message.
+                on_connection: Arc::new(move |secured| {
+                    let _ = incoming.cast(PeersMessage::Incoming(Box::new(secured)));
                 }),
             },
             context: Arc::new(LinkContext {
@@ -237,7 +234,7 @@ impl Actor for Peers {
             links: HashMap::new(),
             children: HashMap::new(),
         };
-        // The gateways go before the listener: a session announces those that are there.
+        // The gateways start before the listener: a session announces those that exist.
         for lane in 0..LANES {
             state.start(Child::Gateway(lane), myself.get_cell()).await?;
         }
@@ -255,7 +252,7 @@ impl Actor for Peers {
         match message {
             PeersMessage::Wanted(peers) => state.want(peers, &myself).await,
             PeersMessage::Incoming(secured) => {
-                // It was wanted when it was let in; where that has changed since, it is dropped here.
+                // It is dropped if the peer is no longer wanted since it was admitted.
                 let wanted = state
                     .wanted
                     .get(&secured.peer.name)

@@ -1,7 +1,7 @@
-//! ractor's side of the links: its `NodeServer`, and the news of its sessions.
+//! ractor's side of the links: its `NodeServer` and the events of its sessions.
 //!
-//! A session is told from others by a label that its stream carries, because ractor reports nothing else of a stream that
-//! it did not open itself.
+//! A session is identified by the label of its stream, because ractor reports nothing else about a stream that it did not
+//! open itself.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::certificates;
 use crate::frames::LaneMessage;
 use crate::key::ClusterKey;
 use crate::lanes::{Gateway, LANES};
-use crate::transport::NodeIdentity;
+use crate::view::NodeIdentity;
 
 const LABEL: &str = "souk-link-";
 const SUBSCRIPTION: &str = "souk-links";
@@ -40,21 +40,21 @@ impl Serial {
     }
 }
 
-/// What ractor says of a session.
+/// An event of a session.
 #[derive(Debug)]
 pub(super) enum SessionEvent {
     /// Both sides have announced their gateways.
     Ready {
         /// ractor's number of the session: remote actors of it carry it in their id.
         node: u64,
-        /// The name that the peer gave to ractor.
+        /// The peer's name in ractor.
         name: Option<String>,
     },
-    /// ractor has wound up.
+    /// ractor has closed the session.
     Closed,
 }
 
-/// Hands streams to the `NodeServer` and its news to the links.
+/// Gives streams to the `NodeServer`, and its events to the links.
 pub(super) struct Sessions {
     next: AtomicU64,
     server: ArcSwapOption<ActorRef<NodeServerMessage>>,
@@ -83,9 +83,9 @@ impl Sessions {
     ) -> Result<ActorId, SpawnErr> {
         self.server.store(None);
         self.links.clear();
-        // It insists on a listener of its own. Nobody may come that way: it listens on the loopback only, and its TLS has
-        // no certificate to show, so that no handshake ever succeeds.
-        let nobody =
+        // It requires a listener of its own, which nobody may use: it listens on loopback only, and its TLS configuration
+        // has no certificate, so no handshake succeeds.
+        let unusable =
             certificates::refusing_server().map_err(|error| SpawnErr::StartupFailed(error.into()))?;
         let (name, host) = ractor_name_parts(own);
         let server = NodeServer::new(
@@ -93,7 +93,7 @@ impl Sessions {
             key.cookie(),
             name,
             host,
-            Some(IncomingEncryptionMode::Tls(TlsAcceptor::from(Arc::new(nobody)))),
+            Some(IncomingEncryptionMode::Tls(TlsAcceptor::from(Arc::new(unusable)))),
             Some(NodeConnectionMode::Isolated),
         )
         .with_listen_addr(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -101,7 +101,7 @@ impl Sessions {
         server
             .cast(NodeServerMessage::SubscribeToEvents {
                 id: SUBSCRIPTION.to_owned(),
-                subscription: Box::new(News(Arc::clone(self))),
+                subscription: Box::new(Subscription(Arc::clone(self))),
             })
             .map_err(|error| SpawnErr::StartupFailed(error.to_string().into()))?;
         let id = server.get_id();
@@ -109,7 +109,7 @@ impl Sessions {
         Ok(id)
     }
 
-    /// Hands a stream to ractor; news of its session go to `link`. False where there is no `NodeServer` just now; the
+    /// Gives a stream to ractor; events of its session go to `link`. False if there is no `NodeServer` at the moment; the
     /// stream is closed then.
     pub(super) fn hand_over(
         &self,
@@ -132,7 +132,7 @@ impl Sessions {
         handed.is_ok()
     }
 
-    /// No more news of this session.
+    /// Reports no more events of this session.
     pub(super) fn forget(&self, serial: Serial) {
         self.links.remove(&serial);
     }
@@ -146,26 +146,26 @@ impl Sessions {
         } else {
             self.links.get(&serial).map(|entry| entry.value().clone())
         };
-        // A link that is no longer wanted has stopped, and does not care.
+        // A link that is no longer wanted has stopped.
         if let Some(link) = link {
             let _ = link.cast(LinkMessage::Session(serial, event));
         }
     }
 }
 
-/// The name and the host that a node gives to ractor, which joins them with an `@`. The host has the name in it as well:
-/// ractor takes two nodes whose hosts and ports are the same for one.
+/// A node's name and host in ractor, which joins them with an `@`. The host contains the name as well, because ractor
+/// confuses two nodes with the same host and port.
 fn ractor_name_parts(node: &NodeIdentity) -> (String, String) {
     (node.name.clone(), format!("{}.{}", node.incarnation, node.name))
 }
 
-/// The name under which a node is known to ractor.
+/// A node's name in ractor.
 pub(super) fn ractor_name(node: &NodeIdentity) -> String {
     let (name, host) = ractor_name_parts(node);
     format!("{name}@{host}")
 }
 
-/// The gateways that a session announced, in the order of their lanes; `None` where one is missing.
+/// The gateways that a session announced, in the order of their lanes; `None` if one is missing.
 pub(super) fn gateways(node: u64) -> Option<[ActorRef<LaneMessage>; LANES]> {
     let mut found = Vec::with_capacity(LANES);
     for lane in 0..LANES {
@@ -177,9 +177,9 @@ pub(super) fn gateways(node: u64) -> Option<[ActorRef<LaneMessage>; LANES]> {
     found.try_into().ok()
 }
 
-struct News(Arc<Sessions>);
+struct Subscription(Arc<Sessions>);
 
-impl NodeEventSubscription for News {
+impl NodeEventSubscription for Subscription {
     fn node_session_opened(&self, _session: NodeServerSessionInformation) {}
 
     fn node_session_authenticated(&self, _session: NodeServerSessionInformation) {}
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_lead_back_to_their_connection() {
+    fn labels_identify_connections() {
         let sessions = Sessions::new();
         let (first, second) = (sessions.next_serial(), sessions.next_serial());
         assert_ne!(first, second);

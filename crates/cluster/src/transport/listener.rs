@@ -1,4 +1,4 @@
-//! The listener: it only accepts; every handshake runs in a task of its own, within limits.
+//! The listener: accepts connections and runs each handshake in a task of its own, within limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use tokio::sync::Semaphore;
 
 use super::{AcceptError, Admission, Secured, TransportSettings, accept};
 
-/// The pause after a failed accept: out of file descriptors, as a rule, and that is not over at once.
+/// The pause after a failed accept. Usually there are no file descriptors left, which lasts for a while.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the connections that came in.
-pub type Arrivals = Arc<dyn Fn(Secured) + Send + Sync>;
+/// Receives incoming connections after their handshake.
+pub type OnConnection = Arc<dyn Fn(Secured) + Send + Sync>;
 
-/// What the listener needs.
+/// The listener's arguments.
 #[derive(Clone)]
 pub struct ListenerArguments {
-    /// The socket; shared, so that a listener that failed can be replaced without giving up the address.
+    /// The socket, shared so that a failed listener can be replaced without releasing the address.
     pub socket: Arc<TcpListener>,
     /// The acceptor's side of the mutual TLS.
     pub tls: Arc<ServerConfig>,
-    /// Whom to let in.
+    /// Which nodes may connect.
     pub admission: Arc<Admission>,
     /// The limits.
     pub settings: Arc<TransportSettings>,
-    /// Where connections go.
-    pub arrivals: Arrivals,
+    /// Receives the connections.
+    pub on_connection: OnConnection,
 }
 
 /// Accepts the next connection; sent by the listener to itself.
@@ -87,17 +87,17 @@ impl Actor for Listener {
                         .await;
                         drop(permit);
                         match accepted {
-                            Ok(secured) => (arguments.arrivals)(secured),
+                            Ok(secured) => (arguments.on_connection)(secured),
                             Err(error) => report(address, &error),
                         }
                     });
                 } else {
                     counter!("souk_link_handshakes_failed_total", "kind" => "crowded").increment(1);
-                    tracing::debug!(%address, "too many handshakes at the same time: closed unread");
+                    tracing::debug!(%address, "too many concurrent handshakes: connection closed");
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the cluster's listener cannot accept");
+                tracing::warn!(%error, "cannot accept a connection from another node");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -106,13 +106,13 @@ impl Actor for Listener {
     }
 }
 
-/// Anybody can knock, so a knock is counted and no more; a node of the cluster that lies is worth a line.
+/// Anyone can connect, so failures are only counted, except a node of the cluster that claims another name.
 fn report(address: std::net::SocketAddr, error: &AcceptError) {
     counter!("souk_link_handshakes_failed_total", "kind" => error.kind()).increment(1);
     let cause = std::error::Error::source(error).map(ToString::to_string);
     if matches!(error, AcceptError::Impostor { .. }) {
-        tracing::warn!(%address, %error, cause, "a connection was refused");
+        tracing::warn!(%address, %error, cause, "connection refused");
     } else {
-        tracing::debug!(%address, %error, cause, "a connection was refused");
+        tracing::debug!(%address, %error, cause, "connection refused");
     }
 }

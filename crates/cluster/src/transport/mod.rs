@@ -1,10 +1,10 @@
-//! Connections between nodes: mutual TLS, both ends verified by name, limits on everything that a peer could hold open.
+//! Connections between nodes: mutual TLS, both ends verified by name, and limits on everything that a peer could hold open.
 //!
-//! ractor's own listener accepts one connection after another and its handshake blocks that; so this listener stands in
-//! its place, and a finished connection is handed to ractor as an external one.
+//! ractor's own listener runs one handshake after another, so a slow one blocks all. This listener replaces it and gives
+//! ractor finished connections as external ones.
 
+mod handshake;
 mod listener;
-mod prelude;
 mod stream;
 
 use std::io;
@@ -20,29 +20,31 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
-pub use listener::{Arrivals, Listener, ListenerArguments, ListenerMessage};
-pub use prelude::{Admission, NodeIdentity, PreludeError, Refusal};
+pub use handshake::{Admission, HandshakeError, Refusal};
+pub use listener::{Listener, ListenerArguments, ListenerMessage, OnConnection};
+
 pub use stream::{GuardedStream, StreamLimits};
 
-use super::certificates::{self, CertificateError};
-use prelude::{Answer, Hello};
+use crate::certificates::{self, CertificateError};
+use crate::view::NodeIdentity;
+use handshake::{Answer, Hello};
 
 /// The limits of the transport.
 #[derive(Clone, Debug)]
 pub struct TransportSettings {
-    /// For a TCP connection to come about.
+    /// For the TCP connection.
     pub connect_limit: Duration,
-    /// For a handshake, TLS and prelude together, on either side.
+    /// For the handshake including TLS, on either side.
     pub handshake_limit: Duration,
-    /// For ractor to have a session ready after that.
+    /// For the session of ractor after that.
     pub ready_limit: Duration,
-    /// Handshakes that run at the same time; further connections are closed unread.
+    /// Concurrent handshakes; further connections are closed unread.
     pub concurrent_handshakes: usize,
-    /// Incoming sessions at the same time.
+    /// Concurrent incoming sessions.
     pub sessions: usize,
-    /// How long a link may be silent (ractor pings every 1 to 5 s, so it never is by itself) or stuck.
+    /// How long a link may be silent (ractor pings every 1 to 5 s) or a write may be blocked.
     pub stream: StreamLimits,
-    /// The pause after the first failed attempt at a link; it doubles with each further one.
+    /// The pause after the first failed attempt to connect; it doubles with each further one.
     pub redial_first: Duration,
     /// The longest pause between attempts.
     pub redial_limit: Duration,
@@ -66,30 +68,30 @@ impl Default for TransportSettings {
     }
 }
 
-/// A connection whose two ends know each other, not yet ractor's.
+/// A connection after the handshake, before it is given to ractor.
 pub struct Secured {
-    /// Who is at the other end: verified by its certificate, the incarnation by its own word.
+    /// The node at the other end. Its name is verified by its certificate; its incarnation is its own claim.
     pub peer: NodeIdentity,
     /// Whether the other end dialled.
     pub incoming: bool,
-    /// Marks the frames that come in.
+    /// The token of incoming frames.
     pub inbound_token: u64,
-    /// Marks the frames that go out.
+    /// The token of outgoing frames.
     pub outbound_token: u64,
-    /// Cancelled when the connection has ended; ends it when cancelled.
-    pub over: CancellationToken,
+    /// Cancelled when the connection has ended; closes it when cancelled.
+    pub closed: CancellationToken,
     stream: GuardedStream<TlsStream<TcpStream>>,
 }
 
 impl Secured {
-    /// The stream, as ractor takes it; ractor reports its session under `label`.
+    /// The stream as ractor expects it; ractor reports its session under `label`.
     pub fn into_stream(self, label: String) -> Box<dyn ClusterBidiStream> {
         Box::new(self.stream.labelled(label))
     }
 }
 
 impl std::fmt::Debug for Secured {
-    // Tokens are left out: who knows one can speak for the connection.
+    // Without the tokens: whoever knows one can send frames for the connection.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Secured")
@@ -99,51 +101,51 @@ impl std::fmt::Debug for Secured {
     }
 }
 
-/// Why a dialled connection did not come about.
+/// Why dialling failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// No TCP connection.
     #[error("no connection to {address}")]
     Connect {
-        /// Where to.
+        /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// It took too long.
     #[error("{what} took longer than {limit:?}")]
     TooSlow {
-        /// The step.
+        /// Which step.
         what: &'static str,
         /// Its limit.
         limit: Duration,
     },
-    /// No TLS session: no, or another node's, or another CA's certificate.
+    /// No TLS session: no certificate, or one of another node or CA.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The name cannot be a node's.
+    /// The name is not a valid node name.
     #[error("the node cannot be dialled")]
     Name(#[from] CertificateError),
-    /// The prelude failed.
-    #[error("the prelude failed")]
-    Prelude(#[from] PreludeError),
-    /// The other end does not want the link.
+    /// The handshake after TLS failed.
+    #[error("the handshake failed")]
+    Handshake(#[from] HandshakeError),
+    /// The other node refused the link.
     #[error("the node refused: {0}")]
     Refused(Refusal),
-    /// The system has no randomness.
-    #[error("the system gave no randomness")]
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
     Randomness,
 }
 
 impl DialError {
-    /// Whether the system of the other node said that nobody listens: the process is gone.
-    pub fn nobody_listens(&self) -> bool {
+    /// Whether the connection was refused because no process listens on the address.
+    pub fn is_connection_refused(&self) -> bool {
         matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
     }
 }
 
-/// Why an accepted connection was not kept.
+/// Why an incoming connection was closed.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
     /// The socket failed.
@@ -152,45 +154,45 @@ pub enum AcceptError {
     /// It took too long.
     #[error("the handshake took longer than {0:?}")]
     TooSlow(Duration),
-    /// No TLS session: no, or another CA's, certificate, or no TLS at all.
+    /// No TLS session: no certificate, one of another CA, or no TLS at all.
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
-    /// The prelude failed.
-    #[error("the prelude failed")]
-    Prelude(#[from] PreludeError),
-    /// The peer claims a name that its certificate does not have.
-    #[error("the peer claims to be `{claimed}` and has another's certificate")]
+    /// The handshake after TLS failed.
+    #[error("the handshake failed")]
+    Handshake(#[from] HandshakeError),
+    /// The peer claims a name that its certificate does not contain.
+    #[error("the peer claims to be `{claimed}` and shows the certificate of another node")]
     Impostor {
         /// The claimed name.
         claimed: String,
-        /// What the verification says.
+        /// The error of the verification.
         #[source]
         source: CertificateError,
     },
     /// The peer showed no certificate, which the TLS configuration does not allow.
     #[error("the peer showed no certificate")]
     Anonymous,
-    /// The link is not wanted.
+    /// The link was refused.
     #[error("{peer} was refused: {refusal}")]
     Refused {
-        /// Who asked.
+        /// Which node.
         peer: NodeIdentity,
-        /// Why not.
+        /// Why.
         refusal: Refusal,
     },
-    /// The system has no randomness.
-    #[error("the system gave no randomness")]
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
     Randomness,
 }
 
 impl AcceptError {
-    /// A word for metrics.
+    /// The value of the metric's label `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Socket(_) => "socket",
             Self::TooSlow(_) => "too_slow",
             Self::Tls(_) => "tls",
-            Self::Prelude(_) => "prelude",
+            Self::Handshake(_) => "handshake",
             Self::Impostor { .. } => "impostor",
             Self::Anonymous => "anonymous",
             Self::Refused { .. } => "refused",
@@ -199,7 +201,7 @@ impl AcceptError {
     }
 }
 
-/// Opens a TCP connection, within the limit and without Nagle's delay.
+/// Opens a TCP connection within the time limit, with `TCP_NODELAY`.
 ///
 /// # Errors
 /// [`DialError::Connect`] and [`DialError::TooSlow`].
@@ -240,8 +242,8 @@ pub async fn dial(
             to: peer.clone(),
             token,
         };
-        prelude::write(&mut stream, &hello).await?;
-        match prelude::read(&mut stream).await? {
+        handshake::write(&mut stream, &hello).await?;
+        match handshake::read(&mut stream).await? {
             Answer::Welcome { token: outbound } => Ok((stream, token, outbound)),
             Answer::Refused(refusal) => Err(DialError::Refused(refusal)),
         }
@@ -263,7 +265,7 @@ pub async fn dial(
     ))
 }
 
-/// Does the acceptor's part on one connection.
+/// The acceptor's side of a connection.
 ///
 /// # Errors
 /// [`AcceptError`]; the connection is closed then.
@@ -295,7 +297,7 @@ async fn accept_unlimited(
         .accept(stream)
         .await
         .map_err(AcceptError::Tls)?;
-    let hello: Hello = prelude::read(&mut stream).await?;
+    let hello: Hello = handshake::read(&mut stream).await?;
     let certificate = stream
         .get_ref()
         .1
@@ -314,7 +316,7 @@ async fn accept_unlimited(
     let permit = match permit {
         Ok(permit) => permit,
         Err(refusal) => {
-            prelude::write(&mut stream, &Answer::Refused(refusal)).await?;
+            handshake::write(&mut stream, &Answer::Refused(refusal)).await?;
             return Err(AcceptError::Refused {
                 peer: hello.from,
                 refusal,
@@ -322,7 +324,7 @@ async fn accept_unlimited(
         }
     };
     let token = random_token().ok_or(AcceptError::Randomness)?;
-    prelude::write(&mut stream, &Answer::Welcome { token }).await?;
+    handshake::write(&mut stream, &Answer::Welcome { token }).await?;
     Ok(secured(
         hello.from,
         true,
@@ -341,14 +343,14 @@ fn secured(
     settings: &TransportSettings,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Secured {
-    let over = CancellationToken::new();
+    let closed = CancellationToken::new();
     Secured {
         peer,
         incoming,
         inbound_token,
         outbound_token,
-        stream: GuardedStream::new(stream, settings.stream, over.clone(), permit),
-        over,
+        stream: GuardedStream::new(stream, settings.stream, closed.clone(), permit),
+        closed,
     }
 }
 

@@ -1,5 +1,5 @@
-//! A stream that ends by itself. ractor notices neither a silent peer nor one that no longer reads, and its queue towards
-//! such a peer grows without end; so both are errors of the stream here, and the session falls with it.
+//! A stream with time limits. ractor notices neither a silent peer nor one that no longer reads, and its queue towards such
+//! a peer grows without bound, so here both are errors of the stream, which end the session.
 
 use std::io;
 use std::pin::Pin;
@@ -14,43 +14,43 @@ use tokio::time::{Instant, Sleep};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-/// How long a stream may be silent or stuck.
+/// Time limits of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Without one byte read for this long, the stream fails.
     pub idle: Duration,
-    /// When a write makes no progress for this long, the stream fails.
+    /// If a write makes no progress for this long, the stream fails.
     pub write_stall: Duration,
 }
 
-/// A connected, encrypted stream with its limits, as ractor takes it.
+/// A connected, encrypted stream with time limits.
 pub struct GuardedStream<Stream> {
     stream: Stream,
     limits: StreamLimits,
-    over: DropGuard,
+    closed: DropGuard,
     label: String,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
-    /// Guards `stream`. `over` is cancelled when the stream ends for whatever reason, and ends the stream when somebody
-    /// else cancels it. The permit, where there is one, is given back when the stream is dropped.
+    /// Guards `stream`. `closed` is cancelled when the stream ends for any reason, and cancelling it closes the stream. The
+    /// permit is returned when the stream is dropped.
     pub fn new(
         stream: Stream,
         limits: StreamLimits,
-        over: CancellationToken,
+        closed: CancellationToken,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             stream,
             limits,
-            over: over.drop_guard(),
+            closed: closed.drop_guard(),
             label: String::new(),
             permit,
         }
     }
 
-    /// The label under which ractor reports the session of this stream.
+    /// Sets the label under which ractor reports the session.
     #[must_use]
     pub fn labelled(mut self, label: String) -> Self {
         self.label = label;
@@ -59,20 +59,20 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
 
     fn halves(self) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send) {
         let (reader, writer) = tokio::io::split(self.stream);
-        let over = self.over.disarm();
+        let closed = self.closed.disarm();
         let reader = GuardedReader {
             inner: reader,
             limit: self.limits.idle,
             last_byte: Instant::now(),
             timer: Box::pin(tokio::time::sleep(self.limits.idle)),
-            over: Over::new(&over),
+            closed: Closed::new(&closed),
             _permit: self.permit,
         };
-        let mut writer = Box::pin(TimeoutWriter::new(writer));
-        writer.as_mut().set_timeout_pinned(Some(self.limits.write_stall));
+        let mut writer = TimeoutWriter::new(writer);
+        writer.set_timeout(Some(self.limits.write_stall));
         let writer = GuardedWriter {
-            inner: writer,
-            over: Over::new(&over),
+            inner: Box::pin(writer),
+            closed: Closed::new(&closed),
         };
         (reader, writer)
     }
@@ -89,14 +89,14 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> ClusterBidiStream for Guar
     }
 }
 
-/// One half's share in the end of the stream: dropping a half ends the other.
-struct Over {
+/// The end of the stream as one half sees it: dropping one half ends the other.
+struct Closed {
     token: CancellationToken,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     _on_drop: DropGuard,
 }
 
-impl Over {
+impl Closed {
     fn new(token: &CancellationToken) -> Self {
         Self {
             token: token.clone(),
@@ -106,11 +106,11 @@ impl Over {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        self.cancelled.as_mut().poll(context).map(|()| closed())
+        self.cancelled.as_mut().poll(context).map(|()| closed_error())
     }
 }
 
-fn closed() -> io::Error {
+fn closed_error() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the link was closed")
 }
 
@@ -125,7 +125,7 @@ struct GuardedReader<Inner> {
     last_byte: Instant,
     /// Set once for a whole limit and moved on only when it fires: a reset at every read would cost more than the read.
     timer: Pin<Box<Sleep>>,
-    over: Over,
+    closed: Closed,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -136,8 +136,8 @@ impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.over.token.is_cancelled() {
-            return Poll::Ready(Err(closed()));
+        if this.closed.token.is_cancelled() {
+            return Poll::Ready(Err(closed_error()));
         }
         let before = buffer.filled().len();
         match Pin::new(&mut this.inner).poll_read(context, buffer) {
@@ -145,24 +145,24 @@ impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
                 if buffer.filled().len() > before {
                     this.last_byte = Instant::now();
                 } else if buffer.remaining() > 0 {
-                    // The peer has closed: whoever waits for the end learns it here, not when ractor has wound up.
-                    this.over.token.cancel();
+                    // The peer has closed. Cancelled here, because ractor reports the end later.
+                    this.closed.token.cancel();
                 }
                 return Poll::Ready(Ok(()));
             }
             Poll::Ready(Err(error)) => {
-                this.over.token.cancel();
+                this.closed.token.cancel();
                 return Poll::Ready(Err(error));
             }
             Poll::Pending => {}
         }
-        if let Poll::Ready(error) = this.over.poll(context) {
+        if let Poll::Ready(error) = this.closed.poll(context) {
             return Poll::Ready(Err(error));
         }
         while this.timer.as_mut().poll(context).is_ready() {
             let deadline = this.last_byte + this.limit;
             if deadline <= Instant::now() {
-                this.over.token.cancel();
+                this.closed.token.cancel();
                 return Poll::Ready(Err(timed_out("idle read")));
             }
             this.timer.as_mut().reset(deadline);
@@ -173,7 +173,7 @@ impl<Inner: AsyncRead + Unpin> AsyncRead for GuardedReader<Inner> {
 
 struct GuardedWriter<Inner> {
     inner: Pin<Box<TimeoutWriter<Inner>>>,
-    over: Over,
+    closed: Closed,
 }
 
 impl<Inner: AsyncWrite> GuardedWriter<Inner> {
@@ -182,20 +182,20 @@ impl<Inner: AsyncWrite> GuardedWriter<Inner> {
         context: &mut Context<'_>,
         operation: impl FnOnce(Pin<&mut TimeoutWriter<Inner>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.over.token.is_cancelled() {
-            return Poll::Ready(Err(closed()));
+        if self.closed.token.is_cancelled() {
+            return Poll::Ready(Err(closed_error()));
         }
         match operation(self.inner.as_mut(), context) {
             Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
             Poll::Ready(Err(error)) => {
-                self.over.token.cancel();
+                self.closed.token.cancel();
                 Poll::Ready(Err(if error.kind() == io::ErrorKind::TimedOut {
                     timed_out("stalled write")
                 } else {
                     error
                 }))
             }
-            Poll::Pending => self.over.poll(context).map(Err),
+            Poll::Pending => self.closed.poll(context).map(Err),
         }
     }
 }
@@ -234,22 +234,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_ends_the_stream() {
         let (near, _far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
+        let closed = CancellationToken::new();
         let (mut reader, _writer) =
-            GuardedStream::new(near, limits(SHORT, LONG), over.clone(), None).halves();
+            GuardedStream::new(near, limits(SHORT, LONG), closed.clone(), None).halves();
         let begun = Instant::now();
         let error = reader.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() >= SHORT);
-        assert!(over.is_cancelled());
+        assert!(closed.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_speaks_in_time_is_not_silent() {
+    async fn a_peer_that_sends_in_time_is_not_silent() {
         let (near, mut far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
+        let closed = CancellationToken::new();
         let idle = SHORT * 5;
-        let (mut reader, _writer) = GuardedStream::new(near, limits(idle, LONG), over.clone(), None).halves();
+        let (mut reader, _writer) =
+            GuardedStream::new(near, limits(idle, LONG), closed.clone(), None).halves();
         let speaker = tokio::spawn(async move {
             let mut pace = tokio::time::interval(SHORT);
             for byte in 0..10u8 {
@@ -258,12 +259,12 @@ mod tests {
             }
             far
         });
-        // Ten bytes take longer than the limit, yet never is a whole limit silent.
+        // Ten bytes take longer than the limit, but no pause does.
         for byte in 0..10u8 {
             assert_eq!(reader.read_u8().await.unwrap(), byte);
         }
         let _far = speaker.await.unwrap();
-        assert!(!over.is_cancelled());
+        assert!(!closed.is_cancelled());
         assert_eq!(
             reader.read_u8().await.unwrap_err().kind(),
             io::ErrorKind::TimedOut
@@ -273,16 +274,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_ends_the_stream() {
         let (near, _far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
+        let closed = CancellationToken::new();
         let (_reader, mut writer) =
-            GuardedStream::new(near, limits(LONG, SHORT), over.clone(), None).halves();
+            GuardedStream::new(near, limits(LONG, SHORT), closed.clone(), None).halves();
         let error = writer.write_all(&[0; 1024]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(over.is_cancelled());
+        assert!(closed.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_is_not_a_stalled_one() {
+    async fn a_slow_reader_is_not_stalled() {
         let (near, mut far) = tokio::io::duplex(16);
         let stall = SHORT * 5;
         let (_reader, mut writer) =
@@ -301,14 +302,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_ends_it_both_halves_end_and_the_permit_comes_back() {
+    async fn closing_ends_both_halves_and_returns_the_permit() {
         let (near, mut far) = tokio::io::duplex(64);
         let permits = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
-        let over = CancellationToken::new();
-        let stream = GuardedStream::new(near, limits(LONG, LONG), over.clone(), Some(permit));
+        let closed = CancellationToken::new();
+        let stream = GuardedStream::new(near, limits(LONG, LONG), closed.clone(), Some(permit));
         let (mut reader, mut writer) = Box::new(stream.labelled("here".to_owned())).split();
-        over.cancel();
+        closed.cancel();
         assert_eq!(
             reader.read_u8().await.unwrap_err().kind(),
             io::ErrorKind::ConnectionAborted
@@ -324,25 +325,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_is_known_when_the_peer_closes_and_when_a_half_is_dropped() {
+    async fn every_kind_of_end_is_signalled() {
         let (near, far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
-        let (mut reader, _writer) = GuardedStream::new(near, limits(LONG, LONG), over.clone(), None).halves();
+        let closed = CancellationToken::new();
+        let (mut reader, _writer) =
+            GuardedStream::new(near, limits(LONG, LONG), closed.clone(), None).halves();
         drop(far);
         assert_eq!(reader.read(&mut [0; 1]).await.unwrap(), 0);
-        over.cancelled().await;
+        closed.cancelled().await;
 
         let (near, _far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
-        let (reader, writer) = GuardedStream::new(near, limits(LONG, LONG), over.clone(), None).halves();
+        let closed = CancellationToken::new();
+        let (reader, writer) = GuardedStream::new(near, limits(LONG, LONG), closed.clone(), None).halves();
         drop(writer);
-        over.cancelled().await;
+        closed.cancelled().await;
         drop(reader);
 
-        // Nor is it lost on a stream that nobody ever took.
+        // Also for a stream that was never split.
         let (near, _far) = tokio::io::duplex(64);
-        let over = CancellationToken::new();
-        drop(GuardedStream::new(near, limits(LONG, LONG), over.clone(), None));
-        over.cancelled().await;
+        let closed = CancellationToken::new();
+        drop(GuardedStream::new(near, limits(LONG, LONG), closed.clone(), None));
+        closed.cancelled().await;
     }
 }

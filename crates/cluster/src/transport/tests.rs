@@ -31,10 +31,10 @@ fn settings() -> TransportSettings {
     }
 }
 
-/// `n1`, which lets `n2` in.
+/// `n1`, which admits `n2`.
 struct Acceptor {
     address: SocketAddr,
-    arrivals: mpsc::UnboundedReceiver<Secured>,
+    incoming: mpsc::UnboundedReceiver<Secured>,
     listener: ractor::ActorRef<ListenerMessage>,
 }
 
@@ -42,7 +42,7 @@ impl Acceptor {
     async fn start(tls: &NodeTls, settings: TransportSettings) -> Self {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
-        let (sender, arrivals) = mpsc::unbounded_channel();
+        let (sender, incoming) = mpsc::unbounded_channel();
         let admission = Admission::new(identity("n1"));
         admission.replace([identity("n2")]);
         let arguments = ListenerArguments {
@@ -50,12 +50,12 @@ impl Acceptor {
             tls: Arc::clone(&tls.server),
             admission: Arc::new(admission),
             settings: Arc::new(settings),
-            arrivals: Arc::new(move |secured| drop(sender.send(secured))),
+            on_connection: Arc::new(move |secured| drop(sender.send(secured))),
         };
         let (listener, _) = Actor::spawn(None, Listener, arguments).await.unwrap();
         Self {
             address,
-            arrivals,
+            incoming,
             listener,
         }
     }
@@ -79,7 +79,7 @@ impl Drop for Acceptor {
 }
 
 #[tokio::test]
-async fn two_nodes_of_one_ca_get_through_and_know_each_other() {
+async fn two_nodes_of_one_ca_connect() {
     let folder = certificates(&["n1", "n2"]);
     let (n1, n2) = (
         load_directory(folder.path(), "n1").unwrap(),
@@ -87,14 +87,14 @@ async fn two_nodes_of_one_ca_get_through_and_know_each_other() {
     );
     let mut acceptor = Acceptor::start(&n1, settings()).await;
     let dialled = acceptor.dial_as_n2(&n2).await.unwrap();
-    let accepted = acceptor.arrivals.recv().await.unwrap();
+    let accepted = acceptor.incoming.recv().await.unwrap();
     assert_eq!((dialled.peer.name.as_str(), dialled.incoming), ("n1", false));
     assert_eq!((accepted.peer.name.as_str(), accepted.incoming), ("n2", true));
-    // Each marks its frames with what the other made up.
+    // Each uses the token that the other chose.
     assert_eq!(dialled.outbound_token, accepted.inbound_token);
     assert_eq!(accepted.outbound_token, dialled.inbound_token);
     assert_ne!(dialled.inbound_token, accepted.inbound_token);
-    let over = accepted.over.clone();
+    let closed = accepted.closed.clone();
     let (_reader, mut writer) = dialled.into_stream("out".to_owned()).split();
     let (mut reader, _writer) = accepted.into_stream("in".to_owned()).split();
     writer.write_all(b"hello").await.unwrap();
@@ -104,7 +104,7 @@ async fn two_nodes_of_one_ca_get_through_and_know_each_other() {
     assert_eq!(&heard, b"hello");
     drop((writer, _reader));
     assert_eq!(reader.read(&mut heard).await.unwrap_or(0), 0);
-    assert!(over.is_cancelled());
+    assert!(closed.is_cancelled());
 }
 
 #[tokio::test]
@@ -118,10 +118,10 @@ async fn another_ca_is_refused_on_both_sides() {
         acceptor.dial_as_n2(&stranger).await,
         Err(DialError::Tls(_))
     ));
-    // A stranger that trusts the cluster's CA, or anybody, still has no certificate of it.
+    // A stranger that trusts the cluster's CA still has no certificate of it.
     let mixed = mixed_tls(folder.path(), strangers.path());
     assert!(acceptor.dial_as_n2(&mixed).await.is_err());
-    assert!(acceptor.arrivals.try_recv().is_err());
+    assert!(acceptor.incoming.try_recv().is_err());
 }
 
 /// Trusts the CA of the first folder and shows n2's certificate of the second.
@@ -135,7 +135,7 @@ fn mixed_tls(trusted: &Path, shown: &Path) -> NodeTls {
 }
 
 #[tokio::test]
-async fn no_certificate_gets_nobody_anywhere() {
+async fn without_a_certificate_no_node_connects() {
     let folder = certificates(&["n1"]);
     let n1 = load_directory(folder.path(), "n1").unwrap();
     let mut acceptor = Acceptor::start(&n1, settings()).await;
@@ -157,21 +157,21 @@ async fn no_certificate_gets_nobody_anywhere() {
     // In TLS 1.3 the client is done before the server has looked at its certificate; the alert comes with the first read.
     assert!(matches!(
         acceptor.dial_as_n2(&tls).await,
-        Err(DialError::Prelude(PreludeError::Stream(_)))
+        Err(DialError::Handshake(HandshakeError::Stream(_)))
     ));
-    assert!(acceptor.arrivals.try_recv().is_err());
+    assert!(acceptor.incoming.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn a_node_cannot_pass_for_another() {
+async fn a_node_cannot_pose_as_another() {
     let folder = certificates(&["n1", "n2", "n3"]);
     let n1 = load_directory(folder.path(), "n1").unwrap();
     let n3 = load_directory(folder.path(), "n3").unwrap();
     let mut acceptor = Acceptor::start(&n1, settings()).await;
-    // n3 says that it is n2.
+    // n3 claims to be n2.
     assert!(acceptor.dial_as_n2(&n3).await.is_err());
-    assert!(acceptor.arrivals.try_recv().is_err());
-    // n1 answers where n3 was meant to.
+    assert!(acceptor.incoming.try_recv().is_err());
+    // n1 listens where n3 was expected.
     let own = NodeIdentity {
         name: "n4".to_owned(),
         incarnation: 1,
@@ -181,7 +181,7 @@ async fn a_node_cannot_pass_for_another() {
 }
 
 #[tokio::test]
-async fn an_unwanted_or_restarted_node_is_told_so() {
+async fn unwanted_and_restarted_nodes_are_refused() {
     let folder = certificates(&["n1", "n2", "n3"]);
     let n1 = load_directory(folder.path(), "n1").unwrap();
     let n2 = load_directory(folder.path(), "n2").unwrap();
@@ -205,12 +205,12 @@ async fn an_unwanted_or_restarted_node_is_told_so() {
 }
 
 #[tokio::test]
-async fn garbage_is_closed_and_silence_ends_while_others_get_through() {
+async fn garbage_and_silence_do_not_block_others() {
     let folder = certificates(&["n1", "n2"]);
     let n1 = load_directory(folder.path(), "n1").unwrap();
     let n2 = load_directory(folder.path(), "n2").unwrap();
     let short = TransportSettings {
-        // The handshake of the one who does talk must end within it too.
+        // The valid handshake must end within it too.
         handshake_limit: Duration::from_secs(3),
         ..settings()
     };
@@ -229,12 +229,12 @@ async fn garbage_is_closed_and_silence_ends_while_others_get_through() {
         assert!(answer.len() < 64, "{answer:?}");
     }
     assert!(acceptor.dial_as_n2(&n2).await.is_ok());
-    assert!(acceptor.arrivals.recv().await.is_some());
+    assert!(acceptor.incoming.recv().await.is_some());
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
-async fn too_many_handshakes_and_too_many_sessions_are_turned_away() {
+async fn too_many_handshakes_or_sessions_are_refused() {
     let folder = certificates(&["n1", "n2"]);
     let n1 = load_directory(folder.path(), "n1").unwrap();
     let n2 = load_directory(folder.path(), "n2").unwrap();
@@ -245,26 +245,26 @@ async fn too_many_handshakes_and_too_many_sessions_are_turned_away() {
     };
     let mut acceptor = Acceptor::start(&n1, narrow).await;
     let first = acceptor.dial_as_n2(&n2).await.unwrap();
-    let accepted = acceptor.arrivals.recv().await.unwrap();
+    let accepted = acceptor.incoming.recv().await.unwrap();
     assert!(matches!(
         acceptor.dial_as_n2(&n2).await,
         Err(DialError::Refused(Refusal::Full))
     ));
     drop((first, accepted));
-    // The room comes back with the session. The refused handshake may still hold the one place for handshakes.
+    // The permit is returned with the session. The refused handshake may still hold the permit for handshakes.
     while acceptor.dial_as_n2(&n2).await.is_err() {
         tokio::task::yield_now().await;
     }
-    assert!(acceptor.arrivals.recv().await.is_some());
+    assert!(acceptor.incoming.recv().await.is_some());
 
-    // One that says nothing holds the only place for a handshake; the next is closed unread.
+    // A silent connection holds the only permit for handshakes, so the next is closed unread.
     let _holder = TcpStream::connect(acceptor.address).await.unwrap();
     let mut next = TcpStream::connect(acceptor.address).await.unwrap();
     assert_eq!(next.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]
-async fn nobody_listening_is_told_from_other_failures() {
+async fn a_refused_connection_is_recognised() {
     let folder = certificates(&["n1", "n2"]);
     let n2 = load_directory(folder.path(), "n2").unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -273,6 +273,6 @@ async fn nobody_listening_is_told_from_other_failures() {
     let error = dial(&identity("n2"), &identity("n1"), address, &n2.client, &settings())
         .await
         .unwrap_err();
-    assert!(error.nobody_listens(), "{error}");
-    assert!(!DialError::Refused(Refusal::NotWanted).nobody_listens());
+    assert!(error.is_connection_refused(), "{error}");
+    assert!(!DialError::Refused(Refusal::NotWanted).is_connection_refused());
 }

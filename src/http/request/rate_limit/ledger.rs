@@ -186,7 +186,7 @@ mod tests {
         Timestamp::from_millis(milliseconds)
     }
 
-    /// The store's counter of one key, as the contract of `SessionStore::hit` has it.
+    /// The store's counter of one key, as the contract of `CounterStore::hit` has it.
     #[derive(Default)]
     struct Counter {
         window: i64,

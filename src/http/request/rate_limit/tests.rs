@@ -8,10 +8,8 @@ use axum::http::StatusCode;
 use futures::future::join_all;
 
 use super::*;
-use crate::stores::sessions::{Count, Purpose, Revocations, Rotation, Session, SigningKeyRow, TokenHash};
-
+use crate::stores::counters::Counter;
 use crate::traces::captured::CapturedLog;
-use souk_domain::SessionId;
 
 const NOW: i64 = 1_795_341_600_000;
 
@@ -44,7 +42,7 @@ impl Counters {
 }
 
 #[async_trait]
-impl SessionStore for Counters {
+impl CounterStore for Counters {
     async fn hit(&self, key: &str, now: Timestamp, window: Duration, amount: u64) -> Result<u64, StoreError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mood = *self.mood.lock().unwrap();
@@ -68,49 +66,7 @@ impl SessionStore for Counters {
         Ok(*count)
     }
 
-    fn technology(&self) -> &'static str {
-        "memory"
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn open(&self, _: &Session, _: &TokenHash) -> Result<(), StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn rotate(
-        &self,
-        _: &TokenHash,
-        _: &TokenHash,
-        _: Timestamp,
-        _: Timestamp,
-    ) -> Result<Rotation, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn session_of(&self, _: &TokenHash, _: Timestamp) -> Result<Option<Session>, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn list(&self, _: &UserId, _: Timestamp) -> Result<Vec<Session>, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn revoke(&self, _: &UserId, _: &SessionId, _: Timestamp) -> Result<bool, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn revoke_all(&self, _: &UserId, _: Option<&SessionId>, _: Timestamp) -> Result<u64, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn revoked_since(&self, _: i64, _: usize) -> Result<Revocations, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn counts(&self, _: &[Count], _: Timestamp) -> Result<Vec<u64>, StoreError> {
+    async fn counts(&self, _: &[Counter], _: Timestamp) -> Result<Vec<u64>, StoreError> {
         unreachable!("limits only count")
     }
 
@@ -118,27 +74,7 @@ impl SessionStore for Counters {
         unreachable!("limits only count")
     }
 
-    async fn issue(&self, _: Purpose, _: &TokenHash, _: &UserId, _: Timestamp) -> Result<(), StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn redeem(&self, _: Purpose, _: &TokenHash, _: Timestamp) -> Result<Option<UserId>, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn add_signing_key(&self, _: &SigningKeyRow, _: Timestamp) -> Result<bool, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn remove_signing_keys(&self, _: Timestamp) -> Result<u64, StoreError> {
-        unreachable!("limits only count")
-    }
-
-    async fn sweep(&self, _: Timestamp, _: Duration, _: usize) -> Result<u64, StoreError> {
+    async fn sweep(&self, _: Timestamp, _: usize) -> Result<u64, StoreError> {
         unreachable!("limits only count")
     }
 }

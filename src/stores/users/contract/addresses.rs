@@ -1,4 +1,4 @@
-//! Addresses: whatever happens, an account that has some has exactly one default among them.
+//! Addresses: an account that has any has exactly one default among them, whatever happens.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::{NOW, is_refused, registered};
 use crate::stores::users::{AddressChange, SavedAddress, UserStore};
 use souk_domain::{Address, AddressId, Timestamp, UserId};
 
-/// Most addresses of an account in this suite.
+/// The limit of addresses in this suite.
 const LIMIT: usize = 4;
 
 pub(super) async fn suite(store: &Arc<dyn UserStore>) {
     an_address_is_added_and_replaced_at_its_version(&**store).await;
     the_default_passes_on(&**store).await;
-    an_account_has_addresses_up_to_the_limit_and_none_of_others(&**store).await;
-    racing_additions_keep_limit_and_default(store).await;
+    addresses_are_limited_and_private(&**store).await;
+    concurrent_additions_keep_limit_and_default(store).await;
     random_sequences_agree_with_the_model(&**store).await;
 }
 
@@ -69,7 +69,7 @@ async fn an_address_is_added_and_replaced_at_its_version(store: &dyn UserStore) 
     let mut home = address("home", "Springfield", false);
     assert_eq!(put(store, &user, &home, Some(0)).await, AddressChange::Missing);
     assert_eq!(put(store, &user, &home, None).await, AddressChange::Applied);
-    // The first one is the default one without asking for it.
+    // The first one is the default.
     home.default = true;
     assert_eq!(store.addresses(&user).await.unwrap(), [home.clone()]);
     assert_eq!(put(store, &user, &home, None).await, AddressChange::Conflict);
@@ -136,7 +136,7 @@ async fn the_default_passes_on(store: &dyn UserStore) {
     assert_eq!(defaults(store, &user).await, ["adr_next"]);
 }
 
-async fn an_account_has_addresses_up_to_the_limit_and_none_of_others(store: &dyn UserStore) {
+async fn addresses_are_limited_and_private(store: &dyn UserStore) {
     let [owner, other] = ["owner", "stranger"].map(UserId::from_suffix);
     registered(store, "owner").await;
     registered(store, "stranger").await;
@@ -171,7 +171,7 @@ async fn an_account_has_addresses_up_to_the_limit_and_none_of_others(store: &dyn
     assert_eq!(defaults(store, &owner).await, ["adr_more"]);
 }
 
-async fn racing_additions_keep_limit_and_default(store: &Arc<dyn UserStore>) {
+async fn concurrent_additions_keep_limit_and_default(store: &Arc<dyn UserStore>) {
     let user = registered(&**store, "hasty").await.account.id;
     let changes = join_all((0..16).map(|number| {
         let (store, user) = (Arc::clone(store), user.clone());

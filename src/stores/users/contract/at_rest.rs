@@ -1,4 +1,4 @@
-//! What lies in the store: phone numbers and addresses sealed, under a key that can be changed while the store is in use.
+//! Phone numbers and addresses at rest: sealed, under a key that can be rotated while the store is in use.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,10 +12,10 @@ use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use souk_domain::{Account, UserId};
 
-/// Most addresses of an account in this suite.
+/// The limit of addresses in this suite.
 const LIMIT: usize = 4;
 
-/// One store, which must be empty, opened under several keyrings, and its rows as they lie there.
+/// One store, which must be empty, opened under several keyrings, and its rows at rest.
 pub struct Stores {
     /// `k1` alone.
     pub before: Arc<dyn UserStore>,
@@ -33,9 +33,9 @@ pub struct Stores {
 
 /// Runs everything.
 pub async fn suite(stores: Stores) {
-    rows_lie_sealed_in_the_order_of_their_names(&stores).await;
-    a_row_is_replaced_where_it_stands_as_it_was_read(&stores).await;
-    everything_comes_under_the_new_key(&stores).await;
+    rows_are_sealed_and_sorted(&stores).await;
+    only_an_unchanged_row_is_resealed(&stores).await;
+    rotation_reseals_everything(&stores).await;
 }
 
 /// An account with a phone number and an address.
@@ -52,7 +52,7 @@ async fn ids(rows: &dyn RowsAtRest, after: Option<&str>, limit: usize) -> Vec<St
     rows.into_iter().map(|row| row.id).collect()
 }
 
-async fn rows_lie_sealed_in_the_order_of_their_names(stores: &Stores) {
+async fn rows_are_sealed_and_sorted(stores: &Stores) {
     let Stores {
         phones,
         addresses: rests,
@@ -99,7 +99,7 @@ async fn rows_lie_sealed_in_the_order_of_their_names(stores: &Stores) {
     }
 }
 
-async fn a_row_is_replaced_where_it_stands_as_it_was_read(stores: &Stores) {
+async fn only_an_unchanged_row_is_resealed(stores: &Stores) {
     for rest in [&stores.phones, &stores.addresses] {
         let rows = rest.rows_at_rest(None, 2).await.unwrap();
         let mut changes: Vec<Resealed> = rows
@@ -182,7 +182,7 @@ impl RowsAtRest for Raced {
     }
 }
 
-async fn everything_comes_under_the_new_key(stores: &Stores) {
+async fn rotation_reseals_everything(stores: &Stores) {
     let Stores {
         before,
         between,

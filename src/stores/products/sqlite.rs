@@ -1,20 +1,19 @@
-//! The catalogue in SQLite, its full-text search by FTS5.
+//! Products in SQLite, in the database `catalogue`. Writes change the search index in the same transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::search::{Selection, page, total};
-use super::{Badge, Catalogue, ProductPage, ProductQuery};
+use super::{Badge, ProductStore};
 use crate::stores::StoreError;
+use crate::stores::search::sqlite::{INDEX_CATEGORIES, INDEX_PRODUCTS};
 use crate::stores::sqlite::Database;
 use souk_domain::catalogue::{Category, Product};
 use souk_domain::{ProductId, Sku};
-use souk_embedded::{Rows, Statement, Writer};
+use souk_embedded::Statement;
 
-/// The schema: every migration, oldest first.
+/// The schema of the database `catalogue`: products and their search index.
 pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_catalogue.sql")];
 
 /// Rows that go into one transaction.
@@ -24,7 +23,7 @@ const TRANSACTION_ROWS: usize = 500;
 /// process may be.
 const TRANSACTION_BYTES: usize = 2 * 1024 * 1024;
 
-// Products, as a JSON array of themselves in ?1. The order of the five matters.
+// Products, as a JSON array in ?1.
 const PUT_PRODUCTS: &str = "INSERT INTO products (id, category, brand, price, body) \
      SELECT j.value->>'$.id', j.value->>'$.category', j.value->>'$.brand', \
          (SELECT min(v.value->>'$.price.amount') FROM json_each(j.value, '$.variants') AS v), j.value \
@@ -37,12 +36,6 @@ const PUT_SKUS: &str = "INSERT INTO skus (sku, product) \
      SELECT v.value->>'$.sku', j.value->>'$.id' \
      FROM json_each(?1) AS j, json_each(j.value, '$.variants') AS v WHERE true \
      ON CONFLICT (sku) DO UPDATE SET product = excluded.product";
-const INDEX_PRODUCTS: &str = "INSERT OR REPLACE INTO search (rowid, title, description, brand, category, attributes) \
-     SELECT p.sequence, j.value->>'$.title', j.value->>'$.description', p.brand, coalesce(c.name, p.category), \
-         (SELECT group_concat(a.value, ' ') FROM json_each(j.value, '$.attributes') AS a) \
-     FROM json_each(?1) AS j \
-     CROSS JOIN products AS p ON p.id = j.value->>'$.id' \
-     LEFT JOIN categories AS c ON c.slug = p.category";
 
 /// Sets the stock flag of some products to what the badges say, where it says something else.
 macro_rules! flag {
@@ -57,14 +50,7 @@ macro_rules! flag {
 }
 const FLAG_PRODUCTS: &str = flag!("SELECT j.value->>'$.id' FROM json_each(?1) AS j");
 
-// Categories, as a JSON array of themselves in ?1: first the products of those whose name changes, then they.
-const INDEX_CATEGORIES: &str = "INSERT OR REPLACE INTO search (rowid, title, description, brand, category, attributes) \
-     SELECT p.sequence, p.body->>'$.title', p.body->>'$.description', p.brand, j.value->>'$.name', \
-         (SELECT group_concat(a.value, ' ') FROM json_each(p.body, '$.attributes') AS a) \
-     FROM json_each(?1) AS j \
-     CROSS JOIN products AS p ON p.category = j.value->>'$.slug' \
-     LEFT JOIN categories AS c ON c.slug = p.category \
-     WHERE c.name IS NOT j.value->>'$.name'";
+// Categories, as a JSON array in ?1.
 const PUT_CATEGORIES: &str = "INSERT INTO categories (slug, name, parent) \
      SELECT j.value->>'$.slug', j.value->>'$.name', j.value->>'$.parent' \
      FROM json_each(?1) AS j WHERE true ORDER BY j.key \
@@ -78,44 +64,28 @@ const PUT_BADGES: &str = "INSERT INTO badges (sku, available, version) \
 const FLAG_BADGES: &str =
     flag!("SELECT product FROM skus WHERE sku IN (SELECT j.value->>0 FROM json_each(?1) AS j)");
 
-const PRODUCT: &str = "SELECT body FROM products WHERE id = ?1";
+const PRODUCTS: &str =
+    "SELECT p.body FROM json_each(?1) AS j CROSS JOIN products AS p ON p.id = j.value ORDER BY j.key";
 const PRODUCTS_OF: &str = "SELECT body FROM products WHERE id IN \
      (SELECT product FROM skus WHERE sku IN (SELECT value FROM json_each(?1)))";
-const BODIES: &str =
-    "SELECT sequence, body FROM products WHERE sequence IN (SELECT value FROM json_each(?1))";
 const CATEGORIES: &str = "SELECT slug, name, parent FROM categories ORDER BY rowid";
 const BADGES: &str =
     "SELECT sku, available, version FROM badges WHERE sku IN (SELECT value FROM json_each(?1))";
 
-/// The catalogue in SQLite.
-pub struct SqliteCatalogue {
-    database: Database,
-}
+/// The adapter.
+pub struct SqliteProducts(pub Database);
 
-impl SqliteCatalogue {
-    /// Opens the database `catalogue` of `directory`.
-    ///
-    /// # Errors
-    /// As of [`Database::open`].
-    pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
-        Ok(Self {
-            database: Database::open(writer, directory, "catalogue").await?,
+impl SqliteProducts {
+    async fn read_products(
+        &self,
+        sql: &'static str,
+        ids: &(impl Serialize + Sync + ?Sized),
+    ) -> Result<Vec<Product>, StoreError> {
+        let rows = self.0.read(Statement::new(sql).bind(self.0.json(ids)?)).await?;
+        self.0.decode(rows, |row| {
+            serde_json::from_str(&row.text("body")?)
+                .map_err(|error| self.0.corrupt(format!("a product: {error}")))
         })
-    }
-
-    fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| StoreError::Refused {
-            store: self.database.name(),
-            cause: Box::new(error),
-        })
-    }
-
-    fn parse(&self, body: &str) -> Result<Product, StoreError> {
-        serde_json::from_str(body).map_err(|error| self.database.corrupt(format!("a product: {error}")))
-    }
-
-    fn products(&self, rows: Rows) -> Result<Vec<Product>, StoreError> {
-        self.database.decode(rows, |row| self.parse(&row.text("body")?))
     }
 
     /// Runs `statements`, each with the same JSON array of rows, for part after part of `rows`.
@@ -127,7 +97,7 @@ impl SqliteCatalogue {
         let mut part = String::new();
         let mut count = 0;
         for row in rows {
-            let json = self.json(&row)?;
+            let json = self.0.json(&row)?;
             if count == TRANSACTION_ROWS || (count > 0 && part.len() + json.len() > TRANSACTION_BYTES) {
                 self.put_part(statements, &part).await?;
                 part.clear();
@@ -148,11 +118,11 @@ impl SqliteCatalogue {
             .iter()
             .map(|sql| Statement::new(*sql).bind(format!("{part}]")))
             .collect();
-        self.database.transact(statements).await.map(|_| ())
+        self.0.transact(statements).await.map(|_| ())
     }
 }
 
-/// Parents before their children. What has no way to a root (a parent that is missing, a circle) comes as it stands.
+/// Parents before their children. Categories without a path to a root (missing parent, cycle) keep their order.
 fn parents_first(mut categories: Vec<Category>) -> Vec<Category> {
     let known: HashSet<String> = categories.iter().map(|category| category.slug.clone()).collect();
     let mut placed: HashSet<String> = HashSet::new();
@@ -176,58 +146,26 @@ fn parents_first(mut categories: Vec<Category>) -> Vec<Category> {
 }
 
 #[async_trait]
-impl Catalogue for SqliteCatalogue {
+impl ProductStore for SqliteProducts {
     fn technology(&self) -> &'static str {
         "sqlite"
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.database.ping().await
+        self.0.ping().await
     }
 
-    async fn product(&self, id: &ProductId) -> Result<Option<Product>, StoreError> {
-        let statement = Statement::new(PRODUCT).bind(id.as_str());
-        Ok(self.products(self.database.read(statement).await?)?.pop())
+    async fn products(&self, ids: &[ProductId]) -> Result<Vec<Product>, StoreError> {
+        self.read_products(PRODUCTS, ids).await
     }
 
     async fn products_of(&self, skus: &[Sku]) -> Result<Vec<Product>, StoreError> {
-        let statement = Statement::new(PRODUCTS_OF).bind(self.json(&skus)?);
-        self.products(self.database.read(statement).await?)
-    }
-
-    async fn list(&self, query: &ProductQuery) -> Result<ProductPage, StoreError> {
-        let empty = ProductPage {
-            items: Vec::new(),
-            total: 0,
-        };
-        let Some(selection) = Selection::of(query) else {
-            return Ok(empty);
-        };
-        let (sequences, totals) = tokio::try_join!(
-            self.database.read(page(&selection, query)),
-            self.database.read(total(&selection)),
-        )?;
-        let sequences: Vec<i64> = self.database.decode(sequences, |row| row.integer("sequence"))?;
-        let totals = self.database.decode(totals, |row| row.integer("count"))?;
-        // The page is found first, by indexes alone; only then are the bodies of its products read.
-        let bodies = Statement::new(BODIES).bind(self.json(&sequences)?);
-        let rows = self.database.read(bodies).await?;
-        let found = self.database.decode(rows, |row| {
-            Ok((row.integer::<i64>("sequence")?, self.parse(&row.text("body")?)?))
-        })?;
-        let mut found: HashMap<i64, Product> = found.into_iter().collect();
-        Ok(ProductPage {
-            items: sequences
-                .iter()
-                .filter_map(|sequence| found.remove(sequence))
-                .collect(),
-            total: totals.first().copied().unwrap_or(0),
-        })
+        self.read_products(PRODUCTS_OF, skus).await
     }
 
     async fn categories(&self) -> Result<Vec<Category>, StoreError> {
-        let rows = self.database.read(Statement::new(CATEGORIES)).await?;
-        let categories = self.database.decode(rows, |row| {
+        let rows = self.0.read(Statement::new(CATEGORIES)).await?;
+        let categories = self.0.decode(rows, |row| {
             Ok(Category {
                 slug: row.text("slug")?,
                 name: row.text("name")?,
@@ -238,7 +176,7 @@ impl Catalogue for SqliteCatalogue {
     }
 
     async fn put_products(&self, products: &[Product]) -> Result<(), StoreError> {
-        // Of a product that stands twice the last one counts, and leaves no SKU of the first behind.
+        // Of a product given twice the last one counts, and leaves no SKU of the first behind.
         let last: HashMap<&ProductId, usize> = products
             .iter()
             .enumerate()
@@ -267,13 +205,13 @@ impl Catalogue for SqliteCatalogue {
 
     async fn badges(&self, skus: &[Sku]) -> Result<Vec<Badge>, StoreError> {
         let rows = self
-            .database
-            .read(Statement::new(BADGES).bind(self.json(&skus)?))
+            .0
+            .read(Statement::new(BADGES).bind(self.0.json(skus)?))
             .await?;
-        self.database.decode(rows, |row| {
+        self.0.decode(rows, |row| {
             let sku = row.text("sku")?;
             Ok(Badge {
-                sku: Sku::parse(&sku).map_err(|error| self.database.corrupt(error.to_string()))?,
+                sku: Sku::parse(&sku).map_err(|error| self.0.corrupt(error.to_string()))?,
                 available: row.integer("available")?,
                 version: row.integer("version")?,
             })
@@ -285,22 +223,18 @@ impl Catalogue for SqliteCatalogue {
 mod tests {
     use std::sync::Arc;
 
-    use tempfile::TempDir;
-
     use super::*;
-    use crate::stores::catalogue::contract;
-    use crate::stores::sqlite;
+    use crate::stores::products::contract;
+    use crate::stores::testing::open_database;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_contract_is_kept() {
-        let directory = TempDir::new().unwrap();
-        let writer = sqlite::in_process_writer(directory.path()).unwrap();
-        let store = SqliteCatalogue::open(&writer, directory.path()).await.unwrap();
-        contract::suite(Arc::new(store)).await;
+    async fn keeps_the_contract() {
+        let (database, _folder) = open_database("catalogue").await;
+        contract::suite(Arc::new(SqliteProducts(database))).await;
     }
 
     #[test]
-    fn a_circle_of_categories_is_listed_all_the_same() {
+    fn lists_categories_with_a_cycle() {
         let category = |slug: &str, parent: Option<&str>| Category {
             slug: slug.to_owned(),
             name: slug.to_owned(),

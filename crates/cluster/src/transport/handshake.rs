@@ -1,91 +1,81 @@
-//! What the two ends say before ractor does: who they are, which incarnation, and the token that marks the other's frames.
+//! The handshake of a link, before ractor's own: both ends state their identity, and each gives the other a token for its
+//! frames.
 //!
-//! ractor's own handshake names a node but proves only that it knows the cookie, and a frame on a lane does not say over
-//! which session it came. So names are bound to certificates here, and every frame carries the token that its receiver
-//! made up for this one connection: it can be neither another node's nor an older connection's.
+//! ractor's handshake names a node but proves only that it knows the cookie, and a frame on a lane does not tell over which
+//! session it came. So names are bound to certificates here, and every frame carries the token that its receiver chose for
+//! this connection: it can come neither from another node nor from an older connection.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::view::NodeIdentity;
 use souk_wire::WireError;
 
-/// Longest message of the prelude, in bytes.
+/// Longest message of the handshake, in bytes.
 const MESSAGE_LIMIT: u32 = 1024;
 
-/// One life of one node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct NodeIdentity {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Grows at each start.
-    pub incarnation: u64,
-}
-
-impl fmt::Display for NodeIdentity {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.name, self.incarnation)
-    }
-}
-
-/// What the dialer says first.
+/// The first message, from the dialer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub from: NodeIdentity,
-    /// Whom it means to reach: a node that was restarted since is somebody else.
+    /// Which node it wants to reach. A restarted node is another one.
     pub to: NodeIdentity,
     /// Marks the frames that the acceptor sends.
     pub token: u64,
 }
 
-/// What the acceptor answers.
+/// The reply of the acceptor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// Go on.
+    /// The link is accepted.
     Welcome {
         /// Marks the frames that the dialer sends.
         token: u64,
     },
-    /// Not now.
+    /// The link is refused.
     Refused(Refusal),
 }
 
-/// Why an acceptor lets no link come about.
+/// Why an acceptor refuses a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The dialer meant another node or another incarnation of this one.
-    #[error("it is another node, or another incarnation of it")]
+    /// The dialer wanted another node or another incarnation of this one.
+    #[error("it is another node or another incarnation")]
     OtherNode,
-    /// The acceptor's view has not, or no longer, the dialer in it.
-    #[error("it does not want a link to this incarnation")]
+    /// The dialer is not in the acceptor's view.
+    #[error("it wants no link to this incarnation")]
     NotWanted,
     /// Of two nodes the one whose name sorts last dials.
-    #[error("it is the one that dials")]
+    #[error("it is the node that dials")]
     Direction,
-    /// It has as many sessions as it may have.
-    #[error("it has no room for another session")]
+    /// The limit of sessions is reached.
+    #[error("its limit of sessions is reached")]
     Full,
 }
 
-/// What went wrong in the prelude.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum PreludeError {
+pub enum HandshakeError {
     /// The stream failed.
     #[error("the stream failed")]
     Stream(#[from] io::Error),
     /// The peer announced a message that is too long.
-    #[error("a message of {0} bytes is too long for a prelude")]
+    #[error("a message of {0} bytes is too long for a handshake")]
     TooLong(u32),
     /// The message does not decode.
     #[error("the message does not decode")]
     Wire(#[from] WireError),
 }
 
-pub(super) async fn write<Stream, Message>(stream: &mut Stream, message: &Message) -> Result<(), PreludeError>
+pub(super) async fn write<Stream, Message>(
+    stream: &mut Stream,
+    message: &Message,
+) -> Result<(), HandshakeError>
 where
     Stream: AsyncWrite + Unpin,
     Message: Serialize,
@@ -93,7 +83,7 @@ where
     let bytes = souk_wire::encode(message)?;
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     if length > MESSAGE_LIMIT {
-        return Err(PreludeError::TooLong(length));
+        return Err(HandshakeError::TooLong(length));
     }
     stream.write_u32(length).await?;
     stream.write_all(&bytes).await?;
@@ -101,14 +91,14 @@ where
     Ok(())
 }
 
-pub(super) async fn read<Stream, Message>(stream: &mut Stream) -> Result<Message, PreludeError>
+pub(super) async fn read<Stream, Message>(stream: &mut Stream) -> Result<Message, HandshakeError>
 where
     Stream: AsyncRead + Unpin,
     Message: DeserializeOwned,
 {
     let length = stream.read_u32().await?;
     if length > MESSAGE_LIMIT {
-        return Err(PreludeError::TooLong(length));
+        return Err(HandshakeError::TooLong(length));
     }
     // A u32 below the limit of 1024 fits any usize.
     let mut bytes = vec![0; length as usize];
@@ -116,7 +106,7 @@ where
     Ok(souk_wire::decode(&bytes)?)
 }
 
-/// Whom a node lets in: read by every handshake, replaced whenever the view changes.
+/// Which nodes may open links: read by every handshake, replaced whenever the view changes.
 #[derive(Debug)]
 pub struct Admission {
     own: NodeIdentity,
@@ -124,7 +114,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Lets nobody in yet.
+    /// Admits no node yet.
     pub fn new(own: NodeIdentity) -> Self {
         Self {
             own,
@@ -132,21 +122,21 @@ impl Admission {
         }
     }
 
-    /// Who this node is.
+    /// This node.
     pub fn own(&self) -> &NodeIdentity {
         &self.own
     }
 
-    /// From now on exactly these are let in.
+    /// Admits exactly these nodes.
     pub fn replace(&self, wanted: impl IntoIterator<Item = NodeIdentity>) {
         let wanted = wanted
             .into_iter()
             .map(|identity| (identity.name, identity.incarnation));
-        self.wanted.store(std::sync::Arc::new(wanted.collect()));
+        self.wanted.store(Arc::new(wanted.collect()));
     }
 
-    /// Whether this node is the one that dials `name`. One of two has to, or they would make two connections and lose one
-    /// in ractor's election, which shows as a link that went down; the name that sorts last does, as in Erlang.
+    /// Whether this node dials `name`. If both did, ractor would close one of the two connections, which shows as a link
+    /// that went down. As in Erlang, the node whose name sorts last dials.
     pub fn dials(&self, name: &str) -> bool {
         self.own.name.as_str() > name
     }
@@ -182,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_wanted_incarnation_that_has_to_dial_is_let_in() {
+    fn only_a_wanted_dialer_is_admitted() {
         let admission = Admission::new(identity("n2", 7));
         let own = || identity("n2", 7);
         assert_eq!(
@@ -222,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_arrive_whole_and_long_ones_are_refused() {
+    async fn long_messages_are_refused() {
         let (mut near, mut far) = tokio::io::duplex(4096);
         write(&mut near, &hello(identity("n2", 1), identity("n1", 1)))
             .await
@@ -232,17 +222,17 @@ mod tests {
         let long = hello(identity(&"n".repeat(2000), 1), identity("n1", 1));
         assert!(matches!(
             write(&mut near, &long).await,
-            Err(PreludeError::TooLong(_))
+            Err(HandshakeError::TooLong(_))
         ));
         near.write_u32(u32::MAX).await.unwrap();
         assert!(matches!(
             read::<_, Hello>(&mut far).await,
-            Err(PreludeError::TooLong(u32::MAX))
+            Err(HandshakeError::TooLong(u32::MAX))
         ));
         near.write_all(&[0, 0, 0, 2, 1, 0xff]).await.unwrap();
         assert!(matches!(
             read::<_, Hello>(&mut far).await,
-            Err(PreludeError::Wire(_))
+            Err(HandshakeError::Wire(_))
         ));
     }
 }

@@ -1,0 +1,195 @@
+//! Membership: the actor that follows the view in the coordination store, proposes the next one, and reports what each
+//! change means for this node.
+
+mod change;
+mod heartbeats;
+mod liveness;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::watch;
+
+pub use change::{OwnershipChange, OwnershipListener};
+
+use crate::ownership::Routing;
+use crate::view::{Member, MemberState, NodeIdentity, View};
+use crate::views::Views;
+use heartbeats::INTERVAL;
+use state::Leaving;
+pub use state::MembershipState;
+
+/// The timing of membership.
+#[derive(Clone, Copy, Debug)]
+pub struct MembershipSettings {
+    /// Between two looks at the view.
+    pub look_interval: Duration,
+    /// For how long after a look this node may answer from memory.
+    pub lease: Duration,
+    /// How much longer than the majority a minority waits before it removes members.
+    pub minority_wait: Duration,
+    /// The longest time for handing shards over when leaving.
+    pub drain: Duration,
+}
+
+/// Messages of the membership actor.
+pub enum MembershipMessage {
+    /// Look at the view now.
+    Look,
+    /// Send or read heartbeats.
+    Beat,
+    /// The other nodes that are alive according to gossip.
+    Gossip(Vec<Member>),
+    /// The link to a node ended.
+    LinkDown {
+        /// Which node.
+        peer: NodeIdentity,
+        /// Whether its address refuses connections, so that the process is gone.
+        refused: bool,
+    },
+    /// There is a link to a node again.
+    LinkUp(NodeIdentity),
+    /// Another node has released the shards that it lost with a view.
+    Released {
+        /// Which node.
+        from: String,
+        /// The view's number.
+        view: u64,
+    },
+    /// This node has released the shards that it lost with the view of this number.
+    HandedOver(u64),
+    /// Leave the cluster; the reply follows when everything is handed over.
+    Leave(RpcReplyPort<()>),
+    /// Describe the membership for an operator.
+    Describe(RpcReplyPort<MembershipDescription>),
+}
+
+impl ractor::Message for MembershipMessage {}
+
+/// The membership as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct MembershipDescription {
+    /// This node.
+    pub me: Member,
+    /// Whether it is in the view.
+    pub is_member: bool,
+    /// The installed view.
+    pub view: View,
+    /// The other nodes that are alive according to gossip.
+    pub alive: Vec<Member>,
+}
+
+/// The actor's arguments.
+pub struct MembershipArguments {
+    /// This node.
+    pub me: Member,
+    /// The coordination store.
+    pub views: Arc<dyn Views>,
+    /// Where views are installed.
+    pub routing: Arc<Routing>,
+    /// Receives the changes.
+    pub listener: Arc<dyn OwnershipListener>,
+    /// The live nodes according to gossip.
+    pub gossip: watch::Receiver<Vec<Member>>,
+    /// The timing.
+    pub settings: MembershipSettings,
+}
+
+/// The actor.
+pub struct Membership;
+
+impl Actor for Membership {
+    type Msg = MembershipMessage;
+    type State = MembershipState;
+    type Arguments = MembershipArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: MembershipArguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        myself.send_interval(arguments.settings.look_interval, || MembershipMessage::Look);
+        myself.send_interval(INTERVAL, || MembershipMessage::Beat);
+        follow_gossip(arguments.gossip.clone(), arguments.me.clone(), myself);
+        Ok(MembershipState::new(arguments))
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            MembershipMessage::Look => state.look(&myself).await,
+            MembershipMessage::Beat => state.beat().await,
+            MembershipMessage::Gossip(alive) => {
+                state.liveness.gossip(alive);
+                state.update_peers();
+                state.look(&myself).await;
+            }
+            MembershipMessage::LinkDown { peer, refused } => {
+                if refused && state.liveness.refused(peer, &state.installed) {
+                    state.look(&myself).await;
+                }
+            }
+            MembershipMessage::LinkUp(peer) => state.liveness.connected(&peer),
+            MembershipMessage::Released { from, view } => {
+                state.routing.released(&from, view);
+                state.releases.insert(from, view);
+                state.listener.changed(OwnershipChange::Gained);
+            }
+            MembershipMessage::HandedOver(view) => {
+                state.handed_over = state.handed_over.max(view);
+                let members = state.installed.members.clone();
+                state
+                    .listener
+                    .changed(OwnershipChange::Released { view, members });
+                state.look(&myself).await;
+            }
+            MembershipMessage::Leave(done) => {
+                state.me.state = MemberState::Leaving;
+                state
+                    .listener
+                    .changed(OwnershipChange::State(MemberState::Leaving));
+                state.leaving = Some(Leaving {
+                    done: Some(done),
+                    until: Instant::now() + state.settings.drain,
+                });
+                state.look(&myself).await;
+            }
+            MembershipMessage::Describe(port) => {
+                // The operator's request may have timed out.
+                let _ = port.send(state.description());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Forwards the live nodes of gossip to the actor while both exist.
+fn follow_gossip(
+    mut gossip: watch::Receiver<Vec<Member>>,
+    me: Member,
+    membership: ActorRef<MembershipMessage>,
+) {
+    tokio::spawn(async move {
+        loop {
+            let mut others = gossip.borrow_and_update().clone();
+            others.retain(|member| member.gossip_address != me.gossip_address);
+            if membership.cast(MembershipMessage::Gossip(others)).is_err() {
+                return;
+            }
+            if gossip.changed().await.is_err() {
+                // The list would never change again. The supervisor restarts membership, and stops the node if that
+                // does not help.
+                membership.stop(Some("gossip has ended".to_owned()));
+                return;
+            }
+        }
+    });
+}

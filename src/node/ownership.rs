@@ -1,0 +1,99 @@
+//! What a node does when membership or ownership changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::join;
+
+use crate::actors::Regions;
+use crate::actors::handle::Handle;
+use crate::actors::remote::{Envelope, NodeTransport, PendingRequests};
+use crate::sagas::checkout::SagasMessage;
+use crate::sagas::sweeper::SweeperMessage;
+use souk_cluster::gossip::Gossip;
+use souk_cluster::membership::{OwnershipChange, OwnershipListener};
+use souk_cluster::peers::{Peer, PeersMessage};
+use souk_cluster::view::Member;
+
+/// All notices to a node use this lane, so that they stay in order.
+const NOTICE_KEY: u64 = 0;
+
+/// Passes changes on to the parts of a node.
+pub(super) struct OwnershipEffects {
+    pub(super) me: String,
+    pub(super) regions: Regions,
+    pub(super) sagas: Handle<SagasMessage>,
+    pub(super) sweeper: Handle<SweeperMessage>,
+    pub(super) peers: Handle<PeersMessage>,
+    pub(super) gossip: Gossip,
+    pub(super) requests: Arc<PendingRequests>,
+    pub(super) transport: Arc<dyn NodeTransport>,
+    pub(super) lease: Duration,
+}
+
+impl OwnershipEffects {
+    fn announce(&self, members: &[Member], notice: &Envelope) {
+        let item = match souk_wire::encode(notice) {
+            Ok(item) => item,
+            Err(error) => {
+                tracing::warn!(%error, "cannot encode a notice");
+                return;
+            }
+        };
+        for member in members.iter().filter(|member| member.name != self.me) {
+            // Notices only save time: a node that misses one learns the same at its next look, or waits for the lease.
+            if let Err(error) = self.transport.send(&member.name, NOTICE_KEY, item.clone()) {
+                tracing::debug!(%error, node = member.name, "cannot send a notice");
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        self.sweeper.cast(SweeperMessage::Sweep);
+        // Shards whose previous owner does not release them may be served only after its lease.
+        let (sweeper, lease) = (self.sweeper.clone(), self.lease);
+        tokio::spawn(async move {
+            tokio::time::sleep(lease).await;
+            sweeper.cast(SweeperMessage::Sweep);
+        });
+    }
+}
+
+#[async_trait]
+impl OwnershipListener for OwnershipEffects {
+    fn changed(&self, change: OwnershipChange) {
+        match change {
+            OwnershipChange::Peers(members) => {
+                let peer = |member: &Member| Peer {
+                    identity: member.identity(),
+                    address: member.cluster_address,
+                };
+                self.peers
+                    .cast(PeersMessage::Wanted(members.iter().map(peer).collect()));
+            }
+            OwnershipChange::Gained => self.sweep(),
+            OwnershipChange::Released { view, members } => {
+                self.announce(&members, &Envelope::Released { view });
+            }
+            OwnershipChange::Decided(members) => self.announce(&members, &Envelope::LookNow),
+            OwnershipChange::NodeLeft(node) => self.requests.fail(&node),
+            OwnershipChange::State(state) => {
+                let gossip = self.gossip.clone();
+                tokio::spawn(async move { gossip.publish_state(state).await });
+            }
+        }
+    }
+
+    async fn release(&self, shards: Vec<u16>) {
+        if shards.is_empty() {
+            return;
+        }
+        self.sagas.cast(SagasMessage::Lost(shards.clone()));
+        join!(
+            self.regions.carts.hand_over(shards.clone()),
+            self.regions.orders.hand_over(shards.clone()),
+            self.regions.skus.hand_over(shards),
+        );
+    }
+}

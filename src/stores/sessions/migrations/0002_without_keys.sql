@@ -1,0 +1,4 @@
+-- Signing keys and revocations belong to the database `users`.
+
+DROP TABLE signing_keys;
+DROP TABLE revocations;
