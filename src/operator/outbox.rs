@@ -1,4 +1,4 @@
-//! `/v1/outbox`, `/v1/dead-letters`: what waits for delivery, and what could not be delivered (invariant 10).
+//! `/v1/outbox`, `/v1/dead-letters`: pending and undeliverable events (invariant 10).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,12 +13,12 @@ use crate::http::request::json;
 use crate::http::request::path::PathParameter;
 use crate::stores::documents::{DocumentStore, OutboxEvent};
 
-/// Pending events that are shown of each store: the oldest.
+/// Pending events shown for each store: the oldest.
 const PENDING_SHOWN: usize = 20;
-/// Dead letters that are shown of each store: the newest.
+/// Dead letters shown for each store: the newest.
 const DEAD_LETTERS_SHOWN: usize = 100;
 
-/// The stores whose documents emit events.
+/// The stores whose rows emit events.
 fn emitting(state: &Shared) -> [&dyn DocumentStore; 4] {
     let stores = &state.stores;
     [
@@ -29,7 +29,7 @@ fn emitting(state: &Shared) -> [&dyn DocumentStore; 4] {
     ]
 }
 
-/// How much waits in each store, and the first of it.
+/// The number of pending events of each store, and the first of them.
 pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
     for store in emitting(&state) {
@@ -46,7 +46,7 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
 
-/// The newest dead letters of each store, and how many there are in all.
+/// The newest dead letters of each store, and the total number.
 pub(super) async fn dead_letters(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
     let mut total = 0;
@@ -71,7 +71,7 @@ pub(super) async fn replay(
     for store in emitting(&state) {
         if store.replay(&id).await? {
             access::log(&state, &context, "replay", &id);
-            // The relay of whichever node serves its shard looks at its interval; this node's at once.
+            // This node's relay looks at once, that of another node at its interval.
             for persistence in state
                 .persistence
                 .iter()

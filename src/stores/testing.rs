@@ -9,7 +9,8 @@ use super::documents::DocumentStore;
 use super::documents::memory::MemoryDocuments;
 use super::open::open_embedded;
 use super::sqlite::{Database, in_process_writer};
-use crate::sealing::{KEY_BYTES, Key, Keyring};
+use crate::config::KEY_BYTES;
+use crate::sealing::{Key, Keyring};
 use souk_embedded::Statement;
 
 /// Embedded stores in a folder, which is removed when the second value is dropped.

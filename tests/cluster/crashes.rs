@@ -125,7 +125,9 @@ async fn a_checkout_ends_wherever_its_node_dies() {
 /// The charges at the provider, by order.
 async fn charges(cluster: &Cluster) -> BTreeMap<String, Vec<Value>> {
     let config = Config::load(&cluster.config).unwrap();
-    let stores = souk::stores::open(&config).await.unwrap();
+    let stores = souk::stores::open(&config.cluster, &config.sealing)
+        .await
+        .unwrap();
     let mut charges: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for document in stores.sandbox.scan(None, 1_000).await.unwrap() {
         let charge: Value = serde_json::from_str(&document.body).unwrap();
@@ -204,7 +206,9 @@ impl Purchase {
     /// The only order of this buyer.
     async fn only_order(&self, cluster: &Cluster) -> String {
         let config = Config::load(&cluster.config).unwrap();
-        let stores = souk::stores::open(&config).await.unwrap();
+        let stores = souk::stores::open(&config.cluster, &config.sealing)
+            .await
+            .unwrap();
         let orders = stores.orders.by_owner(&self.cart.id, None, 10).await.unwrap();
         assert_eq!(orders.len(), 1, "{orders:?}");
         orders[0].id.clone()
