@@ -7,22 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// Rooms from the bottom to the top: each may import those before it. Rooms of one row don't import each other.
 const ROOMS: &[&[&str]] = &[
-    &[
-        "build_features",
-        "clock",
-        "fail",
-        "hexadecimal",
-        "panics",
-        "retry",
-        "stall",
-    ],
+    &["build_features", "clock", "fail", "hexadecimal", "panics"],
     &["traces"],
     &["config"],
     &["sealing"],
     &["stores"],
     &["gateways"],
     &["authentication"],
-    &["cluster"],
     &["actors"],
     &["projections"],
     &["sagas"],
