@@ -64,7 +64,7 @@ async fn capped_carts() {
     let (mut most, mut peak) = (0, 0);
     for step in 0..100 {
         touch(&rig, step * TOUCHED / 100, (step + 1) * TOUCHED / 100).await;
-        most = most.max(rig.carts.context().entity.figures.live.load(Ordering::Relaxed));
+        most = most.max(rig.carts.context().entity.metrics.live.load(Ordering::Relaxed));
         peak = peak.max(resident());
     }
     println!(

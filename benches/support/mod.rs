@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use ractor::Actor;
 use souk::actors::entity::{EntityContext, NoEffects};
-use souk::actors::figures::KindFigures;
+use souk::actors::metrics::KindMetrics;
 use souk::actors::outcome::Ask;
 use souk::actors::persistence::{Persistence, PersistenceActor};
 use souk::actors::region::{Region, RegionLimits, RegionSupervisor};
 use souk::actors::remote::NodeTransport;
 use souk::clock;
-use souk::sealing::{KEY_BYTES, Key, Keyring};
+use souk::config::KEY_BYTES;
+use souk::sealing::{Key, Keyring};
 use souk::stores::Stores;
 use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::sqlite;
@@ -105,7 +106,7 @@ async fn region<A: Aggregate>(
         routing: Arc::clone(routing),
         effects: Arc::new(NoEffects),
         clock: clock::system(),
-        figures: Arc::new(KindFigures::new(A::KIND)),
+        metrics: Arc::new(KindMetrics::new(A::KIND)),
     };
     let limits = RegionLimits {
         in_flight_per_node: 1_000_000,

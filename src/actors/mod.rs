@@ -1,10 +1,10 @@
 //! The engine: entities, the shards and regions that supervise them, and the persistence actors of their stores.
 
 pub mod entity;
-pub mod figures;
 pub mod handle;
 #[cfg(test)]
 mod in_memory;
+pub mod metrics;
 pub mod outcome;
 pub mod persistence;
 pub mod region;
@@ -12,10 +12,10 @@ pub mod remote;
 pub mod shard;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use entity::{Effects, EntityContext, NoEffects};
-use figures::KindFigures;
+use metrics::KindMetrics;
 use persistence::Persistence;
 use region::{AnyRegion, Region, RegionLimits};
 use remote::{NodeTransport, PendingRequests};
@@ -94,7 +94,7 @@ impl RegionParts {
             routing: Arc::clone(&self.routing),
             effects,
             clock: Arc::clone(&self.clock),
-            figures: Arc::new(KindFigures::new(A::KIND)),
+            metrics: Arc::new(KindMetrics::new(A::KIND)),
         };
         Region::new(
             entity,
@@ -103,5 +103,12 @@ impl RegionParts {
             Arc::clone(&self.requests),
             Arc::clone(&self.transport),
         )
+    }
+}
+
+impl Regions {
+    /// Commands in flight on this node, of all kinds together.
+    pub fn in_flight(&self) -> usize {
+        self.carts.context().in_flight.load(Ordering::Relaxed)
     }
 }

@@ -132,7 +132,7 @@ pub enum AskError {
 #[derive(Debug)]
 pub struct Permit {
     node: Arc<AtomicUsize>,
-    entity: Option<Arc<Vitals>>,
+    entity: Option<Arc<EntityStats>>,
 }
 
 impl Permit {
@@ -146,12 +146,12 @@ impl Permit {
     }
 
     /// Extends it to the entity; `false` where `limit` permits of the entity are in use.
-    pub fn at_entity(&mut self, vitals: &Arc<Vitals>, limit: u32) -> bool {
+    pub fn at_entity(&mut self, stats: &Arc<EntityStats>, limit: u32) -> bool {
         if self.entity.is_some() {
             return true;
         }
-        let taken = vitals.waiting.fetch_add(1, Ordering::AcqRel);
-        self.entity = Some(Arc::clone(vitals));
+        let taken = stats.waiting.fetch_add(1, Ordering::AcqRel);
+        self.entity = Some(Arc::clone(stats));
         taken < limit
     }
 }
@@ -159,15 +159,15 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.node.fetch_sub(1, Ordering::AcqRel);
-        if let Some(vitals) = &self.entity {
-            vitals.waiting.fetch_sub(1, Ordering::AcqRel);
+        if let Some(stats) = &self.entity {
+            stats.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
 
 /// What is known of a live entity without asking it.
 #[derive(Debug, Default)]
-pub struct Vitals {
+pub struct EntityStats {
     /// Commands that wait for it or for its write.
     pub waiting: AtomicU32,
     /// Seconds since the node started, at its latest command.

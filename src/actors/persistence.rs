@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
+use super::metrics::WriteMetrics;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, WriteOutcome, row_id};
 use crate::stores::error::StoreError;
 use souk_error_chain::Chain;
@@ -105,57 +106,6 @@ pub enum PersistenceMessage {
 
 impl ractor::Message for PersistenceMessage {}
 
-/// Figures for operators, and the switch for the latency histogram.
-#[derive(Debug, Default)]
-pub struct PersistenceFigures {
-    /// Batches written.
-    pub batches: AtomicU64,
-    /// Rows written.
-    pub rows: AtomicU64,
-    /// Rows refused because of their version.
-    pub conflicts: AtomicU64,
-    /// Batches that failed.
-    pub errors: AtomicU64,
-    /// Sizes and durations of the batches.
-    pub histograms: parking::Histograms,
-}
-
-mod parking {
-    use std::sync::Mutex;
-
-    use hdrhistogram::Histogram;
-
-    /// Batch sizes in rows and batch durations in microseconds, since the start.
-    #[derive(Debug)]
-    pub struct Histograms(Mutex<Option<(Histogram<u64>, Histogram<u64>)>>);
-
-    impl Default for Histograms {
-        fn default() -> Self {
-            // Two significant digits of anything up to an hour; such bounds are valid.
-            let new = || Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 2).ok();
-            Self(Mutex::new(new().zip(new())))
-        }
-    }
-
-    impl Histograms {
-        pub(super) fn record(&self, rows: usize, took: std::time::Duration) {
-            if let Ok(mut both) = self.0.lock()
-                && let Some((sizes, durations)) = both.as_mut()
-            {
-                sizes.saturating_record(u64::try_from(rows).unwrap_or(u64::MAX));
-                durations.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-            }
-        }
-
-        /// The quantiles 0.5, 0.99 and 1 of (rows a batch, microseconds a batch).
-        pub fn quantiles(&self) -> Option<[(u64, u64); 3]> {
-            let both = self.0.lock().ok()?;
-            let (sizes, durations) = both.as_ref()?;
-            Some([0.5, 0.99, 1.0].map(|q| (sizes.value_at_quantile(q), durations.value_at_quantile(q))))
-        }
-    }
-}
-
 /// How others reach the persistence actor of a store; it stays valid when the actor is restarted.
 #[derive(Clone)]
 pub struct Persistence {
@@ -163,8 +113,8 @@ pub struct Persistence {
     pub actor: Handle<PersistenceMessage>,
     /// The store itself, for what needs no batching.
     pub store: Arc<dyn DocumentStore>,
-    /// Figures for operators.
-    pub figures: Arc<PersistenceFigures>,
+    /// Metrics of its writes.
+    pub metrics: Arc<WriteMetrics>,
     /// Changes when a batch with events was written.
     pub events: tokio::sync::watch::Sender<()>,
     /// Most rows in one batch.
@@ -177,7 +127,7 @@ impl Persistence {
         Self {
             actor: Handle::default(),
             store,
-            figures: Arc::default(),
+            metrics: Arc::default(),
             events: tokio::sync::watch::Sender::default(),
             batch_rows: batch_rows.clamp(1, BATCH_LIMIT),
         }
@@ -418,7 +368,7 @@ fn log_failure(store: &dyn DocumentStore, what: &'static str, error: &StoreError
 async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Written> {
     let started = Instant::now();
     let mark = uuid::Uuid::now_v7().simple().to_string();
-    let figures = &handle.figures;
+    let metrics = &handle.metrics;
     let outcomes = match handle.store.write(&mark, writes).await {
         Ok(outcomes) => outcomes
             .into_iter()
@@ -427,7 +377,7 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
                 WriteOutcome::Applied => Written::Applied,
                 WriteOutcome::Conflict => Written::Conflict,
                 WriteOutcome::Refused(reason) => {
-                    figures.errors.fetch_add(1, Ordering::Relaxed);
+                    metrics.errors.fetch_add(1, Ordering::Relaxed);
                     let (store, id) = (handle.store.name(), &write.document.id);
                     metrics::counter!("souk_store_errors_total", "store" => store).increment(1);
                     tracing::error!(store, id, reason, "the store refused a row");
@@ -436,7 +386,7 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
             })
             .collect(),
         Err(error) => {
-            figures.errors.fetch_add(1, Ordering::Relaxed);
+            metrics.errors.fetch_add(1, Ordering::Relaxed);
             log_failure(&*handle.store, "write", &error);
             match error {
                 StoreError::OutcomeUnknown { .. } => ask_for_outcome(handle, &mark, writes).await,
@@ -452,10 +402,11 @@ async fn write_batch(handle: &Persistence, writes: &[DocumentWrite]) -> Vec<Writ
         .iter()
         .filter(|outcome| **outcome == Written::Conflict)
         .count();
-    figures.batches.fetch_add(1, Ordering::Relaxed);
-    figures.rows.fetch_add(writes.len() as u64, Ordering::Relaxed);
-    figures.conflicts.fetch_add(conflicts as u64, Ordering::Relaxed);
-    figures.histograms.record(writes.len(), took);
+    metrics.batches.fetch_add(1, Ordering::Relaxed);
+    metrics.rows.fetch_add(writes.len() as u64, Ordering::Relaxed);
+    metrics.conflicts.fetch_add(conflicts as u64, Ordering::Relaxed);
+    metrics.batch_rows.record(writes.len() as u64);
+    metrics.batch_microseconds.record_duration(took);
     let store = handle.store.name();
     metrics::histogram!("souk_store_batch_rows", "store" => store).record(writes.len() as f64);
     metrics::histogram!("souk_store_batch_seconds", "store" => store).record(took.as_secs_f64());

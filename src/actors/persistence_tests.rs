@@ -142,7 +142,7 @@ async fn several_batches_are_in_flight() {
 async fn an_unreadable_row_fails_its_own_load() {
     let store = FaultyDocuments::new("payments").await;
     let key = |id: &str| {
-        let key = crate::sealing::Key::new(id, &[7; crate::sealing::KEY_BYTES]).unwrap();
+        let key = crate::sealing::Key::new(id, &[7; crate::config::KEY_BYTES]).unwrap();
         Arc::new(crate::sealing::Keyring::new(key, Vec::new()))
     };
     let sealed = |id| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::entity::{Command, Entity, EntityArguments, EntityMessage};
-use super::outcome::{Outcome, Vitals};
+use super::outcome::{EntityStats, Outcome};
 use super::region::{Live, RegionContext};
 use souk_domain::Aggregate;
 
@@ -185,24 +185,24 @@ impl<A: Aggregate> ShardState<A> {
         id: Arc<str>,
         command: Box<Command<A>>,
     ) -> Result<(), ActorProcessingErr> {
-        let figures = &self.context.entity.figures;
-        let vitals = Arc::new(Vitals::default());
-        vitals.touched.store(figures.seconds(), Ordering::Relaxed);
+        let metrics = &self.context.entity.metrics;
+        let stats = Arc::new(EntityStats::default());
+        stats.touched.store(metrics.seconds(), Ordering::Relaxed);
         let arguments = EntityArguments {
             id: Arc::clone(&id),
             shard: self.shard,
             context: Arc::clone(&self.context.entity),
-            vitals: Arc::clone(&vitals),
+            stats: Arc::clone(&stats),
         };
         let (actor, _) = Entity::<A>::spawn_linked(None, Entity::new(), arguments, myself.get_cell()).await?;
-        figures.live.fetch_add(1, Ordering::Relaxed);
-        figures.activations.fetch_add(1, Ordering::Relaxed);
+        metrics.live.fetch_add(1, Ordering::Relaxed);
+        metrics.activations.fetch_add(1, Ordering::Relaxed);
         if self.crashes.contains_key(&id) {
-            figures.restarts.fetch_add(1, Ordering::Relaxed);
+            metrics.restarts.fetch_add(1, Ordering::Relaxed);
         }
         self.ids.insert(actor.get_id(), Arc::clone(&id));
-        self.queue.push_back((Arc::clone(&id), figures.seconds()));
-        let live = Live { actor, vitals };
+        self.queue.push_back((Arc::clone(&id), metrics.seconds()));
+        let live = Live { actor, stats };
         // A new entity admits it.
         drop(live.offer(command, self.context.limits.in_flight_per_entity));
         self.context.directory.insert(id, live);
@@ -220,7 +220,7 @@ impl<A: Aggregate> ShardState<A> {
     }
 
     fn passivate_idle(&mut self) {
-        let now = self.context.entity.figures.seconds();
+        let now = self.context.entity.metrics.seconds();
         let idle = u32::try_from(self.context.limits.idle.as_secs()).unwrap_or(u32::MAX);
         for _ in 0..self.queue.len().min(SWEEP_LIMIT) {
             if !self.check_oldest(|touched| now.saturating_sub(touched) >= idle) {
@@ -237,17 +237,17 @@ impl<A: Aggregate> ShardState<A> {
         let Some((id, seen)) = self.queue.pop_front() else {
             return false;
         };
-        let Some(vitals) = self
+        let Some(stats) = self
             .context
             .directory
             .get(&id)
-            .map(|live| Arc::clone(&live.vitals))
+            .map(|live| Arc::clone(&live.stats))
         else {
             // It has stopped already.
             return true;
         };
-        let touched = vitals.touched.load(Ordering::Relaxed);
-        if touched > seen || vitals.waiting.load(Ordering::Acquire) > 0 {
+        let touched = stats.touched.load(Ordering::Relaxed);
+        if touched > seen || stats.waiting.load(Ordering::Acquire) > 0 {
             self.queue.push_back((id, touched));
             return true;
         }
@@ -265,7 +265,7 @@ impl<A: Aggregate> ShardState<A> {
         if let Some((id, live)) = self.context.directory.remove(id) {
             self.context
                 .entity
-                .figures
+                .metrics
                 .passivations
                 .fetch_add(1, Ordering::Relaxed);
             self.closing.insert(id, Vec::new());
@@ -298,7 +298,7 @@ impl<A: Aggregate> ShardState<A> {
         self.context
             .directory
             .remove_if(&id, |_, live| live.actor.get_id() == actor);
-        self.context.entity.figures.live.fetch_sub(1, Ordering::Relaxed);
+        self.context.entity.metrics.live.fetch_sub(1, Ordering::Relaxed);
         if failed {
             self.count_crash(&id);
         }

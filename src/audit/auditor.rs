@@ -1,5 +1,5 @@
-//! How an audit proceeds: everything is read once; what does not add up is for `suspects.rs` to look at until it is plain
-//! whether it is wrong or only under way.
+//! The course of an audit: reads everything once; what looks wrong is left to `suspects.rs`, which checks it again until it
+//! is clear whether it is a violation or work in progress.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ use crate::stores::{StoreError, Stores};
 use souk_domain::order::PlacedOrder;
 use souk_domain::{Cart, OrderId, Timestamp};
 
-/// Ledgers that are read at once.
+/// Ledgers that are read concurrently.
 const CONCURRENCY: usize = 8;
 
 /// One audit.
@@ -27,11 +27,11 @@ pub(super) struct Auditor<'a> {
     pub(super) books: HashMap<String, Books>,
     /// By order.
     pub(super) payments: HashMap<String, Vec<PaymentFacts>>,
-    /// By order: what the provider has.
+    /// By order: the charges at the provider.
     pub(super) charges: HashMap<String, Vec<ChargeFacts>>,
-    /// Orders that did not add up at first sight, with the SKUs that name them without being among their lines.
+    /// Orders that looked wrong at first, with the SKUs that refer to them without being among their lines.
     pub(super) suspects: BTreeMap<String, BTreeSet<String>>,
-    /// SKUs with reservations that should have been swept by now, and the orders that these are for.
+    /// SKUs with overdue reservations, and the orders that these are for.
     pub(super) overdue: BTreeMap<String, BTreeSet<OrderId>>,
     violations: BTreeSet<Violation>,
 }
@@ -51,15 +51,15 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    /// What was found so far, sorted.
+    /// The violations so far, sorted.
     pub(super) fn violations(self) -> Vec<Violation> {
         self.violations.into_iter().collect()
     }
 
-    /// Reads every store once, and notes what is wrong and what only seems so.
+    /// Reads every store once, and collects violations and suspects.
     ///
-    /// Orders come last: what they do not account for was there before they were read, so that few of those that are
-    /// placed meanwhile seem suspect.
+    /// Orders come last: whatever they do not account for existed before they were read, so that few of the orders placed
+    /// meanwhile become suspects.
     pub(super) async fn read(&mut self) -> Result<(), StoreError> {
         self.read_carts().await?;
         self.read_inventory().await?;
@@ -72,7 +72,7 @@ impl<'a> Auditor<'a> {
         self.violations.extend(violations);
     }
 
-    /// The documents of a page; what can't be read of it is reported.
+    /// The readable documents of a page; the others are reported.
     fn readable(&mut self, store: &str, page: Vec<Row>) -> Vec<Document> {
         let mut documents = Vec::with_capacity(page.len());
         for row in page {
@@ -148,7 +148,7 @@ impl<'a> Auditor<'a> {
             page.retain(|row| payments::is_charge(row_id(row)));
             for document in self.readable("sandbox", page) {
                 match ChargeFacts::read(&document) {
-                    // One without an order was voided before it was ever asked for.
+                    // A charge without an order was voided before it was requested.
                     Ok(charge) => {
                         if let Some(order) = charge.order.clone() {
                             self.charges.entry(order).or_default().push(charge);
@@ -161,8 +161,8 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// Holds every order against what was read before. What does not add up is looked at again, and so is everything
-    /// that names an order which was not found among them.
+    /// Checks every order against what was read before. Orders that look wrong become suspects, and so does every order
+    /// that something refers to and that was not found.
     async fn read_orders(&mut self) -> Result<(), StoreError> {
         let (store, events) = (&*self.stores.orders, &*self.stores.order_events);
         let limit = self.limits.page;
@@ -171,7 +171,7 @@ impl<'a> Auditor<'a> {
         let mut pages = Pages::new(store, limit);
         while let Some(page) = pages.next().await? {
             for row in page.iter().filter_map(|row| row.as_ref().err()) {
-                // It can't be held against anything.
+                // Nothing can be checked against it.
                 seen.insert(row.id.clone());
                 strays.forget(&row.id);
             }
@@ -211,7 +211,7 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
-    /// What is known of an order. `others` are SKUs that it has no line for.
+    /// Everything read about an order. `others` are SKUs that it has no line for.
     pub(super) fn facts<'b>(
         &'b self,
         order: &'b PlacedOrder,
@@ -238,7 +238,7 @@ impl<'a> Auditor<'a> {
     }
 }
 
-/// Which SKUs name which orders, and are not accounted for by the orders themselves yet.
+/// The SKUs that refer to each order, without those that the order itself accounts for.
 struct Strays {
     left: HashMap<String, BTreeSet<String>>,
 }
@@ -254,7 +254,7 @@ impl Strays {
         Self { left }
     }
 
-    /// The order accounts for its lines; the SKUs that remain have something of it that it does not know of.
+    /// Returns the SKUs that refer to the order without being among its lines.
     fn settle(&mut self, order: &PlacedOrder) -> BTreeSet<String> {
         let mut skus = self.left.remove(order.placement.id.as_str()).unwrap_or_default();
         for line in &order.placement.lines {

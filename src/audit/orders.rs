@@ -1,12 +1,12 @@
-//! An order against what was done for it (invariants 2, 3, 5, 6 and 12, and those of its money).
+//! Checks an order against its stock, payments and charges (invariants 2, 3, 5, 6 and 12, and those of its money).
 
 use super::payments::{self, ChargeFacts, PaymentFacts};
 use super::stock::Books;
-use super::{Limits, NOBODY_CAME, Violation};
+use super::{Limits, OVERDUE_REASON, Violation};
 use souk_domain::Timestamp;
 use souk_domain::order::{FulfilmentStatus, Lifecycle, PaymentStatus, Phase, PlacedOrder};
 
-/// What an order has of one SKU.
+/// The stock of one SKU that an order has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Holding<'a> {
     sku: &'a str,
@@ -17,7 +17,7 @@ pub(super) struct Holding<'a> {
 }
 
 impl<'a> Holding<'a> {
-    /// `None` where the SKU's books can't be read, which is a violation of its own.
+    /// `None` where the SKU's row or ledger can't be read, which is reported separately.
     pub(super) fn new(sku: &'a str, ordered: u32, order: &str, books: Option<&Books>) -> Option<Self> {
         if books.is_some_and(|books| !books.is_readable()) {
             return None;
@@ -34,18 +34,18 @@ impl<'a> Holding<'a> {
         self.reserved == 0 && self.sold == 0
     }
 
-    /// All that was ordered is held, and none of it sold.
+    /// The whole quantity is reserved, none is sold.
     fn is_reserved(&self) -> bool {
         self.reserved == self.ordered && self.sold == 0
     }
 
-    /// All that was ordered is sold, and none of it held.
+    /// The whole quantity is sold, none is reserved.
     fn is_sold(&self) -> bool {
         self.reserved == 0 && self.sold == i64::from(self.ordered)
     }
 }
 
-/// Everything that is known of an order.
+/// Everything read about an order.
 pub(super) struct Facts<'a> {
     pub(super) order: &'a PlacedOrder,
     pub(super) holdings: Vec<Holding<'a>>,
@@ -54,14 +54,14 @@ pub(super) struct Facts<'a> {
     pub(super) now: Timestamp,
 }
 
-/// The invariant that is about time: what it is broken by may only have been late.
+/// The invariant that is about time: a violation may only be late.
 pub(super) const OVERDUE: u8 = 12;
 
 pub(super) fn subject(order: &str) -> String {
     format!("order {order}")
 }
 
-/// What is wrong with an order.
+/// The violations of an order.
 pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
     let order = facts.order;
     let violation = |invariant, detail| Violation {
@@ -70,7 +70,7 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
         detail,
     };
     if let Some(detail) = impossible(order) {
-        // Nothing can be held against an order that contradicts itself.
+        // Nothing can be checked against an order that contradicts itself.
         return vec![violation(6, detail)];
     }
     let mut violations: Vec<Violation> = facts
@@ -86,7 +86,7 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
     violations
 }
 
-/// Invariant 6, as far as one row shows it: a combination that no way along the tables leads to.
+/// Invariant 6, as far as one row shows it: a combination of states that the tables do not lead to.
 fn impossible(order: &PlacedOrder) -> Option<String> {
     use PaymentStatus as Money;
     let progress = &order.progress;
@@ -132,7 +132,7 @@ fn impossible(order: &PlacedOrder) -> Option<String> {
     })
 }
 
-/// What is wrong with what an order has of one SKU.
+/// What is wrong with the stock of one SKU that an order has.
 fn stock(order: &PlacedOrder, holding: &Holding<'_>) -> Option<(u8, String)> {
     let Holding {
         sku,
@@ -151,7 +151,7 @@ fn stock(order: &PlacedOrder, holding: &Holding<'_>) -> Option<(u8, String)> {
         | Phase::AwaitingAction
         | Phase::Failing { .. }
         | Phase::Cancelling { payment: None } => {
-            // Reserved line by line on the way forth, and released line by line on the way back.
+            // Lines are reserved, and released on failure, one by one.
             if sold != 0 {
                 Some((5, format!("it is {status}; {has}")))
             } else {
@@ -167,7 +167,7 @@ fn stock(order: &PlacedOrder, holding: &Holding<'_>) -> Option<(u8, String)> {
             (!possible).then(|| (5, format!("it is {status}; {has}")))
         }
         Phase::Confirmed { .. } | Phase::Completed { .. } => {
-            // A reservation belongs to an order that is under way.
+            // Only an unfinished order has reservations.
             if reserved != 0 {
                 return Some((3, format!("it is {status} and finished; {has}")));
             }
@@ -181,7 +181,7 @@ fn stock(order: &PlacedOrder, holding: &Holding<'_>) -> Option<(u8, String)> {
     }
 }
 
-/// Something that no order accounts for.
+/// Stock that no order accounts for.
 fn stray(holding: &Holding<'_>, why: &str) -> Option<(u8, String)> {
     let Holding {
         sku, reserved, sold, ..
@@ -199,7 +199,7 @@ fn overdue(order: &PlacedOrder, now: Timestamp, limits: &Limits) -> Option<Strin
     if progress.phase.is_finished() {
         return None;
     }
-    // It has until its deadline for being confirmed; what it decides after that (a late cancellation, say) begins anew.
+    // It must be confirmed by its deadline; a later decision, as a cancellation, extends the time.
     let latest = progress
         .timeline
         .last()
@@ -210,14 +210,14 @@ fn overdue(order: &PlacedOrder, now: Timestamp, limits: &Limits) -> Option<Strin
         .plus(limits.payment_total + limits.sweep + limits.slack);
     (now > ends_by).then(|| {
         format!(
-            "it is {} and unfinished since {latest}; its deadline was {}; {NOBODY_CAME}",
+            "it is {} and unfinished since {latest}; its deadline was {}; {OVERDUE_REASON}",
             progress.phase.status().as_str(),
             placement.deadline
         )
     })
 }
 
-/// What speaks of an order that nobody placed.
+/// Stock, payments and charges of an order that was never placed.
 pub(super) fn check_unknown<'a>(
     id: &str,
     holdings: impl Iterator<Item = Holding<'a>>,

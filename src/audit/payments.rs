@@ -1,24 +1,24 @@
-//! What payments and the provider's ledger say of the money of an order (invariants 4 and 5).
+//! Checks payments and the provider's charges of an order (invariants 4 and 5).
 
 use serde::Deserialize;
 
 use super::Violation;
 use super::orders::subject;
 use super::rows;
-use crate::http::request::keys;
+use crate::digest;
 use crate::stores::documents::Document;
 use souk_domain::Money;
 use souk_domain::order::{Lifecycle, PaymentStatus, Phase, PlacedOrder};
 use souk_domain::payment::{Payment, PaymentState};
 
-/// The provider whose ledger lies in a store of ours. Others keep their own books.
+/// The provider whose ledger is in one of our stores.
 const SANDBOX: &str = "sandbox";
-/// What the ids of the sandbox's documents start with; one store may hold payments and charges.
+/// Prefix of the ids of charges; one store may hold payments and charges.
 const CHARGE_PREFIX: &str = "sbx_";
 /// Hexadecimal digits that follow.
 const CHARGE_DIGITS: usize = 32;
 
-/// What matters of a payment.
+/// What is checked of a payment.
 #[derive(Clone, Debug)]
 pub(super) struct PaymentFacts {
     pub(super) id: String,
@@ -56,12 +56,12 @@ impl PaymentFacts {
             )
     }
 
-    /// Whether it holds or has taken money.
+    /// Whether it is authorised or was captured.
     fn is_good(&self) -> bool {
         self.was_captured() || self.status == PaymentState::Authorised
     }
 
-    /// Whether nothing is held, nothing can be, and what was taken went back.
+    /// Whether no money is held or taken, and none can be any more.
     fn is_over(&self) -> bool {
         matches!(
             self.status,
@@ -70,7 +70,7 @@ impl PaymentFacts {
     }
 }
 
-/// A charge as the sandbox's ledger writes it; what is not needed here is left out.
+/// A charge in the sandbox's ledger, as far as it is checked.
 #[derive(Deserialize)]
 struct Charge {
     standing: Standing,
@@ -99,7 +99,7 @@ struct ChargeRefund {
     amount: Money,
 }
 
-/// What matters of a charge at the provider.
+/// What is checked of a charge at the provider.
 #[derive(Clone, Debug)]
 pub(super) struct ChargeFacts {
     pub(super) id: String,
@@ -138,7 +138,7 @@ impl ChargeFacts {
 
     fn is_over(&self) -> bool {
         match &self.standing {
-            // Undecided: no attempt got so far as to hold anything, and the payment says that there is no other.
+            // Undecided: no attempt has held money, and according to the payment there will be no other.
             Standing::Undecided { .. } | Standing::Declined { .. } | Standing::Voided => true,
             Standing::Captured { amount } => self.given_back == i128::from(amount.amount),
             Standing::Authorised | Standing::RequiresAction => false,
@@ -157,25 +157,25 @@ impl ChargeFacts {
     }
 }
 
-/// Whether a document of this id is a charge of the sandbox.
+/// Whether this is the id of a charge.
 pub(super) fn is_charge(id: &str) -> bool {
     id.starts_with(CHARGE_PREFIX)
 }
 
-/// The id of the charge that the sandbox keeps under a payment's key.
+/// The id of the charge for a payment's key.
 pub(super) fn charge_id(key: &str) -> String {
-    let digest = keys::digest(&[key.as_bytes()]);
+    let digest = digest::of_parts(&[key.as_bytes()]);
     format!("{CHARGE_PREFIX}{:.CHARGE_DIGITS$}", digest)
 }
 
-/// What is wrong with the money of an order.
+/// The violations of an order's money.
 pub(super) fn check(
     order: &PlacedOrder,
     payments: &[PaymentFacts],
     charges: &[ChargeFacts],
 ) -> Vec<Violation> {
     let mut violations = amounts(order, payments, charges);
-    // Whether a double or wrong capture is also too little or too much for the order's status says nothing more.
+    // A double or wrong capture would only be reported again by the order's status.
     if violations.is_empty() {
         violations.extend(standing(order, payments, charges));
     }
@@ -318,7 +318,7 @@ fn fulfilled(
     violations
 }
 
-/// Money that is held or was taken for an order that nobody placed.
+/// Money that is held or was taken for an order that was never placed.
 pub(super) fn check_unknown(
     order: &str,
     payments: &[PaymentFacts],

@@ -1,8 +1,8 @@
-//! Invariant 8, as far as the stores alone can show it.
+//! Checks rows and their events (invariant 8, as far as stored data can show it).
 //!
-//! A row holds one version, and of the versions before it only those that emitted events have left a trace. That none
-//! was skipped or written twice is what compare-and-set is for, and can't be seen afterwards. What can be seen: the row
-//! counts from 1 and decodes; its events are in order, and none is ahead of the row that is to have emitted it.
+//! A row holds one version, and of earlier versions only events remain. That no version was skipped or written twice is the
+//! task of compare-and-set, and can't be seen afterwards. What can be seen: versions start at 1 and the row decodes; its
+//! events are in order, and none is ahead of its row.
 
 use super::Violation;
 use crate::actors::entity::Record;
@@ -20,7 +20,7 @@ pub(super) fn violation(subject: impl Into<String>, detail: impl Into<String>) -
     }
 }
 
-/// Decodes what a row holds. `what` names it, as in `payment`.
+/// Decodes a row. `what` is its kind, as in `payment`.
 pub(super) fn decoded<T>(
     what: &str,
     document: &Document,
@@ -28,10 +28,10 @@ pub(super) fn decoded<T>(
 ) -> Result<T, Violation> {
     let subject = || format!("{what} {}", document.id);
     if document.version == 0 {
-        return Err(violation(subject(), "its row stands at version 0"));
+        return Err(violation(subject(), "its row has version 0"));
     }
     decode(document).map_err(|error| {
-        // Where it broke, not what stood there, which may be personal.
+        // The position of the error alone: the content may be personal.
         let (line, column) = (error.line(), error.column());
         let detail = format!(
             "its row at version {} does not decode, from line {line} column {column} on",
@@ -41,12 +41,12 @@ pub(super) fn decoded<T>(
     })
 }
 
-/// A row that its store can't read, as one whose seal does not open.
+/// A row that its store can't read, for example because its seal does not open.
 pub(super) fn unreadable(store: &str, row: &Unreadable) -> Violation {
     broken(store, &row.id, &row.error)
 }
 
-/// The same, of an error that befell a single row.
+/// An error of a single row.
 pub(super) fn broken(store: &str, id: &str, error: &StoreError) -> Violation {
     let detail = format!("its row can't be read: {}", Chain(error));
     violation(format!("{} {id}", singular(store)), detail)
@@ -62,7 +62,7 @@ pub(super) fn order(document: &Document) -> Result<Option<PlacedOrder>, Violatio
     Ok(record::<Order>(document)?.state.placed().cloned())
 }
 
-/// Watches a ledger go by.
+/// Checks the order of events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sequence {
     version: u64,
@@ -70,14 +70,14 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// What is wrong with the place of the next event, if anything.
+    /// What is wrong with the position of the next event, if anything.
     pub(super) fn admit(&mut self, event: &LedgerEvent) -> Option<String> {
-        // Several events may share a version, but not their place in the outbox.
+        // Several events may share a version, but not a sequence number.
         let in_order =
             event.id.version > 0 && event.id.version >= self.version && event.sequence > self.sequence;
         let detail = (!in_order).then(|| {
             format!(
-                "event {} (number {} of version {}) stands behind number {} of version {}",
+                "event {} (number {} of version {}) follows number {} of version {}",
                 event.id, event.sequence, event.id.version, self.sequence, self.version
             )
         });
@@ -122,7 +122,7 @@ impl<'a> Ledger<'a> {
                 self.after = None;
                 return Ok((!page.is_empty()).then_some(page));
             }
-            // The last version may go on beyond the page: it is left for the next, unless it is all there is in this one.
+            // The last version may continue beyond the page: it is left for the next page, unless it is the only one.
             let last = page.last().map_or(after, |event| event.id.version);
             page.retain(|event| event.id.version < last);
             if let Some(latest) = page.iter().map(|event| event.id.version).max() {
@@ -159,8 +159,7 @@ pub(super) async fn ledger(
         .map(|detail| violation(subject(), detail)))
 }
 
-/// Whether an event of version `latest` is ahead of its row. The row was read before the event, so that it may have
-/// moved on since.
+/// Whether an event of version `latest` is ahead of its row. The row was read before the event and may have changed since.
 pub(super) async fn ahead(
     store: &dyn DocumentStore,
     document: &Document,
@@ -170,10 +169,11 @@ pub(super) async fn ahead(
         return Ok(None);
     }
     let version = store.version(&document.id).await?;
-    Ok((latest > version).then(|| format!("an event says version {latest}, the row stands at {version}")))
+    Ok((latest > version)
+        .then(|| format!("an event has version {latest}, but the row has version {version}")))
 }
 
-/// What a document of this store is.
+/// The kind of a row of this store.
 fn singular(store: &str) -> &str {
     match store {
         "inventory" => "sku",

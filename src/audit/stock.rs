@@ -1,35 +1,35 @@
-//! The books of one SKU: its row against its ledger (invariants 1, 2, 8 and 11).
+//! Checks the row of a SKU against its ledger (invariants 1, 2, 8 and 11).
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::rows::{self, Ledger, Sequence};
-use super::{Limits, NOBODY_CAME, Violation};
+use super::{Limits, OVERDUE_REASON, Violation};
 use crate::stores::documents::{Document, LedgerEvent};
 use crate::stores::{StoreError, Stores};
 use souk_domain::stock::{Reservation, Stock, StockEvent, StockLevel};
 use souk_domain::{Aggregate, OrderId, Timestamp};
 
-/// What is known of one SKU. It can be brought up to date at the cost of what is new.
+/// The row of one SKU and the sums of its ledger. An update reads only new ledger entries.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     level: StockLevel,
     reservations: BTreeMap<OrderId, Reservation>,
-    /// Up to which version the ledger is added up: that of the row.
+    /// The version up to which the ledger was added up: that of the row.
     version: u64,
     sequence: Sequence,
     received: i128,
     adjusted: i128,
     sold: i128,
-    /// By order: how many it bought, less what came back.
+    /// By order: quantity sold, less returns.
     sold_to: HashMap<String, i64>,
-    /// What does not even add up to figures.
+    /// The defect that makes the sums meaningless.
     broken: Option<Violation>,
 }
 
 impl Books {
-    /// Takes `row`, and of the ledger what has come since the last time and is no younger than the row: the row was
-    /// read first, and is written in one transaction with its events, so that all of them are there.
+    /// Takes `row` and adds up the new ledger entries up to its version. The row was read first, and is written in one
+    /// transaction with its events, so that all of them are there.
     pub(super) async fn bring_up_to(
         &mut self,
         stores: &Stores,
@@ -63,7 +63,7 @@ impl Books {
         Ok(())
     }
 
-    /// Only the first defect is kept: what follows from it says nothing more.
+    /// Only the first defect is kept: others may follow from it.
     fn breaks(&mut self, violation: Violation) {
         self.broken.get_or_insert(violation);
     }
@@ -77,11 +77,11 @@ impl Books {
             Ok(StockEvent::Adjusted { delta, .. }) => self.adjusted += i128::from(delta),
             Ok(StockEvent::Sold { quantity, order, .. }) => self.sell(&order, i64::from(quantity)),
             Ok(StockEvent::Returned { quantity, order, .. }) => self.sell(&order, -i64::from(quantity)),
-            // Nothing moved: it was reserved, and is not any more.
+            // A released reservation changes none of the sums.
             Ok(StockEvent::Released { .. }) => {}
             Err(_) => {
                 let detail = format!(
-                    "event {} ({}) is no movement of stock",
+                    "event {} ({}) is not a stock movement",
                     event.id, event.event.name
                 );
                 self.breaks(rows::violation(subject(sku), detail));
@@ -95,12 +95,12 @@ impl Books {
         *net = net.saturating_add(quantity);
     }
 
-    /// Whether its figures can be held against anything.
+    /// Whether its sums are meaningful.
     pub(super) fn is_readable(&self) -> bool {
         self.broken.is_none()
     }
 
-    /// How many are reserved for an order.
+    /// The quantity reserved for an order.
     pub(super) fn reserved_for(&self, order: &str) -> u32 {
         OrderId::parse(order)
             .ok()
@@ -108,12 +108,12 @@ impl Books {
             .map_or(0, |reservation| reservation.quantity)
     }
 
-    /// How many an order has bought and not given back.
+    /// The quantity that was sold to an order and not returned.
     pub(super) fn sold_to(&self, order: &str) -> i64 {
         self.sold_to.get(order).copied().unwrap_or(0)
     }
 
-    /// The orders that have something of this SKU; one may come twice.
+    /// The orders with reservations or sales of this SKU, possibly with duplicates.
     pub(super) fn orders(&self) -> impl Iterator<Item = &str> {
         let buyers = self
             .sold_to
@@ -123,10 +123,10 @@ impl Books {
         self.reservations.keys().map(OrderId::as_str).chain(buyers)
     }
 
-    /// What is wrong with the SKU itself; what is only late, [`Books::overdue`] tells.
+    /// The violations of the SKU itself, without those of [`Books::overdue`].
     ///
-    /// Of invariant 3, that `reserved` is the sum of the reservations needs no check: nothing else is stored. Whose they
-    /// are is held against the orders.
+    /// Of invariant 3, that `reserved` is the sum of the reservations needs no check: nothing else is stored. Whether they
+    /// belong to live orders is checked with the orders.
     pub(super) fn check(&self, sku: &str) -> Vec<Violation> {
         if let Some(broken) = &self.broken {
             return vec![broken.clone()];
@@ -144,7 +144,7 @@ impl Books {
             reserved,
             ..
         } = self.level;
-        // Wider than the state's own arithmetic, which stops at zero.
+        // Wider than the domain's arithmetic, which saturates at zero.
         let on_hand = i128::from(received) + i128::from(adjusted) - i128::from(sold);
         if on_hand < i128::from(reserved) {
             violations.push(violation(
@@ -160,14 +160,14 @@ impl Books {
             if row != ledger {
                 violations.push(violation(
                     2,
-                    format!("{figure} is {row}, and its ledger adds up to {ledger}"),
+                    format!("{figure} is {row}, but its ledger adds up to {ledger}"),
                 ));
             }
         }
         violations
     }
 
-    /// The orders whose reservations should have been swept by now, each with what is wrong (invariant 11).
+    /// The orders with overdue reservations, each with its violation (invariant 11).
     pub(super) fn overdue(&self, sku: &str, now: Timestamp, limits: &Limits) -> BTreeMap<OrderId, Violation> {
         let grace = limits.order_deadline + limits.sweep + limits.slack;
         self.reservations
@@ -179,7 +179,7 @@ impl Books {
                     invariant: 11,
                     subject: subject(sku),
                     detail: format!(
-                        "{} are reserved for {order} until {}, which is {overdue:?} ago; {NOBODY_CAME}",
+                        "{} are reserved for {order} until {}, which is {overdue:?} ago; {OVERDUE_REASON}",
                         reservation.quantity, reservation.expires_at
                     ),
                 };

@@ -1,4 +1,4 @@
-//! What did not add up at first sight: looked at until it is plain whether it is wrong or only under way.
+//! Checks suspects again until it is clear whether they are violations or work in progress.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use super::payments::{self, ChargeFacts, PaymentFacts};
 use super::{Violation, rows};
 use crate::stores::StoreError;
 
-/// Payments of one order that are looked at; a checkout makes one.
+/// Most payments of one order that are checked; a checkout makes one.
 const PAYMENTS_LIMIT: usize = 100;
 
-/// What one look at a suspect shows.
+/// Result of one check of a suspect.
 #[derive(PartialEq, Eq)]
 enum Look {
-    /// It changed while it was looked at.
+    /// It changed during the check.
     Moving,
-    /// It stood still at this version, and this is wrong with it.
+    /// It kept this version, and has these violations.
     Still {
         version: u64,
         violations: Vec<Violation>,
@@ -25,7 +25,7 @@ enum Look {
 }
 
 impl Look {
-    /// Whether something is wrong that may only be late.
+    /// Whether one of the violations may only be late.
     fn is_overdue(&self) -> bool {
         match self {
             Self::Moving => false,
@@ -37,12 +37,12 @@ impl Look {
 }
 
 impl Auditor<'_> {
-    /// Looks at the suspects until each has shown that something is wrong or that nothing is.
+    /// Checks the suspects until the result of each is clear.
     pub(super) async fn examine_suspects(&mut self) -> Result<(), StoreError> {
         let started = Instant::now();
         let mut before: HashMap<String, Look> = HashMap::new();
         for looks in 1.. {
-            // Taken before the looks: what they show is no older.
+            // Measured before the checks: their results are no older.
             let elapsed = started.elapsed();
             self.examine_orders(&mut before, elapsed).await?;
             self.examine_reservations(elapsed).await?;
@@ -53,18 +53,18 @@ impl Auditor<'_> {
             if looks >= 2 && elapsed > patience {
                 tracing::info!(
                     orders = self.suspects.len(),
-                    "some orders moved all the time; they are taken to be in flight"
+                    "some orders changed during the whole audit and are considered in flight"
                 );
                 return Ok(());
             }
-            // Others are at work: there is no event to wait for, only time.
+            // Other processes are at work, so there is no event to wait for.
             tokio::time::sleep(self.limits.pause).await;
         }
         Ok(())
     }
 
-    /// One look at each suspect order. It is guilty when two looks running show the same; of what is overdue the second
-    /// comes after the nodes have had their time. One with nothing wrong is no suspect any more.
+    /// Checks each suspect order once. Violations are reported when two consecutive checks agree; something overdue only
+    /// after the nodes had their time. An order without violations is no suspect any more.
     async fn examine_orders(
         &mut self,
         before: &mut HashMap<String, Look>,
@@ -89,8 +89,8 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// One look at each SKU with overdue reservations: those that were overdue at first sight, and are still there when
-    /// the nodes have had their time, are reported.
+    /// Checks each SKU with overdue reservations once. Those that are still there after the nodes had their time are
+    /// reported.
     async fn examine_reservations(&mut self, elapsed: Duration) -> Result<(), StoreError> {
         let time_is_up = elapsed > self.limits.overdue_patience;
         for (sku, known) in std::mem::take(&mut self.overdue) {
@@ -110,7 +110,7 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Reads an order, then everything that belongs to it, then whether the order still stands as it did.
+    /// Reads an order, then everything that belongs to it, then whether the order has changed meanwhile.
     async fn look(&mut self, id: &str, others: &BTreeSet<String>) -> Result<Look, StoreError> {
         let stores = self.stores;
         let document = match stores.orders.load(id).await {
@@ -150,7 +150,7 @@ impl Auditor<'_> {
         Ok(Look::Still { version, violations })
     }
 
-    /// What a SKU's row and ledger say by now. One that can't be read was reported, and stands as it was read before.
+    /// Reads a SKU's row and ledger again. A row that can't be read was reported, and its former content is kept.
     async fn read_books_of(&mut self, sku: &str) -> Result<(), StoreError> {
         let stores = self.stores;
         let row = match stores.inventory.load(sku).await {
@@ -164,11 +164,11 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Payments before charges: what a payment says was done at the provider first, so that the charge, read later,
-    /// is never behind.
+    /// Payments before charges: the provider acts before the payment records it, so that the charge, read later, is never
+    /// behind.
     async fn read_money_of(&mut self, order: &str) -> Result<(), StoreError> {
         let found = self.stores.payments.by_owner(order, None, PAYMENTS_LIMIT);
-        // Those that can't be read or do not decode have been reported.
+        // Those that can't be read or decoded have been reported.
         let payments: Vec<PaymentFacts> = found
             .await?
             .iter()
@@ -196,7 +196,7 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// What speaks of an order that nobody placed. Orders are placed before anything is done for them, and never
+    /// The violations of an order that was never placed. Orders are placed before anything is done for them, and never
     /// deleted.
     fn check_unknown(&self, id: &str, others: &BTreeSet<String>) -> Vec<Violation> {
         let holdings = others

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::pool::{Full, Pool};
+use crate::config::Accounts;
 
 /// The longest password in bytes: room for 128 characters of any script.
 pub const PASSWORD_LIMIT: usize = 512;
@@ -42,17 +43,22 @@ pub struct PasswordSettings {
     pub patience: Duration,
 }
 
-impl Default for PasswordSettings {
-    /// OWASP's recommendation (19 MiB, two passes, one lane), one worker, 64 waiting, 5 s.
-    fn default() -> Self {
+impl From<&Accounts> for PasswordSettings {
+    fn from(accounts: &Accounts) -> Self {
         Self {
-            memory_kib: Params::DEFAULT_M_COST,
-            passes: Params::DEFAULT_T_COST,
+            memory_kib: accounts.password_memory_kib,
+            passes: accounts.password_passes,
             lanes: Params::DEFAULT_P_COST,
-            workers: 1,
-            queue: 64,
+            workers: accounts.password_workers,
+            queue: accounts.password_queue,
             patience: Duration::from_secs(5),
         }
+    }
+}
+
+impl Default for PasswordSettings {
+    fn default() -> Self {
+        Self::from(&Accounts::default())
     }
 }
 

@@ -1,10 +1,10 @@
-//! `souk audit`: the invariants, checked over the stores.
+//! `souk audit`: checks the invariants in the stores.
 
 use clap::Args;
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 
-/// What `souk audit` is told.
+/// Arguments of `souk audit`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -8,13 +8,13 @@ use super::{Failure, Outcome, output};
 use crate::config::Config;
 use souk_cluster::certificates::generate;
 
-/// What `souk certs` is told.
+/// Arguments of `souk certs`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The folder that receives them; an existing CA in it is used again.
+    /// The folder for the files; an existing CA in it is reused.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The nodes that get one.
+    /// The nodes that get a certificate.
     #[arg(
         long,
         value_name = "NAMES",
@@ -54,7 +54,7 @@ pub(super) fn command(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// Makes what is missing or about to expire; gives the files that were written.
+/// Makes the missing and expiring certificates. Returns the written files.
 pub(super) fn make(folder: &Path, names: &[&str]) -> Result<Vec<PathBuf>, Failure> {
     generate(folder, names, jiff::Timestamp::now()).map_err(|error| {
         Failure::failed(

@@ -1,7 +1,6 @@
-//! `souk check`: whether the configuration is right and every store answers.
+//! `souk check`: validates the configuration and pings every store.
 
 use std::path::Path;
-use std::time::Instant;
 
 use clap::Args;
 
@@ -9,9 +8,9 @@ use super::{ConfigArgument, Failure, Outcome, explained, logging, output};
 use crate::config::Config;
 use crate::http::edge::tls::Certificate;
 use crate::operator::peers::OperatorClient;
-use crate::stores::{self, StoreError, Stores};
+use crate::stores;
 
-/// What `souk check` is told.
+/// Arguments of `souk check`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -27,27 +26,23 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     }
     let mut faults = certificates(&config);
     faults.extend(listeners(&config));
-    for fault in &faults {
-        output::line(&format!("wrong  {fault}"))?;
-    }
-    let found = match stores::open(&config).await {
-        Ok(stores) => reach(&stores).await,
-        Err(error) => vec![("stores", Err(error))],
-    };
-    for (store, answer) in found {
-        match answer {
-            Ok(Reached {
-                technology,
-                milliseconds,
-            }) => output::line(&format!(
-                "right  {store} answers ({technology}, {milliseconds:.1} ms)"
-            ))?,
-            Err(error) => {
-                let fault = format!("{store}: {}", explained(&error).replace('\n', ""));
-                output::line(&format!("wrong  {fault}"))?;
-                faults.push(fault);
+    match stores::open(&config.cluster, &config.sealing).await {
+        Ok(stores) => {
+            for ping in stores.pings() {
+                let (store, technology) = (ping.store, ping.technology);
+                match ping.send().await {
+                    Ok(took) => output::line(&format!(
+                        "right  stores.{store} answers ({technology}, {:.1} ms)",
+                        took.as_secs_f64() * 1_000.0
+                    ))?,
+                    Err(error) => faults.push(format!("stores.{store}: {}", in_one_line(&error))),
+                }
             }
         }
+        Err(error) => faults.push(format!("stores: {}", in_one_line(&error))),
+    }
+    for fault in &faults {
+        output::line(&format!("wrong  {fault}"))?;
     }
     output::line(&format!(
         "{}: {} nodes, {} wrong, {} weak",
@@ -63,8 +58,8 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     })
 }
 
-/// What is missing for the nodes' certificates. A machine has the private keys of the nodes that run on it only, so that
-/// a folder with some of them is right; one without the CA or without any node is not.
+/// Missing certificates of the nodes. A machine has only the private keys of its own nodes, so that a folder with some of
+/// them is valid; one without the CA or without any node is not.
 fn certificates(config: &Config) -> Vec<String> {
     let folder = &config.cluster.certificates;
     let remedy = format!(
@@ -90,7 +85,7 @@ fn certificates(config: &Config) -> Vec<String> {
     faults
 }
 
-/// What is wrong with the certificates of the listeners for clients.
+/// Unusable certificates of the HTTP listeners.
 fn listeners(config: &Config) -> Vec<String> {
     let mut faults = Vec::new();
     for (key, files) in [
@@ -98,63 +93,20 @@ fn listeners(config: &Config) -> Vec<String> {
         ("tls.operator_certificate", &config.tls.operator),
     ] {
         if let Some(Err(error)) = files.as_ref().map(Certificate::load) {
-            let error = explained(&error).replace('\n', "");
             faults.push(format!(
-                "{key}: {error}; put a certificate chain and its key there, both PEM"
+                "{key}: {}; put a certificate chain and its key there, both PEM",
+                in_one_line(&error)
             ));
         }
     }
     if let Err(error) = OperatorClient::between_nodes(config) {
-        faults.push(format!("tls.authority: {}", explained(&error).replace('\n', "")));
+        faults.push(format!("tls.authority: {}", in_one_line(&error)));
     }
     faults
 }
 
-struct Reached {
-    technology: &'static str,
-    milliseconds: f64,
-}
-
-/// Asks every store, each under the key that configures it.
-async fn reach(stores: &Stores) -> Vec<(&'static str, Result<Reached, StoreError>)> {
-    let mut found = Vec::new();
-    for (key, store) in [
-        ("stores.carts", &stores.carts),
-        ("stores.orders", &stores.orders),
-        ("stores.inventory", &stores.inventory),
-        ("stores.payments", &stores.payments),
-        ("stores.sandbox", &stores.sandbox),
-    ] {
-        found.push((key, timed(store.technology(), store.ping()).await));
-    }
-    let catalogue = &stores.products;
-    found.push((
-        "stores.catalogue",
-        timed(catalogue.technology(), catalogue.ping()).await,
-    ));
-    let users = &stores.users;
-    found.push(("stores.users", timed(users.technology(), users.ping()).await));
-    found.push((
-        "stores.sessions",
-        timed(stores.sessions.technology(), stores.ping_sessions()).await,
-    ));
-    found.push((
-        "stores.views",
-        timed(stores.views.technology(), stores.ping_views()).await,
-    ));
-    found
-}
-
-async fn timed(
-    technology: &'static str,
-    answer: impl Future<Output = Result<(), StoreError>>,
-) -> Result<Reached, StoreError> {
-    let start = Instant::now();
-    answer.await?;
-    Ok(Reached {
-        technology,
-        milliseconds: start.elapsed().as_secs_f64() * 1_000.0,
-    })
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    explained(error).replace('\n', "")
 }
 
 #[cfg(test)]
@@ -162,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_certificates_are_named_with_their_remedy() {
+    fn missing_certificates_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("cluster.toml");
         std::fs::copy("cluster.toml", &file).unwrap();

@@ -1,4 +1,4 @@
-//! `souk inspect`: what the operator's interface shows, as a table or as JSON.
+//! `souk inspect`: replies of the operator's interface, as a table or as JSON.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::{Failure, Outcome, output, table};
 use crate::config::{Config, Secret};
 use crate::operator::peers::http_client;
 
-/// Where the operator's interface is when nothing says so: the first node of the example configuration.
+/// The default address of the operator's interface: the first node of the example configuration.
 const DEFAULT_OPERATOR: &str = "http://127.0.0.1:9080";
 
 /// Longest time for a connection.
@@ -21,18 +21,18 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Longest time for a whole reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
-/// What `souk inspect` is told.
+/// Arguments of `souk inspect`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
     what: What,
-    /// Write JSON as the interface gives it.
+    /// Write the reply as JSON.
     #[arg(long, global = true)]
     json: bool,
-    /// A node's operator address; without it, that of --config, or http://127.0.0.1:9080.
+    /// A node's operator address; default: from --config, else http://127.0.0.1:9080.
     #[arg(long, global = true, value_name = "URL", env = "SOUK_OPERATOR")]
     operator: Option<String>,
-    /// The operator token; without it, that of --config.
+    /// The operator token; default: from --config.
     #[arg(
         long,
         global = true,
@@ -41,10 +41,10 @@ pub struct Arguments {
         hide_env_values = true
     )]
     token: Option<String>,
-    /// Take addresses and token from this configuration: the first node that answers is asked.
+    /// The configuration with addresses and token: the first node that answers is used.
     #[arg(long, global = true, value_name = "FILE", env = "SOUK_CONFIG")]
     config: Option<PathBuf>,
-    /// Who signed the certificates of operators' addresses (PEM); without it, whom --config says.
+    /// The authority of the operators' certificates (PEM); default: from --config.
     #[arg(long, global = true, value_name = "FILE", env = "SOUK_AUTHORITY")]
     authority: Option<PathBuf>,
 }
@@ -53,9 +53,9 @@ pub struct Arguments {
 enum What {
     /// The nodes of the cluster.
     Nodes,
-    /// Which node owns which shard.
+    /// The owner of each shard.
     Shards,
-    /// The kinds of actors.
+    /// The kinds of actors, with metrics.
     Actors,
     /// One entity, wherever it lives.
     Actor {
@@ -68,22 +68,22 @@ enum What {
     Supervision,
     /// Events that wait for delivery.
     Outbox,
-    /// Events that could not be delivered, and why.
+    /// Events that could not be delivered, with reasons.
     DeadLetters,
     /// The checkouts and their steps.
     Sagas {
-        /// Only those in this state.
+        /// Only checkouts in this state.
         #[arg(long)]
         state: Option<String>,
     },
-    /// The stores, how they are and how fast.
+    /// The stores, with reachability and metrics.
     Stores,
     /// The effective configuration, without its secrets.
     Config,
 }
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
-    // Who says all of it needs no configuration, and is not stopped by one that is wrong.
+    // With all options given the configuration is not needed, and an invalid one does no harm.
     let unverified = |operator: &str| operator.starts_with("https:") && arguments.authority.is_none();
     let needed = arguments.token.is_none() || arguments.operator.as_deref().is_none_or(unverified);
     let config = arguments
@@ -99,7 +99,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
             .or_else(|| config.as_ref().map(Config::operator_authority));
         Some(authority.ok_or_else(|| {
             Failure::Usage(
-                "nothing says whom to trust at an https address: give --authority or --config".into(),
+                "the authority of an https address is not known: give --authority or --config".into(),
             )
         })?)
     } else {
@@ -119,7 +119,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     } else {
         output::line(&table::render(&reply))?;
         if reply.get("next_cursor").is_some_and(Value::is_string) {
-            eprintln!("there are more than these");
+            eprintln!("there are more; use --json for the cursor");
         }
     }
     Ok(Outcome::Done)
@@ -127,7 +127,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
 
 fn client(authority: Option<&Path>) -> Result<Client, Failure> {
     http_client(authority, CONNECT_LIMIT, REPLY_LIMIT)
-        .map_err(|error| Failure::failed("no node can be asked", error))
+        .map_err(|error| Failure::failed("the HTTP client does not start", error))
 }
 
 /// The base URLs to try, in order.
@@ -151,12 +151,12 @@ fn base(text: &str) -> Result<Url, Failure> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(Failure::Usage(format!(
-            "{text:?} is no operator address; write it as {DEFAULT_OPERATOR}"
+            "{text:?} is not an operator address; write it as {DEFAULT_OPERATOR}"
         ))),
     }
 }
 
-/// A node that listens on every interface is dialled on this machine.
+/// The address to dial: that of this machine for a node that listens on every interface.
 fn dialled(address: SocketAddr) -> SocketAddr {
     if !address.ip().is_unspecified() {
         return address;
@@ -164,7 +164,7 @@ fn dialled(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
 }
 
-/// Where the answer is, below a node's operator address.
+/// The URL of a request, below a node's operator address.
 fn address(base: &Url, what: &What) -> Result<Url, Failure> {
     let segments: Vec<&str> = match what {
         What::Nodes => vec!["nodes"],
@@ -180,7 +180,7 @@ fn address(base: &Url, what: &What) -> Result<Url, Failure> {
     };
     let mut url = base.clone();
     url.path_segments_mut()
-        .map_err(|()| Failure::Usage(format!("{base} is no operator address")))?
+        .map_err(|()| Failure::Usage(format!("{base} is not an operator address")))?
         .pop_if_empty()
         .push("v1")
         .extend(segments);
@@ -190,7 +190,7 @@ fn address(base: &Url, what: &What) -> Result<Url, Failure> {
     Ok(url)
 }
 
-/// Asks one after the other until one answers, whatever the answer; the error is that of the last.
+/// Asks the nodes one after the other until one replies. The error is that of the last.
 async fn ask_any(client: &Client, operators: &[Url], what: &What, token: &Secret) -> Result<Value, Failure> {
     let mut unreachable = None;
     for base in operators {
@@ -199,7 +199,7 @@ async fn ask_any(client: &Client, operators: &[Url], what: &What, token: &Secret
             Ok(reply) => return read(base, reply).await,
             Err(error) => {
                 unreachable = Some(Failure::failed(
-                    format!("no operator's interface at {base}"),
+                    format!("no reply from the operator's interface at {base}"),
                     error,
                 ))
             }
@@ -213,13 +213,13 @@ async fn read(base: &Url, reply: reqwest::Response) -> Result<Value, Failure> {
     let body = reply
         .text()
         .await
-        .map_err(|error| Failure::failed(format!("the reply of {base} broke off"), error))?;
+        .map_err(|error| Failure::failed(format!("the reply of {base} was truncated"), error))?;
     let value = serde_json::from_str::<Value>(&body);
     if status.is_success() {
-        return value.map_err(|error| Failure::failed(format!("the reply of {base} is no JSON"), error));
+        return value.map_err(|error| Failure::failed(format!("the reply of {base} is not JSON"), error));
     }
     if status == StatusCode::UNAUTHORIZED {
-        return Err(Failure::Usage(format!("{base} refuses this operator token")));
+        return Err(Failure::Usage(format!("{base} refused this operator token")));
     }
     Err(Failure::plain(refusal(base, status, value.ok().as_ref())))
 }
@@ -236,7 +236,7 @@ fn refusal(base: &Url, status: StatusCode, problem: Option<&Value>) -> String {
         (Some(one), None) | (None, Some(one)) => format!(": {one}"),
         (None, None) => String::new(),
     };
-    format!("{base} answers {status}{said}")
+    format!("{base} replied {status}{said}")
 }
 
 #[cfg(test)]
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn every_question_has_its_address() {
+    fn every_request_has_its_url() {
         assert_eq!(path(&What::DeadLetters), "http://host:1/behind/v1/dead-letters");
         let state = Some("stuck & lost".into());
         assert_eq!(
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_from_the_option_then_the_configuration_then_the_default() {
+    fn the_option_precedes_the_configuration() {
         let config = Config::load(std::path::Path::new("cluster.toml")).unwrap();
         let shown = |urls: Vec<Url>| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_is_dialled_on_this_machine() {
+    fn a_wildcard_is_dialled_on_loopback() {
         assert_eq!(
             dialled("0.0.0.0:9080".parse().unwrap()).to_string(),
             "127.0.0.1:9080"
@@ -325,7 +325,8 @@ mod tests {
             .route(
                 "/v1/stores",
                 get(async || {
-                    let problem = json!({"title": "Unavailable", "detail": "the orders store is away"});
+                    let problem =
+                        json!({"title": "Unavailable", "detail": "the orders store is unavailable"});
                     (StatusCode::SERVICE_UNAVAILABLE, Json(problem))
                 }),
             )
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_that_answers_is_asked() {
+    async fn the_first_reply_is_used() {
         let operators = [closed().await, operator().await];
         let token = Secret::new("right");
         let reply = ask_any(&client(None).unwrap(), &operators, &What::Nodes, &token)
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_goes_wrong_is_said_clearly() {
+    async fn failures_are_explained() {
         let operators = [operator().await];
         let client = client(None).unwrap();
         let ask = async |what, token| {
@@ -360,17 +361,17 @@ mod tests {
                 .await
                 .unwrap_err()
         };
-        assert!(matches!(ask(&What::Nodes, "wrong").await, Failure::Usage(text) if text.contains("refuses")));
-        let away = ask(&What::Stores, "right").await.to_string();
+        assert!(matches!(ask(&What::Nodes, "wrong").await, Failure::Usage(text) if text.contains("refused")));
+        let unavailable = ask(&What::Stores, "right").await.to_string();
         assert!(
-            away.ends_with("503 Service Unavailable: Unavailable: the orders store is away"),
-            "{away}"
+            unavailable.ends_with("503 Service Unavailable: Unavailable: the orders store is unavailable"),
+            "{unavailable}"
         );
         assert!(
             ask(&What::Config, "right")
                 .await
                 .to_string()
-                .ends_with("is no JSON")
+                .ends_with("is not JSON")
         );
         assert!(
             ask(&What::Shards, "right")
@@ -385,7 +386,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("no operator's interface at http://127.0.0.1:")
+                .starts_with("no reply from the operator's interface at http://127.0.0.1:")
         );
         assert_eq!(error.code(), 1);
     }

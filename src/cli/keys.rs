@@ -1,4 +1,4 @@
-//! `souk keys`: what personal data is sealed under, and putting all of it under the first key.
+//! `souk keys`: counts the rows sealed under each key, and re-seals all of them under the first key.
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,7 @@ use crate::sealing::Keyring;
 use crate::sealing::rotation::{self, Progress, StoreStatus};
 use crate::stores::open::{keyring, open_at_rest};
 
-/// What `souk keys` is told.
+/// Arguments of `souk keys`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -20,7 +20,7 @@ pub struct Arguments {
 enum What {
     /// Count the rows of each store under each key.
     Status(Common),
-    /// Seal every row anew that is not under the first key, while nodes run. All of them must have that key first.
+    /// Re-seal every row that is not under the first key, also while nodes run. All nodes must have that key first.
     Rotate(Common),
 }
 
@@ -42,13 +42,13 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-    Failure::failed("the stores can't be gone through", error)
+    Failure::failed("the stores can't be read", error)
 }
 
 async fn status(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
-    let keyring = keyring(&config).map_err(failed)?;
-    let stores = open_at_rest(&config).await.map_err(failed)?;
+    let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
+    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
     let found = rotation::status(&stores, &keyring).await.map_err(failed)?;
     if common.json {
         output::json(&json!({ "first": keyring.first(), "keys": ids(&keyring), "stores": found }))?;
@@ -66,8 +66,8 @@ async fn status(common: &Common) -> Result<Outcome, Failure> {
 
 async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
-    let keyring = keyring(&config).map_err(failed)?;
-    let stores = open_at_rest(&config).await.map_err(failed)?;
+    let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
+    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
     let bar = progress();
     let result = rotation::rotate(&stores, &keyring, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();
@@ -80,7 +80,7 @@ async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     }
     if left > 0 {
         eprintln!(
-            "{left} rows are not under {}: does a node still seal under another key, or is a key missing?",
+            "{left} rows are not under {}: a node still seals under another key, or a key is missing",
             keyring.first()
         );
     }
@@ -95,7 +95,7 @@ async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     } else {
         for store in &rotated {
             output::line(&format!(
-                "{}: {} of {} rows sealed anew, {} left",
+                "{}: {} of {} rows re-sealed, {} left",
                 store.status.store, store.resealed, store.status.rows, store.status.left
             ))?;
         }
@@ -103,7 +103,7 @@ async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     Ok(if left == 0 { Outcome::Done } else { Outcome::Wrong })
 }
 
-/// A line of the table: a column for each key, those that are not configured any more included.
+/// A row of the table: a column for each key, including those that are not configured any more.
 fn row(keyring: &Keyring, store: &StoreStatus) -> Value {
     let mut row = json!({
         "store": store.store, "rows": store.rows, "unsealed": store.unsealed, "unreadable": store.unreadable,
@@ -119,10 +119,10 @@ fn ids(keyring: &Keyring) -> Vec<&str> {
     keyring.ids().collect()
 }
 
-/// A line on stderr that counts; invisible where that is no terminal.
+/// A progress line on stderr; invisible where that is not a terminal.
 fn progress() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    // The template is a constant; where it were wrong, the plain one would do.
+    // The template is valid; without it, the default style would do.
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         bar.set_style(style);
     }
@@ -131,7 +131,7 @@ fn progress() -> ProgressBar {
 
 fn show(bar: &ProgressBar, progress: Progress<'_>) {
     bar.set_message(format!(
-        "{}: {} rows seen, {} sealed anew",
+        "{}: {} rows read, {} re-sealed",
         progress.store, progress.seen, progress.resealed
     ));
     bar.tick();

@@ -1,4 +1,4 @@
-//! Logs on stderr, and traces where they are wanted.
+//! The log on stderr, and traces where they are configured.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -12,7 +12,7 @@ use crate::config::{Log, LogFormat};
 /// The target of the audit log.
 const AUDIT: &str = "souk::audit";
 
-/// What has to live as long as the node: traces on their way, in a build that has them.
+/// Held as long as the node runs: sends the remaining traces when it is dropped.
 #[derive(Default)]
 pub(super) struct Kept {
     #[cfg(feature = "otlp")]
@@ -25,13 +25,13 @@ pub(super) fn start(log: &Log, name: &str) -> Result<Kept, Failure> {
     if let Some(collector) = &log.otlp {
         return with_traces(log, collector, name);
     }
-    // Only traces tell whose they are.
+    // The name is used for traces alone.
     let _ = name;
     start_alone(log)?;
     Ok(Kept::default())
 }
 
-/// Starts the log of a command that is not a node: what is wrong, and no more.
+/// Starts the log of a command that is not a node: warnings and errors.
 pub(super) fn start_quiet() -> Result<(), Failure> {
     start_alone(&Log {
         filter: "warn".into(),
@@ -52,8 +52,8 @@ fn start_alone(log: &Log) -> Result<(), Failure> {
     .map_err(|error| Failure::failed("the log does not start", error))
 }
 
-/// The same log beside traces. They have filters of their own: what is not logged may be a part of a trace all the same. That
-/// costs each line and span something, so that it is left out where there are no traces.
+/// The log and traces. Each has its own filter: a trace may contain spans that are not logged. That costs something for each
+/// line and span, so it is used only with traces.
 #[cfg(feature = "otlp")]
 fn with_traces(log: &Log, collector: &str, name: &str) -> Result<Kept, Failure> {
     use tracing_subscriber::Layer as _;
@@ -83,14 +83,14 @@ fn with_traces(log: &Log, collector: &str, name: &str) -> Result<Kept, Failure> 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     match env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(audited(&directives))
-            .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is no filter: {error}"))),
-        _ => EnvFilter::try_new(audited(&log.filter))
-            .map_err(|error| Failure::Usage(format!("log.filter ({:?}) is no filter: {error}", log.filter))),
+            .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is not a filter: {error}"))),
+        _ => EnvFilter::try_new(audited(&log.filter)).map_err(|error| {
+            Failure::Usage(format!("log.filter ({:?}) is not a filter: {error}", log.filter))
+        }),
     }
 }
 
-/// The directives, and that what people change is told of, unless they name that themselves: a filter that is meant for
-/// other lines must not silence it by the way.
+/// The directives, with the audit log enabled unless they mention it: a filter for other lines must not silence it.
 fn audited(directives: &str) -> String {
     if directives.contains(AUDIT) {
         directives.to_owned()

@@ -1,6 +1,6 @@
-//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr.
+//! The command line: one file for each subcommand. Data goes to stdout, everything else to stderr.
 //!
-//! Exit codes: 0 done, 1 the thing asked about is wrong, 2 usage or configuration.
+//! Exit codes: 0 success, 1 failure or a negative finding, 2 usage or configuration.
 
 pub mod audit;
 pub mod certs;
@@ -50,22 +50,22 @@ enum Command {
     Seed(seed::Arguments),
     /// Validate the configuration and reach every store.
     Check(check::Arguments),
-    /// Check the shop's invariants over its stores, also while it runs.
+    /// Check the shop's invariants in its stores, also while it runs.
     Audit(audit::Arguments),
-    /// Show what a running cluster is doing.
+    /// Show the state of a running cluster.
     Inspect(inspect::Arguments),
     /// Make a development CA and the nodes' certificates.
     Certs(certs::Arguments),
-    /// Show what personal data is sealed under, or seal all of it anew under the first key.
+    /// Show the keys that personal data is sealed under, or re-seal all of it under the first key.
     Keys(keys::Arguments),
-    /// Make a projection anew from what it is a projection of.
+    /// Rebuild a projection from its source.
     Rebuild(rebuild::Arguments),
-    /// The writer of the embedded stores; whoever needs it starts it.
+    /// The writer of the embedded stores; started on demand.
     #[command(hide = true)]
     Store(store::Arguments),
 }
 
-/// Where the configuration is.
+/// The option for the configuration.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgument {
     /// The cluster's configuration.
@@ -84,30 +84,30 @@ impl ConfigArgument {
     }
 }
 
-/// How a command ended that could do what it was asked.
+/// Result of a command that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Exit code 0.
     Done,
-    /// The thing asked about is wrong, and has been described: exit code 1.
+    /// A negative finding, which has been printed: exit code 1.
     Wrong,
 }
 
-/// Why a command could not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It was asked in a way that can't work: exit code 2.
+    /// Invalid arguments: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// The configuration is at fault: exit code 2.
+    /// Invalid configuration: exit code 2.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
     /// Something went wrong: exit code 1.
     #[error("{what}")]
     Failed {
-        /// What was being done.
+        /// What failed.
         what: String,
-        /// Why it failed, where that is not said already.
+        /// The cause, where `what` does not contain it.
         #[source]
         cause: Option<Box<dyn StdError + Send + Sync>>,
     },
@@ -141,15 +141,15 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors to clap: they go to stdout with code 0. A closed stdout has no reader to tell.
+            // Help and version are not errors: they go to stdout with code 0. A closed stdout is ignored.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    // For libraries that look for one by themselves; here each use of TLS is told.
+    // For libraries that look for a default; our own uses of TLS name their provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    // The main thread drives the command itself: children that die with their parent die with the thread that started
-    // them, and this one lives as long as the process.
+    // The main thread drives the command itself: children are bound to the thread that started them, and this one lives as
+    // long as the process.
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -180,7 +180,7 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
     }
 }
 
-/// An error with all its causes, one a line.
+/// An error with all its causes, one on each line.
 fn explained(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_of_the_contract_parses() {
+    fn every_documented_command_parses() {
         for line in [
             "souk demo",
             "souk demo --nodes 5 --products 10 --port 0 --data here --keep",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_is_refused() {
+    fn unknown_commands_are_refused() {
         for line in [
             "souk",
             "souk open",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_say_why_and_have_their_code() {
+    fn failures_have_causes_and_codes() {
         let failure = Failure::failed("the demo does not start", std::io::Error::other("no space"));
         assert_eq!(explained(&failure), "the demo does not start\n  because no space");
         assert_eq!(failure.code(), 1);

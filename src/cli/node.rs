@@ -7,27 +7,27 @@ use clap::Args;
 use super::{ConfigArgument, Failure, Outcome, logging, process};
 use crate::config::Config;
 
-/// What `souk node` is told.
+/// Arguments of `souk node`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArgument,
-    /// Which of the configuration's nodes.
+    /// The name of the node in the configuration.
     #[arg(long)]
     name: String,
 }
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = Arc::new(arguments.config.load()?);
-    // What waits to be sent is sent when this goes.
+    // Sends the remaining traces when it is dropped.
     let _kept = logging::start(&config.log, &arguments.name)?;
     run(config, &arguments.name).await
 }
 
-/// Runs the node `name` until this process is asked to end and the node has drained.
+/// Runs the node `name` until a termination signal and the drain that follows.
 ///
 /// # Errors
-/// [`Failure::Usage`] where the configuration has no such node; [`Failure::Failed`] where the node can't go on.
+/// [`Failure::Usage`] where the configuration has no such node; [`Failure::Failed`] where the node fails.
 pub async fn run(config: Arc<Config>, name: &str) -> Result<Outcome, Failure> {
     if config.node(name).is_none() {
         let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();

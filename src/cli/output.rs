@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use super::Failure;
 
-/// Writes one line (or several) to stdout at once. A reader that has gone away (`| head`) wanted no more: no failure.
+/// Writes one line (or several) to stdout at once. A closed pipe (`| head`) is not a failure.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout

@@ -1,4 +1,4 @@
-//! Signals, and the life of children.
+//! Signals, and processes that end with their parent.
 
 use std::env;
 
@@ -6,11 +6,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 
-/// Set by the demo in the environment of its nodes, to its own process id.
+/// The environment variable of the nodes of a demo, with the process id of the demo.
 pub const DEMO_CHILD: &str = "SOUK_DEMO_CHILD";
 
-/// Requests to end this process: SIGTERM, SIGINT (Ctrl-C), SIGHUP (its terminal went away). They are taken from the moment
-/// of this call on, not only once somebody waits for them.
+/// Receives termination signals: SIGTERM, SIGINT (Ctrl-C), SIGHUP (terminal closed), from the moment of this call on.
 ///
 /// # Errors
 /// [`Failure::Failed`] where the system refuses the handlers.
@@ -32,7 +31,7 @@ pub struct Termination {
 }
 
 impl Termination {
-    /// Waits for the next request to end. Cancel safe.
+    /// Waits for the next signal. Cancel safe.
     pub async fn requested(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -41,23 +40,22 @@ impl Termination {
         }
     }
 
-    /// Ends at the first request. From then on a second one ends the process at once, with code 1: whoever asks twice does
-    /// not want to wait for a drain.
+    /// Waits for the first signal. From then on, a second one ends the process at once, without draining, with code 1.
     pub async fn first_gently_then_at_once(mut self) {
         self.requested().await;
         tokio::spawn(async move {
             self.requested().await;
-            tracing::warn!("asked to end a second time: ending without draining");
+            tracing::warn!("second termination signal: ending without draining");
             std::process::exit(1);
         });
     }
 }
 
-/// Where a demo started this process, makes the system kill it when the demo dies, so that no node outlives a demo that
-/// was killed itself. Nothing acknowledged is lost by it (invariant 7).
+/// If a demo started this process, has the system kill it when the demo dies, so that no node outlives a killed demo.
+/// Nothing acknowledged is lost (invariant 7).
 ///
 /// # Errors
-/// [`Failure::Failed`] where the demo has died already, or the system refuses.
+/// [`Failure::Failed`] where the demo is dead already, or the system refuses.
 pub fn die_with_demo() -> Result<(), Failure> {
     let Some(demo) = env::var_os(DEMO_CHILD) else {
         return Ok(());
@@ -65,13 +63,13 @@ pub fn die_with_demo() -> Result<(), Failure> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| Failure::failed("the system refuses to end this process with its parent", error))?;
-    // The demo may have died before the line above: then this process has another parent by now.
+    // The demo may have died before the line above; then this process has another parent.
     let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
     if demo.to_str().and_then(|demo| demo.parse().ok()) == parent {
         Ok(())
     } else {
         Err(Failure::plain(format!(
-            "{DEMO_CHILD} names a process that is not the parent of this one: the demo is gone (unset the variable to go on)"
+            "the process in {DEMO_CHILD} is not the parent of this one: the demo has ended (unset the variable to go on)"
         )))
     }
 }

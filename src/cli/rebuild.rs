@@ -1,4 +1,4 @@
-//! `souk rebuild`: a projection made anew (invariant 14), also while the shop runs.
+//! `souk rebuild`: rebuilds a projection (invariant 14), also while the shop runs.
 
 use clap::{Args, ValueEnum};
 
@@ -6,7 +6,6 @@ use super::{ConfigArgument, Failure, Outcome, logging, output};
 use crate::authentication::guests::Guests;
 use crate::clock;
 use crate::projections::purchases::PurchaseProjector;
-use souk_cluster::key::ClusterKey;
 
 /// A projection.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -15,10 +14,10 @@ enum Projection {
     Purchases,
 }
 
-/// What `souk rebuild` is told.
+/// Arguments of `souk rebuild`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Which projection.
+    /// The projection.
     #[arg(value_enum)]
     projection: Projection,
     #[command(flatten)]
@@ -28,34 +27,30 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let key = ClusterKey::new(config.cluster.key.expose().to_vec())
-        .map_err(|error| Failure::failed("the cluster's key can't be used", error))?;
-    let stores = crate::stores::open(&config)
+    let stores = crate::stores::open(&config.cluster, &config.sealing)
         .await
         .map_err(|error| Failure::failed("the stores do not open", error))?;
     let Projection::Purchases = arguments.projection;
     let projector = PurchaseProjector {
         orders: stores.orders,
         users: stores.users,
-        guests: Guests::new(&key),
+        guests: Guests::new(&config.cluster.shared_key()),
         clock: clock::system(),
     };
     let rebuilt = projector
         .rebuild()
         .await
-        .map_err(|error| Failure::failed("the purchases can't be made anew", error))?;
+        .map_err(|error| Failure::failed("the purchases can't be rebuilt", error))?;
     for reason in &rebuilt.unreadable {
         output::line(&format!("left out: {reason}"))?;
     }
     let (orders, unreadable) = (rebuilt.orders, rebuilt.unreadable.len());
     if unreadable == 0 {
-        output::line(&format!(
-            "{orders} orders were looked at; the purchases are as they say"
-        ))?;
+        output::line(&format!("the purchases were rebuilt from {orders} orders"))?;
         return Ok(Outcome::Done);
     }
     output::line(&format!(
-        "{orders} orders were looked at, and {unreadable} of them can't be read; the purchases are as the others say"
+        "the purchases were rebuilt from {orders} orders, without {unreadable} that can't be read"
     ))?;
     Ok(Outcome::Wrong)
 }

@@ -5,13 +5,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 
-/// Products where nothing else is said.
+/// Default number of products.
 pub(super) const PRODUCTS: u64 = 1_000;
 
 /// The seed where nothing else is said.
 pub(super) const SEED: u64 = 1;
 
-/// What `souk seed` is told.
+/// Arguments of `souk seed`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// A bar on stderr; invisible where that is no terminal.
+/// A progress bar on stderr; invisible where that is not a terminal.
 pub(super) fn progress(products: u64) -> ProgressBar {
     let bar = ProgressBar::new(products);
     // The template is a constant; where it were wrong, the plain bar would do.

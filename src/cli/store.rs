@@ -1,5 +1,5 @@
-//! `souk store`: the one process that writes the embedded stores of a folder. Hidden: nodes start it themselves, unless
-//! something else does that should keep it apart from them.
+//! `souk store`: the single process that writes the embedded stores of a folder. Hidden: nodes start it on demand; the demo
+//! starts it to keep it apart from its nodes.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use souk_embedded::server;
 use super::{Failure, Outcome, logging};
 use crate::stores::sqlite::SCHEMAS;
 
-/// What `souk store` is told.
+/// Arguments of `souk store`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The folder of the embedded stores.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Stay when the last node has gone, until SIGTERM.
+    /// Stay after the last node has disconnected, until SIGTERM.
     #[arg(long)]
     stay: bool,
 }

@@ -1,9 +1,9 @@
-//! JSON for people: lists as tables, trees indented, objects as key and value. Nothing here knows what it shows, so that a
-//! field that the operator's interface gains is shown without a change.
+//! Renders JSON as text: lists as tables, trees indented, objects as key and value. It knows no fields, so that new ones of
+//! the operator's interface are shown without a change.
 
 use serde_json::{Map, Value};
 
-/// Columns that come first where they exist, in this order; all others follow by name.
+/// Columns that come first if present, in this order; all others follow by name.
 const FIRST: [&str; 16] = [
     "name", "id", "kind", "shard", "sequence", "order_id", "entity", "state", "status", "node", "owner",
     "store", "event", "roles", "version", "at",
@@ -12,7 +12,7 @@ const FIRST: [&str; 16] = [
 /// Widest cell of a table in characters; `--json` shows all of it.
 const CELL_LIMIT: usize = 60;
 
-/// What stands where there is no value.
+/// Shown for an absent value.
 const NOTHING: &str = "-";
 
 /// Two spaces for each level of a tree.
@@ -69,7 +69,7 @@ fn table(items: &[Value]) -> String {
     align(&rows, &numeric)
 }
 
-/// The keys of all items: the well-known first, the others by name. An item that is no object stands under `value`.
+/// The keys of all items: the well-known ones first, the others by name.
 fn columns(items: &[Value]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for key in items.iter().filter_map(Value::as_object).flat_map(Map::keys) {
@@ -121,7 +121,7 @@ fn pairs(object: &Map<String, Value>) -> String {
     align(&rows, &[false, false])
 }
 
-/// One row for each value, its path with dots; lists of plain values stay in one row.
+/// One row for each value, with a dotted path; lists of plain values are one row.
 fn flatten(path: &str, object: &Map<String, Value>, rows: &mut Vec<Vec<String>>) {
     for (key, value) in object {
         let path = if path.is_empty() {
@@ -145,10 +145,10 @@ fn flatten(path: &str, object: &Map<String, Value>, rows: &mut Vec<Vec<String>>)
     }
 }
 
-/// A supervision tree: each actor below its supervisor, with what is known of it beside.
+/// A supervision tree: each actor below its supervisor, with its fields.
 fn tree(roots: &[Value]) -> String {
     let mut lines = Vec::new();
-    // A stack of its own instead of recursion: how deep the reply goes is the sender's choice.
+    // An explicit stack instead of recursion: the depth of the reply is not limited.
     let mut open: Vec<(usize, &Value)> = roots.iter().rev().map(|root| (0, root)).collect();
     while let Some((depth, value)) = open.pop() {
         lines.push(format!("{}{}", INDENT.repeat(depth), branch(value)));
@@ -191,7 +191,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Without control characters: what a shop's stranger typed must not command an operator's terminal.
+/// Escapes control characters: input of strangers must not control an operator's terminal.
 fn plain(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut plain, character| {
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_a_table_with_its_columns_in_order_and_numbers_to_the_right() {
+    fn a_list_is_a_table() {
         let reply = json!({"items": [
             {"entities": 12, "state": "ready", "name": "n1", "roles": ["front", "entities"]},
             {"entities": 4_096, "state": "leaving", "name": "n2", "roles": ["front"], "load": 0.5},
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_says_so() {
+    fn an_empty_list_is_none() {
         assert_eq!(render(&json!({"items": []})), "none");
     }
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_of_any_depth_is_rendered() {
+    fn deep_trees_are_rendered() {
         let mut reply = json!({"name": "leaf", "children": []});
         for _ in 0..100 {
             reply = json!({"name": "branch", "children": [reply]});
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_its_paths_and_values() {
+    fn an_object_is_paths_and_values() {
         let reply = json!({"limits": {"body_bytes": 1, "idle_seconds": 2}, "nodes": [{"name": "n1"}], "tags": ["a", "b"], "none": null});
         assert_eq!(
             render(&reply),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_reaches_no_terminal_and_breaks_no_line() {
+    fn control_characters_are_escaped() {
         let reply = json!({"items": [{"name": "\u{1b}[2Jgone\nnext"}]});
         assert_eq!(render(&reply), "NAME\n\\u{1b}[2Jgone\\nnext");
         let long = json!({"items": [{"name": "é".repeat(100)}]});

@@ -1,32 +1,60 @@
 //! What can be wrong with a configuration.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// One thing that is wrong, where it stands, and what to do about it.
+/// Longest name of a cluster, node or key in bytes: it stands in certificates and in names of files.
+const NAME_BYTES: usize = 32;
+
+/// One invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The key's path, as in `nodes[1].shop`; where an environment variable set it, that variable's name.
     pub key: String,
     /// What is wrong.
     pub what: String,
-    /// What to do about it.
+    /// What would be right.
     pub remedy: String,
-}
-
-impl Problem {
-    pub(super) fn new(key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            what: what.into(),
-            remedy: remedy.into(),
-        }
-    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}; {}", self.key, self.what, self.remedy)
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(pub(super) Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, key: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Problem {
+            key: key.into(),
+            what: what.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// Reports a name that can't stand in certificates and names of files.
+    pub(super) fn check_name(&mut self, key: &str, name: &str) {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_name = (1..=NAME_BYTES).contains(&name.len())
+            && name.bytes().all(allowed)
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if !is_name {
+            self.add(
+                key,
+                format!("is {name:?}"),
+                format!("write 1 to {NAME_BYTES} lower-case letters, digits and inner hyphens"),
+            );
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|problem| problem.key.as_str()).collect()
     }
 }
 
@@ -42,7 +70,7 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is no TOML; the cause names line and column.
+    /// The file is not TOML; the cause names line and column.
     #[error("{} is not valid TOML", file.display())]
     Syntax {
         /// Which file.
@@ -51,12 +79,12 @@ pub enum ConfigError {
         #[source]
         source: toml::de::Error,
     },
-    /// The file reads, but what it says can't be; all that is wrong, not only the first.
+    /// Settings are invalid.
     #[error("{}", listing(file, problems))]
     Invalid {
         /// Which file.
         file: PathBuf,
-        /// At least one.
+        /// All of them; at least one.
         problems: Vec<Problem>,
     },
     /// A configuration can't be written as TOML.
@@ -64,7 +92,7 @@ pub enum ConfigError {
     Write(#[from] toml::ser::Error),
 }
 
-fn listing(file: &std::path::Path, problems: &[Problem]) -> String {
+fn listing(file: &Path, problems: &[Problem]) -> String {
     problems
         .iter()
         .map(|problem| format!("{}: {problem}", file.display()))
@@ -72,7 +100,7 @@ fn listing(file: &std::path::Path, problems: &[Problem]) -> String {
         .join("\n")
 }
 
-/// A setting that works, and that one should not leave so.
+/// A valid setting that is weak.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// The key's path.

@@ -1,4 +1,4 @@
-//! A network of IP addresses, as settings name it.
+//! Networks of IP addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,20 +7,20 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Bits of an IPv6 address that say whose network it is: the rest is the client's to choose.
+/// Bits of an IPv6 address that identify the network: a client may choose the rest.
 const NETWORK_BITS: u32 = 64;
 
 /// A network in CIDR notation (`10.0.0.0/8`), or one address.
 ///
-/// An IPv4 address within IPv6 (`::ffff:10.0.0.1`) is the IPv4 address that it stands for, here and in
+/// An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) is treated as the IPv4 address, here and in
 /// [`Network::contains`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network(IpNet);
 
-/// The text is no network.
+/// The text is not a network.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no network; write it as \"10.0.0.0/8\", \"fd00::/8\" or a single address")]
+#[error("{0:?} is not a network; write it as \"10.0.0.0/8\", \"fd00::/8\" or a single address")]
 pub struct NoNetwork(String);
 
 impl Network {
@@ -30,8 +30,8 @@ impl Network {
     }
 }
 
-/// What counts as one client where clients are counted: an IPv4 address, or the /64 network of an IPv6 address, since
-/// whoever has one address of it has all.
+/// What is counted as one client: an IPv4 address, or the /64 network of an IPv6 address, since whoever has one address of
+/// it has all.
 pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn networks_and_single_addresses_read_and_write_as_the_same() {
+    fn networks_are_parsed_and_displayed() {
         for (text, shown) in [
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("10.1.2.3", "10.1.2.3/32"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_its_ipv6_form_lies_in_the_same_network() {
+    fn mapped_addresses_are_in_the_ipv4_network() {
         let network: Network = "10.0.0.0/8".parse().unwrap();
         for inside in ["10.9.8.7", "::ffff:10.9.8.7"] {
             assert!(network.contains(inside.parse().unwrap()), "{inside}");

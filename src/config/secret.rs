@@ -4,34 +4,37 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::sealing::KEY_BYTES;
-
-/// What stands in the place of a secret wherever one would be shown.
+/// What is shown in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Bytes of a cluster key.
-pub const CLUSTER_KEY_BYTES: usize = 32;
+/// Bytes of a [`SecretKey`].
+pub const KEY_BYTES: usize = 32;
+
+/// How to make a [`SecretKey`].
+pub(super) const MAKE_KEY: &str =
+    "write the base64 of 32 random bytes, as `head -c 32 /dev/urandom | base64` prints it";
 
 /// A text that must not be shown. `Debug` and `Serialize` write [`REDACTED`] instead.
-#[derive(Clone, Default)]
-pub struct Secret(String);
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 
-    /// The text itself: for the one place that needs it, never for a log or a reply.
+    /// The text itself: never for a log or a reply.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Compares with what a stranger sent, in a time that does not tell how much of it was right.
+    /// Compares with a stranger's text in constant time.
     pub fn matches(&self, candidate: &str) -> bool {
         self.0.as_bytes().ct_eq(candidate.as_bytes()).into()
     }
@@ -43,64 +46,11 @@ impl PartialEq for Secret {
     }
 }
 
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
-/// The key that all nodes of a cluster share. As it is configured: each purpose derives a key of its own
-/// from it.
+/// A key of [`KEY_BYTES`] bytes that is wiped when it is dropped: the cluster's, or one that seals.
 #[derive(Clone)]
-pub struct ClusterKey([u8; CLUSTER_KEY_BYTES]);
+pub struct SecretKey(Zeroizing<[u8; KEY_BYTES]>);
 
-impl ClusterKey {
-    /// From its bytes.
-    pub const fn from_bytes(bytes: [u8; CLUSTER_KEY_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// A new one from the system's source of randomness.
-    pub fn random() -> Self {
-        Self(rand::random())
-    }
-
-    /// From base64 with padding (RFC 4648, section 4). `None` for anything but [`CLUSTER_KEY_BYTES`] bytes.
-    pub fn from_base64(text: &str) -> Option<Self> {
-        let bytes = STANDARD.decode(text.trim()).ok()?;
-        Some(Self(bytes.try_into().ok()?))
-    }
-
-    /// As it stands in a configuration file: a secret.
-    pub fn to_base64(&self) -> String {
-        STANDARD.encode(self.0)
-    }
-
-    /// The bytes themselves, for the derivation of keys.
-    pub const fn expose(&self) -> &[u8; CLUSTER_KEY_BYTES] {
-        &self.0
-    }
-}
-
-/// A key that rows are sealed under, as it is configured. Wiped when it goes.
-#[derive(Clone)]
-pub struct SealingSecret(Zeroizing<[u8; KEY_BYTES]>);
-
-impl SealingSecret {
+impl SecretKey {
     /// A new one from the system's source of randomness.
     pub fn random() -> Self {
         Self(Zeroizing::new(rand::random()))
@@ -109,12 +59,7 @@ impl SealingSecret {
     /// From base64 with padding (RFC 4648, section 4). `None` for anything but [`KEY_BYTES`] bytes.
     pub fn from_base64(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        if bytes.len() != key.len() {
-            return None;
-        }
-        key.copy_from_slice(&bytes);
-        Some(Self(key))
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
     }
 
     /// As it stands in a configuration file: a secret.
@@ -122,66 +67,47 @@ impl SealingSecret {
         STANDARD.encode(*self.0)
     }
 
-    /// The bytes themselves: for the keyring.
+    /// The bytes themselves: for the derivation of keys and for the keyring.
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 }
 
-impl PartialEq for SealingSecret {
+impl PartialEq for SecretKey {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&*other.0).into()
     }
 }
 
-impl Eq for SealingSecret {}
+macro_rules! redacted {
+    ($($secret:ident)*) => { $(
+        impl Eq for $secret {}
 
-impl fmt::Debug for SealingSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
+        impl fmt::Debug for $secret {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(REDACTED)
+            }
+        }
+
+        impl Serialize for $secret {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(REDACTED)
+            }
+        }
+    )* };
 }
 
-impl Serialize for SealingSecret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
-
-impl PartialEq for ClusterKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for ClusterKey {}
-
-impl fmt::Debug for ClusterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl Serialize for ClusterKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(REDACTED)
-    }
-}
+redacted! { Secret SecretKey }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_neither_printed_nor_serialised() {
-        let secret = Secret::new("hunter2");
-        assert_eq!(format!("{secret:?}"), REDACTED);
+    fn secrets_are_not_shown() {
+        let (secret, key) = (Secret::new("hunter2"), SecretKey::random());
+        assert_eq!(format!("{secret:?} {key:?}"), format!("{REDACTED} {REDACTED}"));
         assert_eq!(serde_json::to_value(&secret).unwrap(), REDACTED);
-        let key = ClusterKey::from_bytes([7; 32]);
-        assert_eq!(format!("{key:?}"), REDACTED);
-        assert_eq!(serde_json::to_value(&key).unwrap(), REDACTED);
-        let key = SealingSecret::random();
-        assert_eq!(format!("{key:?}"), REDACTED);
         assert_eq!(serde_json::to_value(&key).unwrap(), REDACTED);
     }
 
@@ -194,13 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_travel_through_base64_and_have_one_length() {
-        let key = ClusterKey::random();
-        assert_eq!(ClusterKey::from_base64(&key.to_base64()), Some(key));
-        assert_eq!(ClusterKey::from_base64(&STANDARD.encode([1; 31])), None);
-        assert_eq!(ClusterKey::from_base64("not base64!"), None);
-        let key = SealingSecret::random();
-        assert_eq!(SealingSecret::from_base64(&key.to_base64()), Some(key));
-        assert_eq!(SealingSecret::from_base64(&STANDARD.encode([1; 33])), None);
+    fn keys_are_base64_of_32_bytes() {
+        let key = SecretKey::random();
+        assert_eq!(SecretKey::from_base64(&key.to_base64()), Some(key));
+        assert_eq!(SecretKey::from_base64(&STANDARD.encode([1; 31])), None);
+        assert_eq!(SecretKey::from_base64(&STANDARD.encode([1; 33])), None);
+        assert_eq!(SecretKey::from_base64("not base64!"), None);
     }
 }

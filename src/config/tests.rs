@@ -1,8 +1,9 @@
-//! Reading, overriding, refusing, writing.
+//! Reading, overriding, checking and writing the whole file.
 
 use std::path::Path;
 
 use super::*;
+use souk_cluster::view::Role;
 
 mod sealing;
 
@@ -55,14 +56,14 @@ fn keys(result: Result<Config, ConfigError>) -> Vec<String> {
     for problem in &problems {
         assert!(
             !problem.what.is_empty() && !problem.remedy.is_empty(),
-            "{problem:?} helps nobody"
+            "{problem:?} has no text"
         );
     }
     problems.into_iter().map(|problem| problem.key).collect()
 }
 
 #[test]
-fn what_is_not_said_has_its_default_and_paths_start_from_the_file() {
+fn missing_settings_have_defaults() {
     let config = read(&minimal()).unwrap();
     assert_eq!(config.cluster.name, "souk");
     assert_eq!(config.cluster.data, Path::new("/etc/souk/data"));
@@ -83,12 +84,12 @@ fn what_is_not_said_has_its_default_and_paths_start_from_the_file() {
 }
 
 #[test]
-fn an_empty_file_is_told_all_that_it_needs() {
+fn an_empty_file_lacks_required_settings() {
     assert_eq!(keys(read("")), ["cluster.key", "operator.token", "nodes"]);
 }
 
 #[test]
-fn no_toml_is_an_error_with_its_place() {
+fn a_syntax_error_names_its_line() {
     let error = read("[cluster\nname = 1").unwrap_err();
     assert!(matches!(error, ConfigError::Syntax { .. }));
     assert!(error.to_string().contains("/etc/souk/cluster.toml"));
@@ -97,7 +98,7 @@ fn no_toml_is_an_error_with_its_place() {
 }
 
 #[test]
-fn all_that_is_wrong_is_reported_at_once() {
+fn all_problems_are_reported_at_once() {
     let text = r#"
         surplus = 1
         [cluster]
@@ -161,22 +162,22 @@ fn all_that_is_wrong_is_reported_at_once() {
 }
 
 #[test]
-fn each_error_names_file_key_and_remedy() {
+fn a_problem_names_file_key_and_remedy() {
     let text = minimal().replace("shop = \"127.0.0.1:8080\"", "shop = \"localhost\"");
     assert_eq!(
         read(&text).unwrap_err().to_string(),
-        "/etc/souk/cluster.toml: nodes[0].shop (\"localhost\") is no IP address with a port; \
+        "/etc/souk/cluster.toml: nodes[0].shop (\"localhost\") is not an IP address with a port; \
          write it as \"127.0.0.1:8080\" or \"[::1]:8080\""
     );
     let text = format!("{}\n[log]\nfromat = \"json\"", minimal());
     assert_eq!(
         read(&text).unwrap_err().to_string(),
-        "/etc/souk/cluster.toml: log.fromat is no setting; remove it, or write one of format, filter, otlp, otlp_one_in"
+        "/etc/souk/cluster.toml: log.fromat is not a setting; remove it, or write one of format, filter, otlp, otlp_one_in"
     );
 }
 
 #[test]
-fn traces_need_a_build_that_can_send_them_and_a_collector_that_can_be_reached() {
+fn traces_need_the_feature_and_an_http_address() {
     let with = |address: &str| read(&format!("{}\n[log]\notlp = \"{address}\"", minimal()));
     let good = with("http://127.0.0.1:4318");
     if cfg!(feature = "otlp") {
@@ -195,15 +196,15 @@ fn traces_need_a_build_that_can_send_them_and_a_collector_that_can_be_reached() 
         let found = problems(with(bad));
         let last = found.last().unwrap();
         assert_eq!(last.key, "log.otlp", "{bad}");
-        assert!(last.what.contains("no address"), "{bad}: {last}");
+        assert!(last.what.contains("not the address"), "{bad}: {last}");
     }
 }
 
 #[test]
-fn sections_of_the_wrong_shape_are_refused() {
+fn sections_must_be_sections() {
     assert_eq!(
         keys(read("nodes = 3\nlimits = 4\n[cluster]\n[operator]")),
-        ["nodes", "limits", "cluster.key", "operator.token", "nodes"]
+        ["cluster.key", "operator.token", "nodes", "nodes", "limits"]
     );
     assert_eq!(
         keys(read(&format!(
@@ -228,7 +229,7 @@ fn a_cluster_needs_both_roles() {
 }
 
 #[test]
-fn udp_and_tcp_may_share_a_port_but_two_listeners_may_not() {
+fn each_listener_needs_its_own_port() {
     assert!(read(&minimal().replace(":7180", ":7080")).is_ok());
     let found = problems(read(&minimal().replace(":9080", ":8080")));
     assert_eq!(found[0].key, "nodes[0].operator");
@@ -236,13 +237,13 @@ fn udp_and_tcp_may_share_a_port_but_two_listeners_may_not() {
 }
 
 #[test]
-fn no_error_repeats_a_secret() {
+fn errors_do_not_repeat_secrets() {
     let text = minimal()
         .replace(&format!("\"{KEY}\""), "918273645")
         .replace(&format!("\"{TOKEN}\""), "\"tok-en\"");
     let error = read(&text).unwrap_err();
     let shown = format!("{error} {error:?}");
-    assert!(shown.contains("cluster.key is no string"), "{shown}");
+    assert!(shown.contains("cluster.key is not a string"), "{shown}");
     assert!(
         !shown.contains("918273645") && !shown.contains("tok-en"),
         "{shown}"
@@ -250,7 +251,7 @@ fn no_error_repeats_a_secret() {
 }
 
 #[test]
-fn secrets_may_stand_in_files_of_their_own() {
+fn secrets_can_be_in_separate_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
     let text = minimal().replace(&format!("key = \"{KEY}\""), "key_file = \"key\"");
@@ -291,13 +292,13 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
-fn an_override_mends_what_is_wrong_in_the_file() {
+fn a_variable_replaces_an_invalid_value() {
     let text = minimal().replace(KEY, "nonsense");
     assert!(read_with(&text, &[("SOUK_CLUSTER__KEY", KEY)]).is_ok());
 }
 
 #[test]
-fn overrides_that_fit_nothing_are_errors_that_name_the_variable() {
+fn invalid_overrides_name_the_variable() {
     assert_eq!(
         keys(read_with(
             &minimal(),
@@ -318,7 +319,7 @@ fn overrides_that_fit_nothing_are_errors_that_name_the_variable() {
 }
 
 #[test]
-fn what_is_written_reads_as_the_same() {
+fn a_written_configuration_reads_the_same() {
     let mut config = read(&minimal()).unwrap();
     assert_eq!(read(&config.to_toml().unwrap()).unwrap(), config);
     assert!(!config.to_toml().unwrap().contains("[limits]"));
@@ -349,7 +350,7 @@ fn what_is_written_reads_as_the_same() {
 }
 
 #[test]
-fn what_operators_see_has_no_secrets() {
+fn the_redacted_form_has_no_secrets() {
     let config = read(&minimal()).unwrap();
     let shown = config.redacted();
     assert_eq!(shown["cluster"]["key"], REDACTED);
@@ -361,7 +362,7 @@ fn what_operators_see_has_no_secrets() {
 }
 
 #[test]
-fn the_example_in_the_source_works_and_is_warned_of() {
+fn the_example_is_valid_and_warned_of() {
     let text = include_str!("../../cluster.toml");
     let config = read(text).unwrap();
     assert_eq!(config.nodes.len(), 3);
@@ -371,9 +372,8 @@ fn the_example_in_the_source_works_and_is_warned_of() {
 }
 
 #[test]
-fn the_example_in_the_source_lists_every_setting_at_its_default() {
-    // Settings stand in the example as comments, so that it can't fall behind: with the comment marks taken away they must
-    // read, be all there are, and change nothing.
+fn the_example_lists_every_default() {
+    // The example shows settings as comments. Without the comment marks they must be valid, complete and change nothing.
     let text: String = include_str!("../../cluster.toml")
         .lines()
         .map(|line| line.strip_prefix("#= ").unwrap_or(line))
@@ -385,8 +385,9 @@ fn the_example_in_the_source_lists_every_setting_at_its_default() {
         ("limits", toml::Table::try_from(Limits::default())),
         ("membership", toml::Table::try_from(Membership::default())),
         ("transport", toml::Table::try_from(Transport::default())),
+        ("accounts", toml::Table::try_from(Accounts::default())),
         ("gateway", toml::Table::try_from(Gateway::default())),
-        // The collector of traces has no default, and stands there as a comment.
+        // `log.otlp` has no default.
         ("log", toml::Table::try_from(Log::default())),
     ] {
         for key in defaults.unwrap().keys() {
@@ -401,6 +402,23 @@ fn the_example_in_the_source_lists_every_setting_at_its_default() {
             table["stores"].get(store).is_some(),
             "stores.{store} is not in the example"
         );
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_setting() {
+    let documentation = include_str!("../../docs/configuration.md");
+    for (section, rows) in [
+        ("limits", Limits::rows()),
+        ("membership", Membership::rows()),
+        ("transport", Transport::rows()),
+        ("accounts", Accounts::rows()),
+    ] {
+        let heading = format!("## `[{section}]`\n");
+        let (_, text) = documentation.split_once(&heading).unwrap();
+        let text = text.split("\n## ").next().unwrap();
+        let documented: Vec<_> = text.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(documented, rows, "docs/configuration.md, [{section}]");
     }
 }
 
@@ -420,7 +438,7 @@ fn weak_settings_are_warned_of() {
 }
 
 #[test]
-fn listeners_that_strangers_reach_without_tls_are_warned_of() {
+fn public_listeners_without_tls_are_warned_of() {
     let warned = |shop: &str, operator: &str, tls: bool| {
         let mut config = read(&minimal()).unwrap();
         config.nodes[0].shop = shop.parse().unwrap();
@@ -467,7 +485,7 @@ fn listeners_that_strangers_reach_without_tls_are_warned_of() {
 }
 
 #[test]
-fn tls_files_are_relative_to_the_configuration_and_written_so() {
+fn tls_files_are_relative_to_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cluster.toml");
     for name in ["shop.pem", "shop.key", "authority.pem"] {
@@ -489,7 +507,7 @@ fn tls_files_are_relative_to_the_configuration_and_written_so() {
 }
 
 #[test]
-fn a_proxy_that_is_no_network_is_refused() {
+fn a_trusted_proxy_must_be_a_network() {
     let text = format!("{}\n[gateway]\ntrusted_proxies = [\"10.0.0.0/99\"]", minimal());
     let found = problems(read(&text));
     assert_eq!(found[0].key, "gateway.trusted_proxies");
@@ -497,7 +515,7 @@ fn a_proxy_that_is_no_network_is_refused() {
 }
 
 #[test]
-fn a_secret_that_others_may_read_is_warned_of() {
+fn readable_secrets_are_warned_of() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cluster.toml");

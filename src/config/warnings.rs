@@ -1,4 +1,4 @@
-//! What works, and should not be left so.
+//! Valid settings that are weak.
 
 use std::fs;
 use std::net::IpAddr;
@@ -7,21 +7,21 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::Config;
 use super::error::Warning;
 
-/// The key of the `cluster.toml` that comes with the source: known to everyone.
+/// The key in the example `cluster.toml`, known to everyone.
 pub const EXAMPLE_KEY: &str = "c291ay1leGFtcGxlLWtleS1tYWtlLXlvdXItb3duLTE=";
 
-/// The operator token of the `cluster.toml` that comes with the source.
+/// The operator token in the example `cluster.toml`.
 pub(super) const EXAMPLE_TOKEN: &str = "souk-example-token-make-your-own";
 
-/// Characters below which an operator token is called short: 128 bits in hexadecimal.
+/// Shorter operator tokens are warned of: 128 bits in hexadecimal.
 const LONG_TOKEN: usize = 32;
 
-/// Permission bits of everybody but a file's owner.
+/// Permission bits of everyone except a file's owner.
 const OTHERS: u32 = 0o077;
 
-/// Whether no stranger reaches the address: it is of this machine, or of a private network (RFC 1918, RFC 4193) or link.
-/// A wildcard is also every public address that the machine has.
-fn is_at_home(address: IpAddr) -> bool {
+/// Whether the address is of this machine, a private network (RFC 1918, RFC 4193) or a link. A wildcard is not: it includes
+/// every public address of the machine.
+fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
         IpAddr::V6(address) => {
@@ -42,7 +42,7 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     if holds_example {
         warn(
             "cluster.key",
-            "is the example that comes with the source, known to everyone; make your own with `head -c 32 /dev/urandom | base64`"
+            "is that of the example, known to everyone; make your own with `head -c 32 /dev/urandom | base64`"
                 .into(),
         );
     }
@@ -50,13 +50,13 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     if token == EXAMPLE_TOKEN {
         warn(
             "operator.token",
-            "is the example that comes with the source, known to everyone; make your own with `openssl rand -hex 24`".into(),
+            "is that of the example, known to everyone; make your own with `openssl rand -hex 24`".into(),
         );
     } else if token.len() < LONG_TOKEN {
         warn(
             "operator.token",
             format!(
-                "has {} characters; {LONG_TOKEN} random ones can't be guessed",
+                "has {} characters; use at least {LONG_TOKEN} random ones",
                 token.len()
             ),
         );
@@ -64,31 +64,31 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     if config.sealing.keys.first().is_none_or(|key| key.key.is_none()) {
         warn(
             "sealing.keys",
-            "is not given: personal data is sealed under a key that is derived from cluster.key, so that one file opens all, \
-             and cluster.key can't be changed; write keys = [{ id = \"k1\", key_file = \"k1.key\" }]"
+            "is not given: personal data is sealed under a key that is derived from cluster.key, so that cluster.key opens it \
+             and can't be changed; write keys = [{ id = \"k1\", key_file = \"k1.key\" }]"
                 .into(),
         );
     }
     for (index, node) in config.nodes.iter().enumerate() {
-        if config.tls.shop.is_none() && !is_at_home(node.shop.ip()) {
+        if config.tls.shop.is_none() && !is_private(node.shop.ip()) {
             warn(
                 &format!("nodes[{index}].shop"),
                 format!(
-                    "({}) can be reached by strangers, and speaks plain HTTP; give it a certificate in [tls], or let a proxy with TLS reach it on a private address",
+                    "({}) is public and speaks plain HTTP; give it a certificate in [tls], or put a proxy with TLS before a private address",
                     node.shop
                 ),
             );
         }
         if config.tls.operator.is_none() && !node.operator.ip().is_loopback() {
             let by = if node.operator.ip().is_unspecified() {
-                "listens on every interface of its machine"
+                "listens on every interface"
             } else {
                 "can be reached from other machines"
             };
             warn(
                 &format!("nodes[{index}].operator"),
                 format!(
-                    "({}) {by}, and speaks plain HTTP: the token can be read on the way; give it a certificate in [tls], or keep it to a trusted network",
+                    "({}) {by} and speaks plain HTTP, which does not protect the token; give it a certificate in [tls], or use it in a trusted network only",
                     node.operator
                 ),
             );
@@ -97,7 +97,8 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     if config.nodes.len() == 2 {
         warn(
             "nodes",
-            "has two entries: neither half of two is a majority, so that each loss waits the longer time; have three or one"
+            "has two entries: one of two is not a majority, so that the loss of a node always takes the longer minority wait; \
+             use three or one"
                 .into(),
         );
     }
@@ -112,12 +113,12 @@ pub(super) fn warnings(config: &Config) -> Vec<Warning> {
     }
     for (key, file) in secrets {
         let file = file.unwrap_or(&config.file);
-        // The example has nothing to hide, and is warned of already.
+        // The example's secrets are public, and it is warned of already.
         if !holds_example && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & OTHERS != 0) {
             warn(
                 &key,
                 format!(
-                    "may be read by other users of this machine: `chmod 600 {0}`, or keep it in a file of its own",
+                    "can be read by other users of this machine: `chmod 600 {0}`, or keep it in a separate file",
                     file.display()
                 ),
             );

@@ -43,7 +43,7 @@ pub async fn run(
     seed: u64,
     progress: ProgressBar,
 ) -> Result<Seeded, StoreError> {
-    let stores = crate::stores::open(config).await?;
+    let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
     fill(&stores, products, seed, &progress).await
 }
 

@@ -276,7 +276,7 @@ pub async fn accounts() -> Arc<Accounts> {
             folder: MailFolder::new(folder.path().join("mail")),
             _directory: folder,
         }),
-        settings: AccountSettings::default(),
+        settings: AccountSettings::from(&crate::config::Accounts::default()),
         clock: Arc::new(|| NOW),
     })
 }

@@ -29,19 +29,6 @@ const REVOCATION_MARGIN: Duration = Duration::from_secs(120);
 /// The mail folder, below the data folder.
 const MAIL_FOLDER: &str = "mail";
 
-/// How the cluster hashes passwords.
-pub fn password_settings(config: &Config) -> PasswordSettings {
-    let accounts = &config.accounts;
-    PasswordSettings {
-        // Both lie within ranges that fit.
-        memory_kib: u32::try_from(accounts.password_memory_kib).unwrap_or(u32::MAX),
-        passes: u32::try_from(accounts.password_passes).unwrap_or(u32::MAX),
-        workers: accounts.password_workers,
-        queue: accounts.password_queue,
-        ..PasswordSettings::default()
-    }
-}
-
 /// The service with its background workers.
 #[derive(Clone)]
 pub(super) struct AccountParts {
@@ -81,7 +68,7 @@ impl AccountParts {
         let revocations = Revocations::open(Arc::clone(&stores.revocations), following, now)
             .await
             .map_err(NodeError::Revocations)?;
-        let passwords = Passwords::start(password_settings(config))?;
+        let passwords = Passwords::start(PasswordSettings::from(accounts))?;
         let service = Accounts {
             users: Arc::clone(&stores.users),
             sessions: Arc::clone(&stores.sessions),
@@ -96,11 +83,7 @@ impl AccountParts {
             },
             guests: Guests::new(key),
             mailer: Arc::new(MailFolder::new(config.cluster.data.join(MAIL_FOLDER))),
-            settings: AccountSettings {
-                session: accounts.session_seconds.duration(),
-                reset: accounts.reset_seconds.duration(),
-                verification: accounts.verification_seconds.duration(),
-            },
+            settings: AccountSettings::from(accounts),
             clock: Arc::clone(clock),
         };
         Ok(Self {

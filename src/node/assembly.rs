@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::NodeError;
 use super::accounts::AccountParts;
 use super::health::Probe;
 use super::inbox::{Connected, Inbox};
 use super::listeners::{ListenerTls, bind};
 use super::ownership::OwnershipEffects;
-use super::root::Board;
-use super::{NodeError, settings};
+use super::root::SupervisionStatus;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
+use crate::actors::region::RegionLimits;
 use crate::actors::remote::{NodeTransport, PendingRequests};
 use crate::actors::{RegionParts, Regions};
 use crate::clock::{self, Clock};
@@ -23,7 +24,7 @@ use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::edge::admission::Admission;
 use crate::operator::peers::OperatorClient;
-use crate::sagas::checkout::{CheckoutContext, SagasMessage, StartCheckout};
+use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, StartCheckout};
 use crate::sagas::sweeper::SweeperMessage;
 use crate::stores::Stores;
 use souk_cluster::certificates::{self, NodeTls};
@@ -60,7 +61,7 @@ pub(super) struct Assembly {
     pub(super) probe: Arc<Probe>,
     pub(super) admission: Arc<Admission>,
     pub(super) background: TaskTracker,
-    pub(super) board: Board,
+    pub(super) supervision: SupervisionStatus,
     pub(super) drain: Arc<CancellationToken>,
     pub(super) shutdown: CancellationToken,
     pub(super) front_ended: CancellationToken,
@@ -102,8 +103,8 @@ impl Assembly {
         let shop_listener = bind(node.shop, "shoppers")?;
         let operator_listener = bind(node.operator, "operators")?;
         let tls = certificates::load_directory(&config.cluster.certificates, &node.name)?;
-        let key = ClusterKey::new(config.cluster.key.expose().to_vec())?;
-        let stores = crate::stores::open(&config).await?;
+        let key = config.cluster.shared_key();
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
 
         let clock = clock::system();
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
@@ -123,7 +124,7 @@ impl Assembly {
         let parts = RegionParts {
             routing: Arc::clone(&routing),
             clock: Arc::clone(&clock),
-            limits: settings::region(&config.limits),
+            limits: RegionLimits::from(&config.limits),
             batch_rows: config.limits.batch_rows,
             in_flight: Arc::default(),
             requests: Arc::clone(&requests),
@@ -140,7 +141,7 @@ impl Assembly {
             payments: payments.clone(),
             gateways: Gateways::new([Arc::new(gateway) as Arc<dyn crate::gateways::payment::PaymentGateway>]),
             clock: Arc::clone(&clock),
-            limits: settings::checkout(&config.limits),
+            limits: CheckoutLimits::from(&config.limits),
             traces: Arc::default(),
         });
         let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
@@ -163,12 +164,11 @@ impl Assembly {
             transport,
             lease: config.membership.verified_ms.duration(),
         });
-        let http = settings::http(&config);
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
-            admission: Arc::new(Admission::new(http.concurrency)),
+            admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
             background: TaskTracker::new(),
-            board: Board::default(),
+            supervision: SupervisionStatus::default(),
             drain: Arc::default(),
             shutdown: CancellationToken::new(),
             front_ended: CancellationToken::new(),

@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, join_all};
-use tokio::time::timeout;
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::api::health::{Health, HealthReport};
-use crate::stores::{StoreError, Stores};
+use crate::stores::Stores;
 use souk_cluster::lanes::Links;
 use souk_cluster::ownership::Routing;
 use souk_cluster::view::NodeIdentity;
 
 /// Interval of pings to the stores.
 const PING_INTERVAL: Duration = Duration::from_secs(2);
-/// Time limit of a ping.
-const PING_LIMIT: Duration = Duration::from_secs(2);
 
 /// The known health of a node.
 pub(super) struct Probe {
@@ -100,32 +97,19 @@ impl Probe {
     }
 }
 
-type Ping<'a> = BoxFuture<'a, Result<(), StoreError>>;
-
-/// The names of the stores that do not answer.
+/// The names of the stores that do not answer. The sandbox stands for a third party, which is not part of the health of a
+/// node.
 async fn ping_all(stores: &Stores) -> Vec<&'static str> {
-    let pings: [(&'static str, Ping<'_>); 8] = [
-        ("carts", stores.carts.ping()),
-        ("orders", stores.orders.ping()),
-        ("inventory", stores.inventory.ping()),
-        ("payments", stores.payments.ping()),
-        ("catalogue", stores.products.ping()),
-        ("users", stores.users.ping()),
-        ("sessions", Box::pin(stores.ping_sessions())),
-        ("views", Box::pin(stores.ping_views())),
-    ];
-    let checks = pings.map(|(name, ping)| async move {
-        match timeout(PING_LIMIT, ping).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => {
-                tracing::warn!(store = name, %error, "a store does not answer");
-                Some(name)
-            }
-            Err(_) => {
-                tracing::warn!(store = name, "a store does not answer in time");
-                Some(name)
-            }
-        }
+    let pings = stores.pings().into_iter().filter(|ping| ping.store != "sandbox");
+    let checks = pings.map(|ping| async {
+        let store = ping.store;
+        let error = ping.send().await.err()?;
+        tracing::warn!(
+            store,
+            error = &error as &dyn std::error::Error,
+            "a store does not answer"
+        );
+        Some(store)
     });
     join_all(checks).await.into_iter().flatten().collect()
 }

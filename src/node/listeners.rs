@@ -7,11 +7,12 @@ use axum::Router;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::NodeError;
 use super::assembly::Assembly;
 use super::root::ChildSpec;
 use super::service::Run;
-use super::{NodeError, settings};
 use crate::config::{CertificateFiles, Limits};
+use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
 /// Binds a listener whose clones survive a restart of the actor that serves it.
@@ -91,7 +92,11 @@ impl Assembly {
         router: Router,
         ended: CancellationToken,
     ) -> ChildSpec {
-        let server = settings::server(&self.config, tls.map(|tls| tls.server.clone()));
+        let server = ServerSettings::new(
+            &self.config.limits,
+            &self.config.gateway,
+            tls.map(|tls| tls.server.clone()),
+        );
         let ending = self.shutdown.clone();
         let listener = listener.try_clone().map(Arc::new);
         let run: Run = Arc::new(move |shutdown| {

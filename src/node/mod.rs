@@ -8,10 +8,7 @@ mod listeners;
 mod ownership;
 mod root;
 mod service;
-mod settings;
 mod tree;
-
-pub use accounts::password_settings;
 
 use std::future::Future;
 use std::io;
@@ -25,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::config::Config;
 use crate::stores::StoreError;
 use assembly::Assembly;
-pub use root::{Board, ChildStatus};
+pub use root::{ChildStatus, SupervisionStatus};
 use root::{Root, RootArguments};
 use souk_cluster::certificates::CertificateError;
 use souk_cluster::gossip::GossipError;
@@ -69,9 +66,6 @@ pub enum NodeError {
     /// Gossip does not start.
     #[error("gossip does not start")]
     Gossip(#[from] GossipError),
-    /// The cluster's key can't be used.
-    #[error("the cluster's key can't be used")]
-    Key(#[from] souk_cluster::key::SecretTooShort),
     /// The metrics recorder does not start.
     #[error("the metrics do not start")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -112,7 +106,7 @@ pub async fn run(
     let (gave_up, given_up) = oneshot::channel();
     let arguments = RootArguments {
         children: assembly.children(),
-        board: assembly.board.clone(),
+        supervision: assembly.supervision.clone(),
         gave_up,
     };
     let (root, ended) = Root::spawn(None, Root, arguments).await?;

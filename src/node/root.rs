@@ -51,9 +51,9 @@ pub struct ChildStatus {
 
 /// The status of all children, readable at any time.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<Vec<ChildStatus>>>);
+pub struct SupervisionStatus(Arc<Mutex<Vec<ChildStatus>>>);
 
-impl Board {
+impl SupervisionStatus {
     /// The children, in the order of their start.
     pub fn read(&self) -> Vec<ChildStatus> {
         self.0.lock().map(|children| children.clone()).unwrap_or_default()
@@ -84,7 +84,7 @@ pub struct RootArguments {
     /// The children, in the order of their start.
     pub children: Vec<ChildSpec>,
     /// Where their status is published.
-    pub board: Board,
+    pub supervision: SupervisionStatus,
     /// Receives the reason when the node must end.
     pub gave_up: oneshot::Sender<String>,
 }
@@ -92,7 +92,7 @@ pub struct RootArguments {
 /// State of the root supervisor.
 pub struct RootState {
     children: Vec<ChildSpec>,
-    board: Board,
+    supervision: SupervisionStatus,
     gave_up: Option<oneshot::Sender<String>>,
     running: HashMap<ActorId, usize>,
     failures: Vec<Vec<Instant>>,
@@ -108,7 +108,7 @@ impl Actor for Root {
         myself: ActorRef<Self::Msg>,
         arguments: RootArguments,
     ) -> Result<Self::State, ActorProcessingErr> {
-        if let Ok(mut statuses) = arguments.board.0.lock() {
+        if let Ok(mut statuses) = arguments.supervision.0.lock() {
             *statuses = arguments
                 .children
                 .iter()
@@ -124,7 +124,7 @@ impl Actor for Root {
         let mut state = RootState {
             failures: vec![Vec::new(); arguments.children.len()],
             children: arguments.children,
-            board: arguments.board,
+            supervision: arguments.supervision,
             gave_up: Some(arguments.gave_up),
             running: HashMap::new(),
         };
@@ -143,7 +143,7 @@ impl Actor for Root {
         if let Err(error) = state.start(&myself, index).await {
             state.failed(&myself, index, error.to_string());
         } else {
-            state.board.change(index, |child| child.restarts += 1);
+            state.supervision.change(index, |child| child.restarts += 1);
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl RootState {
         };
         let actor = (child.start)(myself.get_cell()).await?;
         self.running.insert(actor.get_id(), index);
-        self.board.change(index, |child| child.running = true);
+        self.supervision.change(index, |child| child.running = true);
         Ok(())
     }
 
@@ -187,7 +187,7 @@ impl RootState {
             "a child of the node failed and will be restarted"
         );
         metrics::counter!("souk_child_failures_total", "child" => name.to_owned()).increment(1);
-        self.board.change(index, |child| {
+        self.supervision.change(index, |child| {
             child.running = false;
             child.last_error = Some(reason.clone());
         });

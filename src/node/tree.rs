@@ -8,23 +8,26 @@ use ractor::{Actor, ActorRef, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::Assembly;
-use super::root::{Board, ChildSpec};
+use super::root::{ChildSpec, SupervisionStatus};
 use super::service::{Run, Service, ServiceArguments};
-use super::settings;
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::AnyRegion;
 use crate::http::Shop;
 use crate::http::edge::conventions::Conventions;
-use crate::operator::{OperatorState, SupervisionStatus, SupervisionTree};
+use crate::http::edge::settings::HttpSettings;
+use crate::operator::{OperatorState, SupervisionState, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
 use crate::projections::relay::{Consumer, DeliveryTask};
 use crate::sagas::checkout::{Sagas, StartCheckout};
 use crate::sagas::sweeper::{Sweeper, SweeperContext};
-use souk_cluster::membership::{Membership, MembershipArguments, MembershipMessage, OwnershipListener};
+use souk_cluster::membership::{
+    Membership, MembershipArguments, MembershipMessage, MembershipSettings, OwnershipListener,
+};
 use souk_cluster::peers::{LinkEvent, LinkEvents, Peers, PeersArguments};
+use souk_cluster::transport::TransportSettings;
 use souk_cluster::view::Role;
 use souk_domain::Timestamp;
 
@@ -173,7 +176,7 @@ impl Assembly {
         });
         let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
         let (settings, links, handle) = (
-            settings::transport(&self.config),
+            TransportSettings::from(&self.config.transport),
             self.links.clone(),
             self.peers.clone(),
         );
@@ -215,7 +218,12 @@ impl Assembly {
         let routing = Arc::clone(&self.routing);
         let listener = Arc::clone(&self.ownership);
         let gossip = self.gossip.clone();
-        let settings = settings::membership(&self.config);
+        let settings = MembershipSettings {
+            look_interval: self.config.membership.look_interval_ms.duration(),
+            lease: self.config.membership.verified_ms.duration(),
+            minority_wait: self.config.membership.minority_wait_ms.duration(),
+            drain: self.config.limits.drain_seconds.duration(),
+        };
         child("membership", "membership", self.membership.clone(), move || {
             let arguments = MembershipArguments {
                 me: me.clone(),
@@ -269,6 +277,10 @@ impl Assembly {
         )
     }
 
+    fn http_settings(&self) -> HttpSettings {
+        HttpSettings::new(&self.config.limits, &self.config.gateway)
+    }
+
     fn shop(&self) -> Shop {
         let probe = Arc::clone(&self.probe);
         Shop {
@@ -280,7 +292,7 @@ impl Assembly {
             stock_events: Arc::clone(&self.stores.stock_events),
             accounts: Arc::clone(&self.accounts.service),
             idempotency: Arc::clone(&self.stores.idempotency),
-            settings: settings::http(&self.config),
+            settings: self.http_settings(),
             secret: self.key.derive("souk shop tokens 1"),
             clock: Arc::clone(&self.clock),
             health: Arc::new(move || probe.report()),
@@ -290,7 +302,11 @@ impl Assembly {
     }
 
     fn operator_router(&self) -> Router {
-        let (probe, board, me) = (Arc::clone(&self.probe), self.board.clone(), self.me.name.clone());
+        let (probe, supervision, me) = (
+            Arc::clone(&self.probe),
+            self.supervision.clone(),
+            self.me.name.clone(),
+        );
         let (drain, regions) = (Arc::clone(&self.drain), self.regions.clone());
         crate::operator::router(OperatorState {
             me: self.me.clone(),
@@ -311,13 +327,13 @@ impl Assembly {
             stores: self.stores.clone(),
             traces: Arc::clone(&self.checkout.traces),
             membership: self.membership.clone(),
-            supervision: Arc::new(move || tree(&me, &board, &regions)),
+            supervision: Arc::new(move || tree(&me, &supervision, &regions)),
             health: Arc::new(move || probe.report()),
             admission: Arc::clone(&self.admission),
             metrics: self.metrics.clone(),
             drain: Arc::new(move || drain.cancel()),
             client: self.client.clone(),
-            conventions: Conventions::from(&settings::http(&self.config)),
+            conventions: Conventions::from(&self.http_settings()),
         })
     }
 
@@ -340,8 +356,8 @@ impl Assembly {
 }
 
 /// The children of the root as the operator's interface shows them.
-fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
-    let children = board
+fn tree(node: &str, supervision: &SupervisionStatus, regions: &Regions) -> SupervisionTree {
+    let children = supervision
         .read()
         .into_iter()
         .map(|child| SupervisionTree {
@@ -355,9 +371,9 @@ fn tree(node: &str, board: &Board, regions: &Regions) -> SupervisionTree {
             name: child.name,
             kind: child.kind.to_owned(),
             status: if child.running {
-                SupervisionStatus::Running
+                SupervisionState::Running
             } else {
-                SupervisionStatus::Restarting
+                SupervisionState::Restarting
             },
             restarts: child.restarts,
             last_error: child.last_error,

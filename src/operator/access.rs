@@ -1,4 +1,4 @@
-//! Who may come in, and the log of what they change.
+//! Authentication of operators, and the audit log of their actions.
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap};
@@ -6,25 +6,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::{Shared, console};
+use crate::digest;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
-use crate::http::request::keys;
 
-/// Hexadecimal digits that name a token in the audit log: enough to tell tokens apart, no help in guessing one.
+/// Hexadecimal digits of a token's hash in the audit log: enough to distinguish tokens, no help in guessing one.
 const FINGERPRINT_DIGITS: usize = 12;
 
-/// Middleware: lets through who shows the operator token.
+/// Middleware: requires the operator token.
 pub(super) async fn require(State(state): State<Shared>, request: Request, next: Next) -> Response {
     let refusal = match bearer(request.headers()) {
         Some(token) if state.token.matches(token) => return next.run(request).await,
         Some(_) => {
-            tracing::warn!("a wrong operator token was shown");
+            tracing::warn!("a request with a wrong operator token was refused");
             problem::BAD_TOKEN
         }
         None => problem::UNAUTHORISED,
     };
     if request.uri().path() == "/" && console::is_wanted(request.headers()) {
-        // A browser can't show a token before it has the page that asks for one; the page itself holds nothing.
+        // A browser has no token before it has the page that asks for one; the page itself contains no data.
         return console::ask_for_token();
     }
     Problem::new(refusal).into_response()
@@ -39,10 +39,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Writes a mutation to the audit log (tracing target `souk::audit`): who, what, to what, and under which request.
-/// There is one operator token, so that the fingerprint of it is all that is known of who.
+/// Writes an action to the audit log (tracing target `souk::audit`): actor, action, subject and request. There is one
+/// operator token, so its fingerprint is all that identifies the actor.
 pub(super) fn log(state: &Shared, context: &Context, action: &'static str, subject: &str) {
-    let digest = keys::digest(&[state.token.expose().as_bytes()]);
+    let digest = digest::of_parts(&[state.token.expose().as_bytes()]);
     tracing::info!(
         target: "souk::audit",
         who = &digest[..FINGERPRINT_DIGITS.min(digest.len())],

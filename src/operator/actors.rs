@@ -1,26 +1,25 @@
-//! `/v1/actors`: entities by kind, and one of them, wherever it lives.
+//! `/v1/actors`: metrics of each kind of entity, and a single entity on any node.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::peers::{self, PeerError, Scope};
+use super::peers::{self, Scope};
 use super::redact::redacted;
-use crate::actors::figures::KindFigures;
+use crate::actors::metrics::Distribution;
 use crate::actors::region::AnyRegion;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::json;
-use souk_cluster::ownership::Owner;
 use souk_cluster::placement::shard_of;
 use souk_domain::identifiers::well_formed;
 
-/// The figures of each kind on this node, or on all of them.
+/// The metrics of each kind on this node, or on all nodes.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -28,7 +27,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let node = &state.me.name;
     let regions = state.regions.all();
-    let mut items: Vec<Value> = regions.map(|region| figures_of(region, node)).into();
+    let mut items: Vec<Value> = regions.map(|region| kind_of(region, node)).into();
     if scope == Scope::Cluster {
         for (member, answer) in peers::ask_all::<Value>(&state, &context, "/v1/actors").await {
             match answer {
@@ -54,37 +53,28 @@ pub(super) async fn list(
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
 
-fn figures_of(region: &dyn AnyRegion, node: &str) -> Value {
-    let figures = region.figures();
-    let [median, tail, longest] = figures.latency_quantiles();
+fn kind_of(region: &dyn AnyRegion, node: &str) -> Value {
+    let metrics = region.metrics();
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let waiting: Distribution = region.mailboxes().into_iter().collect();
     json!({
         "kind": region.kind(),
         "node": node,
         "state": "running",
-        "live": figures.live.load(Ordering::Relaxed),
-        "activations": KindFigures::read(&figures.activations),
-        "passivations": KindFigures::read(&figures.passivations),
-        "restarts": KindFigures::read(&figures.restarts),
-        "conflicts": KindFigures::read(&figures.conflicts),
-        "reloads": KindFigures::read(&figures.reloads),
-        "refused": KindFigures::read(&figures.refused),
-        "latency_microseconds": { "p50": median, "p99": tail, "max": longest },
-        "mailbox": quantiles(region.mailboxes()),
-        "crashes": figures.crashes(),
+        "live": metrics.live.load(Ordering::Relaxed),
+        "activations": read(&metrics.activations),
+        "passivations": read(&metrics.passivations),
+        "restarts": read(&metrics.restarts),
+        "conflicts": read(&metrics.conflicts),
+        "reloads": read(&metrics.reloads),
+        "refused": read(&metrics.refused),
+        "latency_microseconds": metrics.latency.quantiles(),
+        "mailbox": waiting.quantiles(),
+        "crashes": metrics.crashes(),
     })
 }
 
-/// The quantiles 0.5, 0.99 and 1 by the nearest rank; zero where there is nothing.
-fn quantiles(mut values: Vec<u32>) -> Value {
-    values.sort_unstable();
-    let at = |hundredths: usize| {
-        let rank = (values.len() * hundredths).div_ceil(100).max(1);
-        values.get(rank - 1).copied().unwrap_or(0)
-    };
-    json!({ "p50": at(50), "p99": at(99), "max": at(100) })
-}
-
-/// One entity: from the memory of its owner, else from the store.
+/// One entity: from the memory of its owner, otherwise from the store.
 pub(super) async fn show(
     State(state): State<Shared>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -92,41 +82,25 @@ pub(super) async fn show(
     context: Context,
 ) -> Result<Response, Problem> {
     let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no such actor");
-    // What can't be decoded names nothing.
+    // A path that can't be decoded matches no entity.
     let Path((kind, id)) = path.map_err(|_| unknown())?;
     let region = state.regions.of_kind(&kind).ok_or_else(unknown)?;
     if !well_formed(&id) {
         return Err(unknown());
     }
-    if scope == Scope::Cluster
-        && let Owner::Remote(owner) = state.routing.owner(shard_of(&id))
-        && let Some(member) = state.routing.table().view.member(&owner)
-    {
-        // Well-formed identifiers need no encoding.
-        let path = format!("/v1/actors/{kind}/{id}");
-        match peers::ask::<Value>(&state, &context, member, Method::GET, &path).await {
-            Ok(answer) => return json::reply(StatusCode::OK, &answer),
-            Err(PeerError::Refused(StatusCode::NOT_FOUND)) => return Err(unknown()),
-            // The owner is out of reach: the store knows what it wrote last.
-            Err(error) => tracing::warn!(
-                node = &*owner,
-                error = &error as &dyn std::error::Error,
-                "an entity's owner does not answer; it is shown from the store"
-            ),
-        }
+    // Well-formed identifiers need no encoding.
+    let path = format!("/v1/actors/{}/{id}", kind.as_str());
+    if let Some(reply) = peers::ask_owner(&state, &context, scope, &id, &path, &unknown).await? {
+        return Ok(reply);
     }
     let item = described(&state, region, &id).await?.ok_or_else(unknown)?;
     json::reply(StatusCode::OK, &item)
 }
 
-/// The entity as it lives on this node or stands in the store; `None` where there is neither.
+/// The entity from the memory of this node, otherwise from the store; `None` where it does not exist.
 async fn described(state: &Shared, region: &dyn AnyRegion, id: &str) -> Result<Option<Value>, Problem> {
     let shard = shard_of(id);
-    let node = match state.routing.owner(shard) {
-        Owner::Local | Owner::AcquiringLease => Some(state.me.name.clone()),
-        Owner::Remote(name) => Some(name.to_string()),
-        Owner::Nobody => None,
-    };
+    let node = peers::owner(&state.routing, shard);
     let mut item = json!({ "kind": region.kind(), "id": id, "shard": shard, "node": node });
     let live = region.describe(id).await;
     item["activated"] = region.is_live(id).into();
@@ -138,7 +112,7 @@ async fn described(state: &Shared, region: &dyn AnyRegion, id: &str) -> Result<O
             item["version"] = live.version.into();
             item["state"] = redacted(live.state);
         }
-        // Not live, still loading, too busy to answer, or asked for and never made.
+        // Not in memory, still loading, too busy to answer, or never created.
         None => match region.persistence().store.load(id).await? {
             Some(document) => {
                 item["version"] = document.version.into();
@@ -154,17 +128,4 @@ async fn described(state: &Shared, region: &dyn AnyRegion, id: &str) -> Result<O
         },
     }
     Ok(Some(item))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_values_that_occur() {
-        assert_eq!(quantiles(Vec::new()), json!({ "p50": 0, "p99": 0, "max": 0 }));
-        assert_eq!(quantiles(vec![7]), json!({ "p50": 7, "p99": 7, "max": 7 }));
-        let hundred = (1..=100).rev().collect();
-        assert_eq!(quantiles(hundred), json!({ "p50": 50, "p99": 99, "max": 100 }));
-    }
 }

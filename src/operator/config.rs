@@ -8,7 +8,7 @@ use super::Shared;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 
-/// All of it without its secrets.
+/// All settings, without secrets.
 pub(super) async fn show(State(state): State<Shared>) -> Result<Response, Problem> {
     json::reply(StatusCode::OK, &state.config)
 }

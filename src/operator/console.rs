@@ -1,4 +1,4 @@
-//! `/`: the console, one page that shows what the JSON calls say. It comes whole from this binary.
+//! `/`: the console, a single page that shows the JSON replies. It is part of this binary.
 
 use std::sync::LazyLock;
 
@@ -7,20 +7,21 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 const PAGE: &str = include_str!("console.html");
 
-/// Lets the page's own script and style run and nothing else, and lets it talk to its own node only.
+/// Allows the page's own script and style and nothing else, and requests to its own node only.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let [style, script] = ["style", "script"].map(|tag| STANDARD.encode(Sha256::digest(content_of(tag))));
+    let [style, script] = ["style", "script"].map(|tag| STANDARD.encode(sha256(content_of(tag).as_bytes())));
     format!(
         "default-src 'none'; connect-src 'self'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 });
 
-/// What stands in the page's only element of this name.
+/// The content of the page's only element with this name.
 fn content_of(tag: &str) -> &'static str {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     PAGE.split_once(&open)
@@ -33,7 +34,7 @@ pub(super) async fn show() -> Response {
     page(StatusCode::OK)
 }
 
-/// The same page for somebody without a token: it asks for one.
+/// The same page without a token: it asks for one.
 pub(super) fn ask_for_token() -> Response {
     let mut response = page(StatusCode::UNAUTHORIZED);
     response

@@ -1,4 +1,4 @@
-//! `/v1/nodes/{name}/drain`: has a node leave.
+//! `/v1/nodes/{name}/drain`: drains a node.
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
@@ -12,7 +12,7 @@ use crate::http::edge::problem::{self, Problem};
 use crate::http::request::json;
 use crate::http::request::path::PathParameter;
 
-/// Starts the drain of a node and does not wait for its end: 202.
+/// Starts the drain of a node and does not wait for its end (202).
 pub(super) async fn start(
     State(state): State<Shared>,
     PathParameter(name): PathParameter,
@@ -34,7 +34,7 @@ pub(super) async fn start(
         .find(|member| member.name == name)
         .ok_or_else(unknown)?;
     access::log(&state, &context, "drain", &name);
-    // The name of a member holds nothing that needs encoding.
+    // Names of members need no encoding.
     let path = format!("/v1/nodes/{name}/drain");
     let answer: Result<Value, PeerError> = peers::ask(&state, &context, member, Method::POST, &path).await;
     match answer {
@@ -43,7 +43,7 @@ pub(super) async fn start(
             tracing::warn!(
                 node = name,
                 error = &error as &dyn std::error::Error,
-                "a node could not be told to drain"
+                "the drain of a node could not be started"
             );
             Err(Problem::new(problem::UNAVAILABLE)
                 .detail(error.to_string())

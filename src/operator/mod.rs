@@ -1,7 +1,7 @@
-//! The operator's interface: what a node shows of itself and of its cluster, and the little that it does when asked.
+//! The operator's interface: the state of a node and of its cluster, metrics, and a few actions.
 //!
-//! Every node knows only itself. Where an answer is about the cluster, the node that was asked asks the others (see
-//! [`peers`]), so that any node answers for all.
+//! Every node knows only itself. For a reply about the cluster, the node asks the others (see [`peers`]), so that any node
+//! can reply for all.
 
 use std::sync::Arc;
 
@@ -45,54 +45,54 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
-pub use supervision::{SupervisionStatus, SupervisionTree};
+pub use supervision::{SupervisionState, SupervisionTree};
 
-/// What the interface needs of its node.
+/// The parts of the node that the interface uses.
 pub struct OperatorState {
     /// This node, as it announced itself when it started.
     pub me: Member,
     /// When it started.
     pub started_at: Timestamp,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Whoever shows this may look and act; the same on every node.
+    /// The operator token; the same on every node.
     pub token: Secret,
-    /// The effective configuration without its secrets, as of [`Config::redacted`](crate::config::Config::redacted).
+    /// The effective configuration without secrets, from [`Config::redacted`](crate::config::Config::redacted).
     pub config: serde_json::Value,
-    /// The way to the entities, and their figures.
+    /// The entities and their metrics.
     pub regions: Regions,
-    /// Who owns what.
+    /// The owners of shards.
     pub routing: Arc<Routing>,
     /// The persistence actors of this node: carts, orders, inventory, payments.
     pub persistence: Vec<Persistence>,
     /// The stores themselves.
     pub stores: Stores,
-    /// The checkouts under way on this node.
+    /// The checkouts in progress on this node.
     pub traces: Arc<DashMap<String, Trace>>,
-    /// The membership, which knows who else is there.
+    /// The membership actor, which knows the other nodes.
     pub membership: Handle<MembershipMessage>,
-    /// What is supervised on this node, and how often each part was started again.
+    /// The supervision tree of this node.
     pub supervision: Arc<dyn Fn() -> SupervisionTree + Send + Sync>,
-    /// Tells how the node is.
+    /// The health of the node.
     pub health: HealthSource,
-    /// Tells whether the node drains.
+    /// Whether the node drains.
     pub admission: Arc<Admission>,
     /// The metrics of this node.
     pub metrics: PrometheusHandle,
-    /// Has this node drain and end. Called again, it does nothing more.
+    /// Drains and ends this node. Further calls have no effect.
     pub drain: Arc<dyn Fn() + Send + Sync>,
-    /// Asks other nodes.
+    /// The client for other nodes.
     pub client: peers::OperatorClient,
     /// Limits of a request.
     pub conventions: Conventions,
 }
 
-/// How handlers get at it.
+/// The state of the handlers.
 type Shared = Arc<OperatorState>;
 
 /// The routes, with their conventions around them: ready for [`serve`](crate::http::edge::server::serve).
 ///
-/// All of them ask for the operator token but `/livez` and `/readyz`.
+/// All of them require the operator token except `/livez` and `/readyz`.
 pub fn router(state: OperatorState) -> Router {
     let conventions = state.conventions.clone().internal();
     let health = health::router(Arc::clone(&state.health), Arc::clone(&state.admission));

@@ -1,4 +1,4 @@
-//! `/v1/nodes`: who is there, and how each node is.
+//! `/v1/nodes`: the nodes and their state.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 use souk_cluster::view::{Member, MemberState};
 
-/// This node, or all of them by name.
+/// This node, or all nodes by name.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -47,7 +47,7 @@ async fn this_node(state: &Shared) -> Value {
     let live = state
         .regions
         .all()
-        .map(|region| (region.kind(), region.figures().live.load(Ordering::Relaxed)));
+        .map(|region| (region.kind(), region.metrics().live.load(Ordering::Relaxed)));
     let by_kind: serde_json::Map<String, Value> = live
         .iter()
         .map(|(kind, count)| (kind.as_str().to_owned(), (*count).into()))
@@ -71,17 +71,8 @@ async fn this_node(state: &Shared) -> Value {
             live.iter().map(|(_, count)| count).sum::<usize>().into(),
         ),
         ("entities_by_kind", by_kind.into()),
-        // One count for the commands of all kinds.
-        (
-            "load",
-            state
-                .regions
-                .carts
-                .context()
-                .in_flight
-                .load(Ordering::Relaxed)
-                .into(),
-        ),
+        // Commands of all kinds.
+        ("load", state.regions.in_flight().into()),
         ("rss_bytes", resident_bytes().into()),
         ("view", table.view.number.into()),
         ("verified", state.routing.holds_lease().into()),
@@ -91,7 +82,7 @@ async fn this_node(state: &Shared) -> Value {
     item
 }
 
-/// A node that does not answer: what the view says of it, and nothing that only itself could know.
+/// A node that does not answer: what is known from the view.
 fn unreachable(state: &Shared, member: &Member, error: &str) -> Value {
     let shards = souk_cluster::ownership::Owner::Remote(member.name.as_str().into());
     let owned = (0..souk_cluster::placement::SHARDS)
@@ -129,9 +120,9 @@ fn described(member: &Member) -> Value {
     })
 }
 
-/// The memory that this process holds, in bytes; `None` where the system does not tell.
+/// The resident memory of this process, in bytes; `None` where the system does not report it.
 fn resident_bytes() -> Option<u64> {
-    // A file of the kernel's memory: reading it waits for no disk.
+    // Not a file on disk, so reading it does not block.
     resident_of(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/outbox`, `/v1/dead-letters`: what waits for delivery, and what could not be delivered (invariant 10).
+//! `/v1/outbox`, `/v1/dead-letters`: pending and undeliverable events (invariant 10).
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -14,9 +14,9 @@ use crate::http::request::path::PathParameter;
 use crate::stores::documents::{Delivery, Outbox};
 use souk_domain::EventId;
 
-/// Pending events that are shown of each consumer: the oldest.
+/// Pending events shown for each consumer: the oldest.
 const PENDING_SHOWN: usize = 20;
-/// Dead letters that are shown of each store: the newest.
+/// Dead letters shown for each store: the newest.
 const DEAD_LETTERS_SHOWN: usize = 100;
 
 /// The outboxes of all stores that emit events.
@@ -24,7 +24,7 @@ fn outboxes(state: &Shared) -> [&dyn Outbox; 2] {
     [&*state.stores.order_events, &*state.stores.stock_events]
 }
 
-/// How much waits for each consumer, and the first of it.
+/// The number of pending events of each consumer, and the first of them.
 pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
     for outbox in outboxes(&state) {
@@ -43,7 +43,7 @@ pub(super) async fn list(State(state): State<Shared>) -> Result<Response, Proble
     json::reply(StatusCode::OK, &json!({ "items": items }))
 }
 
-/// The newest dead letters of each store, and how many there are in all.
+/// The newest dead letters of each store, and the total number.
 pub(super) async fn dead_letters(State(state): State<Shared>) -> Result<Response, Problem> {
     let mut items = Vec::new();
     let mut total = 0;

@@ -1,4 +1,4 @@
-//! Other nodes' operator interfaces: asked with the same token, all at once, within a short time.
+//! Client of other nodes' operator interfaces, with the same token: all nodes are asked at once, within a short time.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,32 +7,38 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
+use axum::response::Response;
 use futures::future::join_all;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Shared;
 use crate::config::Config;
 use crate::http::edge::context::Context;
 use crate::http::edge::headers::REQUEST_ID;
+use crate::http::edge::problem::Problem;
+use crate::http::request::json;
 use souk_cluster::certificates::{self, CertificateError};
 use souk_cluster::membership::{MembershipDescription, MembershipMessage};
+use souk_cluster::ownership::{Owner, Routing};
+use souk_cluster::placement::shard_of;
 use souk_cluster::view::Member;
 
-/// The header of a question between nodes; `1`: answer for yourself alone.
+/// The header of a request between nodes; `1`: the reply is about the asked node alone.
 pub const LOCAL: &str = "x-souk-local";
 /// Longest time for a connection to another node.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// Longest time for another node's whole answer.
+/// Longest time for another node's whole reply.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// Longest time for this node's own membership to answer: it looks at a store in between.
+/// Longest time for this node's own membership actor to answer: it may be reading a store.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// For whom an answer is asked.
+/// The nodes that a reply is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All nodes.
     Cluster,
-    /// The one that is asked.
+    /// The asked one.
     Node,
 }
 
@@ -45,17 +51,17 @@ impl<S: Sync> FromRequestParts<S> for Scope {
     }
 }
 
-/// Why another node did not answer as hoped.
+/// Why there is no reply of another node.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    /// It could not be reached, or not in time.
+    /// It could not be reached, or did not reply in time.
     #[error("the node can't be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// It answered with an error.
-    #[error("the node answers {0}")]
+    /// It replied with an error.
+    #[error("the node replied {0}")]
     Refused(StatusCode),
-    /// It answered what this node does not understand.
-    #[error("the node's answer can't be read")]
+    /// Its reply can't be decoded.
+    #[error("the node's reply can't be decoded")]
     Unreadable(#[source] reqwest::Error),
 }
 
@@ -182,4 +188,47 @@ pub(super) async fn ask<T: DeserializeOwned>(
         return Err(PeerError::Refused(reply.status()));
     }
     reply.json().await.map_err(PeerError::Unreadable)
+}
+
+/// The node that owns a shard, or will in a moment.
+pub(super) fn owner(routing: &Routing, shard: u16) -> Option<String> {
+    match routing.owner(shard) {
+        Owner::Local | Owner::AcquiringLease => Some(routing.me().to_string()),
+        Owner::Remote(name) => Some(name.to_string()),
+        Owner::Nobody => None,
+    }
+}
+
+/// The reply of the node that owns the entity `id`, where the whole cluster is asked and that is another node. `None` where
+/// this node must reply: also when the owner does not answer, since the store has the entity too.
+///
+/// # Errors
+/// `unknown` where the owner knows no such entity.
+pub(super) async fn ask_owner(
+    state: &Shared,
+    context: &Context,
+    scope: Scope,
+    id: &str,
+    path: &str,
+    unknown: &(dyn Fn() -> Problem + Sync),
+) -> Result<Option<Response>, Problem> {
+    let Owner::Remote(owner) = state.routing.owner(shard_of(id)) else {
+        return Ok(None);
+    };
+    let table = state.routing.table();
+    let Some(member) = table.view.member(&owner).filter(|_| scope == Scope::Cluster) else {
+        return Ok(None);
+    };
+    match ask::<Value>(state, context, member, Method::GET, path).await {
+        Ok(answer) => json::reply(StatusCode::OK, &answer).map(Some),
+        Err(PeerError::Refused(StatusCode::NOT_FOUND)) => Err(unknown()),
+        Err(error) => {
+            tracing::warn!(
+                node = &*owner,
+                error = &error as &dyn std::error::Error,
+                "the owner of an entity does not answer; the entity is shown from the store"
+            );
+            Ok(None)
+        }
+    }
 }

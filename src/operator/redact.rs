@@ -1,10 +1,10 @@
-//! What an operator must not see of an entity: whatever identifies a person or pays.
+//! Redaction of entities for operators: hides personal data and payment tokens.
 
 use serde_json::Value;
 
 use crate::config::REDACTED;
 
-/// The fields whose values are hidden wherever they stand, in lower case.
+/// The names of hidden fields, in lower case.
 const HIDDEN: &[&str] = &[
     "address",
     "addresses",
@@ -23,13 +23,13 @@ const HIDDEN: &[&str] = &[
     "token",
 ];
 
-/// Events on a timeline whose particulars are the words of a person.
+/// Events on a timeline whose details are the words of a person.
 const FREE_TEXT_EVENTS: &[&str] = &["cancelling"];
 
-/// The value with [`REDACTED`] in the place of everything that identifies a person or pays.
+/// The value with [`REDACTED`] in place of personal data and payment tokens.
 ///
-/// It goes by the names of fields, at any depth. What is absent stays visible as such: that an order has no phone
-/// number tells nothing of anybody.
+/// Fields are recognised by name, at any depth. Absent values stay visible: that an order has no phone number reveals
+/// nothing.
 #[must_use]
 pub fn redacted(mut value: Value) -> Value {
     redact(&mut value);
@@ -57,7 +57,7 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// The values, absent ones left out, of all fields that are hidden: what must not lie open in a store either.
+/// The values of all hidden fields, without absent ones: these must be sealed in stores too.
 #[cfg(test)]
 pub(crate) fn hidden(value: &Value) -> Vec<&Value> {
     match value {
@@ -95,7 +95,7 @@ mod tests {
     use souk_domain::{Aggregate, Order, OrderCommand};
 
     #[test]
-    fn an_order_shows_what_happens_and_not_to_whom() {
+    fn an_order_shows_no_personal_data() {
         let mut order = Order::initial("ord_1");
         let placement = placement(1, &[2]);
         let submitted = serde_json::to_value(&placement).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_from_those_that_only_contain_them() {
+    fn only_whole_names_are_hidden() {
         let shown = redacted(json!({
             "Email": "a", "cart_token": "b", "phone": null, "tokens": 3, "unnamed": "c", "payment": [{ "token": ["d"] }]
         }));

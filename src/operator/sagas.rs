@@ -1,16 +1,15 @@
-//! `/v1/sagas`: the checkouts, each with its steps. What is under way is found in the orders store and in the memory of
-//! the nodes that drive it; what has ended stands in its order.
+//! `/v1/sagas`: the checkouts with their steps, from the orders store and from the memory of the nodes that run them.
 
 use std::collections::HashMap;
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::peers::{self, PeerError, Scope};
+use super::peers::{self, Scope};
 use crate::actors::entity::Record;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
@@ -19,29 +18,28 @@ use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, Parameters};
 use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
-use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::checkout::StepRecord;
 use souk_domain::order::{FailureReason, Phase, PlacedOrder};
 use souk_domain::{Order, OrderId, Timestamp};
 
-/// Orders that one request reads in search of ended checkouts; the rest is for the next page.
+/// Most orders that one request reads in search of ended checkouts; the others are for the next page.
 const SCAN_LIMIT: usize = 1_000;
-/// Orders read in one go.
+/// Orders of one read.
 const SCAN_PAGE: usize = 200;
-/// Checkouts under way that can be listed: to list some is to find all those before them.
+/// Most running checkouts that can be listed: each page has to skip all those before it.
 const RUNNING_LISTED: usize = 10_000;
-/// Traces that a node tells another of: those that were begun first, which are those that are listed first.
+/// Most traces that a node reports to another: the oldest, which are listed first.
 const TRACES_TOLD: usize = 1_000;
 
-/// Where a checkout stands.
+/// State of a checkout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Something is left to do, or the shopper has to act.
+    /// Steps remain, or the shopper has to act.
     Running,
-    /// It came to its end, or was undone after its order was called off.
+    /// It succeeded, or was undone after a cancellation.
     Finished,
-    /// It came to nothing, and everything was given back.
+    /// It failed, and was undone.
     Failed,
 }
 
@@ -69,7 +67,7 @@ impl Standing {
     }
 }
 
-/// A trace as one node tells another of it.
+/// A trace as nodes exchange it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Told {
     order_id: String,
@@ -111,7 +109,7 @@ fn own_traces(state: &Shared) -> Vec<Told> {
     traces
 }
 
-/// The checkouts under way, the oldest first, then those that have ended. For another node: the traces of this one.
+/// The running checkouts, oldest first, then the ended ones. For another node: the traces of this one.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -132,7 +130,7 @@ pub(super) async fn list(
         .text("cursor")
         .map_or(Some(Position::Running(0)), |cursor| Position::parse(&cursor));
     if begin.is_none() {
-        parameters.refuse("cursor", "was not given by this list");
+        parameters.refuse("cursor", "is not a cursor of this list");
     }
     parameters.finish()?;
 
@@ -157,12 +155,12 @@ pub(super) async fn list(
     json::reply(StatusCode::OK, &Page { items, next_cursor })
 }
 
-/// Where a page of the list starts.
+/// Start of a page of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Position {
-    /// Among those under way, which have no order that lasts: behind so many.
+    /// Running checkouts after this many, as their order is not stable.
     Running(usize),
-    /// Among those that have ended: behind this order.
+    /// Ended checkouts after this order.
     Ended(Option<String>),
 }
 
@@ -177,7 +175,7 @@ impl std::fmt::Display for Position {
 }
 
 impl Position {
-    /// The reverse of its text.
+    /// Parses its text form.
     fn parse(cursor: &str) -> Option<Self> {
         match cursor.split_once('.') {
             None => (cursor == "ended").then_some(Self::Ended(None)),
@@ -192,7 +190,7 @@ impl Position {
     }
 }
 
-/// Adds checkouts under way; returns where the next page starts if there are more of them.
+/// Adds running checkouts. Returns the start of the next page if there are more.
 async fn running(
     state: &Shared,
     context: &Context,
@@ -205,7 +203,7 @@ async fn running(
         .map(|trace| (trace.order_id.clone(), trace))
         .collect();
     for (_, answer) in peers::ask_all::<Traces>(state, context, "/v1/sagas").await {
-        // Of a node that does not answer the orders tell what is durable.
+        // For a node that does not answer, the orders show the durable steps.
         let told = answer.into_iter().flat_map(|told| told.items);
         traces.extend(told.map(|trace| (trace.order_id.clone(), trace)));
     }
@@ -218,8 +216,7 @@ async fn running(
     Ok((there_are_more && next <= RUNNING_LISTED).then_some(Position::Running(next)))
 }
 
-/// Orders that are not finished, behind the first `offset`, and whether there are more of them: every one is due at
-/// some time.
+/// Unfinished orders after the first `offset`, and whether there are more. All of them have a due time.
 async fn unfinished(
     state: &Shared,
     offset: usize,
@@ -250,7 +247,7 @@ async fn unfinished(
     ))
 }
 
-/// The document of a row. One that can't be read is missing in the list, and the log tells why.
+/// The document of a row. Unreadable rows are logged and left out of the list.
 fn readable(row: &Row) -> Option<&Document> {
     row.as_ref()
         .inspect_err(|unreadable| {
@@ -263,7 +260,7 @@ fn readable(row: &Row) -> Option<&Document> {
         .ok()
 }
 
-/// Adds ended checkouts from above `cursor` until there are `limit` items; returns where the next page starts.
+/// Adds ended checkouts after `cursor` until there are `limit` items. Returns the start of the next page.
 async fn ended(
     state: &Shared,
     mut cursor: Option<String>,
@@ -302,22 +299,11 @@ pub(super) async fn show(
     scope: Scope,
     context: Context,
 ) -> Result<Response, Problem> {
-    let unknown = || Problem::new(problem::NOT_FOUND).detail("no such order was placed");
+    let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no such order");
     let id = OrderId::parse(&id).map_err(|_| unknown())?;
-    if scope == Scope::Cluster
-        && let Owner::Remote(owner) = state.routing.owner(shard_of(id.as_str()))
-        && let Some(member) = state.routing.table().view.member(&owner)
-    {
-        let path = format!("/v1/sagas/{id}");
-        match peers::ask::<Value>(&state, &context, member, Method::GET, &path).await {
-            Ok(answer) => return json::reply(StatusCode::OK, &answer),
-            Err(PeerError::Refused(StatusCode::NOT_FOUND)) => return Err(unknown()),
-            Err(error) => tracing::warn!(
-                node = &*owner,
-                error = &error as &dyn std::error::Error,
-                "an order's owner does not answer; its checkout is shown from the store"
-            ),
-        }
+    let path = format!("/v1/sagas/{id}");
+    if let Some(reply) = peers::ask_owner(&state, &context, scope, id.as_str(), &path, &unknown).await? {
+        return Ok(reply);
     }
     let document = state.stores.orders.load(id.as_str()).await?.ok_or_else(unknown)?;
     let (order, version) = decoded(&document).ok_or_else(unknown)?;
@@ -345,12 +331,9 @@ fn item(state: &Shared, order: &PlacedOrder, version: u64, trace: Option<&Told>)
     let PlacedOrder { placement, progress } = order;
     let phase = &progress.phase;
     let shard = shard_of(placement.id.as_str());
-    let node = match (trace, state.routing.owner(shard)) {
-        (Some(trace), _) => Some(trace.node.clone()),
-        (None, Owner::Local | Owner::AcquiringLease) => Some(state.me.name.clone()),
-        (None, Owner::Remote(name)) => Some(name.to_string()),
-        (None, Owner::Nobody) => None,
-    };
+    let node = trace
+        .map(|trace| trace.node.clone())
+        .or_else(|| peers::owner(&state.routing, shard));
     json!({
         "order_id": placement.id,
         "state": Standing::of(order).as_str(),
@@ -371,8 +354,7 @@ fn item(state: &Shared, order: &PlacedOrder, version: u64, trace: Option<&Told>)
     })
 }
 
-/// The steps that the order accounts for, then those that the present worker has done and not accounted for yet, then
-/// the one at work.
+/// The steps recorded in the order, then those that the present worker has done since, then the current one.
 fn steps(order: &PlacedOrder, trace: Option<&Told>) -> Vec<Value> {
     let durable = order.progress.steps.iter();
     let done = trace
@@ -399,7 +381,7 @@ fn steps(order: &PlacedOrder, trace: Option<&Told>) -> Vec<Value> {
             "step": step,
             "state": "running",
             "attempts": trace.attempts,
-            // A worker notes when a step began once it is done.
+            // A worker records the start of a step when it is done.
             "started_at": null,
             "finished_at": null,
         }));

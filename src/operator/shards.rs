@@ -23,9 +23,9 @@ use souk_domain::Kind;
 enum ShardState {
     /// Its owner keeps entities of it, or did a while ago.
     Active,
-    /// Its owner serves it, and nobody has asked for one of its entities.
+    /// Its owner serves it, and none of its entities was used yet.
     Idle,
-    /// A node that does not own it any more finishes what is in flight.
+    /// Its former owner finishes the commands in flight.
     HandingOver,
     /// It has no owner, or its owner may not serve it yet.
     Waiting,
@@ -39,7 +39,7 @@ struct Shard {
     shard: u16,
     owner: Option<String>,
     state: ShardState,
-    /// Live entities; `None` where nobody tells.
+    /// Live entities; `None` where it is not known.
     entities: Option<usize>,
 }
 
@@ -48,7 +48,7 @@ struct Shards {
     items: Vec<Shard>,
 }
 
-/// The shards that this node has or owns, or all of them.
+/// The shards that this node owns or still runs, or all shards.
 pub(super) async fn list(
     State(state): State<Shared>,
     scope: Scope,
@@ -60,7 +60,7 @@ pub(super) async fn list(
     }
     let mut answers = vec![(state.me.name.clone(), own)];
     for (member, answer) in peers::ask_all::<Shards>(&state, &context, "/v1/shards").await {
-        // One that does not answer leaves the shards that it owns as they are in `merge`: unreachable.
+        // The shards of a node that does not answer stay unreachable in `merge`.
         if let Ok(answer) = answer {
             answers.push((member.name, answer.items));
         }
@@ -77,7 +77,7 @@ fn own(state: &Shared) -> Vec<Shard> {
         .collect()
 }
 
-/// The shards of one kind that this node owns or has `started`, each with its live entities.
+/// The shards of one kind that this node owns or has `started`, with their live entities.
 fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<Shard> {
     (0..SHARDS)
         .filter_map(|shard| {
@@ -93,7 +93,7 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
             Some(Shard {
                 kind: kind.as_str().to_owned(),
                 shard,
-                owner: name(routing, owner),
+                owner: peers::owner(routing, shard),
                 state,
                 entities: Some(entities.unwrap_or(0)),
             })
@@ -101,20 +101,12 @@ fn own_of(routing: &Routing, kind: Kind, started: &HashMap<u16, usize>) -> Vec<S
         .collect()
 }
 
-fn name(routing: &Routing, owner: Owner) -> Option<String> {
-    match owner {
-        Owner::Local | Owner::AcquiringLease => Some(routing.me().to_string()),
-        Owner::Remote(name) => Some(name.to_string()),
-        Owner::Nobody => None,
-    }
-}
-
-/// One line a shard: what its owner says of it, but for one whose former owner is not done with it.
+/// One entry for each shard: as reported by its owner, or by its former owner while that hands it over.
 fn merge(routing: &Routing, kinds: &[Kind], answers: Vec<(String, Vec<Shard>)>) -> Vec<Shard> {
     let mut merged: BTreeMap<(String, u16), Shard> = BTreeMap::new();
     for kind in kinds.iter().map(|kind| kind.as_str()) {
         for shard in 0..SHARDS {
-            let owner = name(routing, routing.owner(shard));
+            let owner = peers::owner(routing, shard);
             let state = if owner.is_some() {
                 ShardState::Unreachable
             } else {
@@ -141,7 +133,7 @@ fn merge(routing: &Routing, kinds: &[Kind], answers: Vec<(String, Vec<Shard>)>) 
             let handing_over = said.state == ShardState::HandingOver;
             if handing_over || (known.owner.as_ref() == Some(&node) && known.state != ShardState::HandingOver)
             {
-                // Views may differ for a moment: whose it is, is what the node that was asked believes.
+                // Views may differ for a moment: the owner is shown as this node sees it.
                 let owner = known.owner.take();
                 *known = Shard { owner, ..said };
             }
@@ -184,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shard_is_listed_once_as_its_owner_sees_it() {
+    fn shards_are_listed_as_their_owners_report() {
         let (a, b) = (routing("a", 1, &["a", "b"]), routing("b", 1, &["a", "b"]));
         let (mine, theirs) = (a.owned()[0], b.owned()[0]);
         let started = HashMap::from([(mine, 3), (theirs, 2)]);
@@ -230,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_without_an_owner_waits() {
+    fn a_shard_without_an_owner_is_waiting() {
         let merged = merge(&Routing::new("a"), &KINDS, Vec::new());
         assert_eq!(states(&merged, CART, 0), (ShardState::Waiting, None, Some(0)));
     }

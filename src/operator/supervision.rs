@@ -1,4 +1,6 @@
-//! `/v1/supervision`: the tree of what is supervised, with restarts.
+//! `/v1/supervision`: the supervision tree, with restarts.
+
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,67 +9,66 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::peers::{self, Scope};
-use crate::actors::figures::KindFigures;
 use crate::actors::region::AnyRegion;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::Problem;
 use crate::http::request::json;
 
-/// How a supervised part stands.
+/// State of a supervised actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SupervisionStatus {
-    /// At work.
+pub enum SupervisionState {
+    /// It is running.
     Running,
-    /// It failed, and rests before it starts again.
+    /// It failed, and is restarted after a pause.
     Restarting,
-    /// It has ended, as it should.
+    /// It ended normally.
     Stopped,
-    /// It failed too often: its supervisor has given up.
+    /// It failed too often: its supervisor gave up.
     GivenUp,
     /// Its node does not answer.
     Unreachable,
 }
 
-/// A supervised part of the node with what it supervises itself.
+/// A supervised actor, and the actors that it supervises.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SupervisionTree {
-    /// Which one.
+    /// Its name.
     pub name: String,
-    /// What it is: `node`, `membership`, `region`.
+    /// Its kind, as in `node`, `membership`, `region`.
     pub kind: String,
-    /// How it stands.
-    pub status: SupervisionStatus,
-    /// How often it was started again.
+    /// Its state.
+    pub status: SupervisionState,
+    /// Number of restarts.
     pub restarts: u64,
-    /// What ended it the last time.
+    /// Reason of its last failure.
     pub last_error: Option<String>,
-    /// What it supervises.
+    /// The actors that it supervises.
     pub children: Vec<SupervisionTree>,
 }
 
 impl SupervisionTree {
-    /// A running part that supervises nothing and never failed.
+    /// A running actor without children or failures.
     pub fn running(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             kind: kind.into(),
-            status: SupervisionStatus::Running,
+            status: SupervisionState::Running,
             restarts: 0,
             last_error: None,
             children: Vec::new(),
         }
     }
 
-    /// The shards of a region with their entities, as one leaf for below the region's supervisor: there may be as many
-    /// as a hundred thousand. Its restarts are those of entities, its last error the latest crash of one.
+    /// The shards of a region with their entities, as one leaf: there may be a hundred thousand. Its restarts are those of
+    /// entities, its last error the latest crash.
     pub fn of_entities(region: &dyn AnyRegion) -> Self {
-        let figures = region.figures();
+        let metrics = region.metrics();
         let by_shard = region.entities_by_shard();
         let entities: usize = by_shard.values().sum();
         Self {
-            restarts: KindFigures::read(&figures.restarts),
-            last_error: figures
+            restarts: metrics.restarts.load(Ordering::Relaxed),
+            last_error: metrics
                 .crashes()
                 .pop()
                 .map(|crash| format!("{}: {}", crash.id, crash.reason)),
@@ -80,7 +81,7 @@ impl SupervisionTree {
 
     fn unreachable(name: &str, error: String) -> Self {
         Self {
-            status: SupervisionStatus::Unreachable,
+            status: SupervisionState::Unreachable,
             last_error: Some(error),
             ..Self::running(name, "node")
         }

@@ -1,24 +1,24 @@
-//! XAES-256-GCM (C2SP): AES-256-GCM under a key of its own for each message, derived from a nonce of 24 bytes.
+//! XAES-256-GCM (C2SP): AES-256-GCM with a separate key for each message, derived from a nonce of 24 bytes.
 //!
-//! The nonces of plain AES-256-GCM are too short to be drawn at random for ever: 2³² messages under one key are its bound
-//! (NIST SP 800-38D, section 8.3), and a row is sealed anew at each of its writes. With 192 random bits 2⁸⁰ messages may be
-//! sealed under one key, by any number of processes that know nothing of each other.
+//! Random nonces of plain AES-256-GCM are limited to 2³² messages under one key (NIST SP 800-38D, section 8.3), and a row is
+//! sealed again at each write. With 192 random bits, 2⁸⁰ messages may be sealed under one key, by any number of independent
+//! processes.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_256, EncryptingKey, UnboundCipherKey};
 use aws_lc_rs::error::Unspecified;
 use zeroize::Zeroizing;
 
-/// Bytes of a key.
-pub const KEY_BYTES: usize = 32;
-/// Bytes of a nonce, which is drawn at random for each message.
+use crate::config::KEY_BYTES;
+
+/// Bytes of a nonce, which is random for each message.
 pub(super) const NONCE_BYTES: usize = 24;
 /// Bytes of an AES block.
 const BLOCK: usize = 16;
 
-/// A key, ready for use. Its schedule is wiped when it goes.
+/// An expanded key, wiped when it is dropped.
 pub(super) struct Cipher {
-    /// AES itself, for the derivation alone.
+    /// AES, for the derivation alone.
     blocks: EncryptingKey,
     /// The first subkey of CMAC (NIST SP 800-38B, section 6.1).
     mask: Zeroizing<[u8; BLOCK]>,
@@ -30,7 +30,7 @@ impl Cipher {
         let mut block = Zeroizing::new([0; BLOCK]);
         blocks.encrypt(&mut *block)?;
         let doubled = u128::from_be_bytes(*block) << 1;
-        // Without a branch, since the bit is a part of a secret.
+        // Without a branch, since the bit is part of a secret.
         let carry = u128::from(block[0] >> 7) * 0x87;
         Ok(Self {
             blocks,
@@ -38,7 +38,7 @@ impl Cipher {
         })
     }
 
-    /// The key of the message with this nonce: two blocks of a KDF in counter mode with CMAC (NIST SP 800-108).
+    /// The key for the message with this nonce: two blocks of a KDF in counter mode with CMAC (NIST SP 800-108).
     fn message_key(&self, nonce: &[u8; NONCE_BYTES]) -> Result<LessSafeKey, Unspecified> {
         let mut derived = Zeroizing::new([0; KEY_BYTES]);
         for (counter, block) in (1_u8..).zip(derived.chunks_exact_mut(BLOCK)) {
@@ -66,7 +66,7 @@ impl Cipher {
         )
     }
 
-    /// Decrypts in place; what is left in front is the plain text.
+    /// Decrypts in place and returns the plain text.
     pub(super) fn open<'a>(
         &self,
         nonce: &[u8; NONCE_BYTES],
@@ -105,8 +105,7 @@ mod tests {
             let cipher = Cipher::new(&[key; KEY_BYTES]).unwrap();
             let mut message = b"XAES-256-GCM".to_vec();
             cipher.seal(nonce, associated.as_bytes(), &mut message).unwrap();
-            let hexadecimal: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hexadecimal, sealed);
+            assert_eq!(hex::encode(&message), sealed);
             let plain = cipher.open(nonce, associated.as_bytes(), &mut message).unwrap();
             assert_eq!(plain, b"XAES-256-GCM");
         }

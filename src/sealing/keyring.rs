@@ -1,4 +1,4 @@
-//! The keys, and how they seal and open.
+//! The keyring: seals and opens values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,81 +8,81 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES};
+use super::cipher::{Cipher, NONCE_BYTES};
 use super::text::{self, SealedText};
-use crate::config::Config;
+use crate::config::{DERIVED_KEY, KEY_BYTES, Sealing};
 use souk_cluster::key::ClusterKey;
 
-/// The id of the key that is derived from the cluster's. It opens always; it seals where no other key is configured.
-pub const DERIVED_KEY: &str = "cluster";
-/// What it is derived for.
+/// Label of the derived key.
 const DERIVATION: &str = "souk sealing 1";
-/// Separates these associated data from any other use of the keys.
+/// Distinguishes this associated data from any other use of the keys.
 const PURPOSE: &str = "souk sealed value 1";
 /// Longest id of a key, in bytes.
 const ID_BYTES: usize = 32;
 
-/// Where a value lies. It opens nowhere else: nobody who can write to a store can move it to another row or field.
+/// The place of a value. It opens nowhere else, so that write access to a store does not allow moving it to another row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     /// The store's name, as in `orders`.
     pub store: &'a str,
-    /// What the row is found by: its primary key.
+    /// The primary key of the row.
     pub row: &'a str,
     /// The column, or the JSON pointer within it.
     pub field: &'a str,
 }
 
-/// Why a value can't be sealed or opened. No message holds anything of what is sealed.
+/// Why a value can't be sealed or opened. No message contains anything of the value.
 #[derive(Debug, thiserror::Error)]
 pub enum SealingError {
     /// The keyring lacks the key.
-    #[error("it is sealed under the key {id:?}, which is none of those that are configured ({known})")]
+    #[error("it is sealed under the key {id:?}, which is not configured (the configured ones are {known})")]
     UnknownKey {
         /// The key that is missing.
         id: String,
-        /// The ids of those that there are.
+        /// The ids of the configured keys.
         known: String,
     },
-    /// No sealed value, or one of a later version.
-    #[error("it is no sealed value of a version that is known here")]
+    /// Not a sealed value, or one of a later version.
+    #[error("it is not a sealed value of a known version")]
     Malformed,
-    /// It was changed, or comes from another place, or the key of this id is another one.
+    /// It was changed or moved, or its key is another one with the same id.
     #[error(
-        "it does not open under the key {id:?}: it was changed or moved, or sealed under another key of this id"
+        "it does not open under the key {id:?}: it was changed or moved, or sealed under another key with this id"
     )]
     DoesNotOpen {
         /// The key.
         id: String,
-        /// What the cipher says.
+        /// The error of the cipher.
         #[source]
         cause: Unspecified,
     },
     /// The system has no randomness, or the cipher failed.
     #[error("the system's cryptography failed")]
     Cryptography(#[from] Unspecified),
-    /// The id of a key is none.
-    #[error("{0:?} is no id of a key: 1 to {ID_BYTES} lower-case letters, digits and inner hyphens are")]
+    /// The id of a key is invalid.
+    #[error(
+        "{0:?} is not an id of a key: write 1 to {ID_BYTES} lower-case letters, digits and inner hyphens"
+    )]
     KeyId(String),
     /// A value can't be written as JSON.
     #[error("it can't be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// What was sealed is not what was expected. The cause is left out on purpose: it would quote the value.
-    #[error("what was sealed is of another kind ({0:?})")]
+    /// The value has another type than expected. The cause is left out because it would quote the value.
+    #[error("the sealed value has an unexpected type ({0:?})")]
     Decode(serde_json::error::Category),
-    /// What was sealed is no text.
-    #[error("what was sealed is no text")]
+    /// The value is not a text.
+    #[error("the sealed value is not a text")]
     NoText,
 }
 
-/// A key with its id. Shows its id alone; wiped when it goes.
+/// A key with its id. Debug output shows the id alone; the key is wiped when it is dropped.
 pub struct Key {
     id: String,
     cipher: Cipher,
 }
 
 impl Key {
-    /// A key under an id, which stands in each value that it seals.
+    /// A key with an id, which stands in each value that it seals.
     ///
     /// # Errors
     /// [`SealingError::KeyId`]; [`SealingError::Cryptography`].
@@ -122,24 +122,19 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// A keyring. Of two keys with one id the earlier counts.
+    /// A keyring. Of two keys with the same id the earlier is used.
     pub fn new(first: Key, others: Vec<Key>) -> Self {
         Self { first, others }
     }
 
-    /// The keyring of a configuration: the keys of `[sealing]` in their order, and the one that is derived from the
-    /// cluster's key, last unless it is listed.
+    /// The configured keys in their order, and the one that is derived from the cluster's key, last unless it is listed.
     ///
     /// # Errors
-    /// [`SealingError::Cryptography`]; what a validated configuration says is all right.
-    pub fn of(config: &Config) -> Result<Arc<Self>, SealingError> {
-        let derived = || -> Result<Key, SealingError> {
-            // A configured key has 32 bytes, and only shorter ones are refused.
-            let key = ClusterKey::new(config.cluster.key.expose().to_vec()).map_err(|_| Unspecified)?;
-            Key::new(DERIVED_KEY, &Zeroizing::new(key.derive(DERIVATION)))
-        };
+    /// [`SealingError::Cryptography`].
+    pub fn of(config: &Sealing, cluster: &ClusterKey) -> Result<Arc<Self>, SealingError> {
+        let derived = || Key::new(DERIVED_KEY, &Zeroizing::new(cluster.derive(DERIVATION)));
         let mut keys = Vec::new();
-        for entry in &config.sealing.keys {
+        for entry in &config.keys {
             keys.push(match &entry.key {
                 Some(key) => Key::new(&entry.id, key.expose())?,
                 None => derived()?,
@@ -166,7 +161,7 @@ impl Keyring {
         std::iter::once(&self.first).chain(&self.others)
     }
 
-    /// Whether a sealed value is under the key that seals.
+    /// Whether a value is sealed under the first key.
     pub fn is_current(&self, text: &str) -> bool {
         SealedText::key_of(text) == Some(self.first())
     }
@@ -185,7 +180,7 @@ impl Keyring {
         Ok(SealedText::new(id, &message))
     }
 
-    /// Opens what was sealed for this place under any of the keys.
+    /// Opens a value that was sealed for this place under any of the keys.
     ///
     /// # Errors
     /// [`SealingError`]
@@ -229,7 +224,7 @@ impl Keyring {
             .map_err(|_| SealingError::NoText)
     }
 
-    /// Seals anything that can be written as JSON.
+    /// Seals a value as JSON.
     ///
     /// # Errors
     /// [`SealingError::Encode`]; [`SealingError::Cryptography`].
@@ -242,7 +237,7 @@ impl Keyring {
         self.seal(&plain, place)
     }
 
-    /// Opens what was sealed as JSON.
+    /// Opens a value that was sealed as JSON.
     ///
     /// # Errors
     /// [`SealingError`]
@@ -252,7 +247,7 @@ impl Keyring {
     }
 }
 
-/// What is authenticated besides the message: each part behind its length, so that no two lists of parts look alike.
+/// The associated data: each part with its length before it, so that no two lists of parts look alike.
 fn associated(key: &str, place: Place<'_>) -> Vec<u8> {
     let parts = [PURPOSE, key, place.store, place.row, place.field];
     let length = parts.iter().map(|part| part.len() + size_of::<u64>()).sum();

@@ -1,8 +1,8 @@
-//! What is sealed in which store: the one table, and how a row is sealed and opened by it.
+//! The table of what is sealed in each store, and how rows are sealed and opened by it.
 //!
-//! Carts, inventory, catalogue and views hold nothing that tells of a person or pays, and are not listed. Nor do the events
-//! of any store, which others read, and the purchases of the users store: titles and prices. A test takes a sample of
-//! everything personal through the stores and looks for it in what lies there (`stores/documents/sealed_tests.rs`).
+//! Carts, inventory, catalogue and views hold no personal data or payment references, and are not listed. Nor do the events
+//! of any store, which other consumers read, or the purchases in the users store, which are titles and prices. A test stores a sample
+//! of all personal data and searches the files for it (`stores/documents/sealed_tests.rs`).
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,15 @@ use serde_json::Value;
 use super::keyring::{Keyring, Place, SealingError};
 use super::text::SealedText;
 
-/// A part of a path that stands for every element of a list, or every field of an object.
+/// A part of a path that matches every element of a list, or every field of an object.
 const EACH: &str = "*";
+
 /// What is sealed of a row's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// The content is JSON, and these fields of it are sealed: JSON pointers, in which `*` stands for each.
+    /// These fields of the JSON content: JSON pointers, in which `*` matches each element.
     Fields(&'static [&'static str]),
-    /// All of it, under the name of the column that it stands in.
+    /// The whole content, under the name of its column.
     Whole(&'static str),
 }
 
@@ -35,7 +36,7 @@ pub const PHONES: Layout = Layout {
     extent: Extent::Whole("phone"),
 };
 
-/// The addresses that accounts keep, in the users store as well, in a table of their own.
+/// The saved addresses of accounts, in a separate table of the users store.
 pub const ADDRESSES: Layout = Layout {
     store: "addresses",
     extent: Extent::Whole("body"),
@@ -49,9 +50,9 @@ static LAYOUTS: [Layout; 6] = [
             "/state/placed/placement/email",
             "/state/placed/placement/address",
             "/state/placed/placement/payment/token",
-            // The words of whoever called it off are among them.
+            // May contain the words of the person who cancelled.
             "/state/placed/progress/timeline/*/detail",
-            // A hash of what was submitted: whoever has the shop's secret could check a guess of it.
+            // A hash of the submitted body: with the shop's secret a guess could be checked against it.
             "/state/placed/placement/fingerprint",
         ]),
     },
@@ -61,11 +62,11 @@ static LAYOUTS: [Layout; 6] = [
     },
     Layout {
         store: "sandbox",
-        // The provider keeps no token, but a hash of what it was asked for with it.
+        // The provider keeps no token, but a hash of the request with it.
         extent: Extent::Fields(&["/key", "/request/fingerprint"]),
     },
     Layout {
-        // Replies to whatever was asked for under a key, whole orders and cart tokens among them.
+        // Kept replies, among them whole orders and cart tokens.
         store: "idempotency",
         extent: Extent::Whole("body"),
     },
@@ -73,12 +74,12 @@ static LAYOUTS: [Layout; 6] = [
     ADDRESSES,
 ];
 
-/// Every store that holds something that must be sealed.
+/// Every store with sealed content.
 pub fn all() -> &'static [Layout] {
     &LAYOUTS
 }
 
-/// How this store is sealed; `None` where it holds nothing that must be.
+/// The layout of this store; `None` where nothing is sealed.
 pub fn layout(store: &str) -> Option<&'static Layout> {
     LAYOUTS.iter().find(|layout| layout.store == store)
 }
@@ -86,8 +87,8 @@ pub fn layout(store: &str) -> Option<&'static Layout> {
 /// Why a row can't be sealed or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RowError {
-    /// The content is no JSON. The cause says where, and quotes nothing.
-    #[error("it is no JSON")]
+    /// The content is not JSON. The cause says where, and quotes nothing.
+    #[error("it is not JSON")]
     NoJson(#[source] serde_json::Error),
     /// One of its fields.
     #[error("its field {field}")]
@@ -100,17 +101,17 @@ pub enum RowError {
     },
 }
 
-/// What the values of a row are sealed under.
+/// The keys that the values of a row are sealed under.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The ids of the keys; an empty id for a value of a version that is not known here.
+    /// The ids of the keys; an empty id for a value of an unknown version.
     pub keys: BTreeSet<String>,
-    /// Whether one of them lies open.
+    /// Whether one of the values is not sealed.
     pub plain: bool,
 }
 
 impl Survey {
-    /// Whether all is under this key.
+    /// Whether all values are sealed under this key.
     pub fn is_all_under(&self, key: &str) -> bool {
         !self.plain && self.keys.iter().all(|id| id == key)
     }
@@ -126,13 +127,13 @@ impl Survey {
 }
 
 impl Layout {
-    /// The store, or its part.
+    /// The store, or the part of it.
     pub fn store(&self) -> &'static str {
         self.store
     }
 
-    /// The content with everything sealed that has to be; `None` where there is nothing. All that comes in counts as
-    /// plain, also what looks sealed: it is what somebody wrote into a form.
+    /// The content with its fields sealed; `None` where there is nothing to seal. All input is considered plain, even if it
+    /// looks sealed: it may be what somebody typed into a form.
     ///
     /// # Errors
     /// [`RowError`]
@@ -145,7 +146,7 @@ impl Layout {
         )
     }
 
-    /// The content with everything opened; `None` where nothing is sealed.
+    /// The content with its fields opened; `None` where nothing is sealed.
     ///
     /// # Errors
     /// [`RowError`]
@@ -161,7 +162,7 @@ impl Layout {
         )
     }
 
-    /// The content with everything under the first key; `None` where it is so already.
+    /// The content with its fields sealed under the first key; `None` where they are already.
     ///
     /// # Errors
     /// [`RowError`]
@@ -184,7 +185,7 @@ impl Layout {
         )
     }
 
-    /// What the values of a row are sealed under; opens none of them.
+    /// The keys that the values of a row are sealed under; opens none of them.
     ///
     /// # Errors
     /// [`RowError::NoJson`]
@@ -213,8 +214,8 @@ impl Layout {
         }
     }
 
-    /// The content with what `of_field` makes of each of its fields, or `of_all` of the whole; `None` where they make
-    /// nothing of it.
+    /// The content with each of its fields replaced by `of_field`, or the whole by `of_all`; `None` where they change
+    /// nothing.
     fn change(
         &self,
         row: &str,
@@ -245,12 +246,12 @@ impl Layout {
     }
 }
 
-/// A sealed value in the place of a field.
+/// A sealed value as a field.
 fn field(text: SealedText) -> Value {
     Value::String(text.into_string())
 }
 
-/// A sealed value in the place of a content.
+/// A sealed value as the whole content.
 fn whole(text: SealedText) -> Vec<u8> {
     text.into_string().into_bytes()
 }
@@ -262,7 +263,7 @@ fn blame(field: &str, cause: SealingError) -> RowError {
     }
 }
 
-/// A value, where there is something to hide.
+/// The value, unless it is empty.
 fn present(value: &Value) -> Option<&Value> {
     match value {
         Value::Null => None,
@@ -281,12 +282,12 @@ fn sealed_text(content: &[u8]) -> Option<&str> {
         .filter(|text| SealedText::recognise(text))
 }
 
-/// Whether a JSON text may hold a sealed value.
+/// Whether a JSON text may contain a sealed value.
 fn occurs(content: &[u8]) -> bool {
     std::str::from_utf8(content).is_ok_and(SealedText::may_occur_in)
 }
 
-/// Hands every value at one of the paths to `visit`, with its own pointer. What is not there is passed over.
+/// Calls `visit` with every value at one of the paths, and its pointer. Absent values are skipped.
 fn each(
     body: &mut Value,
     paths: &[&str],
@@ -301,7 +302,7 @@ fn each(
     Ok(())
 }
 
-/// On `Err`, `pointer` is that of the value which failed.
+/// On `Err`, `pointer` is that of the failed value.
 fn descend(
     value: &mut Value,
     path: &str,

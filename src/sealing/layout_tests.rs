@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::sealing::{KEY_BYTES, Key};
+use crate::config::KEY_BYTES;
+use crate::sealing::Key;
 
 fn ring(ids: &[&str]) -> Keyring {
     let mut keys = ids

@@ -1,13 +1,13 @@
-//! What must not lie in a store for everybody to read who gets hold of its files: sealed at rest.
+//! Encryption at rest: personal data and payment references are sealed in the stores.
 //!
-//! - [`Keyring`] seals and opens single values. A sealed value is a text, `sealed:v1:KEY:BASE64`, and names the key that it
-//!   is under. Store, row and field are bound to it ([`Place`]): in another place it does not open.
-//! - [`layout`](mod@layout) is the one table of what is sealed in which store. The wrappers
+//! - [`Keyring`] seals and opens single values. A sealed value is a text, `sealed:v1:KEY:BASE64`, and names its key. Store, row
+//!   and field are authenticated with it ([`Place`]): in another place it does not open.
+//! - [`layout`](mod@layout) is the table of what is sealed in each store. The wrappers
 //!   [`SealedDocuments`](crate::stores::documents::sealed::SealedDocuments) and
-//!   [`SealedReplies`](crate::stores::idempotency::sealed::SealedReplies) go by it, between the adapters and everybody else:
-//!   an adapter never sees a plain value, and nobody else a sealed one. Adapters of the users store, whose port is typed,
-//!   seal and open by [`UserSeals`](crate::stores::users::seals::UserSeals).
-//! - [`rotation`] puts everything under the first key while the shop runs.
+//!   [`SealedReplies`](crate::stores::idempotency::sealed::SealedReplies) apply it between the adapters and their callers: an
+//!   adapter never sees a plain value, and a caller never a sealed one. Adapters of the users store, whose port is typed, use
+//!   [`UserSeals`](crate::stores::users::seals::UserSeals).
+//! - [`rotation`] re-seals everything under the first key while the shop runs.
 
 mod cipher;
 mod keyring;
@@ -15,6 +15,5 @@ pub mod layout;
 pub mod rotation;
 mod text;
 
-pub use cipher::KEY_BYTES;
-pub use keyring::{DERIVED_KEY, Key, Keyring, Place, SealingError};
+pub use keyring::{Key, Keyring, Place, SealingError};
 pub use text::SealedText;

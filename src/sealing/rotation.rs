@@ -1,8 +1,8 @@
-//! Everything under the first key, while the shop runs; and what is under which.
+//! Rotation of keys: re-seals everything under the first key while the shop runs, and counts the rows under each key.
 //!
-//! A row is rewritten by a compare-and-set of its content, which changes neither its version nor anything else of it: an
-//! entity that writes at the same time wins, and its row is looked at again. What the nodes write meanwhile is under
-//! *their* first key; so all of them must have the new one first before the rotation can come to an end.
+//! A row is rewritten by a compare-and-set of its content, which changes neither its version nor anything else: an entity
+//! that writes at the same time wins, and its row is read again. Nodes write under *their* first key, so the rotation can
+//! only end once all of them have the new key first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,70 +15,70 @@ use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use souk_error_chain::Chain;
 
-/// Rows that are read at once.
+/// Rows of one read.
 const PAGE: usize = 100;
-/// Most bytes that are exchanged in one transaction, old and new content together; a single row may be larger. Well below what
-/// a store takes in one message.
+/// Most bytes of one transaction, old and new content together; a single row may be larger. Well below the limit of one message
+/// to a store.
 const EXCHANGED: usize = 2 * 1024 * 1024;
-/// How often a page is looked at in which others were faster.
+/// Attempts at a page with concurrent writes.
 const LOOKS: usize = 8;
-/// How often a store is gone through, should nodes still seal under an older key.
+/// Passes over a store, in case nodes still seal under an older key.
 const ROUNDS: usize = 3;
-/// Rows that can't be read, of each store, whose reasons are told.
+/// Most reasons that are reported for each store.
 const REASONS: usize = 10;
 
-/// What lies in one store.
+/// The rows of one store by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreStatus {
     /// Its name.
     pub store: String,
-    /// Rows that may hold something that is sealed.
+    /// Rows that may contain sealed values.
     pub rows: u64,
-    /// Rows by the key that something of them is under; a row may be under several.
+    /// Rows by key; a row may have values under several keys.
     pub under: BTreeMap<String, u64>,
-    /// Rows with something that must be sealed and is not.
+    /// Rows with values that must be sealed and are not.
     pub unsealed: u64,
     /// Rows that can't be read.
     pub unreadable: u64,
-    /// Rows that are not wholly under the first key.
+    /// Rows that are not entirely under the first key.
     pub left: u64,
 }
 
-/// What became of one store.
+/// Result of the rotation of one store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoreRotation {
-    /// Rows that were put under the first key.
+    /// Rows that were re-sealed.
     pub resealed: u64,
-    /// Why rows could not be, the first of them.
+    /// The first reasons why rows could not be re-sealed.
     pub reasons: Vec<String>,
-    /// How it stands afterwards.
+    /// The status afterwards.
     #[serde(flatten)]
     pub status: StoreStatus,
 }
 
-/// How far it is.
+/// Progress of a rotation.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// The store at work.
+    /// The current store.
     pub store: &'a str,
-    /// Rows looked at in this round.
+    /// Rows read in this pass.
     pub seen: u64,
-    /// Rows put under the first key so far.
+    /// Rows re-sealed so far.
     pub resealed: u64,
 }
 
-/// Why it could not be gone on with.
+/// Why a rotation ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A store that nothing is known of.
+    /// A store without a layout.
     #[error("there is no layout for the store {0}")]
     NoLayout(&'static str),
 }
 
-/// What lies in each store, as it is now.
+/// The current status of each store.
 ///
 /// # Errors
 /// [`RotationError`]
@@ -93,7 +93,7 @@ pub async fn status(
     Ok(all)
 }
 
-/// Puts everything under the first key, and looks afterwards whether it is.
+/// Re-seals everything under the first key, and returns the status afterwards.
 ///
 /// # Errors
 /// [`RotationError`]
@@ -173,7 +173,7 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
-    /// Goes through the store once.
+    /// One pass over the store.
     async fn round(&mut self, progress: &mut impl FnMut(Progress<'_>)) -> Result<(), RotationError> {
         self.reasons.clear();
         let mut after: Option<String> = None;
@@ -185,9 +185,9 @@ impl Rotation<'_> {
                 return Ok(());
             };
             let rows = page.len() as u64;
-            let others_were_faster = self.page(page).await?;
+            let has_conflicts = self.page(page).await?;
             looks += 1;
-            if others_were_faster && looks < LOOKS {
+            if has_conflicts && looks < LOOKS {
                 continue;
             }
             looks = 0;
@@ -201,7 +201,7 @@ impl Rotation<'_> {
         }
     }
 
-    /// Puts a page under the first key; whether one of its rows was written in between.
+    /// Re-seals a page. Returns whether one of its rows was written concurrently.
     async fn page(&mut self, page: Vec<RowAtRest>) -> Result<bool, RotationError> {
         let mut changes = Vec::new();
         for row in page {
@@ -211,18 +211,18 @@ impl Rotation<'_> {
                 Err(error) => self.note(&row.id, &error),
             }
         }
-        let mut others_were_faster = false;
+        let mut has_conflicts = false;
         for part in parts(&changes) {
-            others_were_faster |= self.exchange(part).await?;
+            has_conflicts |= self.exchange(part).await?;
         }
-        Ok(others_were_faster)
+        Ok(has_conflicts)
     }
 
-    /// Writes rows in one transaction; whether one of them was written in between.
+    /// Writes rows in one transaction. Returns whether one of them was written concurrently.
     async fn exchange(&mut self, part: &[Resealed]) -> Result<bool, RotationError> {
         let outcomes = match self.store.reseal(part).await {
             Ok(outcomes) => outcomes,
-            // Whether it was done, the next look at the page tells.
+            // The next read of the page shows the outcome.
             Err(StoreError::OutcomeUnknown { .. }) => return Ok(true),
             Err(error) => return Err(error.into()),
         };

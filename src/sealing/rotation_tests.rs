@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use serde_json::json;
 
 use super::*;
-use crate::sealing::{KEY_BYTES, Key};
+use crate::config::KEY_BYTES;
+use crate::sealing::Key;
 use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::sealed::SealedDocuments;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};

@@ -1,4 +1,4 @@
-//! A sealed value as it lies in a store.
+//! The text form of a sealed value.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::{Serialize, Serializer};
 use super::cipher::NONCE_BYTES;
 use super::keyring::SealingError;
 
-/// How a sealed value of any version begins.
+/// Prefix of a sealed value of any version.
 const MARK: &str = "sealed:v";
-/// How one of this version begins; the key's id, a colon and the rest in base64url follow.
+/// Prefix of a sealed value of this version; the key's id, a colon and the rest in base64url follow.
 const PREFIX: &str = "sealed:v1:";
 
 /// A sealed value: `sealed:v1:KEY:BASE64`, where the last part is nonce, ciphertext and tag. It may be shown, since it
-/// tells nothing but its key's id and its length.
+/// reveals only its key's id and its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedText(String);
 
@@ -25,17 +25,17 @@ impl SealedText {
         Self(format!("{PREFIX}{key}:{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// Whether a text out of a store is a sealed value, rather than one that was written before there was a key.
+    /// Whether a stored text is a sealed value.
     pub fn recognise(text: &str) -> bool {
         text.starts_with(MARK)
     }
 
-    /// As [`SealedText::recognise`], for any string within a JSON text. Quick: most rows of most stores hold none.
+    /// Whether a JSON text may contain a sealed value. Fast: most rows of most stores contain none.
     pub fn may_occur_in(json: &str) -> bool {
         json.contains("\"sealed:v")
     }
 
-    /// The id of the key that a sealed value is under; `None` for what is none of this version.
+    /// The id of the key that a value is sealed under; `None` for anything but a sealed value of this version.
     pub fn key_of(text: &str) -> Option<&str> {
         text.strip_prefix(PREFIX)?.split_once(':').map(|(key, _)| key)
     }
@@ -51,7 +51,7 @@ impl SealedText {
     }
 }
 
-/// Takes a text apart: the key's id, the nonce, and ciphertext with tag.
+/// The parts of a text: the key's id, the nonce, and ciphertext with tag.
 pub(super) fn parts(text: &str) -> Result<(&str, [u8; NONCE_BYTES], Vec<u8>), SealingError> {
     let (key, encoded) = text
         .strip_prefix(PREFIX)

@@ -17,6 +17,7 @@ pub mod error;
 pub mod idempotency;
 pub mod open;
 pub mod parts;
+pub mod ping;
 pub mod products;
 pub mod revocations;
 pub mod search;

@@ -34,7 +34,7 @@ use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
 use super::views::sqlite::SqliteViews;
-use crate::config::Config;
+use crate::config::{Cluster, Sealing};
 use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
@@ -89,15 +89,6 @@ impl Stores {
         Arc::clone(store.unwrap_or_else(|| panic!("there is no store {name:?} of rows")))
     }
 
-    /// Whether both databases of `stores.sessions` are available.
-    ///
-    /// # Errors
-    /// [`StoreError`] of the first that is not.
-    pub async fn ping_sessions(&self) -> Result<(), StoreError> {
-        self.sessions.ping().await?;
-        self.idempotency.ping().await
-    }
-
     /// Removes expired sessions, codes and counters, and revocations and ended sessions that were kept for
     /// `keep_revocations`: at most `limit` of each.
     ///
@@ -120,7 +111,7 @@ impl Stores {
     ///
     /// # Errors
     /// [`StoreError`], where it does not.
-    pub async fn ping_views(&self) -> Result<(), StoreError> {
+    pub(super) async fn ping_views(&self) -> Result<(), StoreError> {
         match self.views.current().await {
             Ok(_) => Ok(()),
             Err(cause) => Err(cause.downcast().map_or_else(
@@ -139,18 +130,18 @@ impl Stores {
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open(config: &Config) -> Result<Stores, StoreError> {
-    let directory = &config.cluster.data;
+pub async fn open(cluster: &Cluster, sealing: &Sealing) -> Result<Stores, StoreError> {
+    let directory = &cluster.data;
     let writer = store_process_writer(directory).await?;
-    open_embedded(&writer, directory, &keyring(config)?).await
+    open_embedded(&writer, directory, &keyring(cluster, sealing)?).await
 }
 
 /// The keyring of a configuration.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] where the system's cryptography fails.
-pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
-    Keyring::of(config).map_err(|error| StoreError::Unavailable {
+pub fn keyring(cluster: &Cluster, sealing: &Sealing) -> Result<Arc<Keyring>, StoreError> {
+    Keyring::of(sealing, &cluster.shared_key()).map_err(|error| StoreError::Unavailable {
         store: "sealed",
         cause: error.into(),
     })
@@ -160,8 +151,7 @@ pub fn keyring(config: &Config) -> Result<Arc<Keyring>, StoreError> {
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open_at_rest(config: &Config) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
-    let directory = &config.cluster.data;
+pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
     let writer = store_process_writer(directory).await?;
     let database = |name| Database::open(&writer, directory, name);
     let mut stores = Vec::new();

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use super::Stores;
 use super::open::open_embedded;
 use super::sqlite::{Database, in_process_writer};
-use crate::sealing::{KEY_BYTES, Key, Keyring};
+use crate::config::KEY_BYTES;
+use crate::sealing::{Key, Keyring};
 use souk_embedded::Statement;
 
 /// Embedded stores in a folder, which is removed when the second value is dropped.

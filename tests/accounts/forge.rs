@@ -14,7 +14,6 @@ use souk::config::Config;
 use souk::stores::signing_keys::SigningKeyStore as _;
 use souk::stores::signing_keys::sqlite::SqliteSigningKeys;
 use souk::stores::sqlite::Database;
-use souk_cluster::key::ClusterKey;
 use souk_embedded::Writer;
 
 use crate::support::cluster::Cluster;
@@ -92,9 +91,7 @@ pub async fn own_key(cluster: &Cluster, kid: &str) -> Ed25519KeyPair {
         .iter()
         .find(|row| row.id == kid)
         .unwrap_or_else(|| panic!("the store has no key {kid}"));
-    let key =
-        ClusterKey::new(config.cluster.key.expose().to_vec()).expect("the cluster's key is long enough");
-    let seed = Sealer::new(&key)
+    let seed = Sealer::new(&config.cluster.shared_key())
         .expect("the key can be derived")
         .open(kid, &row.material)
         .expect("the cluster's key opens it");

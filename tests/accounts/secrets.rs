@@ -3,7 +3,6 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::orders;
 use crate::shared::{
@@ -270,15 +269,11 @@ async fn no_store_holds_a_password_or_a_token() {
         opened.str("/refresh_token").to_owned(),
         reset,
         // Hashes of the body that are no slower to try than a list of passwords is long.
-        souk::http::request::keys::digest(&[&sent]),
-        hexadecimal(&Sha256::digest(&sent)),
-        hexadecimal(&Sha256::digest(password)),
+        souk::digest::of_parts(&[&sent]),
+        hex::encode(souk::digest::sha256(&sent)),
+        hex::encode(souk::digest::sha256(password.as_bytes())),
     ];
     assert_eq!(in_stores(&hidden), None);
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]

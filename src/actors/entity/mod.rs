@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use self::pipeline::Pipeline;
 pub use self::record::Record;
-use super::figures::KindFigures;
-use super::outcome::{Ask, Outcome, Permit, ReplyTo, Vitals};
+use super::metrics::KindMetrics;
+use super::outcome::{Ask, EntityStats, Outcome, Permit, ReplyTo};
 use super::persistence::{Loaded, Persistence, Written};
 use crate::clock::Clock;
 use souk_cluster::ownership::Routing;
@@ -48,7 +48,7 @@ pub struct EntityContext<A: Aggregate> {
     /// The time passed to decisions.
     pub clock: Clock,
     /// Counts for operators.
-    pub figures: Arc<KindFigures>,
+    pub metrics: Arc<KindMetrics>,
 }
 
 /// A command with its admission permit and the sender of its outcome.
@@ -121,7 +121,7 @@ pub struct EntityArguments<A: Aggregate> {
     /// Shared with the other entities of its kind.
     pub context: Arc<EntityContext<A>>,
     /// Read by others without asking the actor.
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<EntityStats>,
 }
 
 /// State of an entity.
@@ -129,7 +129,7 @@ pub struct EntityState<A: Aggregate> {
     id: Arc<str>,
     shard: u16,
     context: Arc<EntityContext<A>>,
-    vitals: Arc<Vitals>,
+    stats: Arc<EntityStats>,
     activated: Instant,
     pipeline: Pipeline<A>,
     closing: bool,
@@ -155,7 +155,7 @@ impl<A: Aggregate> Actor for Entity<A> {
             id: arguments.id,
             shard: arguments.shard,
             context: arguments.context,
-            vitals: arguments.vitals,
+            stats: arguments.stats,
             activated: Instant::now(),
             closing: false,
         };
@@ -205,9 +205,9 @@ impl<A: Aggregate> EntityState<A> {
         myself: &ActorRef<EntityMessage<A>>,
         command: Box<Command<A>>,
     ) -> Result<(), ActorProcessingErr> {
-        self.vitals
+        self.stats
             .touched
-            .store(self.context.figures.seconds(), Ordering::Relaxed);
+            .store(self.context.metrics.seconds(), Ordering::Relaxed);
         if self.pipeline.is_loading() {
             if self.pipeline.queue_for_load(command) {
                 self.request_load(myself);
@@ -263,7 +263,7 @@ impl<A: Aggregate> EntityState<A> {
         let decided = match decided {
             Ok(decided) => decided,
             Err(panicked) => {
-                self.context.figures.crashed(&self.id, &panicked.0);
+                self.context.metrics.crashed(&self.id, &panicked.0);
                 command
                     .reply_to
                     .send(Outcome::Failed(super::outcome::Failure::Crashed));
@@ -281,7 +281,7 @@ impl<A: Aggregate> EntityState<A> {
                 self.pipeline.deliver_or_hold(myself, decided, command);
             }
             Ok(_) => {
-                self.context.figures.reloads.fetch_add(1, Ordering::Relaxed);
+                self.context.metrics.reloads.fetch_add(1, Ordering::Relaxed);
                 self.pipeline.reload_with(command);
                 self.request_load(myself);
             }
@@ -328,7 +328,7 @@ impl<A: Aggregate> EntityState<A> {
             }
             Written::Conflict | Written::Unknown => {
                 if written == Written::Conflict {
-                    self.context.figures.conflicts.fetch_add(1, Ordering::Relaxed);
+                    self.context.metrics.conflicts.fetch_add(1, Ordering::Relaxed);
                 }
                 self.pipeline.conflicted(written == Written::Unknown);
                 self.request_load(myself);

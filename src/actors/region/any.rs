@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Region, RegionMessage, RegionSupervisor};
 use crate::actors::entity::{Command, Description, EntityMessage, Record};
-use crate::actors::figures::KindFigures;
+use crate::actors::metrics::KindMetrics;
 use crate::actors::outcome::{Ask, Failure, Outcome, Permit, ReplyTo};
 use crate::actors::persistence::Persistence;
 use crate::actors::remote::{RemoteAsk, ReturnPath};
@@ -39,7 +39,7 @@ pub trait AnyRegion: Send + Sync + 'static {
     fn persistence(&self) -> &Persistence;
 
     /// Counts for operators.
-    fn figures(&self) -> &KindFigures;
+    fn metrics(&self) -> &KindMetrics;
 
     /// Starts the supervisor of its shards, each time it is called.
     fn starter(&self) -> Starter;
@@ -63,7 +63,7 @@ pub trait AnyRegion: Send + Sync + 'static {
     fn is_live(&self, id: &str) -> bool;
 
     /// The commands that wait for each live entity.
-    fn mailboxes(&self) -> Vec<u32>;
+    fn mailboxes(&self) -> Vec<u64>;
 
     /// The number of live entities of each started shard.
     fn entities_by_shard(&self) -> HashMap<u16, usize>;
@@ -79,8 +79,8 @@ impl<A: Aggregate> AnyRegion for Region<A> {
         &self.0.entity.persistence
     }
 
-    fn figures(&self) -> &KindFigures {
-        &self.0.entity.figures
+    fn metrics(&self) -> &KindMetrics {
+        &self.0.entity.metrics
     }
 
     fn starter(&self) -> Starter {
@@ -171,10 +171,10 @@ impl<A: Aggregate> AnyRegion for Region<A> {
         self.0.directory.contains_key(id)
     }
 
-    fn mailboxes(&self) -> Vec<u32> {
+    fn mailboxes(&self) -> Vec<u64> {
         let directory = self.0.directory.iter();
         directory
-            .map(|live| live.vitals.waiting.load(Ordering::Relaxed))
+            .map(|live| u64::from(live.stats.waiting.load(Ordering::Relaxed)))
             .collect()
     }
 

@@ -14,21 +14,26 @@ use tokio::time::timeout_at;
 use super::entity::{Command, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
-use super::outcome::{Failure, Outcome, Permit, ReplyTo, Vitals};
+use super::outcome::{EntityStats, Failure, Outcome, Permit, ReplyTo};
 use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk};
 use super::shard::ShardMessage;
+use crate::config::Limits;
 use crate::traces;
 pub use any::AnyRegion;
 use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::Aggregate;
+use souk_retry::Backoff;
 pub use supervisor::{RegionMessage, RegionState, RegionSupervisor};
 
-/// First pause before a command that found no owner is sent again; it doubles. A change of the view ends it.
+/// First pause before a command without an owner is sent again. A change of the view ends it at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The `Retry-After` of a refused command.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The limits of a region; the configuration explains them.
 #[derive(Clone, Copy, Debug)]
@@ -49,12 +54,26 @@ pub struct RegionLimits {
     pub parked: Duration,
 }
 
+impl From<&Limits> for RegionLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            in_flight_per_node: limits.in_flight_commands,
+            in_flight_per_entity: u32::try_from(limits.in_flight_per_entity).unwrap_or(u32::MAX),
+            live_entities: limits.live_entities,
+            idle: limits.idle_seconds.duration(),
+            retry_after: RETRY_AFTER,
+            crashes: limits.crashes,
+            parked: limits.parked_seconds.duration(),
+        }
+    }
+}
+
 /// An entry of the directory of live entities.
 pub struct Live<A: Aggregate> {
     /// Its address.
     pub actor: ActorRef<EntityMessage<A>>,
     /// Read without asking the actor.
-    pub vitals: Arc<Vitals>,
+    pub stats: Arc<EntityStats>,
 }
 
 impl<A: Aggregate> Live<A> {
@@ -63,7 +82,7 @@ impl<A: Aggregate> Live<A> {
     /// # Errors
     /// The command, where the entity has stopped.
     pub fn offer(&self, mut command: Box<Command<A>>, limit: u32) -> Result<(), Box<Command<A>>> {
-        if !command.permit.at_entity(&self.vitals, limit) {
+        if !command.permit.at_entity(&self.stats, limit) {
             command.reply_to.send(Outcome::Busy { retry_after_ms: 100 });
             return Ok(());
         }
@@ -106,7 +125,7 @@ impl<A: Aggregate> RegionContext<A> {
 
     /// The outcome of a command beyond a limit.
     pub fn busy(&self) -> Outcome<A> {
-        self.entity.figures.refused.fetch_add(1, Ordering::Relaxed);
+        self.entity.metrics.refused.fetch_add(1, Ordering::Relaxed);
         Outcome::Busy {
             retry_after_ms: u64::try_from(self.limits.retry_after.as_millis()).unwrap_or(u64::MAX),
         }
@@ -157,7 +176,7 @@ impl<A: Aggregate> Region<A> {
     pub async fn ask(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
         let started = Instant::now();
         let answer = self.ask_until_answered(id, ask).await;
-        self.0.entity.figures.answered(started.elapsed());
+        self.0.entity.metrics.latency.record_duration(started.elapsed());
         answer
     }
 
@@ -165,7 +184,7 @@ impl<A: Aggregate> Region<A> {
         let shard = shard_of(id);
         let routing = &self.0.entity.routing;
         let mut changes = routing.subscribe();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut owner_seen = false;
         loop {
             changes.mark_unchanged();
@@ -188,7 +207,7 @@ impl<A: Aggregate> Region<A> {
                 Outcome::Failed(Failure::Store | Failure::Undecodable) => return Err(AskError::Store),
                 Outcome::NotOwner(_) | Outcome::Lost => {}
             }
-            let again = Instant::now() + pause;
+            let again = Instant::now() + backoff.next_pause();
             if again >= ask.deadline {
                 return Err(if owner_seen {
                     AskError::Expired
@@ -198,7 +217,6 @@ impl<A: Aggregate> Region<A> {
             }
             // Ends early when the view changes.
             drop(timeout_at(again.into(), changes.changed()).await);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -67,7 +67,7 @@ impl<A: Aggregate> Actor for RegionSupervisor<A> {
             shard.clear();
         }
         region.0.started_shards.store(0, Ordering::Relaxed);
-        region.0.entity.figures.live.store(0, Ordering::Relaxed);
+        region.0.entity.metrics.live.store(0, Ordering::Relaxed);
         let period = (region.0.limits.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
         myself.send_interval(period, || RegionMessage::Tick);
         Ok(RegionState {
@@ -171,7 +171,7 @@ impl<A: Aggregate> RegionState<A> {
         self.region
             .0
             .entity
-            .figures
+            .metrics
             .live
             .fetch_sub(left, Ordering::Relaxed);
         for (waiting, _) in &mut self.hand_overs {

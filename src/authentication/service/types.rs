@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::config::Accounts;
 use souk_domain::account::{Account, Role};
 use souk_domain::{EmailAddress, SessionId, UserId};
 
@@ -19,12 +20,12 @@ pub struct AccountSettings {
     pub verification: Duration,
 }
 
-impl Default for AccountSettings {
-    fn default() -> Self {
+impl From<&Accounts> for AccountSettings {
+    fn from(accounts: &Accounts) -> Self {
         Self {
-            session: Duration::from_secs(30 * 24 * 3600),
-            reset: Duration::from_secs(3600),
-            verification: Duration::from_secs(3 * 24 * 3600),
+            session: accounts.session_seconds.duration(),
+            reset: accounts.reset_seconds.duration(),
+            verification: accounts.verification_seconds.duration(),
         }
     }
 }

@@ -4,9 +4,9 @@
 //! cluster.toml  the configuration, with its secrets
 //! certs/        the CA and the nodes' certificates
 //! stores/       the embedded stores
-//! logs/         one file a node
-//! seeded        exists when the catalogue stands
-//! demo.lock     held by the demo that runs
+//! logs/         one file for each node
+//! seeded        exists when the catalogue is complete
+//! demo.lock     held by the running demo
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -21,30 +21,30 @@ use tempfile::TempDir;
 use super::ports;
 use crate::cli::Failure;
 use crate::config::{
-    Accounts, Cluster, ClusterKey, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing,
-    SealingKey, SealingSecret, Secret, StoreUrls, Tls, Transport,
+    Accounts, Cluster, Config, Gateway, Limits, Log, Membership, Node, Operator, Sealing, SealingKey, Secret,
+    SecretKey, StoreUrls, Tls, Transport,
 };
 use souk_cluster::view::Role;
 
-/// By how much an operator's port lies above that of the shop.
+/// Distance of an operator's port from that of the shop.
 const OPERATOR_OFFSET: u16 = 1_000;
 
-/// Requests that one caller may make in a minute: a demo is put under load, by few clients that never rest.
+/// Requests of one caller in a minute: a demo is put under load by few clients.
 const REQUESTS_PER_MINUTE: u32 = 600_000;
 
 /// Random bytes of an operator token; twice as many hexadecimal digits.
 const TOKEN_BYTES: usize = 24;
 
-/// Lines of a node's log that are shown when it does not start.
+/// Lines of a node's log that are shown if it does not start.
 const TAIL_LINES: usize = 20;
 
 /// Most bytes of a log that are read for them.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// Only this user.
+/// Access for this user only.
 const PRIVATE_FOLDER: u32 = 0o700;
 
-/// Only this user.
+/// Access for this user only.
 const PRIVATE_FILE: u32 = 0o600;
 
 /// See the module's documentation.
@@ -124,19 +124,19 @@ impl Home {
         self.path.join("seeded")
     }
 
-    /// Whether the catalogue stands.
+    /// Whether the catalogue is complete.
     pub(super) fn is_seeded(&self) -> bool {
         self.seeded_mark().exists()
     }
 
-    /// Remembers that the catalogue stands.
+    /// Marks the catalogue as complete.
     pub(super) fn set_seeded(&self) -> Result<(), Failure> {
         File::create(self.seeded_mark())
             .map(drop)
             .map_err(|error| Failure::failed("the folder of the demo can't be written", error))
     }
 
-    /// The file that a process logs to; what earlier runs wrote stays.
+    /// The file that a process logs to, opened for appending.
     pub(super) fn log_file(&self, name: &str) -> io::Result<File> {
         OpenOptions::new()
             .create(true)
@@ -154,8 +154,8 @@ impl Home {
         tail(&self.log_path(name)).unwrap_or_else(|error| format!("(its log can't be read: {error})"))
     }
 
-    /// The configuration of an earlier demo in this folder (and whether there was one), or a new one: its secrets, names
-    /// and addresses last as long as the folder, so that a restart goes on where the last one stopped.
+    /// The configuration of an earlier demo in this folder (and whether there was one), or a new one. Secrets, names and
+    /// addresses last as long as the folder, so that a restart continues with the same data.
     pub(super) fn configuration(&self, nodes: u16, port: u16) -> Result<(Config, bool), Failure> {
         let file = self.config_file();
         let found = file.exists();
@@ -174,7 +174,7 @@ impl Home {
                 "--port {port} leaves no room for {count} nodes"
             )));
         }
-        // Ports of a fixed place are nobody else's to be given.
+        // Fixed ports must not be chosen for anything else.
         let fixed = if port == 0 { 0..0 } else { port..port + count };
         let fixed: Vec<u16> = fixed
             .clone()
@@ -202,7 +202,7 @@ impl Home {
             file: self.config_file(),
             cluster: Cluster {
                 name: "demo".into(),
-                key: ClusterKey::random(),
+                key: SecretKey::random(),
                 key_file: None,
                 certificates: self.path.join("certs"),
                 data: self.stores(),
@@ -214,7 +214,7 @@ impl Home {
             sealing: Sealing {
                 keys: vec![SealingKey {
                     id: "k1".into(),
-                    key: Some(SealingSecret::random()),
+                    key: Some(SecretKey::random()),
                     key_file: None,
                 }],
             },
@@ -233,7 +233,7 @@ impl Home {
         })
     }
 
-    /// Removes the folder where it is temporary, and not to be kept.
+    /// Removes the folder if it is temporary and not kept.
     pub(super) fn close(self) -> Result<(), Failure> {
         match self.temporary {
             None => Ok(()),
@@ -254,7 +254,7 @@ fn local(port: u16) -> SocketAddr {
 
 fn token() -> String {
     let bytes: [u8; TOKEN_BYTES] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {
@@ -264,7 +264,7 @@ fn private_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Writes a file that exists whole or not at all.
+/// Writes a file atomically.
 fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("draft");
     let mut file = OpenOptions::new()

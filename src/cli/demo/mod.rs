@@ -15,40 +15,41 @@ use tokio::time::{sleep, timeout};
 
 use super::process::{self, Termination};
 use super::{Failure, Outcome, logging, output, seed};
+use crate::authentication::PasswordSettings;
 use crate::config::Config;
 use crate::demo::accounts::{DemoAccount, DemoAccounts};
 use crate::operator::peers::OperatorClient;
 use home::Home;
 use nodes::{NodeProcesses, StoreProcess};
 
-/// Longest time until every node is ready and the catalogue stands. A large catalogue takes longer; see [`SEEDING_LIMIT`].
+/// Longest time until every node is ready. For the catalogue see [`SEEDING_LIMIT`].
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Longest time for the catalogue, from the start.
 const SEEDING_LIMIT: Duration = Duration::from_secs(3_600);
 
-/// How often a node is asked whether it is ready.
+/// Interval at which a node is asked whether it is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Longest time for one answer to that.
+/// Longest time for one such reply.
 const READY_REPLY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Most nodes of a demo.
 const NODE_LIMIT: i64 = 64;
 
-/// What `souk demo` is told.
+/// Arguments of `souk demo`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// How many nodes.
+    /// Number of nodes.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=NODE_LIMIT))]
     nodes: u16,
-    /// How many products the catalogue gets.
+    /// Number of products in the catalogue.
     #[arg(long, default_value_t = seed::PRODUCTS)]
     products: u64,
-    /// The first node's shop port; the others follow, operators' ports lie 1000 above. 0 takes whatever is free.
+    /// The first node's shop port; the others follow, operators' ports are 1000 higher. 0 chooses free ports.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// Where everything is kept, and found again by the next demo; without it, a temporary folder.
+    /// The folder of the demo, which the next demo can reuse; default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Do not remove the temporary folder.
@@ -79,14 +80,14 @@ struct Account<'a> {
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     logging::start_quiet()?;
-    // From here on a signal is a request to stop, and what was started is stopped in order.
+    // From here on a signal stops the started processes in order.
     let mut termination = process::termination()?;
     let started_at = Instant::now();
     let home = Home::open(arguments.data.as_deref(), arguments.keep)?;
     let (config, found) = home.configuration(arguments.nodes, arguments.port)?;
     if found {
         eprintln!(
-            "going on with {}: nodes and ports are as it says",
+            "reusing {} with its nodes and ports",
             home.config_file().display()
         );
     }
@@ -105,12 +106,12 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         started_at,
     )
     .await;
-    // Whatever happened, nothing that was started is left running.
+    // In any case, no started process is left running.
     eprintln!("stopping");
     nodes.stop(&config, &mut termination).await;
     store.stop().await;
     let closed = home.close();
-    // Why it did not run matters more than a folder that is left.
+    // The reason why it did not run matters more than a folder that is left.
     result?;
     closed?;
     Ok(Outcome::Done)
@@ -167,7 +168,7 @@ async fn run(
         tokio::select! {
             () = termination.requested() => return Ok(()),
             exit = nodes.next_exit() => eprintln!(
-                "node {name} ended ({status}); bring it back with: souk node --config {config} --name {name}",
+                "node {name} ended ({status}); restart it with: souk node --config {config} --name {name}",
                 name = exit.name,
                 status = exit.status,
                 config = ready.config,
@@ -185,24 +186,24 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Makes the accounts, with new passwords where they are there already.
+/// Creates the accounts, or gives existing ones new passwords.
 async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
     let made = async {
-        let stores = crate::stores::open(config).await?;
-        crate::demo::accounts::make(&stores, crate::node::password_settings(config)).await
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        crate::demo::accounts::make(&stores, PasswordSettings::from(&config.accounts)).await
     };
     made.await
         .map_err(|error| Failure::failed("the demo's accounts can't be made", error))
 }
 
-/// Waits until every node says that it is ready.
+/// Waits until every node is ready.
 async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
     let client = OperatorClient::new(config, READY_REPLY_LIMIT, READY_REPLY_LIMIT)
-        .map_err(|error| Failure::failed("no node can be asked whether it is ready", error))?;
+        .map_err(|error| Failure::failed("the HTTP client does not start", error))?;
     let late = futures::future::join_all(config.nodes.iter().map(|node| {
         let client = &client;
         async move {
-            // The operators' address, and not the shop's: its authority is known where both have TLS.
+            // The operator's address, since its authority is known also with TLS.
             let answer = async {
                 while !client
                     .request(Method::GET, node.operator, "/readyz")
@@ -230,7 +231,7 @@ async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
     }
 }
 
-/// Fills the catalogue, once for each folder. What an interrupted demo left half done is completed.
+/// Fills the catalogue, once for each folder. Completes the work of an interrupted demo.
 async fn seeded(arguments: &Arguments, config: &Config, home: &Home) -> Result<(), Failure> {
     if home.is_seeded() {
         return Ok(());
@@ -243,7 +244,7 @@ async fn seeded(arguments: &Arguments, config: &Config, home: &Home) -> Result<(
         Ok(Ok(_)) => home.set_seeded(),
         Ok(Err(error)) => Err(Failure::failed("the catalogue can't be seeded", error)),
         Err(_) => Err(Failure::plain(format!(
-            "the catalogue does not stand after {} s",
+            "the catalogue is not complete after {} s",
             SEEDING_LIMIT.as_secs()
         ))),
     }

@@ -17,16 +17,16 @@ use crate::cli::process::{DEMO_CHILD, Termination};
 use crate::config::{Config, Node};
 use crate::operator::peers::{ClientError, OperatorClient};
 
-/// What a node gets on top of its own time for draining before it is killed.
+/// Time before a node is killed, in addition to its time for draining.
 const DRAIN_MARGIN: Duration = Duration::from_secs(3);
 
-/// What the store process gets to finish the commit in flight.
+/// Time for the store process to finish the commit in flight.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often a node that the demo did not start is asked whether it still runs.
+/// Interval at which a node that the demo did not start is asked whether it still runs.
 const GONE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Longest time for one answer of such a node.
+/// Longest time for one reply of such a node.
 const GONE_REPLY_LIMIT: Duration = Duration::from_secs(1);
 
 /// A node that ended.
@@ -46,8 +46,7 @@ struct NodeProcess {
 pub(super) struct NodeProcesses(Vec<NodeProcess>);
 
 impl NodeProcesses {
-    /// Starts all nodes. Must run on the main thread: the system ends the children of a demo that dies with the thread
-    /// that started them.
+    /// Starts all nodes. Must run on the main thread: children are bound to the thread that started them.
     pub(super) fn start(config: &Config, home: &Home) -> Result<Self, Failure> {
         let binary = own_binary()?;
         let mut processes = Vec::with_capacity(config.nodes.len());
@@ -78,7 +77,7 @@ impl NodeProcesses {
         self.0.iter().map(|node| node.pid).collect()
     }
 
-    /// Waits for the next node to end; for ever where none is left. Cancel safe.
+    /// Waits for the next node to end; forever if none is left. Cancel safe.
     pub(super) async fn next_exit(&mut self) -> Exit {
         let waits: Vec<_> = self
             .0
@@ -97,13 +96,13 @@ impl NodeProcesses {
         node.child = None;
         Exit {
             name: node.name.clone(),
-            // A child that can't be waited for is gone as well.
+            // A child that can't be waited for has ended as well.
             status: status.unwrap_or_default(),
         }
     }
 
-    /// Drains every node and waits for it; kills what is left after the time for draining, or at a second request to
-    /// stop. Nodes that were brought back by hand are drained too.
+    /// Drains every node and waits for it; kills the remaining ones after the time for draining, or at a second signal. Nodes
+    /// that were restarted by hand are drained too.
     pub(super) async fn stop(&mut self, config: &Config, termination: &mut Termination) {
         let returned: Vec<&Node> = config
             .nodes
@@ -114,7 +113,7 @@ impl NodeProcesses {
         let limit = config.limits.drain_seconds.duration() + DRAIN_MARGIN;
         for node in &self.0 {
             if let Some(child) = &node.child {
-                // A node that was stopped (SIGSTOP) drains once it goes on.
+                // A stopped node (SIGSTOP) drains once it is resumed.
                 send(child, Signal::TERM);
                 send(child, Signal::CONT);
             }
@@ -154,7 +153,7 @@ impl NodeProcesses {
     }
 }
 
-/// Asks a node that somebody else started in this cluster to drain, and waits until it is gone.
+/// Drains a node of this cluster that was started by hand, and waits until it has ended.
 async fn drain_remotely(config: &Config, node: &Node) {
     let Ok(client) = client(config) else {
         return;
@@ -188,7 +187,7 @@ fn client(config: &Config) -> Result<OperatorClient, ClientError> {
 pub(super) struct StoreProcess(Child);
 
 impl StoreProcess {
-    /// Starts it, so that no two nodes have to find out who does.
+    /// Starts it before the nodes, so that these need not agree on who does.
     pub(super) fn start(config: &Config, home: &Home) -> Result<Self, Failure> {
         command(&own_binary()?, home, "store")?
             .arg("store")
@@ -199,12 +198,12 @@ impl StoreProcess {
             .map_err(|error| Failure::failed("the store process can't be started", error))
     }
 
-    /// Lets it finish what is in flight.
+    /// Lets it finish the commit in flight.
     pub(super) async fn stop(&mut self) {
         send(&self.0, Signal::TERM);
         send(&self.0, Signal::CONT);
         if timeout(STORE_LIMIT, self.0.wait()).await.is_err() {
-            // Kills and waits; what was acknowledged is on disk.
+            // Kills and waits; acknowledged writes are on disk.
             let _ = self.0.kill().await;
         }
     }
@@ -214,7 +213,7 @@ fn own_binary() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::failed("the path of this program can't be found", error))
 }
 
-/// A command of this binary that logs to a file of its own.
+/// A command of this binary that logs to a separate file.
 fn command(binary: &PathBuf, home: &Home, name: &str) -> Result<Command, Failure> {
     let log = |error| Failure::failed(format!("the log of {name} can't be written"), error);
     let file = home.log_file(name).map_err(log)?;
@@ -223,10 +222,10 @@ fn command(binary: &PathBuf, home: &Home, name: &str) -> Result<Command, Failure
         .stdin(Stdio::null())
         .stdout(Stdio::from(file.try_clone().map_err(log)?))
         .stderr(Stdio::from(file))
-        // Ctrl-C goes to all processes of a terminal's group: the demo alone takes it, and stops the others in order.
+        // A separate process group: Ctrl-C reaches the demo alone, which stops the others in order.
         .process_group(0);
     let mut command = Command::from(command);
-    // Where the demo itself fails, nothing is left behind.
+    // No process is left when the demo itself fails.
     command.kill_on_drop(true);
     Ok(command)
 }
@@ -238,7 +237,7 @@ fn send(child: &Child, signal: Signal) {
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        // The only error left is that it has ended, which is what is wanted.
+        // The only possible error is that it has ended.
         let _ = kill_process(pid, signal);
     }
 }

@@ -10,13 +10,13 @@ use rand::Rng as _;
 use crate::cli::Failure;
 use crate::config::Config;
 
-/// Where the system says which ports it gives to outgoing connections.
+/// The file with the range of ports for outgoing connections.
 const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Where that range begins when the system does not say.
+/// The start of that range if the file can't be read.
 const EPHEMERAL_START: u16 = 32_768;
 
-/// Lowest port that is chosen: below it well-known services live, and the ports that people type.
+/// Lowest port that is chosen: lower ones belong to well-known services, and to people.
 const LOWEST: u16 = 12_000;
 
 /// Attempts to find a free port.
@@ -24,15 +24,15 @@ const ATTEMPTS: usize = 1_000;
 
 /// Chooses ports that are free for TCP and UDP on loopback.
 ///
-/// They are not asked of the system (port 0): those lie in the range of outgoing connections, one of which may take the
-/// port of a node that was killed before the node is brought back.
+/// Not by port 0: the system's choice is in the range of outgoing connections, one of which may take the port of a killed
+/// node before it is restarted.
 pub struct Free {
     taken: HashSet<u16>,
     below: u16,
 }
 
 impl Free {
-    /// Of which none is one of these.
+    /// Ports other than these.
     pub fn avoiding(ports: impl IntoIterator<Item = u16>) -> Self {
         let start = fs::read_to_string(EPHEMERAL_RANGE)
             .ok()
@@ -40,7 +40,7 @@ impl Free {
             .unwrap_or(EPHEMERAL_START);
         Self {
             taken: ports.into_iter().collect(),
-            // A system that gives away nearly everything leaves no better range than the usual one.
+            // Where the range covers nearly everything, the usual one is as good as any.
             below: if start > LOWEST + 1_000 {
                 start
             } else {
@@ -67,8 +67,8 @@ impl Free {
     }
 }
 
-/// Whether every address of the configuration can be listened on. (Between this and the nodes' own attempt somebody may be
-/// faster; this is for a clear message in the usual case.)
+/// Checks that every address of the configuration is free, for a clear message in the usual case: another process may still
+/// take one before the node does.
 pub(super) fn check(config: &Config) -> Result<(), Failure> {
     for (index, node) in config.nodes.iter().enumerate() {
         for (key, address, result) in [
@@ -79,7 +79,7 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
         ] {
             result.map_err(|error| {
                 Failure::failed(
-                    format!("nodes[{index}].{key} can't listen on {address}: stop what does, or choose another --port"),
+                    format!("nodes[{index}].{key} can't listen on {address}: stop the process that does, or choose another --port"),
                     error,
                 )
             })?;

@@ -1,8 +1,8 @@
 //! One charge of the sandbox's ledger and its transitions. Pure.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError};
 use souk_domain::{Money, OrderId, Timestamp};
 
@@ -20,17 +20,7 @@ const REFERENCE_DIGITS: usize = 32;
 
 /// The provider's reference of the charge under `key`, and the id of its row.
 pub(super) fn reference(key: &str) -> String {
-    format!("sbx_{:.REFERENCE_DIGITS$}", digest(&[key.as_bytes()]))
-}
-
-/// SHA-256 over the parts, each preceded by its length, so that no two lists of parts collide.
-fn digest(parts: &[&[u8]]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    }
-    format!("{:x}", hasher.finalize())
+    format!("sbx_{:.REFERENCE_DIGITS$}", digest::of_parts(&[key.as_bytes()]))
 }
 
 /// What a request does to a charge, and its reply.
@@ -105,7 +95,7 @@ impl From<&Authorisation> for Request {
         Self {
             order: request.order.clone(),
             amount: request.amount,
-            fingerprint: digest(&[
+            fingerprint: digest::of_parts(&[
                 request.token.as_bytes(),
                 request.order.as_str().as_bytes(),
                 request.amount.currency.as_str().as_bytes(),

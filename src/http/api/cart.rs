@@ -461,7 +461,10 @@ mod tests {
     async fn rendered(lines: Vec<CartLine>) -> serde_json::Value {
         let products = [product("a", &[("A-1", 1_250), ("HUGE", i64::MAX)])];
         let catalogue = Fixture::new(products).with_badge("A-1", 4).with_badge("HUGE", 1);
-        let catalogue_cache = CatalogueCache::new(std::sync::Arc::new(catalogue), &Default::default());
+        let catalogue_cache = CatalogueCache::new(
+            std::sync::Arc::new(catalogue),
+            &(&crate::config::Limits::default()).into(),
+        );
         let skus: Vec<_> = lines.iter().map(|line| line.sku.clone()).collect();
         let skus: Vec<_> = skus.iter().collect();
         let listings = catalogue_cache.listings(&skus).await.unwrap();

@@ -1,9 +1,16 @@
-//! The settings of the HTTP interface, each with its default.
+//! The settings of the HTTP interface, from the configuration.
 
 use std::time::Duration;
 
+use crate::config::{Gateway, Limits};
 use crate::http::edge::client_address::TrustedProxies;
 use crate::http::edge::tls::ServerTls;
+
+/// A repeated request waits this much longer than the checkout that it may repeat.
+const IDEMPOTENCY_WAIT_MARGIN: Duration = Duration::from_secs(1);
+
+/// Longest head of a request, in bytes.
+const HEAD_LIMIT: usize = 32 * 1024;
 
 /// Limits and time-outs of middleware and handlers.
 #[derive(Clone, Debug)]
@@ -38,24 +45,31 @@ pub struct HttpSettings {
     pub compression: bool,
 }
 
+impl HttpSettings {
+    /// Those of a configuration.
+    pub fn new(limits: &Limits, gateway: &Gateway) -> Self {
+        Self {
+            request_timeout: limits.total_seconds.duration(),
+            ask_timeout: limits.request_budget_ms.duration(),
+            checkout_wait: limits.checkout_wait_ms.duration(),
+            checkout_time_to_live: limits.order_deadline_seconds.duration(),
+            body_timeout: limits.body_seconds.duration(),
+            body_limit: limits.body_bytes,
+            uri_limit: limits.target_bytes,
+            concurrency: limits.in_flight_commands,
+            idempotency: IdempotencySettings::from(limits),
+            rate_limits: RateLimitSettings::from(gateway),
+            catalogue_cache: CatalogueCacheSettings::from(limits),
+            trusted_proxies: TrustedProxies::new(&gateway.trusted_proxies),
+            cors_origins: gateway.cors_origins.clone(),
+            compression: gateway.compression,
+        }
+    }
+}
+
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self {
-            request_timeout: Duration::from_secs(30),
-            ask_timeout: Duration::from_secs(5),
-            checkout_wait: Duration::from_secs(5),
-            checkout_time_to_live: Duration::from_secs(15 * 60),
-            body_timeout: Duration::from_secs(10),
-            body_limit: 256 * 1024,
-            uri_limit: 8 * 1024,
-            concurrency: 4096,
-            idempotency: IdempotencySettings::default(),
-            rate_limits: RateLimitSettings::default(),
-            catalogue_cache: CatalogueCacheSettings::default(),
-            trusted_proxies: TrustedProxies::default(),
-            cors_origins: Vec::new(),
-            compression: true,
-        }
+        Self::new(&Limits::default(), &Gateway::default())
     }
 }
 
@@ -71,12 +85,12 @@ pub struct IdempotencySettings {
     pub wait: Duration,
 }
 
-impl Default for IdempotencySettings {
-    fn default() -> Self {
+impl From<&Limits> for IdempotencySettings {
+    fn from(limits: &Limits) -> Self {
         Self {
-            lease: Duration::from_secs(2),
-            keep: Duration::from_secs(24 * 60 * 60),
-            wait: Duration::from_secs(8),
+            lease: limits.idempotency_lease_seconds.duration(),
+            keep: limits.idempotency_keep_seconds.duration(),
+            wait: limits.checkout_wait_ms.duration() + IDEMPOTENCY_WAIT_MARGIN,
         }
     }
 }
@@ -92,12 +106,12 @@ pub struct RateLimitSettings {
     pub patience: Duration,
 }
 
-impl Default for RateLimitSettings {
-    fn default() -> Self {
+impl From<&Gateway> for RateLimitSettings {
+    fn from(gateway: &Gateway) -> Self {
         Self {
-            per_caller: 1_200,
-            per_address: 12_000,
-            patience: Duration::from_millis(200),
+            per_caller: gateway.requests_per_minute,
+            per_address: gateway.requests_per_minute_per_address,
+            patience: gateway.request_count_ms.duration(),
         }
     }
 }
@@ -113,12 +127,12 @@ pub struct CatalogueCacheSettings {
     pub capacity: u64,
 }
 
-impl Default for CatalogueCacheSettings {
-    fn default() -> Self {
+impl From<&Limits> for CatalogueCacheSettings {
+    fn from(limits: &Limits) -> Self {
         Self {
-            products_for: Duration::from_secs(2),
-            badges_for: Duration::from_secs(1),
-            capacity: 50_000,
+            products_for: limits.product_cache_ms.duration(),
+            badges_for: limits.badge_cache_ms.duration(),
+            capacity: u64::try_from(limits.cached_products).unwrap_or(u64::MAX),
         }
     }
 }
@@ -152,19 +166,26 @@ pub struct ServerSettings {
     pub linger: Duration,
 }
 
-impl Default for ServerSettings {
-    fn default() -> Self {
+impl ServerSettings {
+    /// Those of a configuration.
+    pub fn new(limits: &Limits, gateway: &Gateway, tls: Option<ServerTls>) -> Self {
         Self {
-            header_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
-            connections: 16_384,
-            connections_per_address: 4_096,
-            trusted_proxies: TrustedProxies::default(),
-            tls: None,
-            headers: 64,
-            head_limit: 32 * 1024,
-            grace: Duration::from_secs(30),
+            header_timeout: limits.header_seconds.duration(),
+            write_timeout: limits.write_stall_seconds.duration(),
+            connections: limits.connections,
+            connections_per_address: limits.connections_per_address,
+            trusted_proxies: TrustedProxies::new(&gateway.trusted_proxies),
+            tls,
+            headers: limits.header_lines,
+            head_limit: HEAD_LIMIT,
+            grace: limits.drain_seconds.duration(),
             linger: LINGER,
         }
+    }
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self::new(&Limits::default(), &Gateway::default(), None)
     }
 }

@@ -11,13 +11,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::CertificateFiles;
+use crate::digest;
 use souk_cluster::certificates::{CertificateError, file_error, pem_error, provider};
 
 /// How often the files are read again.
@@ -27,7 +27,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// A digest of the content of both files: independent of file times.
-type Fingerprint = [u8; 32];
+type Fingerprint = String;
 
 /// The certificate of a listener: the last usable one of its files.
 pub struct Certificate {
@@ -75,7 +75,7 @@ impl Certificate {
         let (seen, key) = match Content::read(&self.files) {
             Ok(content) => {
                 let fingerprint = content.fingerprint();
-                if current.seen == Some(fingerprint) {
+                if current.seen.as_ref() == Some(&fingerprint) {
                     return Look::Same;
                 }
                 (Some(fingerprint), content.certified(&self.files))
@@ -147,12 +147,7 @@ impl Content {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let mut digest = Sha256::new();
-        // The length first, so that bytes moved from one file to the other change the digest.
-        digest.update(self.chain.len().to_le_bytes());
-        digest.update(&self.chain);
-        digest.update(&self.key);
-        digest.finalize().into()
+        digest::of_parts(&[&self.chain, &self.key])
     }
 
     fn certified(&self, files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {

@@ -3,7 +3,5 @@
 
 mod document;
 mod problems;
-#[cfg(test)]
-mod tests;
 
 pub use document::document;

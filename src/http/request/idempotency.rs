@@ -22,6 +22,7 @@ use futures::future::{Either, select};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::digest;
 use crate::http::edge::client_address::ClientAddress;
 use crate::http::edge::context::{Context, visible_ascii};
 use crate::http::edge::headers::{IDEMPOTENCY_KEY, REPLAYED};
@@ -158,7 +159,7 @@ fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &s
         (None, Some(address)) => ("address", address.to_string()),
         (None, None) => ("unknown", String::new()),
     };
-    keys::digest(&[
+    digest::of_parts(&[
         kind.as_bytes(),
         who.as_bytes(),
         parts.method.as_str().as_bytes(),

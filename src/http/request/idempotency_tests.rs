@@ -12,7 +12,7 @@ fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> KeyedRequest {
     KeyedRequest {
         store: Arc::clone(store) as Arc<dyn IdempotencyStore>,
         clock: Arc::new(|| Timestamp::from_millis(1_000)),
-        settings: IdempotencySettings::default(),
+        settings: IdempotencySettings::from(&crate::config::Limits::default()),
         scope: "scope".to_owned(),
         fingerprint: fingerprint.to_owned(),
         holder: holder.to_owned(),

@@ -5,5 +5,6 @@ mod carts;
 mod catalogue;
 mod client;
 mod conventions;
+mod openapi;
 mod orders;
 mod routes;

@@ -13,7 +13,7 @@ use souk_domain::fixtures::{at, payment_id, raw_event, step_record};
 use souk_domain::order::{FailureReason, OrderCommand};
 
 #[tokio::test]
-async fn an_entity_is_shown_from_memory_or_from_the_store_without_what_is_personal() {
+async fn an_entity_is_shown_without_personal_data() {
     let node = Node::new().await;
     let live = OrderCommand::Place(Box::new(placed("ord_live")));
     node.ask(&node.regions.orders, "ord_live", live).await;
@@ -105,7 +105,7 @@ async fn an_entity_of_another_node_is_asked_for_there() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_shown_with_their_reason_and_replayed_once() {
+async fn dead_letters_can_be_replayed() {
     let node = Node::new().await;
     let event = |email| raw_event("order.confirmed", json!({ "order": "ord_1", "email": email }));
     let events = vec![(3, event("ada@private.example")), (4, event("-"))];
@@ -153,7 +153,7 @@ fn ids(items: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn checkouts_are_listed_by_state_with_their_steps() {
+async fn checkouts_are_listed_by_state() {
     let node = Node::new().await;
     let confirm = || OrderCommand::Confirm {
         payment: payment_id(1),

@@ -1,4 +1,4 @@
-//! The interface as an operator meets it: who may come in, nodes, stores, what is done when asked.
+//! The interface as operators use it: access, nodes, stores, actions.
 
 use std::sync::atomic::Ordering;
 
@@ -32,7 +32,7 @@ const QUESTIONS: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn nothing_is_told_or_done_without_the_token() {
+async fn every_request_needs_the_token() {
     let node = Node::new().await;
     let basic = format!("Basic {TOKEN}");
     let longer = format!("Bearer {TOKEN}s");
@@ -61,7 +61,7 @@ async fn nothing_is_told_or_done_without_the_token() {
 }
 
 #[tokio::test]
-async fn a_browser_gets_the_page_that_asks_for_the_token_and_nothing_else() {
+async fn browsers_without_a_token_get_the_page_alone() {
     let node = Node::new().await;
     let accept = ("accept", "text/html,*/*;q=0.8");
     let page = node.send("GET", "/", &[accept]).await;
@@ -128,7 +128,7 @@ async fn a_node_shows_itself() {
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_answer_is_listed_as_such() {
+async fn unreachable_nodes_are_listed() {
     let node = Node::new().await;
     node.join("there", nobody().await);
     let nodes = node.get("/v1/nodes").await.items();
@@ -165,7 +165,7 @@ async fn a_node_that_does_not_answer_is_listed_as_such() {
     let tree = node.get("/v1/supervision").await.json();
     assert_eq!(tree["children"][1]["status"], "unreachable");
 
-    // Alone, it speaks of nobody else.
+    // Asked alone, it reports about itself only.
     assert_eq!(node.get_local("/v1/nodes").await.items().len(), 1);
     assert_eq!(node.get_local("/v1/actors").await.items().len(), 3);
     assert_eq!(node.get_local("/v1/supervision").await.json()["name"], HERE);
@@ -179,7 +179,7 @@ async fn a_node_that_does_not_answer_is_listed_as_such() {
 }
 
 #[tokio::test]
-async fn what_others_say_of_themselves_is_passed_on() {
+async fn replies_of_other_nodes_are_passed_on() {
     let node = Node::new().await;
     let tree = json!({
         "name": "elsewhere", "kind": "node", "status": "running", "restarts": 0, "last_error": null, "children": []
@@ -211,7 +211,7 @@ async fn what_others_say_of_themselves_is_passed_on() {
 }
 
 #[tokio::test]
-async fn every_store_is_shown_with_the_batches_of_this_node() {
+async fn stores_have_the_metrics_of_this_node() {
     let node = Node::new().await;
     let stock = StockCommand::Receive {
         reference: "first".to_owned(),
@@ -280,7 +280,7 @@ async fn metrics_are_prometheus_text() {
 }
 
 #[tokio::test]
-async fn nodes_drain_when_told_so_wherever_that_is_asked_and_it_stands_in_the_audit_log() {
+async fn a_drain_can_start_at_any_node() {
     let (kept, _guard) = CapturedLog::start("info");
 
     let node = Node::new().await;

@@ -22,6 +22,7 @@ use crate::actors::entity::Effects;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::clock::Clock;
+use crate::config::Limits;
 use crate::gateways::Gateways;
 use run::Checkout;
 use services::NodeServices;
@@ -52,7 +53,18 @@ pub struct CheckoutLimits {
     pub reservation: Duration,
 }
 
-/// What the workers of a node share.
+impl From<&Limits> for CheckoutLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            ask: limits.request_budget_ms.duration(),
+            payment_call: limits.payment_call_ms.duration(),
+            payment_total: limits.payment_total_ms.duration(),
+            reservation: limits.reservation_seconds.duration(),
+        }
+    }
+}
+
+/// What all workers of a node share.
 pub struct CheckoutContext {
     /// Carts, orders and stock.
     pub regions: Regions,

@@ -160,4 +160,4 @@ pub trait DocumentStore: Send + Sync + 'static {
 }
 
 /// Most rows in one batch.
-pub const BATCH_LIMIT: usize = 512;
+pub const BATCH_LIMIT: usize = crate::config::BATCH_ROWS_LIMIT;

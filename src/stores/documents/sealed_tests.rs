@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::actors::entity::Record;
+use crate::config::KEY_BYTES;
 use crate::gateways::payment::{Authorisation, PaymentGateway};
 use crate::gateways::sandbox::SandboxGateway;
 use crate::operator::redact;
-use crate::sealing::{KEY_BYTES, Key, SealedText};
+use crate::sealing::{Key, SealedText};
 use crate::stores::documents::Outbox;
 use crate::stores::documents::contract;
 use crate::stores::documents::faulty::FaultyDocuments;

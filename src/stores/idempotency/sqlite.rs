@@ -164,7 +164,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::sealing::{KEY_BYTES, Key, Keyring};
+    use crate::config::KEY_BYTES;
+    use crate::sealing::{Key, Keyring};
     use crate::stores::idempotency::contract;
     use crate::stores::idempotency::sealed::SealedReplies;
     use crate::stores::testing::open_database;

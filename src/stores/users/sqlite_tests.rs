@@ -4,7 +4,8 @@ use tempfile::TempDir;
 
 use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
 use super::*;
-use crate::sealing::{KEY_BYTES, Key};
+use crate::config::KEY_BYTES;
+use crate::sealing::Key;
 use crate::stores::sqlite::in_process_writer;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use crate::stores::users::contract;

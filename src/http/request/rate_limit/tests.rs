@@ -107,7 +107,7 @@ fn limiter(store: &Arc<Counters>, hand: &Hand, per_caller: u32, per_address: u32
     let settings = RateLimitSettings {
         per_caller,
         per_address,
-        ..RateLimitSettings::default()
+        ..RateLimitSettings::from(&crate::config::Gateway::default())
     };
     RateLimiter::new(Arc::clone(store) as Arc<_>, settings, proxies(), hand.clock())
 }
@@ -182,7 +182,9 @@ async fn an_unavailable_store_refuses_nobody() {
         }
         assert_eq!(store.asked(), 1, "it is left alone for a while");
         assert!(
-            began.elapsed() <= RateLimitSettings::default().patience + Duration::from_millis(2),
+            began.elapsed()
+                <= RateLimitSettings::from(&crate::config::Gateway::default()).patience
+                    + Duration::from_millis(2),
             "{mood:?}"
         );
         assert!(

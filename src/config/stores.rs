@@ -1,16 +1,20 @@
-//! Which store runs on what: `[stores]`, by URL scheme.
+//! `[stores]`: the technology of each store, by URL scheme.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
+use toml::{Table, Value};
 
-use super::error::Problem;
+use super::error::Problems;
+use super::reader::Reader;
 use super::secret::REDACTED;
+use super::section::{Section, text};
 
 /// A technology that a store may run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// `sqlite:`, the embedded default: one file a store in the data directory.
+    /// `sqlite:`, the embedded default: one file for each store in the data directory.
     Sqlite,
     /// `postgres://`
     Postgres,
@@ -37,7 +41,7 @@ impl Scheme {
         Self::Mssql,
     ];
 
-    /// As it stands before the colon of a URL; the name of the Cargo feature too, but for SQLite, which is always built.
+    /// The scheme of a URL; also the name of the Cargo feature, except for SQLite, which is always built.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
@@ -50,7 +54,7 @@ impl Scheme {
         }
     }
 
-    /// Whether this build has an adapter for it. An adapter that joins the crate answers here with its `cfg!`.
+    /// Whether this build has an adapter for it. A new adapter adds its `cfg!` here.
     pub const fn is_built(self) -> bool {
         matches!(self, Self::Sqlite)
     }
@@ -69,7 +73,7 @@ impl Scheme {
     }
 }
 
-/// Where a store is. May carry a password: `Debug`, `Display` and `Serialize` leave it out.
+/// Address of a store. May contain a password: `Debug`, `Display` and `Serialize` leave it out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     scheme: Scheme,
@@ -85,64 +89,52 @@ impl StoreUrl {
         }
     }
 
-    /// What it runs on.
+    /// Its technology.
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The whole URL, password included: for the adapter that connects, never for a log or a reply.
+    /// The whole URL, password included: never for a log or a reply.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Reads what stands at `stores.<store>`.
-    fn parse(store: &str, allowed: &[Scheme], text: &str) -> Result<Self, Problem> {
-        let key = format!("stores.{store}");
+    /// Reads the setting `stores.<store>`; the embedded default where it is invalid.
+    fn read(store: &str, allowed: &[Scheme], text: String, problems: &mut Problems) -> Self {
         let known = allowed
             .iter()
             .map(|scheme| format!("{}:", scheme.name()))
             .collect::<Vec<_>>()
             .join(", ");
-        let scheme = Scheme::of(text).map_err(|unknown| {
-            Problem::new(
-                &key,
+        let (what, remedy) = match Scheme::of(&text) {
+            Err(unknown) => (
                 format!("has the unknown scheme {unknown:?}"),
                 format!("write one of {known}"),
-            )
-        })?;
-        if !allowed.contains(&scheme) {
-            return Err(Problem::new(
-                &key,
+            ),
+            Ok(scheme) if !allowed.contains(&scheme) => (
                 format!("can't run on {}", scheme.name()),
                 format!("write one of {known}"),
-            ));
-        }
-        if !scheme.is_built() {
-            return Err(Problem::new(
-                &key,
-                format!("wants {}, which this build lacks", scheme.name()),
+            ),
+            Ok(scheme) if !scheme.is_built() => (
+                format!("needs {}, which is not part of this build", scheme.name()),
                 format!(
                     "build with `cargo build --features {}`, or write sqlite:",
                     scheme.name()
                 ),
-            ));
-        }
-        if scheme == Scheme::Sqlite && text != "sqlite:" {
-            return Err(Problem::new(
-                &key,
-                "names a file",
-                "write just sqlite: (the embedded stores keep their files in cluster.data)",
-            ));
-        }
-        Ok(Self {
-            scheme,
-            text: text.to_owned(),
-        })
+            ),
+            Ok(Scheme::Sqlite) if text != "sqlite:" => (
+                "names a file".to_owned(),
+                "write just sqlite: (the embedded stores keep their files in cluster.data)".to_owned(),
+            ),
+            Ok(scheme) => return Self { scheme, text },
+        };
+        problems.add(format!("stores.{store}"), what, remedy);
+        Self::embedded()
     }
 }
 
 impl fmt::Display for StoreUrl {
-    /// `scheme://user:[redacted]@host/path`; what follows a `?` may be a password too and is left out.
+    /// `scheme://user:[redacted]@host/path`; the query may contain a password too and is left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = self
             .text
@@ -173,10 +165,10 @@ impl Serialize for StoreUrl {
     }
 }
 
-/// Declares the stores once: the field, and what it may run on.
+/// Declares the stores: the field, and the technologies that it may run on.
 macro_rules! stores {
     ($( $(#[$documentation:meta])* $name:ident: $allowed:expr; )*) => {
-        /// `[stores]`: where each store is.
+        /// `[stores]`: the technology of each store.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         pub struct StoreUrls {
             $( $(#[$documentation])* pub $name: StoreUrl, )*
@@ -195,28 +187,28 @@ macro_rules! stores {
             }
         }
 
-        /// `[stores]` as it stands in the file.
-        #[derive(Debug, Deserialize)]
+        #[derive(Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        pub(super) struct RawStores {
-            $( $name: String, )*
+        struct Raw {
+            $( $name: Option<String>, )*
         }
 
-        impl Default for RawStores {
-            fn default() -> Self {
-                Self { $( $name: "sqlite:".into(), )* }
+        impl Section for StoreUrls {
+            fn read(section: &str, reader: &mut Reader) -> Option<Self> {
+                let raw: Raw = reader.section(section);
+                Some(Self {
+                    $(
+                        $name: raw.$name.map_or_else(StoreUrl::embedded, |text| {
+                            StoreUrl::read(stringify!($name), &$allowed, text, &mut reader.problems)
+                        }),
+                    )*
+                })
             }
-        }
 
-        impl RawStores {
-            pub(super) fn check(&self, problems: &mut Vec<Problem>) -> StoreUrls {
-                $(
-                    let $name = StoreUrl::parse(stringify!($name), &$allowed, &self.$name).unwrap_or_else(|problem| {
-                        problems.push(problem);
-                        StoreUrl::embedded()
-                    });
-                )*
-                StoreUrls { $( $name, )* }
+            fn write(&self, _: &Path) -> Result<Value, toml::ser::Error> {
+                let urls = self.all().into_iter();
+                let table: Table = urls.map(|(name, url)| (name.to_owned(), text(url.expose()))).collect();
+                Ok(Value::Table(table))
             }
         }
     };
@@ -248,11 +240,13 @@ mod tests {
     use super::*;
 
     fn problem(store: &str, allowed: &[Scheme], text: &str) -> String {
-        StoreUrl::parse(store, allowed, text).unwrap_err().to_string()
+        let mut problems = Problems::default();
+        StoreUrl::read(store, allowed, text.to_owned(), &mut problems);
+        problems.0[0].to_string()
     }
 
     #[test]
-    fn unknown_unsuitable_and_unbuilt_schemes_say_what_would_work() {
+    fn problems_name_the_allowed_schemes() {
         let allowed = [Scheme::Sqlite, Scheme::Mongodb];
         assert_eq!(
             problem("carts", &allowed, "oracle://host"),
@@ -264,7 +258,7 @@ mod tests {
         );
         assert_eq!(
             problem("carts", &allowed, "mongodb://user:secret@host"),
-            "stores.carts wants mongodb, which this build lacks; build with `cargo build --features mongodb`, or write sqlite:"
+            "stores.carts needs mongodb, which is not part of this build; build with `cargo build --features mongodb`, or write sqlite:"
         );
         assert_eq!(
             problem("carts", &allowed, "sqlite:/var/carts.db"),

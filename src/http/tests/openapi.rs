@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::http::edge::problem;
 use crate::http::request::policy::{Policy, Repetition};
 use crate::http::request::route::Endpoint;
-use crate::http::routes;
+use crate::http::{openapi, routes};
 use souk_domain::{account, address, cart, email, order, stock};
 
 fn document() -> Value {
-    super::document(routes::endpoints())
+    openapi::document(routes::endpoints())
 }
 
 const METHODS: [&str; 4] = ["get", "post", "put", "patch"];

@@ -1,0 +1,170 @@
+//! `[limits]`: sizes, counts and times of everything that must be bounded.
+
+use super::error::Problems;
+use super::section::{Milliseconds, Seconds, Settings, numbers, ordered};
+
+/// Most rows of one batch that any store takes.
+pub const BATCH_ROWS_LIMIT: usize = 512;
+
+numbers! {
+    /// `[limits]`: sizes, counts and times of everything that must be bounded.
+    Limits "limits" {
+        /// Largest request body in bytes; larger ones are answered with 413.
+        body_bytes: usize = 262144, 1024..=16777216;
+        /// Longest request target (path and query) in bytes.
+        target_bytes: usize = 8192, 256..=65536;
+        /// Most header lines in a request.
+        header_lines: usize = 64, 16..=1000;
+        /// Longest time for the head of a request to arrive; an idle kept-alive connection is closed after it.
+        header_seconds: Seconds = 10, 1..=300;
+        /// Longest time for the body of a request to arrive.
+        body_seconds: Seconds = 30, 1..=600;
+        /// Longest time in which a client reads nothing of a reply; then its connection is closed.
+        write_stall_seconds: Seconds = 30, 1..=600;
+        /// Longest time from a request's head to its reply.
+        total_seconds: Seconds = 60, 1..=3600;
+        /// Most open connections of one listener; further ones wait to be accepted.
+        connections: usize = 16384, 16..=1000000;
+        /// Most open connections from one address (IPv6: one /64 network) to one listener; further ones are closed at once. `gateway.trusted_proxies` are exempt.
+        connections_per_address: usize = 4096, 1..=1000000;
+        /// Longest time for a client's TLS handshake.
+        tls_handshake_ms: Milliseconds = 5000, 100..=60000;
+        /// Most concurrent TLS handshakes of one listener; further ones wait within their time. Connections that have sent nothing yet are not counted.
+        tls_handshakes: usize = 1024, 1..=100000;
+        /// Most commands in flight on one node; further ones are refused as busy.
+        in_flight_commands: usize = 4096, 16..=1000000;
+        /// Most commands in flight for one entity; further ones are refused as busy. A SKU on sale needs room for all concurrent buyers.
+        in_flight_per_entity: usize = 4096, 1..=1000000;
+        /// Most entities of each kind (carts, orders, SKUs) in the memory of one node (each takes 11 KB and its state); the longest idle leave first.
+        live_entities: usize = 200000, 100..=10000000;
+        /// An entity leaves memory after this time without a command.
+        idle_seconds: Seconds = 300, 1..=86400;
+        /// Most rows that a persistence actor writes in one batch.
+        batch_rows: usize = 512, 1..=512;
+        /// Time budget of a request, after which its commands expire.
+        request_budget_ms: Milliseconds = 10000, 100..=600000;
+        /// How long `POST /v1/orders` waits for the outcome before it answers 202.
+        checkout_wait_ms: Milliseconds = 5000, 0..=60000;
+        /// Longest time for one call to a payment provider.
+        payment_call_ms: Milliseconds = 4000, 100..=60000;
+        /// Longest time for all attempts at one payment together.
+        payment_total_ms: Milliseconds = 30000, 100..=600000;
+        /// How long stock stays reserved before its order is consulted (invariant 11).
+        reservation_seconds: Seconds = 900, 1..=86400;
+        /// How long an order may stay pending (invariant 12).
+        order_deadline_seconds: Seconds = 900, 1..=86400;
+        /// Interval at which overdue reservations and orders are looked for (invariant 11).
+        sweep_interval_ms: Milliseconds = 5000, 50..=600000;
+        /// Most products that a node caches.
+        cached_products: usize = 50000, 0..=10000000;
+        /// How long a cached product is used. Orders never use it.
+        product_cache_ms: Milliseconds = 2000, 0..=600000;
+        /// How long a cached stock badge is used. Orders never use it.
+        badge_cache_ms: Milliseconds = 1000, 0..=600000;
+        /// How long the reply to an `Idempotency-Key` is kept (invariant 9).
+        idempotency_keep_seconds: Seconds = 86400, 60..=2592000;
+        /// How long a request holds its `Idempotency-Key` before another may take it over; renewed while the request runs.
+        idempotency_lease_seconds: Seconds = 2, 1..=3600;
+        /// Attempts to deliver an event to a consumer before it goes to the dead letters (invariant 10).
+        delivery_attempts: u64 = 10, 1..=1000;
+        /// Crashes of an entity within a minute after which it is parked; until then it is restarted with growing pauses.
+        crashes: u32 = 5, 1..=1000;
+        /// How long a parked entity refuses commands.
+        parked_seconds: Seconds = 30, 1..=3600;
+        /// Longest time for a node to drain before it stops anyway.
+        drain_seconds: Seconds = 20, 1..=600;
+    }
+}
+
+impl Settings for Limits {
+    fn check(&self, problems: &mut Problems) {
+        self.check_ranges(problems);
+        if self.in_flight_per_entity > self.in_flight_commands {
+            problems.add(
+                "limits.in_flight_per_entity",
+                format!(
+                    "({}) is more than limits.in_flight_commands ({})",
+                    self.in_flight_per_entity, self.in_flight_commands
+                ),
+                "lower the former or raise the latter: an entity can't have more commands in flight than its node",
+            );
+        }
+        let checkout_wait = ("limits.checkout_wait_ms", self.checkout_wait_ms.duration());
+        let budget = ("limits.request_budget_ms", self.request_budget_ms.duration());
+        let total = ("limits.total_seconds", self.total_seconds.duration());
+        let call = ("limits.payment_call_ms", self.payment_call_ms.duration());
+        let payment = ("limits.payment_total_ms", self.payment_total_ms.duration());
+        let order = (
+            "limits.order_deadline_seconds",
+            self.order_deadline_seconds.duration(),
+        );
+        for (short, long, reason) in [
+            (checkout_wait, budget, "the checkout waits within a request"),
+            (
+                budget,
+                total,
+                "a request must be answered before its connection is closed",
+            ),
+            (call, payment, "one call is part of all attempts"),
+            (payment, order, "a payment must end before its order's deadline"),
+        ] {
+            ordered(short, long, reason, problems);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(limits: &Limits) -> Vec<String> {
+        let mut problems = Problems::default();
+        limits.check(&mut problems);
+        problems.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn problems_name_the_allowed_range() {
+        let limits = Limits {
+            body_bytes: 1,
+            batch_rows: 513,
+            ..Limits::default()
+        };
+        assert_eq!(
+            problems(&limits),
+            [
+                "limits.body_bytes is 1; it must be between 1024 and 16777216",
+                "limits.batch_rows is 513; it must be between 1 and 512",
+            ]
+        );
+        assert_eq!(
+            problems(&Limits {
+                batch_rows: BATCH_ROWS_LIMIT,
+                ..Limits::default()
+            }),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_part_may_not_take_longer_than_the_whole() {
+        let limits = Limits {
+            checkout_wait_ms: Milliseconds(20_000),
+            payment_call_ms: Milliseconds(40_000),
+            in_flight_per_entity: 5_000,
+            ..Limits::default()
+        };
+        let keys: Vec<_> = problems(&limits)
+            .into_iter()
+            .filter_map(|problem| Some(problem.split_once(' ')?.0.to_owned()))
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "limits.in_flight_per_entity",
+                "limits.checkout_wait_ms",
+                "limits.payment_call_ms"
+            ]
+        );
+    }
+}
