@@ -294,8 +294,7 @@ mod tests {
 
     use super::*;
     use crate::stores::documents::sql::{
-        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED, REPLAY,
-        RETRY,
+        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, RETRY,
     };
     use crate::stores::sqlite;
 
@@ -325,8 +324,6 @@ mod tests {
             REMOVE_BURIED,
             PENDING,
             DEAD_LETTERS,
-            REPLAY,
-            REMOVE_REPLAYED,
             LEDGER,
             RESEAL,
             AT_REST,
