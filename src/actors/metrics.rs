@@ -129,7 +129,7 @@ pub struct WriteMetrics {
 const PRECISION: u32 = 3;
 
 /// Buckets for every value of 64 bits.
-const BUCKETS: usize = (u64::BITS - PRECISION + 1 << PRECISION) as usize;
+const BUCKETS: usize = ((u64::BITS - PRECISION + 1) << PRECISION) as usize;
 
 /// How often values occurred: exact below 16, within an eighth above.
 #[derive(Debug)]

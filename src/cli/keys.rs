@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ConfigArgument, Failure, Outcome, logging, output, table};
 use crate::sealing::Keyring;
-use crate::sealing::rotation::{self, Progress, StoreStatus};
 use crate::stores::open::{keyring, open_at_rest};
+use crate::stores::rotation::{self, Progress, StoreStatus};
 
 /// Arguments of `souk keys`.
 #[derive(Debug, Args)]

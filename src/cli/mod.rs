@@ -243,7 +243,6 @@ mod tests {
             "souk inspect",
             "souk keys",
             "souk inspect actor cart",
-            "souk inspect actor shelf 1",
             "souk certs",
         ] {
             assert!(parse(line).is_err(), "{line} was accepted");

@@ -7,12 +7,10 @@
 //!   [`SealedReplies`](crate::stores::idempotency::sealed::SealedReplies) apply it between the adapters and their callers: an
 //!   adapter never sees a plain value, and a caller never a sealed one. Adapters of the users store, whose port is typed, use
 //!   [`UserSeals`](crate::stores::users::seals::UserSeals).
-//! - [`rotation`] re-seals everything under the first key while the shop runs.
 
 mod cipher;
 mod keyring;
 pub mod layout;
-pub mod rotation;
 mod text;
 
 pub use keyring::{Key, Keyring, Place, SealingError};

@@ -20,6 +20,7 @@ pub mod parts;
 pub mod ping;
 pub mod products;
 pub mod revocations;
+pub mod rotation;
 pub mod search;
 pub mod sessions;
 pub mod signing_keys;

@@ -247,6 +247,7 @@ async fn incomplete_requests_block_nobody() {
     let settings = ServerSettings {
         connections: 200,
         connections_per_address: 100,
+        header_timeout: LONG,
         ..ServerSettings::default()
     };
     let server = start(Router::new().route("/", get(async || "fine")), settings).await;

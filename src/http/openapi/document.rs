@@ -1,5 +1,7 @@
 //! The document, put together.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -122,14 +124,23 @@ fn describe(endpoint: &Endpoint, shared: &mut Map<String, Value>) -> Value {
             none => *none = json!([key]),
         }
     }
-    // A body that is optional may be absent, not null.
-    if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema")
-        && let Some(some) = schema.pointer_mut("/oneOf/1").map(Value::take)
-    {
-        *schema = some;
+    if let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+        complete_optional_body(schema, &endpoint.schemas);
     }
     complete_replies(endpoint, &mut operation, shared);
     operation
+}
+
+/// Refers to the schema of an optional body, which utoipa inlines beside `null`: such a body may be absent, but not null.
+fn complete_optional_body(schema: &mut Value, schemas: &BTreeMap<String, RefOr<Schema>>) {
+    let Some(body) = schema.pointer_mut("/oneOf/1").map(Value::take) else {
+        return;
+    };
+    let named = schemas.iter().find(|(_, schema)| json!(schema) == body);
+    *schema = match named {
+        Some((name, _)) => json!({"$ref": format!("#/components/schemas/{name}")}),
+        None => body,
+    };
 }
 
 /// Adds the headers that every reply has, and the replies that follow from the rest. Problems are shared in `shared`: most

@@ -133,7 +133,7 @@ async fn products_are_replaced_and_found_by_sku(store: &dyn ProductStore) {
     };
     store.put_products(&[first, replaced.clone()]).await.unwrap();
     let found = store.products(std::slice::from_ref(&runner.id)).await.unwrap();
-    assert_eq!(found, [replaced.clone()]);
+    assert_eq!(found, std::slice::from_ref(&replaced));
     assert!(
         store
             .products_of(&["run-0", "run-2"].map(sku))
@@ -184,8 +184,14 @@ async fn identifiers_compare_bytewise(store: &dyn ProductStore) {
     };
     let [upper, lower] = [badge(&upper.variants[0].sku, 1), badge(&lower.variants[0].sku, 2)];
     store.put_badges(&[upper.clone(), lower.clone()]).await.unwrap();
-    assert_eq!(store.badges(&[upper.sku.clone()]).await.unwrap(), [upper]);
-    assert_eq!(store.badges(&[lower.sku.clone()]).await.unwrap(), [lower]);
+    assert_eq!(
+        store.badges(std::slice::from_ref(&upper.sku)).await.unwrap(),
+        [upper]
+    );
+    assert_eq!(
+        store.badges(std::slice::from_ref(&lower.sku)).await.unwrap(),
+        [lower]
+    );
 }
 
 async fn a_large_import_is_complete(store: &dyn ProductStore) {

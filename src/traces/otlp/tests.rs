@@ -149,7 +149,7 @@ async fn what_nobody_records_is_not_sent() {
 #[tokio::test]
 async fn a_collector_that_refuses_or_is_away_costs_spans_only() {
     let (address, messages) = collector(400);
-    let carrier = Carrier::new().unwrap();
+    let carrier = CollectorClient::new().unwrap();
     let (refused, absent) = tokio::task::spawn_blocking(move || {
         let request = |address: &str| Request::post(address).body(Bytes::from_static(b"x")).unwrap();
         let refused = carrier.send(request(&address)).unwrap().status().as_u16();

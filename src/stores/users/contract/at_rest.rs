@@ -6,10 +6,10 @@ use async_trait::async_trait;
 
 use super::super::{AddressChange, Change, SavedAddress, UserRecord, UserStore};
 use super::{addresses, registered};
-use crate::sealing::rotation::{rotate, status};
 use crate::sealing::{Keyring, SealedText};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
+use crate::stores::rotation::{rotate, status};
 use souk_domain::{Account, UserId};
 
 /// The limit of addresses in this suite.

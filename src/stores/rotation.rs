@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Keyring;
-use super::layout::{Layout, layout};
+use crate::sealing::Keyring;
+use crate::sealing::layout::{Layout, layout};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use souk_error_chain::Chain;
