@@ -248,6 +248,7 @@ async fn incomplete_requests_block_nobody() {
         connections: 200,
         connections_per_address: 100,
         header_timeout: LONG,
+        trusted_proxies: TrustedProxies::new(&[]),
         ..ServerSettings::default()
     };
     let server = start(Router::new().route("/", get(async || "fine")), settings).await;

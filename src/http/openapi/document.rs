@@ -131,9 +131,13 @@ fn describe(endpoint: &Endpoint, shared: &mut Map<String, Value>) -> Value {
     operation
 }
 
-/// Refers to the schema of an optional body, which utoipa inlines beside `null`: such a body may be absent, but not null.
+/// Refers to the schema of an optional body, which utoipa puts beside `null`: such a body may be absent, but not null.
 fn complete_optional_body(schema: &mut Value, schemas: &BTreeMap<String, RefOr<Schema>>) {
-    let Some(body) = schema.pointer_mut("/oneOf/1").map(Value::take) else {
+    let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) else {
+        return;
+    };
+    choices.retain(|choice| choice["type"] != "null");
+    let Some(body) = choices.pop() else {
         return;
     };
     let named = schemas.iter().find(|(_, schema)| json!(schema) == body);
