@@ -5,7 +5,7 @@
 //! - [`request`]: what a request passes before its handler, what handlers read it with, and the state that they share.
 //! - [`api`]: the handlers, one file per resource, named as in the URL.
 //! - `openapi`: makes the published document out of the table of routes and the handlers' annotations.
-//! - [`routes`]: the table of routes, and the router that is made from it.
+//! - [`mod@routes`]: the table of routes, and the router that is made from it.
 //!
 //! A handler gets a caller who is authenticated, validates, asks the entity that decides, and renders its reply.
 

@@ -1,7 +1,7 @@
 //! Rate limits per caller and per address, on all nodes together.
 //!
 //! A caller is an account or a guest's cart; a stranger counts by address alone. Each node counts by itself and settles
-//! with the sessions store a chunk at a time (see [`ledger`]), so that most requests cost a look into a map and wait
+//! with the sessions store a chunk at a time (see `ledger.rs`), so that most requests cost a look into a map and wait
 //! for the store only where a chunk is used up. **While the store is unavailable** nobody is refused because of that:
 //! each node continues with its own counts.
 //!

@@ -5,7 +5,7 @@
 //! lose an update whatever the cluster believes.
 //!
 //! An adapter implements [`DocumentStore`], and [`Outbox`] where its rows emit events; it passes the contract suite in
-//! `contract.rs`, and is named in [`open`](super::open).
+//! `contract.rs`, and is named in [`open`](mod@super::open).
 
 mod batch;
 #[cfg(test)]
