@@ -300,7 +300,7 @@ async fn checkout(shared: &Shared, (cart, lines): (Cart, Lines), payment: &str) 
 }
 
 /// Makes a request, and repeats it under its key where it is refused for the moment or breaks off for a known reason.
-/// `None` where it broke off for no good reason, which is noted.
+/// `None` if it failed for no known reason, which is recorded as a violation.
 async fn settle(shared: &Shared, request: impl Fn(&Client, &str) -> RequestBuilder) -> Option<Reply> {
     let started = Instant::now();
     let mut turn = usize::from(shop::key().as_bytes()[0]);

@@ -83,7 +83,7 @@ pub(crate) struct ServerLimits {
 }
 
 impl ServerLimits {
-    /// A server that runs until it is told to stop.
+    /// A server that runs until shutdown.
     pub(crate) fn until_stopped() -> Self {
         Self {
             first_client: Duration::MAX,

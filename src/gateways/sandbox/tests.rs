@@ -345,7 +345,7 @@ async fn the_ledgers_own_failures_are_told_apart() {
     ledger.inject(Fault::ReplyLost);
     let answer = sandbox(&ledger).authorise(&wish("tok_ok")).await.unwrap();
     assert!(matches!(answer, Authorised::Authorised { .. }));
-    // A lost answer is all that is known when the ledger is away straight after it.
+    // If the ledger is unavailable right after a lost reply, the outcome stays unknown.
     ledger.inject(Fault::ReplyLost);
     ledger.inject(Fault::Unavailable);
     let flaky = Authorisation {

@@ -188,7 +188,7 @@ fn ended(result: hyper::Result<()>) {
             metrics::counter!("souk_http_stalled_total").increment(1);
         }
         // The client hung up, was too slow or sent no HTTP.
-        tracing::debug!(error = &error as &dyn Error, "a connection broke off");
+        tracing::debug!(error = &error as &dyn Error, "a connection failed");
     }
 }
 

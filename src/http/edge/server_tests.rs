@@ -119,7 +119,7 @@ async fn a_closed_server_refuses_clients_of_a_shared_socket() {
         if for_good {
             ended.cancel();
         }
-        // It stands before the server looks, and is answered even though the server is told to end.
+        // Established before the server accepts it, so it gets a reply although the server is shutting down.
         let early = send(address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let router = Router::new().route("/", get(async || "fine"));
         serve(

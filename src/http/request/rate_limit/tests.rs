@@ -1,4 +1,4 @@
-//! Nodes that share a store; a store that is away, slow, or asked too often.
+//! Nodes that share a store; an unavailable, slow, or overused store.
 
 use std::sync::atomic::AtomicU64;
 
