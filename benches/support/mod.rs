@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::Actor;
-use souk::actors::entity::{EntityContext, NoEffects};
-use souk::actors::metrics::KindMetrics;
+use souk::actors::RegionParts;
+use souk::actors::entity::NoEffects;
 use souk::actors::outcome::Ask;
-use souk::actors::persistence::{Persistence, PersistenceActor};
-use souk::actors::region::{Region, RegionLimits, RegionSupervisor};
+use souk::actors::persistence::PersistenceActor;
+use souk::actors::region::{AnyRegion, Region, RegionLimits};
 use souk::actors::remote::NodeTransport;
 use souk::clock;
 use souk::config::KEY_BYTES;
@@ -19,7 +19,7 @@ use souk::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk::stores::sqlite;
 use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
-use souk_cluster::view::{Member, MemberState, Role, View};
+use souk_cluster::ownership::fixtures::alone;
 use souk_domain::stock::Stock;
 use souk_domain::{Aggregate, Cart};
 
@@ -50,7 +50,7 @@ impl Rig {
     pub async fn start(live_entities: usize) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let stores = open(folder.path()).await;
-        let routing = routing();
+        let routing = alone("bench", 1);
         Self {
             carts: region(&stores.carts, &routing, live_entities).await,
             skus: region(&stores.inventory, &routing, live_entities).await,
@@ -68,46 +68,11 @@ async fn open(folder: &Path) -> Stores {
         .expect("open stores")
 }
 
-fn routing() -> Arc<Routing> {
-    let address = "127.0.0.1:1".parse().expect("an address");
-    let member = Member {
-        name: "bench".to_owned(),
-        incarnation: 1,
-        state: MemberState::Ready,
-        roles: vec![Role::Entities],
-        cluster_address: address,
-        gossip_address: address,
-        shop_address: address,
-        operator_address: address,
-        version: String::new(),
-    };
-    let routing = Routing::new("bench");
-    let view = View {
-        number: 1,
-        members: vec![member],
-    };
-    routing.install(view, Instant::now(), LONG);
-    routing.renew_lease(Instant::now(), LONG);
-    routing
-}
-
 async fn region<A: Aggregate>(
     store: &Arc<dyn DocumentStore>,
     routing: &Arc<Routing>,
     live_entities: usize,
 ) -> Region<A> {
-    let persistence = Persistence::new(Arc::clone(store), BATCH_LIMIT);
-    let (actor, _) = Actor::spawn(None, PersistenceActor, persistence.clone())
-        .await
-        .expect("persistence");
-    persistence.actor.point_at(actor);
-    let entity = EntityContext {
-        persistence,
-        routing: Arc::clone(routing),
-        effects: Arc::new(NoEffects),
-        clock: clock::system(),
-        metrics: Arc::new(KindMetrics::new(A::KIND)),
-    };
     let limits = RegionLimits {
         in_flight_per_node: 1_000_000,
         in_flight_per_entity: 1_000_000,
@@ -117,11 +82,23 @@ async fn region<A: Aggregate>(
         crashes: 5,
         parked: LONG,
     };
-    let region = Region::new(entity, limits, Arc::default(), Arc::default(), Arc::new(Nowhere));
-    let (actor, _) = Actor::spawn(None, RegionSupervisor::<A>::default(), region.clone())
+    let parts = RegionParts {
+        routing: Arc::clone(routing),
+        clock: clock::system(),
+        limits,
+        batch_rows: BATCH_LIMIT,
+        in_flight: Arc::default(),
+        requests: Arc::default(),
+        transport: Arc::new(Nowhere),
+    };
+    let region = parts.region(Arc::clone(store), Arc::new(NoEffects));
+    let persistence = region.persistence();
+    let (actor, _) = Actor::spawn(None, PersistenceActor, persistence.clone())
         .await
-        .expect("a region");
-    region.context().supervisor.point_at(actor);
+        .expect("persistence");
+    let parent = actor.get_cell();
+    persistence.actor.point_at(actor);
+    region.starter()(parent).await.expect("a region");
     region
 }
 

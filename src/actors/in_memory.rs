@@ -1,13 +1,14 @@
 //! The engine of a single node, for the tests of what uses it. No workers: an order stays where it is put.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::Actor;
 
 use super::entity::NoEffects;
 use super::persistence::PersistenceActor;
-use super::region::{AnyRegion, RegionLimits};
+use super::region::{AnyRegion, Region, RegionLimits};
 use super::remote::NodeTransport;
 use super::{RegionParts, Regions};
 use crate::clock;
@@ -15,14 +16,15 @@ use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use crate::stores::documents::{BATCH_LIMIT, DocumentStore};
 use souk_cluster::lanes::SendError;
-use souk_cluster::ownership::Routing;
-use souk_cluster::view::{Member, MemberState, Role, View};
+use souk_cluster::ownership::{Routing, fixtures};
+use souk_domain::Aggregate;
 
 /// The node's name.
-const HERE: &str = "here";
+pub const HERE: &str = "here";
 /// Longer than any test runs.
 const LONG: Duration = Duration::from_secs(3600);
-const LIMITS: RegionLimits = RegionLimits {
+/// Far beyond what a test needs.
+pub const LIMITS: RegionLimits = RegionLimits {
     in_flight_per_node: 1024,
     in_flight_per_entity: 1024,
     live_entities: 1024,
@@ -60,47 +62,41 @@ impl Regions {
         orders: Arc<dyn DocumentStore>,
         inventory: Arc<dyn DocumentStore>,
     ) -> Self {
-        let routing = Routing::new(HERE);
-        let address = "127.0.0.1:1".parse().unwrap();
-        let member = Member {
-            name: HERE.to_owned(),
-            incarnation: 1,
-            state: MemberState::Ready,
-            roles: vec![Role::Front, Role::Entities],
-            cluster_address: address,
-            gossip_address: address,
-            shop_address: address,
-            operator_address: address,
-            version: String::new(),
+        let stores = [carts, orders, inventory];
+        let store = |name| {
+            Ok(Arc::clone(
+                stores.iter().find(|store| store.name() == name).unwrap(),
+            ))
         };
-        let view = View {
-            number: 1,
-            members: vec![member],
-        };
-        routing.install(view, Instant::now(), LONG);
-        routing.renew_lease(Instant::now(), LONG);
-        let parts = RegionParts {
-            routing,
-            clock: clock::system(),
-            limits: LIMITS,
-            batch_rows: BATCH_LIMIT,
-            in_flight: Arc::default(),
-            requests: Arc::default(),
-            transport: Arc::new(Nowhere),
-        };
-        let regions = Self::new(
-            &parts,
-            |name| match name {
-                "carts" => Arc::clone(&carts),
-                "orders" => Arc::clone(&orders),
-                _ => Arc::clone(&inventory),
-            },
-            Arc::new(NoEffects),
-        );
+        let parts = parts(&fixtures::alone(HERE, 1), LIMITS);
+        let Ok(regions) = Self::new::<Infallible>(&parts, store, Arc::new(NoEffects));
         for region in regions.all() {
             start(region).await;
         }
         regions
+    }
+}
+
+/// A running region over a store.
+pub async fn region<A: Aggregate>(
+    store: Arc<dyn DocumentStore>,
+    routing: &Arc<Routing>,
+    limits: RegionLimits,
+) -> Region<A> {
+    let region = parts(routing, limits).region(store, Arc::new(NoEffects));
+    start(&region).await;
+    region
+}
+
+fn parts(routing: &Arc<Routing>, limits: RegionLimits) -> RegionParts {
+    RegionParts {
+        routing: Arc::clone(routing),
+        clock: clock::system(),
+        limits,
+        batch_rows: BATCH_LIMIT,
+        in_flight: Arc::default(),
+        requests: Arc::default(),
+        transport: Arc::new(Nowhere),
     }
 }
 

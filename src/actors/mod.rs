@@ -10,6 +10,8 @@ pub mod persistence;
 pub mod region;
 pub mod remote;
 pub mod shard;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,16 +41,19 @@ pub struct Regions {
 
 impl Regions {
     /// Regions without their supervisors, over the stores of these names.
-    pub fn new(
+    ///
+    /// # Errors
+    /// That of `store`.
+    pub fn new<E>(
         parts: &RegionParts,
-        store: impl Fn(&'static str) -> Arc<dyn DocumentStore>,
+        store: impl Fn(&'static str) -> Result<Arc<dyn DocumentStore>, E>,
         checkouts: Arc<dyn Effects<Order>>,
-    ) -> Self {
-        Self {
-            carts: parts.region(store("carts"), Arc::new(NoEffects)),
-            orders: parts.region(store("orders"), checkouts),
-            skus: parts.region(store("inventory"), Arc::new(NoEffects)),
-        }
+    ) -> Result<Self, E> {
+        Ok(Self {
+            carts: parts.region(store("carts")?, Arc::new(NoEffects)),
+            orders: parts.region(store("orders")?, checkouts),
+            skus: parts.region(store("inventory")?, Arc::new(NoEffects)),
+        })
     }
 
     /// All regions, in the order in which operators see them.

@@ -340,3 +340,6 @@ impl<A: Aggregate> ShardState<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ pub struct Arguments {
 
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     logging::start_quiet()?;
-    server::run(&arguments.data, SCHEMAS, arguments.stay)
+    server::run(&arguments.data, &SCHEMAS, arguments.stay)
         .await
         .map_err(|error| {
             Failure::failed(

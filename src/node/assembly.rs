@@ -134,7 +134,7 @@ impl Assembly {
             sagas: sagas.clone(),
             clock: Arc::clone(&clock),
         };
-        let regions = Regions::new(&parts, |name| stores.rows(name), Arc::new(start_checkout));
+        let regions = Regions::new(&parts, |name| stores.rows(name), Arc::new(start_checkout))?;
         let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), now);
         let checkout = Arc::new(CheckoutContext {
             regions: regions.clone(),

@@ -8,13 +8,11 @@ use std::time::Instant;
 use super::*;
 use crate::stores::documents::contract::write;
 use crate::stores::documents::faulty::FaultyDocuments;
-use souk_cluster::view::{Member, MemberState, Role, View};
+use souk_cluster::ownership::fixtures::alone;
 use souk_domain::NewEvent;
 use souk_domain::fixtures::{at, raw_event};
 
 const CONSUMERS: &[&str] = &["failing", "unavailable", "healthy"];
-/// Longer than any test runs.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// A consumer that records what it has taken.
 #[derive(Default)]
@@ -79,30 +77,6 @@ impl Consumer for Recorder {
     }
 }
 
-/// Routing of a node that serves every shard.
-fn routing() -> Arc<Routing> {
-    let routing = Routing::new("here");
-    let address = "127.0.0.1:1".parse().unwrap();
-    let member = Member {
-        name: "here".to_owned(),
-        incarnation: 1,
-        state: MemberState::Ready,
-        roles: vec![Role::Entities],
-        cluster_address: address,
-        gossip_address: address,
-        shop_address: address,
-        operator_address: address,
-        version: String::new(),
-    };
-    let view = View {
-        number: 1,
-        members: vec![member],
-    };
-    routing.install(view, Instant::now(), LONG);
-    routing.renew_lease(Instant::now(), LONG);
-    routing
-}
-
 async fn store() -> Arc<FaultyDocuments> {
     FaultyDocuments::with_consumers("orders", CONSUMERS).await
 }
@@ -111,7 +85,7 @@ fn task(store: &Arc<FaultyDocuments>, consumer: &Arc<Recorder>, attempts: u32) -
     DeliveryTask {
         outbox: Arc::clone(store) as Arc<dyn Outbox>,
         consumer: Arc::clone(consumer) as Arc<dyn Consumer>,
-        routing: routing(),
+        routing: alone("here", 1),
         written: watch::Sender::default(),
         // Stands still: nothing that failed is due again.
         clock: Arc::new(|| at(0)),

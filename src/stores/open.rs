@@ -1,5 +1,6 @@
 //! Opens the configured stores.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::codes::sqlite::SqliteCodes;
 use super::counters::CounterStore;
 use super::counters::sqlite::SqliteCounters;
 use super::documents::DocumentStore;
-use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS, Outbox};
+use super::documents::outbox::Outbox;
 use super::documents::sealed::SealedDocuments;
 use super::documents::sqlite::SqliteDocuments;
 use super::idempotency::IdempotencyStore;
@@ -29,7 +30,7 @@ use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
 use super::signing_keys::SigningKeyStore;
 use super::signing_keys::sqlite::SqliteSigningKeys;
-use super::sqlite::{Database, store_process_writer};
+use super::sqlite::{Database, ROWS, store_process_writer};
 use super::users::UserStore;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::users::sqlite::SqliteUsers;
@@ -42,6 +43,7 @@ use souk_embedded::Writer;
 /// All stores. Cheap to clone.
 #[derive(Clone)]
 pub struct Stores {
+    rows: Arc<HashMap<&'static str, Arc<dyn DocumentStore>>>,
     /// `stores.carts`
     pub carts: Arc<dyn DocumentStore>,
     /// `stores.orders`
@@ -79,14 +81,12 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The rows of a kind of entity, by the name of their store.
+    /// A store of rows by its name.
     ///
-    /// # Panics
-    /// There is no such store: a defect that no node starts with.
-    pub fn rows(&self, name: &str) -> Arc<dyn DocumentStore> {
-        let stores = [&self.carts, &self.orders, &self.inventory];
-        let store = stores.into_iter().find(|store| store.name() == name);
-        Arc::clone(store.unwrap_or_else(|| panic!("there is no store {name:?} of rows")))
+    /// # Errors
+    /// [`StoreError::Refused`] where [`ROWS`] has none of this name.
+    pub fn rows(&self, name: &'static str) -> Result<Arc<dyn DocumentStore>, StoreError> {
+        named(&self.rows, name)
     }
 
     /// Removes expired sessions, codes and counters, and revocations and ended sessions that were kept for
@@ -123,6 +123,13 @@ impl Stores {
             )),
         }
     }
+}
+
+fn named<T: Clone>(stores: &HashMap<&'static str, T>, name: &'static str) -> Result<T, StoreError> {
+    stores.get(name).cloned().ok_or_else(|| StoreError::Refused {
+        store: name,
+        cause: "there is no store of rows by this name".into(),
+    })
 }
 
 /// Opens every store. The configuration has been validated: every URL names a technology that this build has, and
@@ -176,29 +183,26 @@ pub async fn open_embedded(
     directory: &Path,
     keyring: &Arc<Keyring>,
 ) -> Result<Stores, StoreError> {
-    let documents = async |name, consumers| -> Result<Arc<SqliteDocuments>, StoreError> {
-        Ok(Arc::new(
-            SqliteDocuments::open(writer, directory, name, consumers).await?,
-        ))
-    };
-    let sealed = |store| SealedDocuments::before(store, keyring);
-    let (orders, inventory) = (
-        documents("orders", ORDER_CONSUMERS).await?,
-        documents("inventory", INVENTORY_CONSUMERS).await?,
-    );
+    let (mut rows, mut outboxes) = (HashMap::new(), HashMap::new());
+    for (name, consumers) in ROWS {
+        let store = Arc::new(SqliteDocuments::open(writer, directory, name, consumers).await?);
+        outboxes.insert(name, Arc::clone(&store) as Arc<dyn Outbox>);
+        rows.insert(name, SealedDocuments::before(store, keyring));
+    }
     let database = |name| Database::open(writer, directory, name);
     let replies = SqliteIdempotency(database("idempotency").await?);
     let catalogue = database("catalogue").await?;
     let users = database("users").await?;
     let sessions = database("sessions").await?;
     Ok(Stores {
-        carts: sealed(documents("carts", &[]).await?),
-        order_events: Arc::clone(&orders) as Arc<dyn Outbox>,
-        orders: sealed(orders),
-        stock_events: Arc::clone(&inventory) as Arc<dyn Outbox>,
-        inventory: sealed(inventory),
-        payments: sealed(documents("payments", &[]).await?),
-        sandbox: sealed(documents("sandbox", &[]).await?),
+        carts: named(&rows, "carts")?,
+        orders: named(&rows, "orders")?,
+        inventory: named(&rows, "inventory")?,
+        order_events: named(&outboxes, "orders")?,
+        stock_events: named(&outboxes, "inventory")?,
+        payments: named(&rows, "payments")?,
+        sandbox: named(&rows, "sandbox")?,
+        rows: Arc::new(rows),
         products: Arc::new(SqliteProducts(catalogue.clone())),
         search: Arc::new(SqliteSearch(catalogue)),
         users: Arc::new(SqliteUsers::new(users.clone(), keyring)),

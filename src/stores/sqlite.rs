@@ -5,26 +5,35 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
 use souk_embedded::{Engine, ErrorKind, OpenError, Row, Rows, Schema, Spawner, Statement, Value, Writer};
 
+use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use super::{StoreError, documents, idempotency, products, sessions, users, views};
 
-/// The databases of the embedded store.
-pub static SCHEMAS: &[Schema] = &[
-    schema("carts", documents::sqlite::MIGRATIONS),
-    schema("orders", documents::sqlite::MIGRATIONS),
-    schema("inventory", documents::sqlite::MIGRATIONS),
-    schema("payments", documents::sqlite::MIGRATIONS),
-    schema("sandbox", documents::sqlite::MIGRATIONS),
-    schema("catalogue", products::sqlite::MIGRATIONS),
-    schema("idempotency", idempotency::sqlite::MIGRATIONS),
-    schema("sessions", sessions::sqlite::MIGRATIONS),
-    schema("users", users::sqlite::MIGRATIONS),
-    schema("views", views::sqlite::MIGRATIONS),
+/// The databases of rows, each with the consumers of its events.
+pub const ROWS: [(&str, &[&str]); 5] = [
+    ("carts", &[]),
+    ("orders", ORDER_CONSUMERS),
+    ("inventory", INVENTORY_CONSUMERS),
+    ("payments", &[]),
+    ("sandbox", &[]),
 ];
+
+/// The databases of the embedded store.
+pub static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
+    let rows = ROWS.map(|(name, _)| schema(name, documents::sqlite::MIGRATIONS));
+    let others = [
+        schema("catalogue", products::sqlite::MIGRATIONS),
+        schema("idempotency", idempotency::sqlite::MIGRATIONS),
+        schema("sessions", sessions::sqlite::MIGRATIONS),
+        schema("users", users::sqlite::MIGRATIONS),
+        schema("views", views::sqlite::MIGRATIONS),
+    ];
+    rows.into_iter().chain(others).collect()
+});
 
 const fn schema(name: &'static str, migrations: &'static [&'static str]) -> Schema {
     Schema { name, migrations }
@@ -35,7 +44,7 @@ const fn schema(name: &'static str, migrations: &'static [&'static str]) -> Sche
 /// # Errors
 /// [`OpenError`] where the directory is in use or can't be used.
 pub fn in_process_writer(directory: &Path) -> Result<Writer, OpenError> {
-    Engine::open(directory, SCHEMAS).map(Writer::in_process)
+    Engine::open(directory, &SCHEMAS).map(Writer::in_process)
 }
 
 /// A writer of `directory` through its store process, which is started from this very binary where none runs. Must be

@@ -218,6 +218,31 @@ impl Routing {
     }
 }
 
+/// Routings for tests.
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::Routing;
+    use crate::view::View;
+    use crate::view::fixtures::member;
+
+    /// The routing of a node that is the only member of a view, and holds the lease for a day.
+    pub fn alone(name: &str, view: u64) -> Arc<Routing> {
+        let routing = Routing::new(name);
+        install(&routing, view);
+        routing.renew_lease(Instant::now(), Duration::from_secs(24 * 3600));
+        routing
+    }
+
+    /// Installs a view with this node as its only member.
+    pub fn install(routing: &Routing, number: u64) {
+        let members = vec![member(routing.me(), 1)];
+        routing.install(View { number, members }, Instant::now(), Duration::ZERO);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

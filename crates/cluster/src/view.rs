@@ -132,13 +132,13 @@ impl View {
 }
 
 /// Members for tests.
-#[cfg(test)]
-pub(crate) mod fixtures {
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures {
     use super::{Member, MemberState, Role};
 
     /// A ready member with all roles.
-    pub(crate) fn member(name: &str, incarnation: u64) -> Member {
-        let address = "127.0.0.1:1".parse().unwrap();
+    pub fn member(name: &str, incarnation: u64) -> Member {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
         Member {
             name: name.to_owned(),
             incarnation,

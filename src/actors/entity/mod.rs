@@ -358,3 +358,6 @@ impl<A: Aggregate> EntityState<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -309,3 +309,6 @@ impl<A: Aggregate> Region<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub enum Fault {
     ReplyLost,
     /// Nothing is written, and the caller learns that the outcome is unknown.
     RequestLost,
+    /// Nothing is written, as if every row had another version.
+    Conflict,
 }
 
 /// An embedded store with faults. Its files are deleted with it.
@@ -175,6 +177,7 @@ impl DocumentStore for FaultyDocuments {
         match fault {
             Some(Fault::Unavailable) => return Err(self.unavailable()),
             Some(Fault::RequestLost) => return Err(self.unknown()),
+            Some(Fault::Conflict) => return Ok(vec![WriteOutcome::Conflict; batch.len()]),
             Some(Fault::ReplyLost) | None => {}
         }
         let refused = lock(&self.refused).clone();
