@@ -17,8 +17,8 @@ use souk::config::KEY_BYTES;
 use souk::sealing::layout::layout;
 use souk::sealing::{Key, Keyring};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
-use souk_domain::{Aggregate, Cart, CartCommand, OrderId, ProductId, Sku, Timestamp};
-use support::{Rig, ask};
+use souk_domain::{Aggregate, Cart, CartCommand, OrderId, Timestamp};
+use support::{Rig, add, ask};
 use tokio::runtime::Runtime;
 
 /// Reservations under way at once in the bench of the hot SKU.
@@ -72,6 +72,9 @@ fn local_ask(criterion: &mut Criterion) {
         });
     });
     let rig = runtime.block_on(Rig::start(1_000));
+    runtime
+        .block_on(rig.carts.ask("crt_bench", ask(add())))
+        .expect("an answer");
     group.bench_function("local entity ask", |bencher| {
         bencher.to_async(&runtime).iter(|| async {
             black_box(
@@ -144,11 +147,7 @@ fn hot_sku(criterion: &mut Criterion) {
 }
 
 fn deciding(criterion: &mut Criterion) {
-    let add = CartCommand::Add {
-        sku: Sku::parse("BENCH-1").expect("a SKU"),
-        product_id: ProductId::parse("prd_bench").expect("a product"),
-        quantity: 1,
-    };
+    let add = add();
     let cart = Cart::initial("crt_bench");
     let at = Timestamp::from_millis(0);
     criterion.bench_function("decide add-to-cart", |bencher| {

@@ -11,8 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures::{StreamExt, stream};
-use souk_domain::CartCommand;
-use support::{Rig, ask};
+use support::{Rig, add, ask};
 
 /// Live carts in the first part.
 const LIVE: usize = 100_000;
@@ -38,10 +37,7 @@ async fn touch(rig: &Rig, from: usize, until: usize) {
     stream::iter(from..until)
         .for_each_concurrent(CONCURRENCY, |number| async move {
             let id = format!("crt_{number:032x}");
-            rig.carts
-                .ask(&id, ask(CartCommand::Get))
-                .await
-                .expect("an answer");
+            rig.carts.ask(&id, ask(add())).await.expect("an answer");
         })
         .await;
 }

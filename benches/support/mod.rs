@@ -21,7 +21,7 @@ use souk_cluster::lanes::SendError;
 use souk_cluster::ownership::Routing;
 use souk_cluster::ownership::fixtures::alone;
 use souk_domain::stock::Stock;
-use souk_domain::{Aggregate, Cart};
+use souk_domain::{Aggregate, Cart, CartCommand, ProductId, Sku};
 
 /// Longer than any bench runs.
 const LONG: Duration = Duration::from_secs(24 * 3600);
@@ -74,7 +74,8 @@ async fn region<A: Aggregate>(
     live_entities: usize,
 ) -> Region<A> {
     let limits = RegionLimits {
-        in_flight_per_node: 1_000_000,
+        in_flight_per_kind: 1_000_000,
+        in_flight_background: 1_000_000,
         in_flight_per_entity: 1_000_000,
         live_entities,
         idle: LONG,
@@ -87,7 +88,6 @@ async fn region<A: Aggregate>(
         clock: clock::system(),
         limits,
         batch_rows: BATCH_LIMIT,
-        in_flight: Arc::default(),
         requests: Arc::default(),
         transport: Arc::new(Nowhere),
     };
@@ -100,6 +100,15 @@ async fn region<A: Aggregate>(
     persistence.actor.point_at(actor);
     region.starter()(parent).await.expect("a region");
     region
+}
+
+/// A command that puts something into a cart: an empty cart has no row, and does not stay in memory.
+pub fn add() -> CartCommand {
+    CartCommand::Add {
+        sku: Sku::parse("BENCH-1").expect("a SKU"),
+        product_id: ProductId::parse("prd_bench").expect("a product"),
+        quantity: 1,
+    }
 }
 
 /// An ask without a limit that matters.

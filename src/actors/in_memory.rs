@@ -25,7 +25,8 @@ pub const HERE: &str = "here";
 const LONG: Duration = Duration::from_secs(3600);
 /// Far beyond what a test needs.
 pub const LIMITS: RegionLimits = RegionLimits {
-    in_flight_per_node: 1024,
+    in_flight_per_kind: 1024,
+    in_flight_background: 1024,
     in_flight_per_entity: 1024,
     live_entities: 1024,
     idle: LONG,
@@ -62,13 +63,23 @@ impl Regions {
         orders: Arc<dyn DocumentStore>,
         inventory: Arc<dyn DocumentStore>,
     ) -> Self {
+        Self::limited(carts, orders, inventory, LIMITS).await
+    }
+
+    /// The same, with these limits.
+    pub async fn limited(
+        carts: Arc<dyn DocumentStore>,
+        orders: Arc<dyn DocumentStore>,
+        inventory: Arc<dyn DocumentStore>,
+        limits: RegionLimits,
+    ) -> Self {
         let stores = [carts, orders, inventory];
         let store = |name| {
             Ok(Arc::clone(
                 stores.iter().find(|store| store.name() == name).unwrap(),
             ))
         };
-        let parts = parts(&fixtures::alone(HERE, 1), LIMITS);
+        let parts = parts(&fixtures::alone(HERE, 1), limits);
         let Ok(regions) = Self::new::<Infallible>(&parts, store, Arc::new(NoEffects));
         for region in regions.all() {
             start(region).await;
@@ -94,7 +105,6 @@ fn parts(routing: &Arc<Routing>, limits: RegionLimits) -> RegionParts {
         clock: clock::system(),
         limits,
         batch_rows: BATCH_LIMIT,
-        in_flight: Arc::default(),
         requests: Arc::default(),
         transport: Arc::new(Nowhere),
     }

@@ -14,7 +14,6 @@ pub mod shard;
 mod testing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use entity::{Effects, EntityContext, NoEffects};
 use metrics::KindMetrics;
@@ -61,6 +60,11 @@ impl Regions {
         [&self.carts, &self.orders, &self.skus]
     }
 
+    /// Commands in flight on this node, of all kinds together.
+    pub fn in_flight(&self) -> usize {
+        self.all().into_iter().map(AnyRegion::in_flight).sum()
+    }
+
     /// The region of a kind by its name.
     pub fn of_kind(&self, kind: &str) -> Option<&dyn AnyRegion> {
         self.all()
@@ -79,8 +83,6 @@ pub struct RegionParts {
     pub limits: RegionLimits,
     /// Most rows in one batch.
     pub batch_rows: usize,
-    /// Admitted commands of all kinds.
-    pub in_flight: Arc<AtomicUsize>,
     /// Commands that wait for replies from other nodes.
     pub requests: Arc<PendingRequests>,
     /// Sends items to other nodes.
@@ -104,16 +106,8 @@ impl RegionParts {
         Region::new(
             entity,
             self.limits,
-            Arc::clone(&self.in_flight),
             Arc::clone(&self.requests),
             Arc::clone(&self.transport),
         )
-    }
-}
-
-impl Regions {
-    /// Commands in flight on this node, of all kinds together.
-    pub fn in_flight(&self) -> usize {
-        self.carts.context().in_flight.load(Ordering::Relaxed)
     }
 }

@@ -27,6 +27,8 @@ pub struct Ask<A: Aggregate> {
     pub request_id: Arc<str>,
     /// Delay the answer until the entity has settled, or the deadline is near.
     pub wait_until_settled: bool,
+    /// Whose budget it draws on.
+    pub origin: Origin,
 }
 
 impl<A: Aggregate> Ask<A> {
@@ -39,7 +41,15 @@ impl<A: Aggregate> Ask<A> {
             deadline,
             request_id,
             wait_until_settled: false,
+            origin: Origin::Request,
         }
+    }
+
+    /// The same, on the budget of background workers.
+    #[must_use]
+    pub fn in_background(mut self) -> Self {
+        self.origin = Origin::Background;
+        self
     }
 
     /// The same, with an id.
@@ -48,6 +58,15 @@ impl<A: Aggregate> Ask<A> {
         self.command_id = Some(id);
         self
     }
+}
+
+/// Where a command comes from. Each origin has a budget of its own, so that neither keeps the other from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A request of a client.
+    Request,
+    /// A background worker: a checkout, the sweeper.
+    Background,
 }
 
 /// An entity's answer. What it says is durable.
@@ -99,6 +118,18 @@ pub enum Outcome<A: Aggregate> {
     Failed(Failure),
 }
 
+impl<A: Aggregate> Outcome<A> {
+    /// States another version: the state has been written again without a change.
+    pub fn at_version(&mut self, written: u64) {
+        match self {
+            Self::Reply(Answer { version, .. }) | Self::VersionConflict { current: version } => {
+                *version = written;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Why a caller gets no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -128,21 +159,44 @@ pub enum AskError {
     Store,
 }
 
-/// Admits a command, and counts it against the limits of the node and of the entity until it is dropped.
+/// The admitted commands of one kind of entity on this node (a bulkhead: the other kinds have their own).
+#[derive(Debug, Default)]
+pub struct InFlight {
+    requests: AtomicUsize,
+    background: AtomicUsize,
+}
+
+impl InFlight {
+    fn of(&self, origin: Origin) -> &AtomicUsize {
+        match origin {
+            Origin::Request => &self.requests,
+            Origin::Background => &self.background,
+        }
+    }
+
+    /// How many there are, of every origin.
+    pub fn total(&self) -> usize {
+        self.requests.load(Ordering::Relaxed) + self.background.load(Ordering::Relaxed)
+    }
+}
+
+/// Admits a command, and counts it against the limits of its kind and of the entity until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    node: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
+    origin: Origin,
     entity: Option<Arc<EntityStats>>,
 }
 
 impl Permit {
-    /// A permit of the node; `None` where `limit` permits are in use.
-    pub fn on_node(node: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+    /// A permit for a command of this origin; `None` where `limit` permits are in use.
+    pub fn admit(in_flight: &Arc<InFlight>, origin: Origin, limit: usize) -> Option<Self> {
         let permit = Self {
-            node: Arc::clone(node),
+            in_flight: Arc::clone(in_flight),
+            origin,
             entity: None,
         };
-        (node.fetch_add(1, Ordering::AcqRel) < limit).then_some(permit)
+        (in_flight.of(origin).fetch_add(1, Ordering::AcqRel) < limit).then_some(permit)
     }
 
     /// Extends it to the entity; `false` where `limit` permits of the entity are in use.
@@ -158,7 +212,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.node.fetch_sub(1, Ordering::AcqRel);
+        self.in_flight.of(self.origin).fetch_sub(1, Ordering::AcqRel);
         if let Some(stats) = &self.entity {
             stats.waiting.fetch_sub(1, Ordering::AcqRel);
         }

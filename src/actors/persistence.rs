@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use dashmap::DashSet;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::Handle;
@@ -44,8 +45,34 @@ pub enum Written {
     Unknown,
 }
 
-/// What became of one load. `Err` where the store did not answer or can't read the row.
-pub type Loaded = Result<Option<Document>, LoadFailed>;
+impl Written {
+    /// Whether no write of the row can land later. An earlier one can't where the row has a later version by now.
+    fn settles(&self, was_unsettled: bool) -> bool {
+        match self {
+            Self::Applied | Self::Conflict => true,
+            Self::Refused | Self::Unavailable => !was_unsettled,
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// What became of one load.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The row. `Err` where the store did not answer or can't read it.
+    pub row: Result<Option<Document>, LoadFailed>,
+    /// An earlier write of this row may still land, because its outcome is unknown.
+    pub is_unsettled: bool,
+}
+
+impl Loaded {
+    fn failed() -> Self {
+        Self {
+            row: Err(LoadFailed),
+            is_unsettled: false,
+        }
+    }
+}
 
 /// The store did not answer a load, or can't read the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +146,8 @@ pub struct Persistence {
     pub events: tokio::sync::watch::Sender<()>,
     /// Most rows in one batch.
     pub batch_rows: usize,
+    /// Rows with a write that is in flight, or whose outcome stayed unknown.
+    unsettled: Arc<DashSet<String>>,
 }
 
 impl Persistence {
@@ -130,6 +159,7 @@ impl Persistence {
             metrics: Arc::default(),
             events: tokio::sync::watch::Sender::default(),
             batch_rows: batch_rows.clamp(1, BATCH_LIMIT),
+            unsettled: Arc::default(),
         }
     }
 
@@ -147,7 +177,7 @@ impl Persistence {
     pub fn load(&self, id: String, then: impl FnOnce(Loaded) + Send + 'static) {
         self.actor.cast(PersistenceMessage::Load {
             id,
-            receipt: Receipt::new(|| Err(LoadFailed), then),
+            receipt: Receipt::new(Loaded::failed, then),
         });
     }
 
@@ -305,7 +335,17 @@ impl PersistenceState {
         };
         let handle = self.handle.clone();
         tokio::spawn(async move {
+            // A second unknown outcome of a row does not settle the first.
+            let before: Vec<bool> = writes
+                .iter()
+                .map(|write| !handle.unsettled.insert(write.document.id.clone()))
+                .collect();
             let outcomes = write_batch(&handle, &writes).await;
+            for ((write, outcome), was_unsettled) in writes.iter().zip(&outcomes).zip(before) {
+                if outcome.settles(was_unsettled) {
+                    handle.unsettled.remove(&write.document.id);
+                }
+            }
             drop(done);
             for (receipt, outcome) in receipts.into_iter().zip(outcomes) {
                 receipt.give(outcome);
@@ -326,13 +366,18 @@ impl PersistenceState {
             message: Some(PersistenceMessage::LoadsDone),
         };
         let store = Arc::clone(&self.handle.store);
+        // No write of these rows is in flight, unless an earlier incarnation of this actor sent it.
+        let unsettled: Vec<bool> = loads
+            .iter()
+            .map(|(id, _)| self.handle.unsettled.contains(id))
+            .collect();
         tokio::spawn(async move {
             let ids: Vec<String> = loads.iter().map(|(id, _)| id.clone()).collect();
             let found = store.load_many(&ids).await;
             drop(done);
             match found {
                 Ok(rows) => {
-                    let rows: HashMap<String, Loaded> = rows
+                    let rows: HashMap<String, Result<Option<Document>, LoadFailed>> = rows
                         .into_iter()
                         .map(|row| {
                             let id = row_id(&row).to_owned();
@@ -343,14 +388,15 @@ impl PersistenceState {
                             (id, loaded)
                         })
                         .collect();
-                    for (id, receipt) in loads {
-                        receipt.give(rows.get(&id).cloned().unwrap_or(Ok(None)));
+                    for ((id, receipt), is_unsettled) in loads.into_iter().zip(unsettled) {
+                        let row = rows.get(&id).cloned().unwrap_or(Ok(None));
+                        receipt.give(Loaded { row, is_unsettled });
                     }
                 }
                 Err(error) => {
                     log_failure(&*store, "load", &error);
                     for (_, receipt) in loads {
-                        receipt.give(Err(LoadFailed));
+                        receipt.give(Loaded::failed());
                     }
                 }
             }

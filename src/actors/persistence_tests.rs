@@ -22,9 +22,9 @@ fn ask(persistence: &Persistence, id: &str, expected: u64) -> oneshot::Receiver<
     receiver
 }
 
-fn ask_load(persistence: &Persistence, id: &str) -> oneshot::Receiver<Loaded> {
+fn ask_load(persistence: &Persistence, id: &str) -> oneshot::Receiver<Result<Option<Document>, LoadFailed>> {
     let (sender, receiver) = oneshot::channel();
-    persistence.load(id.to_owned(), move |loaded| drop(sender.send(loaded)));
+    persistence.load(id.to_owned(), move |loaded| drop(sender.send(loaded.row)));
     receiver
 }
 

@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Failure, Origin, Outcome};
 use crate::traces::TraceContext;
 use souk_cluster::frames::Item;
 use souk_cluster::lanes::{Links, SendError};
@@ -81,6 +81,8 @@ pub struct RemoteAsk<A: Aggregate> {
     pub request_id: String,
     /// Whether to reply only when the entity has settled.
     pub wait_until_settled: bool,
+    /// Whose budget it draws on.
+    pub origin: Origin,
     /// The trace that it belongs to, if traces are recorded.
     pub trace: Option<TraceContext>,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use dashmap::mapref::one::Ref;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
 use super::entity::{Command, Entity, EntityArguments, EntityMessage};
@@ -32,6 +33,8 @@ pub enum ShardMessage<A: Aggregate> {
         /// The command.
         command: Box<Command<A>>,
     },
+    /// This entity has no row and nothing to do.
+    Absent(Arc<str>),
     /// Passivate idle entities.
     Tick,
     /// Another node owns the shard now: finish writes in flight, release all entities and stop.
@@ -107,6 +110,7 @@ impl<A: Aggregate> Actor for Shard<A> {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ShardMessage::Deliver { id, command } => state.deliver(&myself, id, command).await?,
+            ShardMessage::Absent(id) => state.passivate_absent(&id),
             ShardMessage::Tick => state.passivate_idle(),
             ShardMessage::HandOver => {
                 state.handing_over = true;
@@ -257,6 +261,15 @@ impl<A: Aggregate> ShardState<A> {
         }
         self.queue.push_front((id, seen));
         false
+    }
+
+    /// Removes an entity that is nothing but its id, unless a command is on its way to it.
+    fn passivate_absent(&mut self, id: &Arc<str>) {
+        let is_idle = |live: Ref<'_, Arc<str>, Live<A>>| live.stats.waiting.load(Ordering::Acquire) == 0;
+        if self.context.directory.get(id).is_some_and(is_idle) {
+            self.queue.retain(|(queued, _)| queued != id);
+            self.passivate(id);
+        }
     }
 
     fn passivate(&mut self, id: &Arc<str>) {

@@ -112,10 +112,17 @@ impl Engine {
         }
     }
 
-    /// Another region over the same store, as on a node that takes itself for the owner.
-    pub async fn rival(&self) -> Region<Counter> {
-        let store = Arc::clone(&self.store) as Arc<dyn DocumentStore>;
-        in_memory::region(store, &fixtures::alone(HERE, 1), in_memory::LIMITS).await
+    /// Another node over the same store, which takes itself for the only member of view `view`.
+    pub async fn rival(&self, name: &str, view: u64) -> Self {
+        let store = Arc::clone(&self.store);
+        let routing = fixtures::alone(name, view);
+        let documents = Arc::clone(&store) as Arc<dyn DocumentStore>;
+        let region = in_memory::region(documents, &routing, in_memory::LIMITS).await;
+        Self {
+            store,
+            routing,
+            region,
+        }
     }
 
     pub async fn ask(&self, id: &str, ask: Ask<Counter>) -> Result<Answer<Counter>, AskError> {
@@ -143,7 +150,7 @@ impl Engine {
 
     /// A command with its reply.
     pub fn command(&self, ask: Ask<Counter>) -> (Box<Command<Counter>>, oneshot::Receiver<Outcome<Counter>>) {
-        let permit = Permit::on_node(&self.region.context().in_flight, usize::MAX).unwrap();
+        let permit = Permit::admit(&self.region.context().in_flight, ask.origin, usize::MAX).unwrap();
         let (reply_to, outcome) = ReplyTo::here();
         let command = Command {
             ask,

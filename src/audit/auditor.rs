@@ -33,6 +33,9 @@ pub(super) struct Auditor<'a> {
     pub(super) suspects: BTreeMap<String, BTreeSet<String>>,
     /// SKUs with overdue reservations, and the orders that these are for.
     pub(super) overdue: BTreeMap<String, BTreeSet<OrderId>>,
+    /// The number of the view when reading began, and the rows that were written under a later one.
+    view: u64,
+    fences: Vec<(String, u64)>,
     violations: BTreeSet<Violation>,
 }
 
@@ -47,6 +50,8 @@ impl<'a> Auditor<'a> {
             charges: HashMap::new(),
             suspects: BTreeMap::new(),
             overdue: BTreeMap::new(),
+            view: 0,
+            fences: Vec::new(),
             violations: BTreeSet::new(),
         }
     }
@@ -61,11 +66,30 @@ impl<'a> Auditor<'a> {
     /// Orders come last: whatever they do not account for existed before they were read, so that few of the orders placed
     /// meanwhile become suspects.
     pub(super) async fn read(&mut self) -> Result<(), StoreError> {
+        self.view = self.stores.view_number().await?;
         self.read_carts().await?;
         self.read_inventory().await?;
         self.read_payments().await?;
         self.read_charges().await?;
-        self.read_orders().await
+        self.read_orders().await?;
+        self.check_fences().await
+    }
+
+    /// A row with a fence above the present view is one that no node serves.
+    async fn check_fences(&mut self) -> Result<(), StoreError> {
+        // The view may have changed while rows were read.
+        let view = self.stores.view_number().await?;
+        let fences = std::mem::take(&mut self.fences);
+        let ahead = fences.into_iter().filter(|(_, fence)| *fence > view);
+        self.report(ahead.map(|(subject, fence)| Violation {
+            invariant: 13,
+            subject,
+            detail: format!(
+                "its row was written under view {fence}, but the coordination store is at view {view}: no node serves it. \
+                 Was the coordination store restored from an older backup?"
+            ),
+        }));
+        Ok(())
     }
 
     pub(super) fn report(&mut self, violations: impl IntoIterator<Item = Violation>) {
@@ -77,7 +101,13 @@ impl<'a> Auditor<'a> {
         let mut documents = Vec::with_capacity(page.len());
         for row in page {
             match row {
-                Ok(document) => documents.push(document),
+                Ok(document) => {
+                    if document.fence > self.view {
+                        self.fences
+                            .push((rows::subject(store, &document.id), document.fence));
+                    }
+                    documents.push(document);
+                }
                 Err(row) => self.report([rows::unreadable(store, &row)]),
             }
         }

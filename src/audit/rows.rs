@@ -49,7 +49,7 @@ pub(super) fn unreadable(store: &str, row: &Unreadable) -> Violation {
 /// An error of a single row.
 pub(super) fn broken(store: &str, id: &str, error: &StoreError) -> Violation {
     let detail = format!("its row can't be read: {}", Chain(error));
-    violation(format!("{} {id}", singular(store)), detail)
+    violation(subject(store, id), detail)
 }
 
 /// The record of an entity.
@@ -150,7 +150,7 @@ pub(super) async fn ledger(
             disorder = disorder.or(found);
         }
     }
-    let subject = || format!("{} {}", singular(store.name()), document.id);
+    let subject = || subject(store.name(), &document.id);
     if let Some(detail) = disorder {
         return Ok(Some(violation(subject(), detail)));
     }
@@ -171,6 +171,11 @@ pub(super) async fn ahead(
     let version = store.version(&document.id).await?;
     Ok((latest > version)
         .then(|| format!("an event has version {latest}, but the row has version {version}")))
+}
+
+/// A row of this store, as in `order ord_1`.
+pub(super) fn subject(store: &str, id: &str) -> String {
+    format!("{} {id}", singular(store))
 }
 
 /// The kind of a row of this store.
@@ -210,6 +215,7 @@ mod tests {
             id: "crt_1".to_owned(),
             shard: 0,
             version: 1,
+            fence: 0,
             due_at: None,
             owner: None,
             body: serde_json::to_string(&Record::<Cart>::initial("crt_1")).unwrap(),

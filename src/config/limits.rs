@@ -31,10 +31,14 @@ numbers! {
         tls_handshake_ms: Milliseconds = 5000, 100..=60000;
         /// Most concurrent TLS handshakes of one listener; further ones wait within their time. Connections that have sent nothing yet are not counted.
         tls_handshakes: usize = 1024, 1..=100000;
-        /// Most commands in flight on one node; further ones are refused as busy.
+        /// Most requests in flight on one node; further ones are refused as busy.
         in_flight_commands: usize = 4096, 16..=1000000;
+        /// Most commands of requests in flight on one node for each kind of entity (carts, orders, SKUs); further ones are refused as busy. A kind whose store stalls leaves the rest of `in_flight_commands` to the others.
+        in_flight_per_kind: usize = 2048, 8..=1000000;
+        /// Most commands of background workers (checkouts, the sweeper) in flight on one node for each kind of entity, beside those of requests; further ones are sent again later.
+        in_flight_background: usize = 2048, 8..=1000000;
         /// Most commands in flight for one entity; further ones are refused as busy. A SKU on sale needs room for all concurrent buyers.
-        in_flight_per_entity: usize = 4096, 1..=1000000;
+        in_flight_per_entity: usize = 1024, 1..=1000000;
         /// Most entities of each kind (carts, orders, SKUs) in the memory of one node (each takes 11 KB and its state); the longest idle leave first.
         live_entities: usize = 200000, 100..=10000000;
         /// An entity leaves memory after this time without a command.
@@ -79,15 +83,30 @@ numbers! {
 impl Settings for Limits {
     fn check(&self, problems: &mut Problems) {
         self.check_ranges(problems);
-        if self.in_flight_per_entity > self.in_flight_commands {
-            problems.add(
+        for (key, part, whole_key, whole, reason) in [
+            (
                 "limits.in_flight_per_entity",
-                format!(
-                    "({}) is more than limits.in_flight_commands ({})",
-                    self.in_flight_per_entity, self.in_flight_commands
-                ),
-                "lower the former or raise the latter: an entity can't have more commands in flight than its node",
-            );
+                self.in_flight_per_entity,
+                "limits.in_flight_per_kind",
+                self.in_flight_per_kind,
+                "an entity can't have more commands in flight than its kind",
+            ),
+            (
+                "limits.in_flight_per_kind",
+                self.in_flight_per_kind,
+                "limits.in_flight_commands",
+                self.in_flight_commands,
+                "each request has a command in flight at most, and a kind must leave some to the others",
+            ),
+        ] {
+            if part > whole {
+                let what = format!("({part}) is more than {whole_key} ({whole})");
+                problems.add(
+                    key,
+                    what,
+                    format!("lower the former or raise the latter: {reason}"),
+                );
+            }
         }
         let checkout_wait = ("limits.checkout_wait_ms", self.checkout_wait_ms.duration());
         let budget = ("limits.request_budget_ms", self.request_budget_ms.duration());
@@ -151,7 +170,8 @@ mod tests {
         let limits = Limits {
             checkout_wait_ms: Milliseconds(20_000),
             payment_call_ms: Milliseconds(40_000),
-            in_flight_per_entity: 5_000,
+            in_flight_per_kind: 5_000,
+            in_flight_per_entity: 6_000,
             ..Limits::default()
         };
         let keys: Vec<_> = problems(&limits)
@@ -162,6 +182,7 @@ mod tests {
             keys,
             [
                 "limits.in_flight_per_entity",
+                "limits.in_flight_per_kind",
                 "limits.checkout_wait_ms",
                 "limits.payment_call_ms"
             ]

@@ -152,6 +152,7 @@ fn opening(sku: &Sku, quantity: u32, now: Timestamp) -> Result<DocumentWrite, St
             id: sku.as_str().to_owned(),
             shard: shard_of(sku.as_str()),
             version: 1,
+            fence: 0,
             due_at: None,
             owner: None,
             body,

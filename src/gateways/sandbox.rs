@@ -92,6 +92,7 @@ impl SandboxGateway {
                 document: Document {
                     shard: shard_of(&id),
                     version: version + 1,
+                    fence: 0,
                     due_at: None,
                     owner: None,
                     body: serde_json::to_string(&next)

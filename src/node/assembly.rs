@@ -126,7 +126,6 @@ impl Assembly {
             clock: Arc::clone(&clock),
             limits: RegionLimits::from(&config.limits),
             batch_rows: config.limits.batch_rows,
-            in_flight: Arc::default(),
             requests: Arc::clone(&requests),
             transport: Arc::clone(&transport),
         };

@@ -47,8 +47,9 @@ pub async fn keep_up(handle: PrometheusHandle) {
 pub(super) async fn show(State(state): State<Shared>) -> Response {
     for region in state.regions.all() {
         region.metrics().export();
+        let kind = region.kind().as_str();
+        metrics::gauge!("souk_commands_in_flight", "kind" => kind).set(region.in_flight() as f64);
     }
-    metrics::gauge!("souk_commands_in_flight").set(state.regions.in_flight() as f64);
     metrics::gauge!("souk_checkouts_running").set(state.traces.len() as f64);
     ([(header::CONTENT_TYPE, MEDIA_TYPE)], state.metrics.render()).into_response()
 }

@@ -218,6 +218,7 @@ mod tests {
             let document = Document {
                 shard: shard_of(&id),
                 version,
+                fence: 0,
                 due_at: None,
                 owner: record.state.owner().map(str::to_owned),
                 body: serde_json::to_string(&record).unwrap(),

@@ -164,7 +164,7 @@ impl SweeperContext {
     }
 
     fn ask<A: Aggregate>(command: A::Command) -> Ask<A> {
-        Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep"))
+        Ask::new(command, Instant::now() + ASK_LIMIT, Arc::from("sweep")).in_background()
     }
 
     async fn sweep_orders(&self, cursor: &mut Cursor, shards: &[u16]) {

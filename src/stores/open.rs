@@ -112,8 +112,16 @@ impl Stores {
     /// # Errors
     /// [`StoreError`], where it does not.
     pub(super) async fn ping_views(&self) -> Result<(), StoreError> {
+        self.view_number().await.map(drop)
+    }
+
+    /// The number of the current view; 0 before the first.
+    ///
+    /// # Errors
+    /// [`StoreError`], where `stores.views` does not answer.
+    pub async fn view_number(&self) -> Result<u64, StoreError> {
         match self.views.current().await {
-            Ok(_) => Ok(()),
+            Ok(view) => Ok(view.map_or(0, |view| view.number)),
             Err(cause) => Err(cause.downcast().map_or_else(
                 |cause| StoreError::Unavailable {
                     store: "views",

@@ -31,6 +31,7 @@ async fn put(store: &dyn DocumentStore, number: u64, version: u64) {
             id: format!("pay_{number:04}"),
             shard: 1,
             version,
+            fence: 0,
             due_at: None,
             owner: None,
             body: body(number),

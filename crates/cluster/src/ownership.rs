@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::placement::{self, SHARDS};
 use crate::view::View;
@@ -24,6 +24,16 @@ pub enum Owner {
     Nobody,
 }
 
+/// This node's ownership of a shard. Rows carry the number of the view under which they were last written, so that the store
+/// tells a former owner's writes from those of the present one (fencing token).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    /// The number of the view with which this node acquired the shard.
+    pub since: u64,
+    /// The number of the installed view. A row that was written under a later one has another owner.
+    pub view: u64,
+}
+
 /// An installed view and what follows from it.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -38,6 +48,8 @@ pub struct Table {
     previous_serve_from: Vec<Instant>,
     /// The owner of each shard in the previous view, if known.
     previous: Vec<Option<Arc<str>>>,
+    /// The number of the view with which this node acquired each shard that it owns.
+    acquired: Vec<u64>,
 }
 
 /// The routing table of a node. Each view replaces all of it.
@@ -49,6 +61,7 @@ pub struct Routing {
     /// Milliseconds since `started` at which the lease expires.
     lease_until: AtomicU64,
     changed: watch::Sender<u64>,
+    outdated: Notify,
 }
 
 impl Routing {
@@ -64,10 +77,12 @@ impl Routing {
                 serve_from: vec![now; shards],
                 previous_serve_from: vec![now; shards],
                 previous: vec![None; shards],
+                acquired: vec![0; shards],
             }),
             started: now,
             lease_until: AtomicU64::new(0),
             changed: watch::Sender::new(0),
+            outdated: Notify::new(),
         })
     }
 
@@ -118,10 +133,33 @@ impl Routing {
         elapsed < self.lease_until.load(Ordering::Acquire)
     }
 
-    /// Whether this node may answer from memory for an entity of this shard: it holds the lease and owns the shard. The
-    /// memory of a former owner may be outdated.
-    pub fn may_answer_from_memory(&self, shard: u16) -> bool {
-        self.holds_lease() && self.owner(shard) == Owner::Local
+    /// Whether this node may answer from memory for an entity of this shard that it loaded when it owned the shard `since`
+    /// that view: it holds the lease, and has owned the shard without a break. The memory of a former owner may be
+    /// outdated, even when the node owns the shard again.
+    pub fn may_answer_from_memory(&self, shard: u16, since: u64) -> bool {
+        self.holds_lease()
+            && self.owner(shard) == Owner::Local
+            && self.tenure(shard).is_some_and(|tenure| tenure.since == since)
+    }
+
+    /// This node's ownership of a shard; `None` where it does not own it.
+    pub fn tenure(&self, shard: u16) -> Option<Tenure> {
+        let table = self.table.load();
+        let at = usize::from(shard);
+        (table.owners[at].as_ref() == Some(&self.me)).then(|| Tenure {
+            since: table.acquired[at],
+            view: table.view.number,
+        })
+    }
+
+    /// Says that the installed view seems to be outdated: membership should look now, and not at the next interval.
+    pub fn suspect(&self) {
+        self.outdated.notify_one();
+    }
+
+    /// Waits until somebody suspects that the installed view is outdated.
+    pub async fn suspected(&self) {
+        self.outdated.notified().await;
     }
 
     /// Renews the lease: a look that began at `looked_at` found the installed view in the store.
@@ -158,6 +196,7 @@ impl Routing {
             } else {
                 vec![None; usize::from(SHARDS)]
             },
+            acquired: before.acquired.clone(),
             view,
         };
         let mut lost = Vec::new();
@@ -168,6 +207,9 @@ impl Routing {
             // Out of sequence, another node may have owned the shard in a view that this node never saw.
             if was_mine && !(is_mine && in_sequence) {
                 lost.push(shard);
+            }
+            if is_mine && !(was_mine && in_sequence) {
+                next.acquired[at] = next.view.number;
             }
             let has_stayed = in_sequence && before.owners[at] == next.owners[at];
             if !has_stayed && !first_ever {
@@ -327,18 +369,42 @@ mod tests {
     fn memory_answers_for_own_shards_under_a_lease() {
         let routing = Routing::new("a");
         routing.install(view(1, &["a"]), Instant::now(), LEASE);
-        assert!(!routing.may_answer_from_memory(0));
+        assert!(!routing.may_answer_from_memory(0, 1));
         routing.renew_lease(Instant::now(), LEASE);
-        assert!((0..SHARDS).all(|shard| routing.may_answer_from_memory(shard)));
+        assert!((0..SHARDS).all(|shard| routing.may_answer_from_memory(shard, 1)));
         let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LEASE);
         routing.renew_lease(Instant::now(), LEASE);
         for shard in 0..SHARDS {
             assert_eq!(
-                routing.may_answer_from_memory(shard),
+                routing.may_answer_from_memory(shard, 1),
                 !lost.contains(&shard),
                 "{shard}"
             );
         }
+    }
+
+    #[test]
+    fn a_tenure_begins_with_the_view_that_gave_the_shard() {
+        let routing = Routing::new("a");
+        assert_eq!(routing.tenure(0), None);
+        routing.install(view(1, &["a"]), Instant::now(), LEASE);
+        let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LEASE);
+        let kept = (0..SHARDS).find(|shard| !lost.contains(shard)).unwrap();
+        assert_eq!(routing.tenure(lost[0]), None);
+        routing.install(view(3, &["a"]), Instant::now(), Duration::ZERO);
+        routing.renew_lease(Instant::now(), LEASE);
+        for (shard, since) in [(kept, 1), (lost[0], 3)] {
+            assert_eq!(routing.tenure(shard), Some(Tenure { since, view: 3 }));
+            // What was loaded in the first tenure is good only where it goes on.
+            assert_eq!(routing.may_answer_from_memory(shard, 1), since == 1);
+        }
+        // Another node may have owned it in the view that was missed, or while this node was outside.
+        routing.install(view(5, &["a"]), Instant::now(), LEASE);
+        assert_eq!(routing.tenure(kept), Some(Tenure { since: 5, view: 5 }));
+        routing.step_down();
+        assert_eq!(routing.tenure(kept), None);
+        routing.install(view(6, &["a"]), Instant::now(), LEASE);
+        assert_eq!(routing.tenure(kept), Some(Tenure { since: 6, view: 6 }));
     }
 
     #[test]

@@ -15,11 +15,12 @@ use std::time::Instant;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde::Serialize;
 
-use self::pipeline::Pipeline;
+use self::pipeline::{LoadError, Loads, Pipeline};
 pub use self::record::Record;
 use super::metrics::KindMetrics;
 use super::outcome::{Ask, EntityStats, Outcome, Permit, ReplyTo};
 use super::persistence::{Loaded, Persistence, Written};
+use super::shard::ShardMessage;
 use crate::clock::Clock;
 use souk_cluster::ownership::Routing;
 use souk_domain::Aggregate;
@@ -147,10 +148,10 @@ impl<A: Aggregate> Actor for Entity<A> {
 
     async fn pre_start(
         &self,
-        myself: ActorRef<Self::Msg>,
+        _myself: ActorRef<Self::Msg>,
         arguments: EntityArguments<A>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        let state = EntityState {
+        Ok(EntityState {
             pipeline: Pipeline::new(),
             id: arguments.id,
             shard: arguments.shard,
@@ -158,9 +159,7 @@ impl<A: Aggregate> Actor for Entity<A> {
             stats: arguments.stats,
             activated: Instant::now(),
             closing: false,
-        };
-        state.request_load(&myself);
-        Ok(state)
+        })
     }
 
     async fn handle(
@@ -186,6 +185,11 @@ impl<A: Aggregate> Actor for Entity<A> {
             if state.pipeline.is_idle() {
                 myself.stop(Some("passivated".to_owned()));
             }
+        } else if state.pipeline.is_useless()
+            && let Some(shard) = myself.get_cell().try_get_supervisor()
+        {
+            // A shard that has stopped takes the entity with it.
+            drop(shard.send_message(ShardMessage::<A>::Absent(Arc::clone(&state.id))));
         }
         Ok(())
     }
@@ -208,14 +212,22 @@ impl<A: Aggregate> EntityState<A> {
         self.stats
             .touched
             .store(self.context.metrics.seconds(), Ordering::Relaxed);
-        if self.pipeline.is_loading() {
-            if self.pipeline.queue_for_load(command) {
-                self.request_load(myself);
-            }
-            return Ok(());
-        }
-        self.decide(myself, command).await?;
+        self.decide_or_load(myself, command).await?;
         self.flush(myself);
+        Ok(())
+    }
+
+    async fn decide_or_load(
+        &mut self,
+        myself: &ActorRef<EntityMessage<A>>,
+        command: Box<Command<A>>,
+    ) -> Result<(), ActorProcessingErr> {
+        if !self.pipeline.must_load() {
+            return self.decide(myself, command, false).await;
+        }
+        if self.pipeline.queue_for_load(command) {
+            self.request_load(myself);
+        }
         Ok(())
     }
 
@@ -224,34 +236,38 @@ impl<A: Aggregate> EntityState<A> {
         myself: &ActorRef<EntityMessage<A>>,
         loaded: Loaded,
     ) -> Result<(), ActorProcessingErr> {
-        let waiting = match self.pipeline.install(&self.id, loaded) {
+        let tenure = self.context.routing.tenure(self.shard);
+        let Loads { before, later } = match self.pipeline.install(&self.id, loaded, tenure) {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(kind = A::KIND.as_str(), id = %self.id, %error, "an entity could not be loaded");
+                if matches!(error, LoadError::NotOwner { .. }) {
+                    self.context.routing.suspect();
+                    self.closing = true;
+                }
                 return Ok(());
             }
         };
         if let Some(state) = self.pipeline.durable_state() {
             self.context.effects.durable(&self.id, state);
         }
-        for command in waiting {
-            // One of them may have found the row stale; the others wait for the next load.
-            if self.pipeline.is_loading() {
-                self.pipeline.queue_for_load(command);
-            } else {
-                self.decide(myself, command).await?;
-            }
+        for command in before {
+            self.decide(myself, command, true).await?;
+        }
+        for command in later {
+            self.decide_or_load(myself, command).await?;
         }
         self.flush(myself);
         Ok(())
     }
 
     /// Decides one command on the tentative state. Reads are answered from memory only while the view is verified;
-    /// otherwise the version is first compared with the one in the store.
+    /// otherwise the version is first compared with the one in the store, unless the command is older than the load.
     async fn decide(
         &mut self,
         myself: &ActorRef<EntityMessage<A>>,
         command: Box<Command<A>>,
+        just_loaded: bool,
     ) -> Result<(), ActorProcessingErr> {
         if command.ask.deadline <= Instant::now() {
             command.reply_to.send(Outcome::Expired);
@@ -270,8 +286,9 @@ impl<A: Aggregate> EntityState<A> {
                 return Err(panicked.into());
             }
         };
-        let rests_on_a_write = decided.changed || !self.pipeline.is_clean();
-        if rests_on_a_write || self.context.routing.may_answer_from_memory(self.shard) {
+        let rests_on_a_write = decided.changed || self.pipeline.awaits_write();
+        let (routing, since) = (&self.context.routing, self.pipeline.since());
+        if rests_on_a_write || just_loaded || routing.may_answer_from_memory(self.shard, since) {
             self.pipeline.deliver_or_hold(myself, decided, command);
             return Ok(());
         }
@@ -359,5 +376,7 @@ impl<A: Aggregate> EntityState<A> {
     }
 }
 
+#[cfg(test)]
+mod fencing_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::actors::outcome::{Answer, Ask, Failure, Outcome, Permit, ReplyTo};
 use crate::actors::persistence::{LoadFailed, Loaded};
 use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
+use souk_cluster::ownership::Tenure;
 use souk_domain::{Aggregate, NewEvent, Timestamp};
 
 /// Conflicts of one command before its caller gets [`Outcome::Busy`].
@@ -53,13 +54,43 @@ struct Flight<A: Aggregate> {
 }
 
 enum Phase<A: Aggregate> {
-    /// The row is being loaded and commands wait; `asked` while a load is in flight.
+    /// The row is being loaded and commands wait. While a load is in flight, `asked` says how many of them were there
+    /// before it was sent.
     Loading {
         queued: Vec<Box<Command<A>>>,
-        asked: bool,
+        asked: Option<usize>,
     },
     /// The row is loaded and commands are decided.
     Ready,
+}
+
+/// The commands that waited for a load.
+pub(super) struct Loads<A: Aggregate> {
+    /// They arrived before the load was sent: what it found is an answer to them.
+    pub(super) before: Vec<Box<Command<A>>>,
+    /// They arrived later.
+    pub(super) later: Vec<Box<Command<A>>>,
+}
+
+/// Why a loaded row can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    /// Another node owns the shard: as this node knows, or as the row says.
+    #[error(
+        "another node owns the entity: its row has fence {fence}, and this node's view number is {view:?}"
+    )]
+    NotOwner {
+        /// The view under which the row was written.
+        fence: u64,
+        /// The installed view, where this node owns the shard in it.
+        view: Option<u64>,
+    },
+    /// The row does not decode.
+    #[error("the row does not decode: {0}")]
+    Decode(#[source] serde_json::Error),
+    /// The store did not answer, or can't read the row.
+    #[error("the row can't be read now")]
+    Store,
 }
 
 pub(super) struct Pipeline<A: Aggregate> {
@@ -73,6 +104,14 @@ pub(super) struct Pipeline<A: Aggregate> {
     flight: Option<Box<Flight<A>>>,
     waiters: Vec<Waiter<A>>,
     last_error: Option<Box<str>>,
+    /// The view with which this node acquired the shard, when the row was loaded.
+    since: u64,
+    /// The fence of the next write: not below that of the row.
+    fence: u64,
+    /// Whether no other node can write the row as it was loaded. Until then nothing is answered from it.
+    fenced: bool,
+    /// The lowest version with the same state as the tentative one: a write that only fences changes nothing else.
+    same_since: u64,
 }
 
 impl<A: Aggregate> Pipeline<A> {
@@ -80,7 +119,7 @@ impl<A: Aggregate> Pipeline<A> {
         Self {
             phase: Phase::Loading {
                 queued: Vec::new(),
-                asked: true,
+                asked: None,
             },
             durable: None,
             durable_version: 0,
@@ -91,6 +130,10 @@ impl<A: Aggregate> Pipeline<A> {
             flight: None,
             waiters: Vec::new(),
             last_error: None,
+            since: 0,
+            fence: 0,
+            fenced: false,
+            same_since: 0,
         }
     }
 
@@ -99,8 +142,34 @@ impl<A: Aggregate> Pipeline<A> {
     }
 
     /// No decision waits for a write: memory equals the row as it was last seen.
-    pub(super) fn is_clean(&self) -> bool {
+    fn is_clean(&self) -> bool {
         self.flight.is_none() && self.gathered.is_empty()
+    }
+
+    /// Answers wait for a write: a decision does, or the row has to be fenced first.
+    pub(super) fn awaits_write(&self) -> bool {
+        !self.is_clean() || !self.fenced
+    }
+
+    /// The view with which this node acquired the shard, when the row was loaded.
+    pub(super) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// There was no row, and nothing that would make one. Absence is not remembered, because another node can end it
+    /// without notice: there is no row to fence.
+    fn is_absent(&self) -> bool {
+        matches!(self.phase, Phase::Ready) && self.durable_version == 0 && self.is_clean()
+    }
+
+    /// Whether the next command has to wait for a load.
+    pub(super) fn must_load(&self) -> bool {
+        self.is_loading() || self.is_absent()
+    }
+
+    /// Whether it is of no use to keep the entity in memory.
+    pub(super) fn is_useless(&self) -> bool {
+        self.is_absent() && self.waiters.is_empty()
     }
 
     /// No command waits for anything.
@@ -137,15 +206,21 @@ impl<A: Aggregate> Pipeline<A> {
             .map(|record| &record.state)
     }
 
+    /// The durable state, where it may be shown.
+    fn fenced_state(&self) -> Option<&A> {
+        self.durable_state().filter(|_| self.fenced)
+    }
+
     /// Queues a command until the row is loaded. True where the caller has to request the load.
     pub(super) fn queue_for_load(&mut self, command: Box<Command<A>>) -> bool {
-        match &mut self.phase {
-            Phase::Loading { queued, asked } => {
-                queued.push(command);
-                !std::mem::replace(asked, true)
-            }
-            Phase::Ready => false,
+        if let Phase::Loading { queued, asked } = &mut self.phase {
+            queued.push(command);
+            let is_first = asked.is_none();
+            asked.get_or_insert(queued.len());
+            return is_first;
         }
+        self.reload_with(command);
+        true
     }
 
     /// Loads the row again, for the command that found memory stale.
@@ -156,48 +231,80 @@ impl<A: Aggregate> Pipeline<A> {
     fn start_loading(&mut self, queued: Vec<Box<Command<A>>>, asked: bool) {
         self.durable = None;
         self.tentative = None;
+        self.fenced = false;
         self.events.clear();
-        self.phase = Phase::Loading { queued, asked };
+        self.phase = Phase::Loading {
+            asked: asked.then_some(queued.len()),
+            queued,
+        };
     }
 
-    /// Takes the loaded row and returns the commands that waited for it. Where the load failed, they fail too.
-    pub(super) fn install(&mut self, id: &str, loaded: Loaded) -> Result<Vec<Box<Command<A>>>, String> {
-        let Phase::Loading { queued, .. } = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            return Ok(Vec::new());
+    /// Takes the loaded row and returns the commands that waited for it. Where it can't be used, they are answered with
+    /// the reason.
+    pub(super) fn install(
+        &mut self,
+        id: &str,
+        loaded: Loaded,
+        tenure: Option<Tenure>,
+    ) -> Result<Loads<A>, LoadError> {
+        let Phase::Loading { queued, asked } = std::mem::replace(&mut self.phase, Phase::Ready) else {
+            return Ok(Loads {
+                before: Vec::new(),
+                later: Vec::new(),
+            });
         };
-        let decoded = match loaded {
-            Ok(None) => Ok((Record::initial(id), 0)),
-            Ok(Some(document)) => Record::decode(&document)
-                .map(|record| (record, document.version))
-                .map_err(|error| format!("the row does not decode: {error}")),
-            Err(LoadFailed) => Err("the row can't be read now".to_owned()),
-        };
-        match decoded {
-            Ok((record, version)) => {
-                self.tentative = Some(Arc::new(record));
-                self.durable_version = version;
-                self.tentative_version = version;
-                self.settle_waiters();
-                let (again, given_up): (Vec<_>, Vec<_>) = queued
-                    .into_iter()
-                    .partition(|command| command.conflicts <= CONFLICT_LIMIT);
-                for command in given_up {
-                    command.reply_to.send(Outcome::Busy {
-                        retry_after_ms: u64::try_from(CONFLICT_RETRY.as_millis()).unwrap_or(0),
-                    });
-                }
-                Ok(again)
+        if let Err(error) = self.take(id, loaded, tenure) {
+            self.last_error = Some(error.to_string().into());
+            for command in queued {
+                command.reply_to.send(match error {
+                    LoadError::NotOwner { .. } => Outcome::NotOwner(None),
+                    LoadError::Decode(_) | LoadError::Store => Outcome::Failed(Failure::Store),
+                });
             }
-            Err(error) => {
-                self.last_error = Some(error.as_str().into());
-                for command in queued {
-                    command.reply_to.send(Outcome::Failed(Failure::Store));
-                }
-                // The next command asks for the next load.
-                self.start_loading(Vec::new(), false);
-                Err(error)
-            }
+            // The next command asks for the next load.
+            self.start_loading(Vec::new(), false);
+            return Err(error);
         }
+        self.settle_waiters();
+        let mut before = queued;
+        let later = before.split_off(asked.unwrap_or(0).min(before.len()));
+        let (before, given_up): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|command| command.conflicts <= CONFLICT_LIMIT);
+        for command in given_up {
+            command.reply_to.send(Outcome::Busy {
+                retry_after_ms: u64::try_from(CONFLICT_RETRY.as_millis()).unwrap_or(0),
+            });
+        }
+        Ok(Loads { before, later })
+    }
+
+    /// The loaded row becomes the state. It has to be fenced where it was written before this node owned the shard, since
+    /// a former owner may still write it, and where an earlier write may still land.
+    fn take(&mut self, id: &str, loaded: Loaded, tenure: Option<Tenure>) -> Result<(), LoadError> {
+        let row = loaded.row.map_err(|LoadFailed| LoadError::Store)?;
+        let fence = row.as_ref().map_or(0, |document| document.fence);
+        let tenure = tenure
+            .filter(|tenure| fence <= tenure.view)
+            .ok_or(LoadError::NotOwner {
+                fence,
+                view: tenure.map(|tenure| tenure.view),
+            })?;
+        let (record, version) = match row {
+            Some(document) => (
+                Record::decode(&document).map_err(LoadError::Decode)?,
+                document.version,
+            ),
+            None => (Record::initial(id), 0),
+        };
+        self.since = tenure.since;
+        self.fence = fence.max(tenure.since);
+        self.fenced = version == 0 || (fence >= tenure.since && !loaded.is_unsettled);
+        self.tentative = Some(Arc::new(record));
+        self.durable_version = version;
+        self.tentative_version = version;
+        self.same_since = version;
+        Ok(())
     }
 
     /// Decides one command on the tentative state. A panic of the domain is returned as an error.
@@ -227,7 +334,11 @@ impl<A: Aggregate> Pipeline<A> {
                 changed: false,
             });
         }
-        if ask.expected_version.is_some_and(|expected| expected != version) {
+        let same = self.same_since..=version;
+        if ask
+            .expected_version
+            .is_some_and(|expected| !same.contains(&expected))
+        {
             return Ok(Decided {
                 outcome: Outcome::VersionConflict { current: version },
                 settled: true,
@@ -246,6 +357,7 @@ impl<A: Aggregate> Pipeline<A> {
                 self.durable = Some(Arc::clone(record));
             }
             self.tentative_version += 1;
+            self.same_since = self.tentative_version;
             let answered = ask
                 .command_id
                 .clone()
@@ -273,7 +385,8 @@ impl<A: Aggregate> Pipeline<A> {
         decided: Decided<A>,
         command: Box<Command<A>>,
     ) {
-        if decided.changed || !self.gathered.is_empty() {
+        let needs_next_write = !self.gathered.is_empty() || (!self.fenced && self.flight.is_none());
+        if decided.changed || needs_next_write {
             self.gathered.push(Held { decided, command });
         } else if let Some(flight) = &mut self.flight {
             flight.held.push(Held { decided, command });
@@ -306,24 +419,33 @@ impl<A: Aggregate> Pipeline<A> {
         }
     }
 
-    /// The next write, where decisions wait for one and none is in flight.
+    /// The next write, where anybody waits for one and none is in flight. Where no decision changed anything, it writes
+    /// the state again: that is the fence.
     pub(super) fn next_write(
         &mut self,
         id: &str,
         shard: u16,
     ) -> Result<Option<DocumentWrite>, serde_json::Error> {
-        if self.flight.is_some() || self.gathered.is_empty() {
+        let nobody_waits = self.gathered.is_empty() && (self.fenced || self.waiters.is_empty());
+        if self.flight.is_some() || nobody_waits {
             return Ok(None);
         }
         let Some(record) = &self.tentative else {
             return Ok(None);
         };
+        if self.tentative_version == self.durable_version {
+            self.tentative_version += 1;
+            for held in &mut self.gathered {
+                held.decided.outcome.at_version(self.tentative_version);
+            }
+        }
         let body = serde_json::to_string(&**record)?;
         let write = DocumentWrite {
             document: Document {
                 id: id.to_owned(),
                 shard,
                 version: self.tentative_version,
+                fence: self.fence,
                 due_at: record.state.due_at(),
                 owner: record.state.owner().map(str::to_owned),
                 body,
@@ -343,6 +465,7 @@ impl<A: Aggregate> Pipeline<A> {
     pub(super) fn applied(&mut self, id: &str, myself: &ActorRef<EntityMessage<A>>) -> Option<&A> {
         let flight = *self.flight.take()?;
         self.durable_version = flight.version;
+        self.fenced = true;
         self.last_error = None;
         for held in flight.held {
             tracing::debug!(
@@ -364,7 +487,7 @@ impl<A: Aggregate> Pipeline<A> {
     fn settle_waiters(&mut self) {
         let version = self.durable_version;
         let Some(view) = self
-            .durable_state()
+            .fenced_state()
             .filter(|state| state.settled())
             .map(Aggregate::view)
         else {
@@ -426,7 +549,7 @@ impl<A: Aggregate> Pipeline<A> {
     /// Replies with the durable state to callers whose time to wait for the entity to settle has passed.
     pub(super) fn release_waiters(&mut self, now: Instant) {
         let version = self.durable_version;
-        let Some(view) = self.durable_state().map(Aggregate::view) else {
+        let Some(view) = self.fenced_state().map(Aggregate::view) else {
             return self.waiters.retain(|waiter| waiter.until > now);
         };
         let (due, waiting) = std::mem::take(&mut self.waiters)

@@ -60,7 +60,7 @@ async fn commands_behind_a_write_share_the_next_one() {
 #[tokio::test]
 async fn a_conflict_is_decided_anew_on_the_stored_state() {
     let engine = Engine::start().await;
-    let rival = engine.rival().await;
+    let rival = engine.rival("rival", 1).await;
     assert_eq!(engine.add(ID, 1).await, Ok((1, 1)));
     let other = rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
     assert_eq!((other.reply, other.version), (11, 2));
@@ -72,7 +72,7 @@ async fn a_conflict_is_decided_anew_on_the_stored_state() {
 #[tokio::test]
 async fn a_conflict_refuses_an_expected_version() {
     let engine = Engine::start().await;
-    let rival = engine.rival().await;
+    let rival = engine.rival("rival", 1).await;
     engine.add(ID, 1).await.unwrap();
     rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
 
@@ -116,7 +116,8 @@ async fn a_lost_write_is_decided_anew_under_its_id() {
     engine.store.inject(Fault::RequestLost);
     let failed = engine.ask(ID, ask(CounterCommand::Add(1))).await.unwrap_err();
     assert_eq!(failed, AskError::Store);
-    assert_eq!(engine.read(ID).await, Ok((1, 1)));
+    // The row is fenced against it.
+    assert_eq!(engine.read(ID).await, Ok((1, 2)));
 }
 
 #[tokio::test]
@@ -155,10 +156,13 @@ async fn an_unavailable_store_is_asked_again_later() {
 #[tokio::test]
 async fn a_refused_row_fails_alone() {
     let engine = Engine::start().await;
+    for id in [ID, "another"] {
+        engine.add(id, 1).await.unwrap();
+    }
     engine.store.refuse(ID);
     let (refused, other) = join!(engine.add(ID, 1), engine.add("another", 1));
-    assert_eq!((refused, other), (Err(AskError::Store), Ok((1, 1))));
-    assert_eq!(engine.read(ID).await, Ok((0, 0)));
+    assert_eq!((refused, other), (Err(AskError::Store), Ok((2, 2))));
+    assert_eq!(engine.read(ID).await, Ok((1, 1)));
     let description = engine.region.describe(ID).await.unwrap();
     assert_eq!(
         description.last_error.as_deref(),
@@ -236,7 +240,7 @@ async fn passivation_waits_for_the_write() {
 #[tokio::test]
 async fn a_read_without_the_lease_asks_the_store() {
     let engine = Engine::start().await;
-    let rival = engine.rival().await;
+    let rival = engine.rival("rival", 1).await;
     assert_eq!(engine.add(ID, 1).await, Ok((1, 1)));
     rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
     // While the node holds the lease, no other node writes: memory is current.
@@ -275,6 +279,7 @@ async fn overwrite(engine: &Engine, id: &str) {
             id: id.to_owned(),
             shard: souk_cluster::placement::shard_of(id),
             version: version + 1,
+            fence: 0,
             due_at: None,
             owner: None,
             body: "null".to_owned(),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{Region, RegionMessage, RegionSupervisor};
 use crate::actors::entity::{Command, Description, EntityMessage, Record};
 use crate::actors::metrics::KindMetrics;
-use crate::actors::outcome::{Ask, Failure, Outcome, Permit, ReplyTo};
+use crate::actors::outcome::{Ask, Failure, Outcome, ReplyTo};
 use crate::actors::persistence::Persistence;
 use crate::actors::remote::{RemoteAsk, ReturnPath};
 use crate::stores::documents::Document;
@@ -58,6 +58,9 @@ pub trait AnyRegion: Send + Sync + 'static {
     /// # Errors
     /// The row does not decode.
     fn state_of(&self, row: &Document) -> Result<Value, serde_json::Error>;
+
+    /// Admitted commands on this node.
+    fn in_flight(&self) -> usize;
 
     /// Whether the entity is live on this node.
     fn is_live(&self, id: &str) -> bool;
@@ -113,7 +116,7 @@ impl<A: Aggregate> AnyRegion for Region<A> {
             Owner::Remote(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
             Owner::AcquiringLease | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
         }
-        let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+        let Some(permit) = self.0.admit(remote.origin) else {
             return reply_to.send(self.0.busy());
         };
         tracing::debug!(
@@ -133,6 +136,7 @@ impl<A: Aggregate> AnyRegion for Region<A> {
             deadline: Instant::now() + Duration::from_millis(remote.budget_ms),
             request_id: Arc::from(remote.request_id),
             wait_until_settled: remote.wait_until_settled,
+            origin: remote.origin,
         };
         let command = Box::new(Command {
             ask,
@@ -165,6 +169,10 @@ impl<A: Aggregate> AnyRegion for Region<A> {
 
     fn state_of(&self, row: &Document) -> Result<Value, serde_json::Error> {
         serde_json::to_value(Record::<A>::decode(row)?.state)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.0.in_flight.total()
     }
 
     fn is_live(&self, id: &str) -> bool {

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use super::entity::{Command, EntityContext, EntityMessage};
 use super::handle::Handle;
 pub use super::outcome::{Answer, Ask, AskError};
-use super::outcome::{EntityStats, Failure, Outcome, Permit, ReplyTo};
+use super::outcome::{EntityStats, Failure, InFlight, Origin, Outcome, Permit, ReplyTo};
 use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk};
 use super::shard::ShardMessage;
 use crate::config::Limits;
@@ -38,8 +38,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The limits of a region; the configuration explains them.
 #[derive(Clone, Copy, Debug)]
 pub struct RegionLimits {
-    /// Admitted commands on this node.
-    pub in_flight_per_node: usize,
+    /// Admitted commands of requests on this node.
+    pub in_flight_per_kind: usize,
+    /// Admitted commands of background workers on this node.
+    pub in_flight_background: usize,
     /// Admitted commands of one entity.
     pub in_flight_per_entity: u32,
     /// Live entities of this kind on this node.
@@ -57,7 +59,8 @@ pub struct RegionLimits {
 impl From<&Limits> for RegionLimits {
     fn from(limits: &Limits) -> Self {
         Self {
-            in_flight_per_node: limits.in_flight_commands,
+            in_flight_per_kind: limits.in_flight_per_kind,
+            in_flight_background: limits.in_flight_background,
             in_flight_per_entity: u32::try_from(limits.in_flight_per_entity).unwrap_or(u32::MAX),
             live_entities: limits.live_entities,
             idle: limits.idle_seconds.duration(),
@@ -105,8 +108,8 @@ pub struct RegionContext<A: Aggregate> {
     pub shards: Vec<Handle<ShardMessage<A>>>,
     /// The limits.
     pub limits: RegionLimits,
-    /// Admitted commands on this node, of all kinds.
-    pub in_flight: Arc<AtomicUsize>,
+    /// Admitted commands on this node.
+    pub in_flight: Arc<InFlight>,
     /// Requests to other nodes that wait for their reply.
     pub requests: Arc<PendingRequests>,
     /// Sends items to other nodes.
@@ -121,6 +124,15 @@ impl<A: Aggregate> RegionContext<A> {
     /// One shard's part of the node's cap on live entities.
     pub fn entities_per_shard(&self) -> usize {
         (self.limits.live_entities / self.started_shards.load(Ordering::Relaxed).max(1)).max(1)
+    }
+
+    /// Admits a command; `None` where too many of its origin are in flight.
+    fn admit(&self, origin: Origin) -> Option<Permit> {
+        let limit = match origin {
+            Origin::Request => self.limits.in_flight_per_kind,
+            Origin::Background => self.limits.in_flight_background,
+        };
+        Permit::admit(&self.in_flight, origin, limit)
     }
 
     /// The outcome of a command beyond a limit.
@@ -146,7 +158,6 @@ impl<A: Aggregate> Region<A> {
     pub fn new(
         entity: EntityContext<A>,
         limits: RegionLimits,
-        in_flight: Arc<AtomicUsize>,
         requests: Arc<PendingRequests>,
         transport: Arc<dyn NodeTransport>,
     ) -> Self {
@@ -155,7 +166,7 @@ impl<A: Aggregate> Region<A> {
             directory: DashMap::new(),
             shards: (0..SHARDS).map(|_| Handle::default()).collect(),
             limits,
-            in_flight,
+            in_flight: Arc::default(),
             requests,
             transport,
             started_shards: AtomicUsize::new(0),
@@ -221,7 +232,7 @@ impl<A: Aggregate> Region<A> {
     }
 
     async fn ask_here(&self, shard: u16, id: &str, ask: Ask<A>) -> Outcome<A> {
-        let Some(permit) = Permit::on_node(&self.0.in_flight, self.0.limits.in_flight_per_node) else {
+        let Some(permit) = self.0.admit(ask.origin) else {
             return self.0.busy();
         };
         let deadline = ask.deadline;
@@ -273,6 +284,7 @@ impl<A: Aggregate> Region<A> {
             budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
             request_id: ask.request_id.to_string(),
             wait_until_settled: ask.wait_until_settled,
+            origin: ask.origin,
             trace: traces::current(),
         };
         let item = souk_wire::encode(&remote).and_then(|body| {

@@ -85,7 +85,7 @@ async fn a_hand_over_waits_for_the_write_and_releases_memory() {
     assert!(context.directory.is_empty());
     assert!(context.shards[usize::from(shard_of(ID))].get().is_none());
     assert_eq!(context.started_shards.load(Ordering::Relaxed), 0);
-    assert_eq!(context.in_flight.load(Ordering::Relaxed), 0);
+    assert_eq!(context.in_flight.total(), 0);
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::shop::{NOW, Shop};
 use crate::audit::payments::charge_id;
-use crate::stores::documents::DocumentStore;
+use crate::stores::documents::{DocumentStore, DocumentWrite};
+use souk_cluster::view::View;
 use souk_domain::PaymentId;
 use souk_domain::fixtures::raw_event;
 use souk_domain::fixtures::{at, cart_id, order_id, sku};
@@ -59,6 +60,34 @@ async fn failed() -> Shop {
     shop.fail(1, &[2]).await;
     shop.assert_clean().await;
     shop
+}
+
+#[tokio::test]
+async fn invariant_13_a_fence_is_ahead_of_the_view() {
+    let shop = Shop::new().await;
+    let view = |number| View {
+        number,
+        members: Vec::new(),
+    };
+    assert!(shop.stores.views.propose(&view(1)).await.unwrap());
+    for (fence, is_ahead) in [(1, false), (2, true)] {
+        let mut document = inventory(&shop).load(sku(0).as_str()).await.unwrap().unwrap();
+        document.fence = fence;
+        document.version += 1;
+        let write = DocumentWrite {
+            expected: document.version - 1,
+            document,
+            events: Vec::new(),
+        };
+        inventory(&shop).write("fenced", &[write]).await.unwrap();
+        if is_ahead {
+            shop.assert_only(13, SKU).await;
+        } else {
+            shop.assert_clean().await;
+        }
+    }
+    assert!(shop.stores.views.propose(&view(2)).await.unwrap());
+    shop.assert_clean().await;
 }
 
 #[tokio::test]

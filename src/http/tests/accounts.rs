@@ -201,6 +201,7 @@ async fn orders_placed_during_erasure_are_anonymised() {
             id: id.to_owned(),
             shard: 0,
             version: 1,
+            fence: 0,
             due_at: None,
             owner: Some(ada.as_str().to_owned()),
             body: json!({"state": crate::http::test_support::placed(id, "crt_1"), "answered": []})

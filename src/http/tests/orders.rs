@@ -167,6 +167,7 @@ async fn a_buyer_lists_their_own_orders_page_by_page() {
             id: id.to_owned(),
             shard: 0,
             version: 1,
+            fence: 0,
             due_at: None,
             owner: Some(buyer.to_owned()),
             body: json!({"state": placed(id, buyer), "answered": []}).to_string(),

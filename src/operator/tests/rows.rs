@@ -27,6 +27,7 @@ pub(super) fn order(id: &str, commands: Vec<OrderCommand>) -> Document {
         id: id.to_owned(),
         shard: shard_of(id),
         version: 4,
+        fence: 0,
         due_at: record.state.due_at(),
         owner: None,
         body: serde_json::to_string(&record).unwrap(),

@@ -52,7 +52,7 @@ impl NodeServices {
     /// Every command of a checkout is safe to repeat, so it needs no id.
     fn ask<A: Aggregate>(&self, command: A::Command) -> Ask<A> {
         let deadline = Instant::now() + self.context.limits.ask;
-        Ask::new(command, deadline, Arc::clone(&self.request_id))
+        Ask::new(command, deadline, Arc::clone(&self.request_id)).in_background()
     }
 }
 
@@ -95,6 +95,7 @@ impl Services for NodeServices {
                 id: payment.id.as_str().to_owned(),
                 shard: shard_of(payment.order.as_str()),
                 version: expected + 1,
+                fence: 0,
                 due_at: None,
                 owner: Some(payment.order.as_str().to_owned()),
                 body: serde_json::to_string(payment).map_err(StepError::retry)?,

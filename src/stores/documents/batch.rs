@@ -9,8 +9,8 @@ use souk_domain::Timestamp;
 /// and a message to the store process has a limit of its own.
 const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
-/// A document as a batch carries it: identifier, shard, version, expected version, due time, owner, and where its body
-/// begins and how long it is, in bytes from 1.
+/// A document as a batch carries it: identifier, shard, version, expected version, due time, owner, where its body
+/// begins and how long it is, in bytes from 1, and fence.
 #[derive(Serialize)]
 struct Line<'a>(
     &'a str,
@@ -21,6 +21,7 @@ struct Line<'a>(
     Option<&'a str>,
     usize,
     usize,
+    u64,
 );
 
 /// Documents on their way into SQLite. The bodies stand beside the lines and not in them: within a JSON text they would be
@@ -45,6 +46,7 @@ impl<'a> Lines<'a> {
                 document.owner.as_deref(),
                 all.bodies.len() + 1,
                 document.body.len(),
+                document.fence,
             ));
             all.bodies.extend_from_slice(document.body.as_bytes());
         }
@@ -126,6 +128,7 @@ mod tests {
                 id: id.to_string(),
                 shard: 0,
                 version: 9,
+                fence: 0,
                 due_at: None,
                 owner: None,
                 body: "x".repeat(body),

@@ -28,6 +28,7 @@ pub async fn rows(store: Arc<dyn DocumentStore>) {
     a_refused_row_fails_no_other(&*store).await;
     ids_are_compared_and_sorted_bytewise(&*store).await;
     bodies_of_any_kind_come_back_as_they_went(&*store).await;
+    fences_are_kept(&*store).await;
     what_is_due_comes_in_order_and_by_shard(&*store).await;
     owners_and_scans_are_paged(&*store).await;
     an_unknown_outcome_can_be_asked_for(&*store).await;
@@ -99,6 +100,7 @@ fn document(id: &str, version: u64) -> Document {
         id: id.to_owned(),
         shard: 7,
         version,
+        fence: 0,
         due_at: None,
         owner: None,
         body: format!("{{\"version\":{version}}}"),
@@ -298,6 +300,17 @@ async fn bodies_of_any_kind_come_back_as_they_went(store: &dyn DocumentStore) {
         [const { Applied }; 16]
     );
     assert!(store.load("heavy-15").await.unwrap().unwrap().body == bodies[3]);
+}
+
+async fn fences_are_kept(store: &dyn DocumentStore) {
+    for (version, fence) in [(1, 0), (2, 7), (3, u64::from(u32::MAX))] {
+        let fenced = Document {
+            fence,
+            ..document("fenced", version)
+        };
+        put(store, fenced.clone()).await;
+        assert_eq!(store.load("fenced").await.unwrap(), Some(fenced));
+    }
 }
 
 async fn what_is_due_comes_in_order_and_by_shard(store: &dyn DocumentStore) {

@@ -25,6 +25,9 @@ pub enum Fault {
     ReplyLost,
     /// Nothing is written, and the caller learns that the outcome is unknown.
     RequestLost,
+    /// Nothing is written before [`FaultyDocuments::land`], and the caller learns that the outcome is unknown. Harsher than the port
+    /// allows: [`DocumentStore::applied`] answers at once.
+    Late,
     /// Nothing is written, as if every row had another version.
     Conflict,
 }
@@ -34,6 +37,7 @@ pub struct FaultyDocuments {
     store: SqliteDocuments,
     faults: Mutex<VecDeque<Fault>>,
     refused: Mutex<Vec<String>>,
+    late: Mutex<Vec<(String, Vec<DocumentWrite>)>>,
     available: watch::Sender<bool>,
     gate: Arc<RwLock<()>>,
     arrived: watch::Sender<u64>,
@@ -71,6 +75,7 @@ impl FaultyDocuments {
             store,
             faults: Mutex::default(),
             refused: Mutex::default(),
+            late: Mutex::default(),
             available: watch::Sender::new(true),
             gate: Arc::default(),
             arrived: watch::Sender::new(0),
@@ -85,9 +90,24 @@ impl FaultyDocuments {
         lock(&self.faults).push_back(fault);
     }
 
+    /// Forgets the faults that no write has met yet.
+    pub fn clear_faults(&self) {
+        lock(&self.faults).clear();
+    }
+
     /// Lets every write of this row be refused.
     pub fn refuse(&self, id: &str) {
         lock(&self.refused).push(id.to_owned());
+    }
+
+    /// Carries out the late writes; the outcomes of all their rows.
+    pub async fn land(&self) -> Vec<WriteOutcome> {
+        let late = std::mem::take(&mut *lock(&self.late));
+        let mut outcomes = Vec::new();
+        for (mark, batch) in late {
+            outcomes.extend(self.store.write(&mark, &batch).await.unwrap());
+        }
+        outcomes
     }
 
     /// Lets everything fail, or work again.
@@ -177,6 +197,10 @@ impl DocumentStore for FaultyDocuments {
         match fault {
             Some(Fault::Unavailable) => return Err(self.unavailable()),
             Some(Fault::RequestLost) => return Err(self.unknown()),
+            Some(Fault::Late) => {
+                lock(&self.late).push((mark.to_owned(), batch.to_vec()));
+                return Err(self.unknown());
+            }
             Some(Fault::Conflict) => return Ok(vec![WriteOutcome::Conflict; batch.len()]),
             Some(Fault::ReplyLost) | None => {}
         }

@@ -33,6 +33,9 @@ pub struct Document {
     pub shard: u16,
     /// Counts the entity's changes without a gap (invariant 8).
     pub version: u64,
+    /// The number of the view under which an entity's owner wrote it last (invariant 13); 0 where no owner has, as with
+    /// payments and the rows of versions that knew no fence.
+    pub fence: u64,
     /// When the entity must be looked at again; indexed.
     pub due_at: Option<Timestamp>,
     /// Whose it is; indexed with `id` descending.

@@ -68,6 +68,7 @@ async fn put(
             id: id.to_owned(),
             shard: 1,
             version,
+            fence: 0,
             due_at: None,
             owner: None,
             body: serde_json::to_string(body).unwrap(),

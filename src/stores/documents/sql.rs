@@ -10,7 +10,7 @@ macro_rules! body {
 /// Compare-and-set of rows that exist. What is not returned has another version.
 pub(super) const UPDATE: &str = concat!(
     "UPDATE documents \
-     SET shard = j.value->>1, version = j.value->>2, due_at = j.value->>4, owner = j.value->>5, mark = ?3, body = ",
+     SET shard = j.value->>1, version = j.value->>2, due_at = j.value->>4, owner = j.value->>5, fence = j.value->>8, mark = ?3, body = ",
     body!(),
     " FROM json_each(?1) AS j \
      WHERE documents.id = j.value->>0 AND documents.version = j.value->>3 \
@@ -19,8 +19,8 @@ pub(super) const UPDATE: &str = concat!(
 
 /// Rows that must not exist yet. What is not returned exists.
 pub(super) const INSERT: &str = concat!(
-    "INSERT INTO documents (id, shard, version, due_at, owner, mark, body) \
-     SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>4, j.value->>5, ?3, ",
+    "INSERT INTO documents (id, shard, version, due_at, owner, fence, mark, body) \
+     SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>4, j.value->>5, j.value->>8, ?3, ",
     body!(),
     " FROM json_each(?1) AS j WHERE true \
      ON CONFLICT (id) DO NOTHING RETURNING id"
@@ -64,7 +64,7 @@ pub(super) const DUE: &str = "SELECT id FROM documents INDEXED BY documents_due 
 /// The columns of a document, of an event, and of a delivery.
 macro_rules! select {
     (documents $tail:literal) => {
-        concat!("SELECT id, shard, version, due_at, owner, body FROM documents ", $tail)
+        concat!("SELECT id, shard, version, fence, due_at, owner, body FROM documents ", $tail)
     };
     (ledger $tail:literal) => {
         concat!(

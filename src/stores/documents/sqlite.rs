@@ -25,6 +25,7 @@ use souk_error_chain::Chain;
 pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_documents.sql"),
     include_str!("migrations/0002_deliveries.sql"),
+    include_str!("migrations/0003_fences.sql"),
 ];
 
 /// One of the document stores (`carts`, `orders`, `inventory`, `payments`, `sandbox`) in SQLite.
@@ -74,6 +75,7 @@ impl SqliteDocuments {
                 id: id.clone(),
                 shard: columns.integer("shard")?,
                 version: columns.integer("version")?,
+                fence: columns.integer("fence")?,
                 due_at: columns.optional_integer("due_at")?.map(Timestamp::from_millis),
                 owner: columns.optional_text("owner")?,
                 body: columns.text("body")?,

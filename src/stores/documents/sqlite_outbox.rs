@@ -155,6 +155,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::stores::documents::DocumentStore;
     use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, STOCK_BADGES};
     use crate::stores::documents::sqlite::MIGRATIONS;
     use crate::stores::sqlite;
@@ -164,7 +165,7 @@ mod tests {
         migrations: &[MIGRATIONS[0]],
     }];
 
-    /// What waited in the first schema, or was dead, does so for the one consumer that there was.
+    /// What waited in the first schema, or was dead, does so for the one consumer that there was. Rows have no fence yet.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_first_schema_is_migrated() {
         let directory = TempDir::new().unwrap();
@@ -176,7 +177,9 @@ mod tests {
         let database = Database::open(&writer, directory.path(), "inventory")
             .await
             .unwrap();
-        database.transact(vec![Statement::new(insert)]).await.unwrap();
+        let row = "INSERT INTO documents (id, shard, version, due_at, owner, mark, body) VALUES ('A-1', 7, 2, NULL, NULL, 'm', '{}')";
+        let statements = [insert, row].map(Statement::new).into();
+        database.transact(statements).await.unwrap();
         drop((database, writer));
 
         // The engine closes its files in the background.
@@ -204,5 +207,7 @@ mod tests {
             (STOCK_BADGES, "it broke")
         );
         assert_eq!(store.ledger("A-1", 0, 10).await.unwrap().len(), 2);
+        let row = store.load("A-1").await.unwrap().unwrap();
+        assert_eq!((row.version, row.fence), (2, 0));
     }
 }

@@ -114,6 +114,11 @@ impl Actor for Membership {
     ) -> Result<Self::State, ActorProcessingErr> {
         myself.send_interval(arguments.settings.look_interval, || MembershipMessage::Look);
         myself.send_interval(INTERVAL, || MembershipMessage::Beat);
+        follow_suspicions(
+            Arc::clone(&arguments.routing),
+            arguments.settings.look_interval,
+            myself.clone(),
+        );
         follow_gossip(arguments.gossip.clone(), arguments.me.clone(), myself);
         Ok(MembershipState::new(arguments))
     }
@@ -169,6 +174,21 @@ impl Actor for Membership {
         }
         Ok(())
     }
+}
+
+/// Has the actor look when a row shows that the installed view is outdated, at most twice an interval: an older view may
+/// be all that there is, where the coordination store has been restored from a backup.
+fn follow_suspicions(routing: Arc<Routing>, interval: Duration, membership: ActorRef<MembershipMessage>) {
+    tokio::spawn(async move {
+        loop {
+            routing.suspected().await;
+            if membership.cast(MembershipMessage::Look).is_err() {
+                // For the next incarnation of the actor.
+                return routing.suspect();
+            }
+            tokio::time::sleep(interval / 2).await;
+        }
+    });
 }
 
 /// Forwards the live nodes of gossip to the actor while both exist.
