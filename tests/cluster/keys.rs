@@ -5,10 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use rusqlite::{Connection, OpenFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::SqliteConnectOptions;
 use toml::Table;
 
 use crate::harness::{Cluster, souk};
@@ -71,10 +70,7 @@ async fn keys_are_rotated_under_load_and_nothing_lies_open() {
     set_keys(&cluster, &[&new, &old]);
     rolling_restart(&mut cluster, &load).await;
     orders_with_markers(&cluster, "between").await;
-    assert!(
-        rows_under(&cluster, "k1").await > 0,
-        "nothing is left to be rotated"
-    );
+    assert!(rows_under(&cluster, "k1") > 0, "nothing is left to be rotated");
     let rotated = report(&run(&cluster, &["keys", "rotate", "--json"]).await);
     assert!(
         rotated["resealed"].as_u64() > Some(0) && rotated["left"] == 0,
@@ -82,8 +78,8 @@ async fn keys_are_rotated_under_load_and_nothing_lies_open() {
     );
     load.progress(200).await;
     // What shoppers wrote meanwhile is under the new key too.
-    assert_eq!(rows_under(&cluster, "k1").await, 0);
-    assert!(rows_under(&cluster, "k2").await > 0);
+    assert_eq!(rows_under(&cluster, "k1"), 0);
+    assert!(rows_under(&cluster, "k2") > 0);
     load.verify(&cluster).await;
     assert_eq!(account.read(&cluster).await, as_written);
 
@@ -269,25 +265,19 @@ fn report(output: &Output) -> Value {
 }
 
 /// Rows of all stores with values under this key, read from the files.
-async fn rows_under(cluster: &Cluster, key: &str) -> i64 {
+fn rows_under(cluster: &Cluster, key: &str) -> i64 {
     let stores = cluster.config.parent().unwrap().join("stores");
-    let mut rows = 0;
-    for (store, table, column) in SEALED {
-        let mut connection = SqliteConnectOptions::new()
-            .filename(stores.join(format!("{store}.db")))
-            .read_only(true)
-            .connect()
-            .await
-            .unwrap();
-        let sql = format!("SELECT count(*) FROM {table} WHERE {column} LIKE ?1");
-        let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-            .bind(format!("%sealed:v1:{key}:%"))
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-        rows += count;
-    }
-    rows
+    SEALED
+        .iter()
+        .map(|(store, table, column)| {
+            let file = stores.join(format!("{store}.db"));
+            let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+            let sql = format!("SELECT count(*) FROM {table} WHERE {column} LIKE ?1");
+            let value = format!("%sealed:v1:{key}:%");
+            let rows: i64 = connection.query_row(&sql, [value], |row| row.get(0)).unwrap();
+            rows
+        })
+        .sum()
 }
 
 fn nothing_lies_open(folder: &Path) {

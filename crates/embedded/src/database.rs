@@ -1,18 +1,18 @@
 //! One database of the embedded store as an adapter sees it: reads from the file, writes through the one writer.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::{StreamExt, TryStreamExt};
-use sqlx::AssertSqlSafe;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::client::Writer;
 use crate::error::Error;
 use crate::limits::{READ_TIME_LIMIT, READERS};
 use crate::options;
-use crate::statement::{self, Rows, Statement};
+use crate::statement::{Rows, Statement};
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -22,8 +22,35 @@ pub struct Database {
 
 struct Inner {
     name: &'static str,
-    readers: SqlitePool,
+    directory: PathBuf,
     writer: Writer,
+    /// Reads that may run at once: as many connections there are at most.
+    readers: Arc<Semaphore>,
+    /// Connections that nobody reads through now.
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Inner {
+    /// Reads through an idle connection, or a new one. Blocks; ends at the next row after `is_cancelled`.
+    fn read(&self, statement: &Statement, is_cancelled: impl Fn() -> bool) -> Result<Rows, Error> {
+        let connection = match self.idle().pop() {
+            Some(connection) => connection,
+            None => options::reader(&self.directory, self.name).map_err(Error::unavailable)?,
+        };
+        let rows = statement.run(&connection, |_| {
+            if is_cancelled() {
+                return Err(Error::unavailable("nobody waits for the rows any more"));
+            }
+            Ok(())
+        });
+        self.idle().push(connection);
+        rows
+    }
+
+    /// No code panics while it holds the lock.
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Database {
@@ -34,17 +61,13 @@ impl Database {
     /// As of [`Writer::open`].
     pub async fn open(writer: &Writer, directory: &Path, name: &'static str) -> Result<Self, Error> {
         writer.open(name).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(READ_TIME_LIMIT)
-            // A connection to a file does not go stale, and the test costs a turn to its thread.
-            .test_before_acquire(false)
-            .connect_lazy_with(options::reader(directory, name));
         Ok(Self {
             inner: Arc::new(Inner {
                 name,
-                readers,
+                directory: directory.to_owned(),
                 writer: writer.clone(),
+                readers: Arc::new(Semaphore::new(READERS)),
+                idle: Mutex::default(),
             }),
         })
     }
@@ -61,17 +84,25 @@ impl Database {
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an invalid statement.
     pub async fn read(&self, statement: Statement) -> Result<Rows, Error> {
         let reading = async {
-            let arguments = statement.arguments()?;
-            sqlx::query_with(AssertSqlSafe(statement.sql), arguments)
-                .fetch(&self.inner.readers)
-                .map(|row| statement::row(&row?))
-                .try_collect()
+            let permit = Arc::clone(&self.inner.readers)
+                .acquire_owned()
                 .await
+                .map_err(Error::unavailable)?;
+            let (reply, rows) = oneshot::channel();
+            let inner = Arc::clone(&self.inner);
+            // On one of Tokio's threads for blocking work, which all databases share.
+            drop(spawn_blocking(move || {
+                let rows = inner.read(&statement, || reply.is_closed());
+                // Before the reply: a caller may then drop the database and open its files anew.
+                drop((inner, permit));
+                // Fails where the caller has stopped waiting.
+                let _ = reply.send(rows);
+            }));
+            rows.await.map_err(Error::unavailable)?
         };
-        let rows: Result<Rows, sqlx::Error> = timeout(READ_TIME_LIMIT, reading)
+        timeout(READ_TIME_LIMIT, reading)
             .await
-            .map_err(Error::unavailable)?;
-        Ok(rows?)
+            .map_err(Error::unavailable)?
     }
 
     /// Runs statements in one transaction and returns the rows of each once it is durable.

@@ -1,4 +1,4 @@
-//! The engine: the one writer of a data directory. Each database has a queue and a task, which commits in one batch
+//! The engine: the one writer of a data directory. Each database has a queue and a thread, which commits in one batch
 //! the transactions that arrived during the commit before.
 
 use std::collections::BTreeMap;
@@ -7,12 +7,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
 use rustix::fs::FlockOperation;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::commit::DatabaseWriter;
@@ -48,7 +49,7 @@ pub enum OpenError {
 }
 
 /// The one writer of a data directory. Cheap to clone. With its last clone it ends, once all accepted transactions are
-/// committed. Must be used within a Tokio runtime.
+/// committed.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -58,24 +59,51 @@ struct Inner {
     directory: PathBuf,
     databases: BTreeMap<&'static str, DatabaseQueue>,
     queue_bytes: Arc<Semaphore>,
-    closing: CancellationToken,
-    tasks: TaskTracker,
-    /// Shared with the task of each database: unlocked only after the last commit.
+    /// Counts the threads, one for each open database.
+    threads: TaskTracker,
+    /// Shared with those threads: unlocked only after the last commit.
     lock: Arc<File>,
 }
 
 struct DatabaseQueue {
     schema: &'static Schema,
-    /// Set on first use.
-    queue: OnceCell<mpsc::Sender<Job>>,
+    /// Locked while the database is being opened.
+    state: Mutex<QueueState>,
+}
+
+/// A database is opened on first use, and again should its thread have ended.
+enum QueueState {
+    Unopened,
+    Open(mpsc::Sender<Job>),
+    /// The engine is closing.
+    Closed,
 }
 
 struct Job {
     transaction: Transaction,
     size: usize,
     accepted: Instant,
-    reply: oneshot::Sender<Outcome>,
+    reply: Reply,
     _queue_bytes: OwnedSemaphorePermit,
+}
+
+/// Takes the outcome of a transaction, on the thread that wrote it. Where that ends without one, the outcome is unknown.
+struct Reply(Option<Box<dyn FnOnce(Outcome) + Send>>);
+
+impl Reply {
+    fn send(mut self, outcome: Outcome) {
+        if let Some(reply) = self.0.take() {
+            reply(outcome);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(reply) = self.0.take() {
+            reply(Err(Error::outcome_unknown("the writer ended without an outcome")));
+        }
+    }
 }
 
 impl Engine {
@@ -105,8 +133,8 @@ impl Engine {
         let databases = schemas
             .iter()
             .map(|schema| {
-                let queue = OnceCell::new();
-                (schema.name, DatabaseQueue { schema, queue })
+                let state = Mutex::new(QueueState::Unopened);
+                (schema.name, DatabaseQueue { schema, state })
             })
             .collect();
         Ok(Self {
@@ -114,8 +142,7 @@ impl Engine {
                 directory,
                 databases,
                 queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_LIMIT)),
-                closing: CancellationToken::new(),
-                tasks: TaskTracker::new(),
+                threads: TaskTracker::new(),
                 lock: Arc::new(lock),
             }),
         })
@@ -135,62 +162,88 @@ impl Engine {
         self.queue(name).await.map(|_| ())
     }
 
-    async fn queue(&self, name: &str) -> Result<&mpsc::Sender<Job>, Error> {
-        let inner = &self.inner;
-        let database = inner
+    async fn queue(&self, name: &str) -> Result<mpsc::Sender<Job>, Error> {
+        let database = self
+            .inner
             .databases
             .get(name)
             .ok_or_else(|| Error::refused(format!("there is no database {name:?}")))?;
-        database
-            .queue
-            .get_or_try_init(|| async {
-                let opening = DatabaseWriter::open(inner.directory.clone(), database.schema);
-                let writer = timeout(OPEN_TIME_LIMIT, opening)
-                    .await
-                    .map_err(Error::unavailable)??;
-                let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
-                let (closing, lock) = (inner.closing.clone(), Arc::clone(&inner.lock));
-                inner.tasks.spawn(async move {
-                    write(writer, queue, closing).await;
-                    drop(lock);
-                });
-                Ok(sender)
-            })
-            .await
+        let mut state = database.state.lock().await;
+        match &*state {
+            QueueState::Open(queue) if !queue.is_closed() => Ok(queue.clone()),
+            QueueState::Closed => Err(Error::unavailable("the store is closing")),
+            QueueState::Open(_) | QueueState::Unopened => {
+                let queue = self.start_thread(database.schema).await?;
+                *state = QueueState::Open(queue.clone());
+                Ok(queue)
+            }
+        }
     }
 
-    /// Accepts a transaction; its outcome is sent when its commit has succeeded or failed. Transactions of one database
-    /// are committed in the order in which they were accepted.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where too many wait already,
-    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an unknown database.
-    pub(crate) async fn submit(&self, transaction: Transaction) -> Result<oneshot::Receiver<Outcome>, Error> {
-        let queue = self.queue(&transaction.database).await?;
-        let size = transaction.size();
-        let share = u32::try_from(size)
-            .ok()
-            .and_then(|size| {
-                Arc::clone(&self.inner.queue_bytes)
-                    .try_acquire_many_owned(size)
-                    .ok()
+    /// Starts the thread of a database, and waits until it has opened the file.
+    async fn start_thread(&self, schema: &'static Schema) -> Result<mpsc::Sender<Job>, Error> {
+        let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
+        let (opened, opening) = oneshot::channel();
+        let directory = self.inner.directory.clone();
+        let (lock, running) = (Arc::clone(&self.inner.lock), self.inner.threads.token());
+        thread::Builder::new()
+            .name(format!("write-{}", schema.name))
+            .spawn(move || {
+                run(directory, schema, opened, queue);
+                drop(lock);
+                drop(running);
             })
-            .ok_or_else(|| Error::unavailable("too many bytes wait to be written"))?;
-        let (reply, outcome) = oneshot::channel();
+            .map_err(Error::unavailable)?;
+        timeout(OPEN_TIME_LIMIT, opening)
+            .await
+            .map_err(Error::unavailable)?
+            .map_err(Error::unavailable)??;
+        Ok(sender)
+    }
+
+    /// Accepts a transaction; `reply` gets its outcome when its commit has succeeded or failed, or at once where it is not
+    /// accepted: [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where too many wait already,
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) for an unknown database. Transactions of one database are
+    /// committed in the order in which they were accepted.
+    pub(crate) async fn submit(
+        &self,
+        transaction: Transaction,
+        reply: impl FnOnce(Outcome) + Send + 'static,
+    ) {
+        let size = transaction.size();
+        let reply = Reply(Some(Box::new(reply)));
+        let (queue, queue_bytes) = match self.admit(&transaction.database, size).await {
+            Ok(admitted) => admitted,
+            Err(error) => return reply.send(Err(error)),
+        };
         let job = Job {
             transaction,
             size,
             accepted: Instant::now(),
             reply,
-            _queue_bytes: share,
+            _queue_bytes: queue_bytes,
         };
-        queue.try_send(job).map_err(|refused| {
-            Error::unavailable(match refused {
-                TrySendError::Full(_) => "too many transactions wait to be written",
-                TrySendError::Closed(_) => "the store is closing",
-            })
-        })?;
-        Ok(outcome)
+        let (job, reason) = match queue.try_send(job) {
+            Ok(()) => return,
+            Err(TrySendError::Full(job)) => (job, "too many transactions wait to be written"),
+            Err(TrySendError::Closed(job)) => (job, "the writer has just ended"),
+        };
+        job.reply.send(Err(Error::unavailable(reason)));
+    }
+
+    /// The queue of a database, and a share of the bytes that may wait.
+    async fn admit(
+        &self,
+        database: &str,
+        size: usize,
+    ) -> Result<(mpsc::Sender<Job>, OwnedSemaphorePermit), Error> {
+        let queue = self.queue(database).await?;
+        let bytes = Arc::clone(&self.inner.queue_bytes);
+        let share = u32::try_from(size)
+            .ok()
+            .and_then(|size| bytes.try_acquire_many_owned(size).ok())
+            .ok_or_else(|| Error::unavailable("too many bytes wait to be written"))?;
+        Ok((queue, share))
     }
 
     /// [`Engine::submit`], and waits for the outcome.
@@ -198,14 +251,22 @@ impl Engine {
     /// # Errors
     /// As of [`Engine::submit`], and those of the commit.
     pub(crate) async fn transact(&self, transaction: Transaction) -> Outcome {
-        received(self.submit(transaction).await?).await
+        let (reply, outcome) = oneshot::channel();
+        self.submit(transaction, |outcome| drop(reply.send(outcome)))
+            .await;
+        outcome
+            .await
+            .unwrap_or_else(|lost| Err(Error::outcome_unknown(lost)))
     }
 
-    /// Accepts no further transactions, commits those that were accepted, and closes the files.
+    /// Accepts no further transactions, commits those that were accepted, closes the files, and waits until the threads
+    /// have ended.
     pub(crate) async fn close(&self) {
-        self.inner.closing.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        for database in self.inner.databases.values() {
+            *database.state.lock().await = QueueState::Closed;
+        }
+        self.inner.threads.close();
+        self.inner.threads.wait().await;
     }
 }
 
@@ -216,50 +277,51 @@ pub(crate) fn private_directory(directory: &Path) -> io::Result<PathBuf> {
     directory.canonicalize()
 }
 
-/// The outcome of a submitted transaction; unknown where its writer ended without one.
-pub(crate) async fn received(outcome: oneshot::Receiver<Outcome>) -> Outcome {
-    outcome
-        .await
-        .unwrap_or_else(|lost| Err(Error::outcome_unknown(lost)))
+/// The thread of a database: opens the file, and writes until the queue is closed and empty.
+fn run(
+    directory: PathBuf,
+    schema: &'static Schema,
+    opened: oneshot::Sender<Result<(), Error>>,
+    queue: mpsc::Receiver<Job>,
+) {
+    let (writer, outcome) = match DatabaseWriter::open(directory, schema) {
+        Ok(writer) => (Some(writer), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    // Nobody waits any more where the opening took too long; the queue is closed then.
+    let _ = opened.send(outcome);
+    if let Some(writer) = writer {
+        write(writer, queue);
+    }
 }
 
-/// Writes the transactions of `queue` in batches, until `closing` and the queue is empty.
-async fn write(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>, closing: CancellationToken) {
-    loop {
-        let first = tokio::select! {
-            biased;
-            job = queue.recv() => job,
-            () = closing.cancelled(), if !queue.is_closed() => {
-                queue.close();
-                continue;
-            }
-        };
-        let Some(first) = first else { break };
+/// Writes the transactions of `queue` in batches.
+fn write(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
         let batch = batch(first, &mut queue);
         if batch.is_empty() {
             continue;
         }
         let transactions: Vec<&Transaction> = batch.iter().map(|job| &job.transaction).collect();
-        let outcomes = writer.execute(&transactions).await;
+        let outcomes = writer.execute(&transactions);
         for (job, outcome) in batch.into_iter().zip(outcomes) {
-            // A caller that no longer waits treats the outcome as unknown.
-            let _ = job.reply.send(outcome);
+            job.reply.send(outcome);
         }
     }
-    writer.close().await;
+    writer.close();
 }
 
-/// The transactions that wait, up to the limits of a batch, without those whose caller has given up or must.
+/// The transactions that wait, up to the limits of a batch, without those that waited too long.
 fn batch(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(job) = next {
         if job.accepted.elapsed() > QUEUE_TIME_LIMIT {
-            let _ = job.reply.send(Err(Error::unavailable(
+            job.reply.send(Err(Error::unavailable(
                 "the transaction waited too long to be written",
             )));
-        } else if !job.reply.is_closed() {
+        } else {
             bytes += job.size;
             batch.push(job);
         }

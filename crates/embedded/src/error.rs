@@ -56,24 +56,18 @@ impl Error {
     }
 }
 
-impl From<sqlx::Error> for Error {
+impl From<rusqlite::Error> for Error {
     /// Tells an invalid statement from a failing database.
-    fn from(error: sqlx::Error) -> Self {
-        let refused = match &error {
-            // The low byte is the primary code (https://www.sqlite.org/rescode.html): ERROR, TOOBIG, CONSTRAINT,
-            // MISMATCH, AUTH, RANGE. BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CORRUPT and others are no fault of the
-            // statement.
-            sqlx::Error::Database(database) => database
-                .code()
-                .and_then(|code| code.parse::<i32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 1 | 18 | 19 | 20 | 23 | 25)),
-            sqlx::Error::Encode(_)
-            | sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::Protocol(_) => true,
-            _ => false,
+    fn from(error: rusqlite::Error) -> Self {
+        let code = match &error {
+            rusqlite::Error::SqliteFailure(failure, _)
+            | rusqlite::Error::SqlInputError { error: failure, .. } => failure.extended_code & 0xff,
+            // The others are found before SQLite is asked: they are faults of the statement.
+            _ => return Self::refused(error),
         };
-        if refused {
+        // The low byte is the primary code (https://www.sqlite.org/rescode.html): ERROR, TOOBIG, CONSTRAINT, MISMATCH,
+        // AUTH, RANGE. BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CORRUPT and others are no fault of the statement.
+        if matches!(code, 1 | 18 | 19 | 20 | 23 | 25) {
             Self::refused(error)
         } else {
             Self::unavailable(error)

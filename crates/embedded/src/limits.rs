@@ -25,8 +25,8 @@ pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// answered.
 pub(crate) const RESULT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// Connections that read one database, per process. Each costs a thread.
-pub(crate) const READERS: u32 = 4;
+/// Reads of one database that run at once, per process; each has a connection, and a thread while it runs.
+pub(crate) const READERS: usize = 4;
 
 /// How long a read may take, waiting for a connection included.
 pub(crate) const READ_TIME_LIMIT: Duration = Duration::from_secs(5);

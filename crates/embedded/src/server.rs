@@ -11,7 +11,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use futures::future::{Either, ready};
 use rustix::fs::Mode;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -24,7 +23,7 @@ use tokio_util::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::socket_path;
-use crate::engine::{self, Engine, OpenError};
+use crate::engine::{Engine, OpenError};
 use crate::error::Error;
 use crate::limits::{ACCEPT_PAUSE, CLIENT_LIMIT, CLOSE_TIME_LIMIT, IN_FLIGHT_LIMIT, ServerLimits};
 use crate::protocol::{self, Command, Outcome, Request, Response};
@@ -190,24 +189,19 @@ async fn read_requests(
         let Some((Request { id, command }, reply)) = next else {
             return Ok(());
         };
-        // Submitted before the next one is read: a client's transactions run in the order of its requests.
-        let outcome = match command {
-            Command::Hello { version, directory } => Either::Left(ready(greet(&engine, version, &directory))),
-            Command::Open(database) => {
-                Either::Left(ready(engine.open_database(&database).await.map(|()| Vec::new())))
-            }
-            Command::Transact(transaction) => match engine.submit(transaction).await {
-                Ok(outcome) => Either::Right(engine::received(outcome)),
-                Err(error) => Either::Left(ready(Err(error))),
-            },
-        };
-        tokio::spawn(async move {
-            let outcome = outcome.await.map_err(Into::into);
+        let respond = move |outcome: Outcome| {
+            let outcome = outcome.map_err(Into::into);
             match protocol::encode(&Response { id, outcome }) {
                 Ok(frame) => drop(reply.send(frame)),
                 Err(error) => tracing::error!(%error, "a reply of the store process can't be encoded"),
             }
-        });
+        };
+        match command {
+            Command::Hello { version, directory } => respond(greet(&engine, version, &directory)),
+            Command::Open(database) => respond(engine.open_database(&database).await.map(|()| Vec::new())),
+            // Submitted before the next one is read: a client's transactions run in the order of its requests.
+            Command::Transact(transaction) => engine.submit(transaction, respond).await,
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use rusqlite::Connection;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteArguments, SqliteRow, SqliteValueRef};
-use sqlx::{Arguments, Decode, Row as _, Sqlite, TypeInfo, ValueRef};
+
+use crate::error::Error;
 
 /// One value, in SQLite's storage classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,18 +59,17 @@ impl Value {
                 Self::Blob(bytes) => bytes.len(),
             }
     }
+}
 
-    fn decode(value: SqliteValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
-        if value.is_null() {
-            return Ok(Self::Null);
-        }
-        let class = value.type_info().name().to_owned();
-        Ok(match class.as_str() {
-            "INTEGER" => Self::Integer(Decode::<Sqlite>::decode(value)?),
-            "REAL" => Self::Real(Decode::<Sqlite>::decode(value)?),
-            "TEXT" => Self::Text(Decode::<Sqlite>::decode(value)?),
-            _ => Self::Blob(Decode::<Sqlite>::decode(value)?),
-        })
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(integer) => ValueRef::Integer(*integer),
+            Self::Real(real) => ValueRef::Real(*real),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
     }
 }
 
@@ -128,20 +129,27 @@ impl Statement {
         self
     }
 
-    /// The values as sqlx takes them.
-    pub(crate) fn arguments(&self) -> Result<SqliteArguments, sqlx::Error> {
-        let mut arguments = SqliteArguments::default();
-        for value in &self.parameters {
-            match value {
-                Value::Null => Arguments::add(&mut arguments, Option::<i64>::None),
-                Value::Integer(integer) => Arguments::add(&mut arguments, *integer),
-                Value::Real(real) => Arguments::add(&mut arguments, *real),
-                Value::Text(text) => Arguments::add(&mut arguments, text.as_str()),
-                Value::Blob(bytes) => Arguments::add(&mut arguments, bytes.as_slice()),
-            }
-            .map_err(sqlx::Error::Encode)?;
+    /// Runs it and reads all of its rows, for as long as `accept` takes them.
+    pub(crate) fn run(
+        &self,
+        connection: &Connection,
+        mut accept: impl FnMut(&Row) -> Result<(), Error>,
+    ) -> Result<Rows, Error> {
+        let mut prepared = connection.prepare_cached(&self.sql)?;
+        for (number, value) in (1..).zip(&self.parameters) {
+            prepared.raw_bind_parameter::<usize, _>(number, value)?;
         }
-        Ok(arguments)
+        let columns = prepared.column_count();
+        let mut source = prepared.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = source.next()? {
+            let row = (0..columns)
+                .map(|column| value(row.get_ref(column)?))
+                .collect::<Result<Row, Error>>()?;
+            accept(&row)?;
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 
@@ -164,14 +172,13 @@ impl Transaction {
     }
 }
 
-/// Copies a row out of sqlx.
-pub(crate) fn row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    (0..row.len())
-        .map(|index| {
-            Value::decode(row.try_get_raw(index)?).map_err(|source| sqlx::Error::ColumnDecode {
-                index: index.to_string(),
-                source,
-            })
-        })
-        .collect()
+/// Copies a value out of SQLite.
+fn value(value: ValueRef<'_>) -> Result<Value, Error> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(integer) => Value::Integer(integer),
+        ValueRef::Real(real) => Value::Real(real),
+        ValueRef::Text(text) => Value::Text(str::from_utf8(text).map_err(Error::refused)?.to_owned()),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    })
 }

@@ -13,11 +13,12 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::ServerLimits;
-use super::protocol::{self, Command, Request, Response};
+use super::limits::{READERS, ServerLimits};
+use super::protocol::{self, Command, Outcome, Request, Response};
 use super::server::{self, ServerError};
 use super::statement::Transaction;
 use super::*;
@@ -61,6 +62,15 @@ async fn local(directory: &Path) -> (Engine, Database) {
     (engine, database)
 }
 
+/// Submits a transaction without waiting for its outcome.
+async fn submit(engine: &Engine, transaction: Transaction) -> oneshot::Receiver<Outcome> {
+    let (reply, outcome) = oneshot::channel();
+    engine
+        .submit(transaction, |outcome| drop(reply.send(outcome)))
+        .await;
+    outcome
+}
+
 fn kind(outcome: &Result<Vec<Rows>, Error>) -> Option<ErrorKind> {
     outcome.as_ref().err().map(|failure| failure.kind)
 }
@@ -82,7 +92,7 @@ proptest! {
                     // Its first statement succeeds, its second breaks the primary key.
                     transaction.statements.push(transaction.statements[0].clone());
                 }
-                outcomes.push(engine.submit(transaction).await.unwrap());
+                outcomes.push(submit(&engine, transaction).await);
             }
             let mut expected = BTreeSet::new();
             for (number, (good, outcome)) in good.iter().zip(join_all(outcomes).await).enumerate() {
@@ -110,7 +120,7 @@ async fn a_closing_engine_commits_what_it_accepted() {
     ));
     let mut outcomes = Vec::new();
     for number in 0..300 {
-        outcomes.push(engine.submit(insert(&format!("id{number}"))).await.unwrap());
+        outcomes.push(submit(&engine, insert(&format!("id{number}"))).await);
     }
     engine.close().await;
     for outcome in join_all(outcomes).await {
@@ -137,6 +147,7 @@ async fn forbidden_statements_and_names_are_refused() {
         "",
         "nonsense",
         "SELECT * FROM nowhere",
+        "SELECT 1; COMMIT",
     ] {
         let transaction = Transaction::new(
             "carts",
@@ -195,6 +206,106 @@ async fn values_of_every_class_round_trip() {
         database.transact(vec![statement]).await.unwrap(),
         vec![vec![values]]
     );
+}
+
+/// A read whose caller has gone ends, and gives its connection back.
+#[tokio::test]
+async fn abandoned_reads_hold_up_no_other() {
+    let directory = TempDir::new().unwrap();
+    let (_engine, database) = local(directory.path()).await;
+    let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n";
+    for _ in 0..2 * READERS {
+        let mut read = pin!(database.read(Statement::new(endless)));
+        assert!(futures::poll!(&mut read).is_pending());
+    }
+    assert!(ids(&database).await.is_empty());
+}
+
+mod migrations {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    const FIRST: &str =
+        "CREATE TABLE documents (id TEXT PRIMARY KEY) STRICT; INSERT INTO documents VALUES ('first')";
+    const SECOND: &str = "INSERT INTO documents VALUES ('second')";
+
+    static BOTH: &[Schema] = &[Schema {
+        name: "carts",
+        migrations: &[FIRST, SECOND],
+    }];
+    static BROKEN: &[Schema] = &[Schema {
+        name: "carts",
+        migrations: &[FIRST, SECOND, "INSERT INTO documents VALUES ('third'); nonsense"],
+    }];
+
+    async fn opened(directory: &Path, schemas: &'static [Schema]) -> Result<BTreeSet<String>, Error> {
+        let engine = Engine::open(directory, schemas).unwrap();
+        let writer = Writer::in_process(engine.clone());
+        let found = match Database::open(&writer, directory, "carts").await {
+            Ok(database) => Ok(ids(&database).await),
+            Err(error) => Err(error),
+        };
+        engine.close().await;
+        found
+    }
+
+    fn set(ids: &[&str]) -> BTreeSet<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    /// The version before this counted migrations in a table.
+    #[tokio::test]
+    async fn the_number_of_the_old_table_is_taken_over() {
+        let directory = TempDir::new().unwrap();
+        let file = Connection::open(directory.path().join("carts.db")).unwrap();
+        file.execute_batch(
+            "CREATE TABLE _sqlx_migrations (
+                version BIGINT PRIMARY KEY,
+                description TEXT NOT NULL,
+                installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+                success BOOLEAN NOT NULL,
+                checksum BLOB NOT NULL,
+                execution_time BIGINT NOT NULL
+            );
+            INSERT INTO _sqlx_migrations VALUES (1, 'carts', '2026-11-27 00:00:00', TRUE, x'00', 1);
+            CREATE TABLE documents (id TEXT PRIMARY KEY) STRICT;
+            INSERT INTO documents VALUES ('kept')",
+        )
+        .unwrap();
+        drop(file);
+        for _ in 0..2 {
+            assert_eq!(
+                opened(directory.path(), BOTH).await.unwrap(),
+                set(&["kept", "second"])
+            );
+        }
+        let file = Connection::open(directory.path().join("carts.db")).unwrap();
+        let version: u32 = file
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, 2);
+        assert!(!file.table_exists(None, "_sqlx_migrations").unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let directory = TempDir::new().unwrap();
+        opened(directory.path(), BOTH).await.unwrap();
+        let error = opened(directory.path(), SCHEMAS).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused);
+        let expected =
+            "the database carts has version 2 of its schema, and this program knows 1: start a newer one";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_changes_nothing() {
+        let directory = TempDir::new().unwrap();
+        opened(directory.path(), BROKEN).await.unwrap_err();
+        let found = opened(directory.path(), BOTH).await.unwrap();
+        assert_eq!(found, set(&["first", "second"]));
+    }
 }
 
 /// Store processes as tasks of this test.
