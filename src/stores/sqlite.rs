@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
 
 use serde::Serialize;
+use souk_domain::Timestamp;
 use souk_embedded::{Engine, ErrorKind, OpenError, Row, Rows, Schema, Spawner, Statement, Value, Writer};
 
 use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
@@ -153,6 +154,23 @@ impl Database {
     pub async fn transact_one(&self, statement: Statement) -> Result<Rows, StoreError> {
         let mut results = self.transact(vec![statement]).await?;
         Ok(results.pop().unwrap_or_default())
+    }
+
+    /// As [`Database::transact_one`], and counts the rows that it returns.
+    ///
+    /// # Errors
+    /// As of [`Database::transact`].
+    pub async fn count(&self, statement: Statement) -> Result<u64, StoreError> {
+        Ok(self.transact_one(statement).await?.len() as u64)
+    }
+
+    /// Removes what ended before `until`, at most `limit` rows, by a statement that takes these two; how many.
+    ///
+    /// # Errors
+    /// As of [`Database::transact`].
+    pub async fn sweep(&self, sql: &'static str, until: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.count(Statement::new(sql).bind(until.as_millis()).bind(limit))
+            .await
     }
 
     /// Decodes each row by `decode`.

@@ -53,8 +53,7 @@ impl CodeStore for SqliteCodes {
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        let statement = Statement::new(SWEEP).bind(now.as_millis()).bind(limit);
-        Ok(self.0.transact_one(statement).await?.len() as u64)
+        self.0.sweep(SWEEP, now, limit).await
     }
 }
 

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
-use serde::Serialize;
 
 use super::batch::{Emitted, Exchange, Lines, parts};
 use super::sql::{
@@ -49,17 +48,6 @@ impl SqliteDocuments {
             database: Database::open(writer, directory, name).await?,
             consumers,
         })
-    }
-
-    fn refused(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::Refused {
-            store: self.database.name(),
-            cause: cause.into(),
-        }
-    }
-
-    pub(super) fn json(&self, value: &impl Serialize) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| self.refused(error))
     }
 
     async fn documents(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
@@ -117,14 +105,14 @@ impl SqliteDocuments {
         let mut statements = Vec::with_capacity(4);
         for (sql, lines) in [(UPDATE, updated), (INSERT, created)] {
             if !lines.is_empty() {
-                let (lines, bodies) = lines.encode().map_err(|error| self.refused(error))?;
+                let (lines, bodies) = lines.encode().map_err(|error| self.database.refused(error))?;
                 statements.push(Statement::new(sql).bind(lines).bind(bodies).bind(mark));
             }
         }
         if !emitted.is_empty() {
-            let emitted = self.json(&emitted)?;
+            let emitted = self.database.json(&emitted)?;
             statements.push(Statement::new(EMIT).bind(emitted.as_str()).bind(mark));
-            let consumers = self.json(&self.consumers)?;
+            let consumers = self.database.json(&self.consumers)?;
             statements.push(Statement::new(FAN_OUT).bind(emitted).bind(mark).bind(consumers));
         }
         let results = self.database.transact(statements).await?;
@@ -148,12 +136,12 @@ impl DocumentStore for SqliteDocuments {
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
-        self.documents(Statement::new(LOAD_MANY).bind(self.json(&ids)?))
+        self.documents(Statement::new(LOAD_MANY).bind(self.database.json(&ids)?))
             .await
     }
 
     async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
-        let statement = Statement::new(VERSIONS).bind(self.json(&ids)?);
+        let statement = Statement::new(VERSIONS).bind(self.database.json(&ids)?);
         let rows = self.database.read(statement).await?;
         let decode = |row: &mut Columns| Ok((row.text("id")?, row.integer("version")?));
         let found: HashMap<String, u64> = self.database.decode(rows, decode)?.into_iter().collect();
@@ -162,7 +150,9 @@ impl DocumentStore for SqliteDocuments {
 
     async fn write(&self, mark: &str, batch: &[DocumentWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         if batch.len() > BATCH_LIMIT {
-            return Err(self.refused(format!("a batch of {} rows is too large", batch.len())));
+            return Err(self
+                .database
+                .refused(format!("a batch of {} rows is too large", batch.len())));
         }
         let mut ids = HashSet::with_capacity(batch.len());
         let mut outcomes = vec![WriteOutcome::Conflict; batch.len()];
@@ -213,7 +203,7 @@ impl DocumentStore for SqliteDocuments {
 
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
         // Through the writer, and so behind whatever it has accepted: the lost write is decided before this answers.
-        let statement = Statement::new(APPLIED).bind(self.json(&ids)?).bind(mark);
+        let statement = Statement::new(APPLIED).bind(self.database.json(&ids)?).bind(mark);
         let found = self.ids(self.database.transact_one(statement).await?)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
@@ -221,7 +211,7 @@ impl DocumentStore for SqliteDocuments {
     async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
         let statement = Statement::new(DUE)
             .bind(until.as_millis())
-            .bind(self.json(&shards)?)
+            .bind(self.database.json(&shards)?)
             .bind(limit);
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| row.text("id"))
@@ -270,7 +260,7 @@ impl RowsAtRest for SqliteDocuments {
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|error| self.refused(error));
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|error| self.database.refused(error));
         let exchanges = rows
             .iter()
             .map(|resealed| {
@@ -281,7 +271,7 @@ impl RowsAtRest for SqliteDocuments {
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
-        let statement = Statement::new(RESEAL).bind(self.json(&exchanges)?);
+        let statement = Statement::new(RESEAL).bind(self.database.json(&exchanges)?);
         let replaced = self.ids(self.database.transact_one(statement).await?)?;
         Ok(rows
             .iter()

@@ -64,7 +64,7 @@ impl Outbox for SqliteDocuments {
     ) -> Result<Vec<Delivery>, StoreError> {
         let statement = Statement::new(DELIVERABLE)
             .bind(consumer)
-            .bind(self.json(&shards)?)
+            .bind(self.database.json(&shards)?)
             .bind(now.as_millis())
             .bind(limit);
         self.deliveries(statement).await
@@ -73,7 +73,7 @@ impl Outbox for SqliteDocuments {
     async fn delivered(&self, consumer: &str, sequences: &[i64]) -> Result<(), StoreError> {
         let statement = Statement::new(DELIVERED)
             .bind(consumer)
-            .bind(self.json(&sequences)?);
+            .bind(self.database.json(&sequences)?);
         self.database.transact_one(statement).await.map(|_| ())
     }
 
@@ -82,7 +82,7 @@ impl Outbox for SqliteDocuments {
             .iter()
             .map(|failure| (failure.sequence, failure.retry_at, &failure.reason))
             .collect();
-        let lines = self.json(&lines)?;
+        let lines = self.database.json(&lines)?;
         let statements = [RETRY, BURY, REMOVE_BURIED]
             .map(|sql| Statement::new(sql).bind(consumer).bind(lines.as_str()))
             .into();
@@ -90,7 +90,7 @@ impl Outbox for SqliteDocuments {
     }
 
     async fn depth(&self) -> Result<Vec<OutboxDepth>, StoreError> {
-        let statement = Statement::new(DEPTH).bind(self.json(&self.consumers)?);
+        let statement = Statement::new(DEPTH).bind(self.database.json(&self.consumers)?);
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| {
             Ok(OutboxDepth {

@@ -118,9 +118,7 @@ impl IdempotencyStore for SqliteIdempotency {
     }
 
     async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        let statement = Statement::new(SWEEP).bind(before.as_millis()).bind(limit);
-        let removed = self.0.transact_one(statement).await?;
-        Ok(removed.len() as u64)
+        self.0.sweep(SWEEP, before, limit).await
     }
 }
 

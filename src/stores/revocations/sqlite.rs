@@ -42,8 +42,7 @@ impl RevocationStore for SqliteRevocations {
     }
 
     async fn sweep(&self, until: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        let statement = Statement::new(SWEEP).bind(until.as_millis()).bind(limit);
-        Ok(self.0.transact_one(statement).await?.len() as u64)
+        self.0.sweep(SWEEP, until, limit).await
     }
 }
 

@@ -198,7 +198,7 @@ impl SessionStore for SqliteSessions {
             .bind(self.0.json(&ids)?)
             .bind(user.as_str())
             .bind(now.as_millis());
-        Ok(self.0.transact_one(statement).await?.len() as u64)
+        self.0.count(statement).await
     }
 
     async fn sweep(&self, now: Timestamp, keep_ended: Duration, limit: usize) -> Result<u64, StoreError> {

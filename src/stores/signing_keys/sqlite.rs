@@ -45,7 +45,7 @@ impl SigningKeyStore for SqliteSigningKeys {
 
     async fn remove(&self, before: Timestamp) -> Result<u64, StoreError> {
         let statement = Statement::new(REMOVE).bind(before.as_millis());
-        Ok(self.0.transact_one(statement).await?.len() as u64)
+        self.0.count(statement).await
     }
 }
 
