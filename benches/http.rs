@@ -1,25 +1,29 @@
 //! A small closed loop over HTTP, everything in one interleaved run on one machine:
 //!
 //! - a durable add-to-cart against an axum handler that only parses and answers;
+//! - reading a cart against one that only answers;
 //! - all entities on another node than the front against all on the front's own.
 //!
 //! `cargo bench --bench http`; `SOUK_BENCH_ROUNDS` and `SOUK_BENCH_SECONDS` set how many rounds of what length.
+//! `SOUK_BENCH_OTHER` names another binary of souk, whose add-to-cart then takes turns with this one's.
+
+#[path = "support/http.rs"]
+#[allow(dead_code)] // Each bench uses its part of it.
+mod http;
 
 use std::hint::black_box;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use axum::http::header::CONTENT_TYPE;
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use http::{Client, Demo, Process, median, number, quantile, request};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use serde_json::json;
 
 /// Clients, each with one connection and one request under way.
 const CLIENTS: usize = 256;
@@ -27,38 +31,6 @@ const CLIENTS: usize = 256;
 const CARTS: usize = 10;
 /// Different SKUs that a client adds.
 const SKUS: usize = 5;
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(otherwise)
-}
-
-/// A process that is ended with this value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(self.0.id().cast_signed()) {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> (Process, String) {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("a process");
-    let mut line = String::new();
-    let output = child.stdout.take().expect("its output");
-    BufReader::new(output).read_line(&mut line).expect("a line");
-    (Process(child), line)
-}
 
 /// The yardstick: parses the same body, answers with bytes that lie ready, as many as a cart's, and does nothing else.
 async fn baseline() {
@@ -74,6 +46,7 @@ async fn baseline() {
     let cart = json!({"id": "crt_0123456789abcdef0123456789abcdef", "version": 1, "currency": "USD",
         "items": vec![line; SKUS], "subtotal": {"amount": 1299, "currency": "USD"}, "item_count": 1});
     let ready = Bytes::from(cart.to_string());
+    let read = ready.clone();
     let answer = move |Json(item): Json<Item>| {
         let ready = ready.clone();
         async move {
@@ -81,7 +54,13 @@ async fn baseline() {
             ([(CONTENT_TYPE, "application/json")], ready)
         }
     };
-    let router = Router::new().route("/v1/cart/items", post(answer));
+    let read = move || {
+        let ready = read.clone();
+        async move { ([(CONTENT_TYPE, "application/json")], ready) }
+    };
+    let router = Router::new()
+        .route("/v1/cart/items", post(answer))
+        .route("/v1/cart", get(read));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -89,116 +68,83 @@ async fn baseline() {
     axum::serve(listener, router).await.expect("a server");
 }
 
-/// One request and its reply on a kept-alive connection: the status and the body.
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> (u16, usize, usize) {
-    stream.write_all(request).await.expect("a connection");
-    buffer.clear();
-    loop {
-        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let head = std::str::from_utf8(&buffer[..end])
-                .expect("ASCII")
-                .to_ascii_lowercase();
-            let length = head.split("content-length: ").nth(1).expect("a length");
-            let length: usize = length
-                .split("\r\n")
-                .next()
-                .expect("a line")
-                .parse()
-                .expect("a number");
-            let status = head[9..12].parse().expect("a status");
-            while buffer.len() < end + 4 + length {
-                let read = stream.read_buf(buffer).await.expect("a body");
-                assert!(read > 0, "the connection was closed within a body");
-            }
-            return (status, end + 4, length);
-        }
-        assert!(
-            stream.read_buf(buffer).await.expect("a reply") > 0,
-            "the connection was closed"
-        );
-    }
+/// What a client sends, in turn.
+type Requests = Vec<Vec<u8>>;
+
+fn adds(token: &str, skus: &[String]) -> Requests {
+    skus.iter()
+        .map(|sku| {
+            let item = json!({"sku": sku, "quantity": 1});
+            request("POST", "/v1/cart/items", token, Some(&item))
+        })
+        .collect()
 }
 
-async fn call(address: SocketAddr, method: &str, path: &str) -> Value {
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n");
-    let mut buffer = Vec::new();
-    let (status, from, length) = exchange(&mut stream, request.as_bytes(), &mut buffer).await;
-    assert!(status < 300, "{method} {path}: {status}");
-    serde_json::from_slice(&buffer[from..from + length]).expect("JSON")
-}
-
-/// What the clients send, one list a client.
-async fn requests(address: SocketAddr, carts: bool, skus: &[String]) -> Vec<Vec<Vec<u8>>> {
+/// One list for each client, all for carts of its own.
+async fn adds_to_carts(address: SocketAddr, skus: &[String]) -> Vec<Requests> {
+    let mut client = Client::connect(address).await;
     let mut all = Vec::new();
     for _ in 0..CLIENTS {
         let mut list = Vec::new();
-        for _ in 0..if carts { CARTS } else { 1 } {
-            let token = if carts {
-                let cart = call(address, "POST", "/v1/carts").await;
-                format!(
-                    "Cart-Token: {}\r\n",
-                    cart["cart_token"].as_str().expect("a token")
-                )
-            } else {
-                String::new()
-            };
-            for sku in skus {
-                let body = format!("{{\"sku\":\"{sku}\",\"quantity\":1}}");
-                list.push(
-                    format!(
-                        "POST /v1/cart/items HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n{token}Content-Length: {}\r\n\r\n{body}",
-                        body.len()
-                    )
-                    .into_bytes(),
-                );
-            }
+        for _ in 0..CARTS {
+            let cart = client.call("POST", "/v1/carts", "", None).await;
+            let token = cart["cart_token"].as_str().expect("a token");
+            list.extend(adds(&format!("Cart-Token: {token}\r\n"), skus));
         }
         all.push(list);
     }
     all
 }
 
+/// One list for each client, which reads the cart that its first request fills.
+async fn reads_of_carts(address: SocketAddr, skus: &[String]) -> Vec<Requests> {
+    let mut client = Client::connect(address).await;
+    let mut all = Vec::new();
+    for _ in 0..CLIENTS {
+        let cart = client.call("POST", "/v1/carts", "", None).await;
+        let token = format!(
+            "Cart-Token: {}\r\n",
+            cart["cart_token"].as_str().expect("a token")
+        );
+        for add in adds(&token, skus) {
+            assert_eq!(client.exchange(&add).await.0, 200);
+        }
+        all.push(vec![request("GET", "/v1/cart", &token, None)]);
+    }
+    all
+}
+
 /// Replies a second over `length`, and the 50th and 99th percentile of the latency in milliseconds.
-async fn load(address: SocketAddr, requests: &[Vec<Vec<u8>>], length: Duration) -> (f64, f64, f64) {
+async fn load(address: SocketAddr, requests: &[Requests], length: Duration) -> (f64, f64, f64) {
     let until = Instant::now() + length;
-    let mut clients = Vec::new();
+    let mut clients = tokio::task::JoinSet::new();
     for list in requests {
         let list = list.clone();
-        clients.push(tokio::spawn(async move {
-            let mut stream = TcpStream::connect(address).await.expect("a connection");
-            stream.set_nodelay(true).expect("an option");
-            let (mut buffer, mut latencies) = (Vec::new(), Vec::new());
+        clients.spawn(async move {
+            let mut client = Client::connect(address).await;
+            let mut latencies = Vec::new();
             for request in list.iter().cycle() {
                 let began = Instant::now();
                 if began >= until {
                     break;
                 }
-                let (status, ..) = exchange(&mut stream, request, &mut buffer).await;
-                assert_eq!(status, 200, "{}", String::from_utf8_lossy(&buffer));
-                latencies.push(began.elapsed());
+                let (status, body) = client.exchange(request).await;
+                assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+                latencies.push(began.elapsed().as_secs_f64() * 1e3);
             }
             latencies
-        }));
+        });
     }
-    let mut latencies = Vec::new();
-    for client in clients {
-        latencies.extend(client.await.expect("a client"));
-    }
-    latencies.sort_unstable();
-    let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
-    (latencies.len() as f64 / length.as_secs_f64(), at(0.5), at(0.99))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    let mut latencies: Vec<f64> = clients.join_all().await.concat();
+    latencies.sort_unstable_by(f64::total_cmp);
+    let rate = latencies.len() as f64 / length.as_secs_f64();
+    (rate, quantile(&latencies, 0.5), quantile(&latencies, 0.99))
 }
 
 struct Side {
     name: &'static str,
     address: SocketAddr,
-    requests: Vec<Vec<Vec<u8>>>,
+    requests: Vec<Requests>,
 }
 
 /// Loads both in turn and prints the ratio of their medians.
@@ -225,74 +171,68 @@ async fn compare(one: Side, other: Side) {
     );
 }
 
-fn demo(nodes: usize, data: &Path) -> (Process, Vec<SocketAddr>) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
-    command
-        .args(["demo", "--port", "0", "--nodes", &nodes.to_string(), "--data"])
-        .arg(data);
-    let (process, line) = start(&mut command);
-    let ready: Value = serde_json::from_str(&line).expect("the ready line");
-    let shops = ready["shop"].as_array().expect("shops");
-    let address = |url: &Value| {
-        url.as_str()
-            .and_then(|url| url.strip_prefix("http://"))
-            .and_then(|url| url.parse().ok())
-            .expect("an address")
-    };
-    (process, shops.iter().map(address).collect())
-}
-
-async fn skus(shop: SocketAddr) -> Vec<String> {
-    let page = call(shop, "GET", &format!("/v1/products?limit={SKUS}")).await;
-    let items = page["items"].as_array().expect("items");
-    items
-        .iter()
-        .map(|product| product["skus"][0]["sku"].as_str().expect("a SKU").to_owned())
-        .collect()
-}
-
-async fn durable_against_parsing() {
+async fn against_yardsticks() {
     let own = std::env::current_exe().expect("this binary");
-    let (_baseline, line) = start(Command::new(own).env("SOUK_BENCH_PART", "baseline"));
+    let (_baseline, line) = Process::start(Command::new(own).env("SOUK_BENCH_PART", "baseline"));
     let baseline: SocketAddr = line.trim().parse().expect("an address");
     let folder = tempfile::tempdir().expect("a folder");
-    let (_demo, shops) = demo(1, &folder.path().join("data"));
-    let skus = skus(shops[0]).await;
-    let durable = Side {
-        name: "durable add-to-cart",
-        address: shops[0],
-        requests: requests(shops[0], true, &skus).await,
+    let demo = Demo::start(1, &folder.path().join("data"));
+    let (shop, skus) = (demo.shops[0], demo.skus(SKUS).await);
+    let side = |name, address, requests| Side {
+        name,
+        address,
+        requests,
     };
-    let parsing = Side {
-        name: "parse and answer",
-        address: baseline,
-        requests: requests(baseline, false, &skus).await,
-    };
-    compare(durable, parsing).await;
+    compare(
+        side("durable add-to-cart", shop, adds_to_carts(shop, &skus).await),
+        side("parse and answer", baseline, vec![adds("", &skus); CLIENTS]),
+    )
+    .await;
+    compare(
+        side("reading a cart", shop, reads_of_carts(shop, &skus).await),
+        side(
+            "answer",
+            baseline,
+            vec![vec![request("GET", "/v1/cart", "", None)]; CLIENTS],
+        ),
+    )
+    .await;
 }
 
 async fn remote_against_local() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    drop(demo(2, &data));
+    drop(Demo::start(2, &data));
     // The first node keeps no entities from now on: all of them live on the second.
     let file = data.join("cluster.toml");
     let configuration = std::fs::read_to_string(&file).expect("a configuration");
     let mut document: toml::Table = configuration.parse().expect("TOML");
     document["nodes"][0]["roles"] = toml::Value::Array(vec!["front".into()]);
     std::fs::write(&file, document.to_string()).expect("written");
-    let (_demo, shops) = demo(2, &data);
-    let skus = skus(shops[0]).await;
+    let demo = Demo::start(2, &data);
+    let skus = demo.skus(SKUS).await;
     let side = async |name, address| Side {
         name,
         address,
-        requests: requests(address, true, &skus).await,
+        requests: adds_to_carts(address, &skus).await,
     };
     compare(
-        side("all remote", shops[0]).await,
-        side("all local", shops[1]).await,
+        side("all remote", demo.shops[0]).await,
+        side("all local", demo.shops[1]).await,
     )
     .await;
+}
+
+async fn against_another_binary(binary: &Path) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let this = Demo::start(1, &folder.path().join("this"));
+    let other = Demo::start_with(binary, 1, &folder.path().join("other"));
+    let side = async |name, demo: &Demo| Side {
+        name,
+        address: demo.shops[0],
+        requests: adds_to_carts(demo.shops[0], &demo.skus(SKUS).await).await,
+    };
+    compare(side("this binary", &this).await, side("the other", &other).await).await;
 }
 
 #[tokio::main]
@@ -301,6 +241,9 @@ async fn main() {
         return baseline().await;
     }
     println!("{CLIENTS} clients, one request under way each");
-    durable_against_parsing().await;
+    if let Some(other) = std::env::var_os("SOUK_BENCH_OTHER") {
+        return against_another_binary(Path::new(&other)).await;
+    }
+    against_yardsticks().await;
     remote_against_local().await;
 }

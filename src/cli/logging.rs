@@ -3,8 +3,11 @@
 use std::env;
 use std::io::{self, IsTerminal as _};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Failure;
 use crate::config::{Log, LogFormat};
@@ -23,71 +26,56 @@ pub(super) struct Kept {
 pub(super) fn start(log: &Log, name: &str) -> Result<Kept, Failure> {
     #[cfg(feature = "otlp")]
     if let Some(collector) = &log.otlp {
-        return with_traces(log, collector, name);
+        let traces = crate::traces::otlp::Traces::start(collector, log.otlp_one_in, name)
+            .map_err(|error| Failure::failed("traces do not start", error))?;
+        // Each has its own filter: a trace may contain spans that are not logged. That costs something for each line and span,
+        // so it is used only with traces.
+        let lines = lines(log.format).with_filter(filter(log)?);
+        begin(tracing_subscriber::registry().with(lines).with(traces.layer()))?;
+        return Ok(Kept {
+            _traces: Some(traces),
+        });
     }
     // The name is used for traces alone.
     let _ = name;
-    start_alone(log)?;
+    begin(tracing_subscriber::registry().with(lines(log.format)).with(filter(log)?))?;
     Ok(Kept::default())
 }
 
 /// Starts the log of a command that is not a node: warnings and errors.
 pub(super) fn start_quiet() -> Result<(), Failure> {
-    start_alone(&Log {
+    let log = Log {
         filter: "warn".into(),
         ..Log::default()
-    })
+    };
+    begin(tracing_subscriber::registry().with(lines(log.format)).with(filter(&log)?))
 }
 
-fn start_alone(log: &Log) -> Result<(), Failure> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(log)?)
-        .with_writer(io::stderr)
-        .with_ansi(has_colours())
-        .with_span_events(FmtSpan::NONE);
-    match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(|error| Failure::failed("the log does not start", error))
+fn begin(subscriber: impl SubscriberInitExt) -> Result<(), Failure> {
+    subscriber
+        .try_init()
+        .map_err(|error| Failure::failed("the log does not start", error))
 }
 
-/// The log and traces. Each has its own filter: a trace may contain spans that are not logged. That costs something for each
-/// line and span, so it is used only with traces.
-#[cfg(feature = "otlp")]
-fn with_traces(log: &Log, collector: &str, name: &str) -> Result<Kept, Failure> {
-    use tracing_subscriber::Layer as _;
-    use tracing_subscriber::layer::SubscriberExt as _;
-    use tracing_subscriber::util::SubscriberInitExt as _;
-
-    let traces = crate::traces::otlp::Traces::start(collector, log.otlp_one_in, name)
-        .map_err(|error| Failure::failed("traces do not start", error))?;
+fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(has_colours())
         .with_span_events(FmtSpan::NONE);
-    let lines = match log.format {
+    match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter(log)?))
-        .with(traces.layer())
-        .try_init()
-        .map_err(|error| Failure::failed("the log does not start", error))?;
-    Ok(Kept {
-        _traces: Some(traces),
-    })
+    }
 }
 
-fn filter(log: &Log) -> Result<EnvFilter, Failure> {
-    match env::var("RUST_LOG") {
-        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(audited(&directives))
-            .map_err(|error| Failure::Usage(format!("RUST_LOG ({directives:?}) is not a filter: {error}"))),
-        _ => EnvFilter::try_new(audited(&log.filter)).map_err(|error| {
-            Failure::Usage(format!("log.filter ({:?}) is not a filter: {error}", log.filter))
-        }),
-    }
+fn filter(log: &Log) -> Result<Targets, Failure> {
+    let (name, directives) = match env::var("RUST_LOG") {
+        Ok(directives) if !directives.is_empty() => ("RUST_LOG", directives),
+        _ => ("log.filter", log.filter.clone()),
+    };
+    audited(&directives)
+        .parse()
+        .map_err(|error| Failure::Usage(format!("{name} ({directives:?}) is not a filter: {error}")))
 }
 
 /// The directives, with the audit log enabled unless they mention it: a filter for other lines must not silence it.
@@ -117,7 +105,7 @@ mod tests {
             ("error,souk::audit=off", "error,souk::audit=off"),
         ] {
             assert_eq!(audited(directives), filter);
-            assert!(EnvFilter::try_new(audited(directives)).is_ok());
+            assert!(audited(directives).parse::<Targets>().is_ok());
         }
     }
 }

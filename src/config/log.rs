@@ -1,7 +1,7 @@
 //! `[log]`: the log on stderr, and traces for a collector.
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::error::Problems;
 use super::section::Settings;
@@ -47,7 +47,7 @@ pub enum LogFormat {
 
 impl Settings for Log {
     fn check(&self, problems: &mut Problems) {
-        if let Err(error) = EnvFilter::try_new(&self.filter) {
+        if let Err(error) = self.filter.parse::<Targets>() {
             problems.add(
                 "log.filter",
                 format!("({:?}) is not a filter: {error}", self.filter),

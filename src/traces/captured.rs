@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde_json::Value;
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Captured lines of JSON.
 #[derive(Clone, Default)]
@@ -17,13 +18,12 @@ impl CapturedLog {
     pub fn start(filter: &str) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
+        let lines = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
-            .with_env_filter(EnvFilter::new(filter))
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, follow(subscriber))
+            .with_writer(move || writer.clone());
+        let filter: Targets = filter.parse().unwrap();
+        (log, follow(tracing_subscriber::registry().with(lines).with(filter)))
     }
 
     /// The captured text.
