@@ -34,7 +34,8 @@ pub type Rows = Vec<Row>;
 pub struct Statement {
     /// The text; user input belongs into parameters alone.
     pub sql: Cow<'static, str>,
-    /// The values of `?1`, `?2`, ….
+    /// The values of `?1`, `?2`, …. Those beyond the last one that the statement names are ignored, so that statements of one
+    /// kind can be given the same.
     pub parameters: Vec<Value>,
 }
 
@@ -136,8 +137,8 @@ impl Statement {
         mut accept: impl FnMut(&Row) -> Result<(), Error>,
     ) -> Result<Rows, Error> {
         let mut prepared = connection.prepare_cached(&self.sql)?;
-        for (number, value) in (1..).zip(&self.parameters) {
-            prepared.raw_bind_parameter::<usize, _>(number, value)?;
+        for (number, value) in (1..=prepared.parameter_count()).zip(&self.parameters) {
+            prepared.raw_bind_parameter(number, value)?;
         }
         let columns = prepared.column_count();
         let mut source = prepared.raw_query();

@@ -208,6 +208,16 @@ async fn values_of_every_class_round_trip() {
     );
 }
 
+#[tokio::test]
+async fn statements_may_be_given_more_values_than_they_name() {
+    let directory = TempDir::new().unwrap();
+    let (_engine, database) = local(directory.path()).await;
+    let select = || Statement::new("SELECT ?2").bind(1_i64).bind(2_i64).bind(3_i64);
+    let expected = vec![vec![Value::Integer(2)]];
+    assert_eq!(database.read(select()).await.unwrap(), expected);
+    assert_eq!(database.transact(vec![select()]).await.unwrap(), [expected]);
+}
+
 /// A read whose caller has gone ends, and gives its connection back.
 #[tokio::test]
 async fn abandoned_reads_hold_up_no_other() {
