@@ -11,6 +11,19 @@ pub fn point(name: &str, key: &str) {
 #[cfg(not(feature = "failpoints"))]
 pub fn point(_name: &str, _key: &str) {}
 
+/// Whether the fail point `name` is set to `return(FILE)` and that file exists.
+#[cfg(feature = "failpoints")]
+pub fn is_cut_off(name: &str) -> bool {
+    let exists = |file: Option<String>| file.is_some_and(|file| std::path::Path::new(&file).exists());
+    ::fail::eval(name, exists) == Some(true)
+}
+
+/// Whether the fail point cuts the process off.
+#[cfg(not(feature = "failpoints"))]
+pub fn is_cut_off(_name: &str) -> bool {
+    false
+}
+
 /// Ends the process at once, as `kill -9` would, where the fail point `name` is set to `return`.
 #[cfg(feature = "failpoints")]
 pub fn crash(name: &str) {

@@ -89,18 +89,18 @@ impl Settings for Limits {
                 self.in_flight_per_entity,
                 "limits.in_flight_per_kind",
                 self.in_flight_per_kind,
-                "an entity can't have more commands in flight than its kind",
+                "an entity must leave some to the others",
             ),
             (
                 "limits.in_flight_per_kind",
                 self.in_flight_per_kind,
                 "limits.in_flight_commands",
                 self.in_flight_commands,
-                "each request has a command in flight at most, and a kind must leave some to the others",
+                "a kind must leave some to the others",
             ),
         ] {
-            if part > whole {
-                let what = format!("({part}) is more than {whole_key} ({whole})");
+            if part >= whole {
+                let what = format!("({part}) is not less than {whole_key} ({whole})");
                 problems.add(
                     key,
                     what,

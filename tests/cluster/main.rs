@@ -8,6 +8,8 @@
 
 #[cfg(feature = "failpoints")]
 mod crashes;
+#[cfg(feature = "failpoints")]
+mod cut_off;
 mod harness;
 mod keys;
 mod kill_node;

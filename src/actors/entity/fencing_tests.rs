@@ -290,7 +290,8 @@ async fn random_interleavings_show_no_stale_read() {
         join_all(commands.collect::<Vec<_>>()).await;
         present.store.clear_faults();
         present.store.land().await;
-        let last = present.read(&id).await.unwrap().0;
+        let (last, version) = present.read(&id).await.unwrap();
+        assert_eq!(version, present.stored(&id).await, "round {round}");
         let range = certain.load(Ordering::SeqCst)..=attempts.load(Ordering::SeqCst);
         assert!(range.contains(&last), "round {round}: {last} of {range:?}");
         assert!(last >= acknowledged.load(Ordering::SeqCst), "round {round}");

@@ -15,7 +15,7 @@ use std::time::Instant;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use serde::Serialize;
 
-use self::pipeline::{LoadError, Loads, Pipeline};
+use self::pipeline::{LoadError, Pipeline, Queued};
 pub use self::record::Record;
 use super::metrics::KindMetrics;
 use super::outcome::{Ask, EntityStats, Outcome, Permit, ReplyTo};
@@ -24,6 +24,7 @@ use super::shard::ShardMessage;
 use crate::clock::Clock;
 use souk_cluster::ownership::Routing;
 use souk_domain::Aggregate;
+use souk_error_chain::Chain;
 
 /// Side effects of durable states of a kind of entity: an unfinished order starts its checkout.
 pub trait Effects<A: Aggregate>: Send + Sync + 'static {
@@ -237,10 +238,11 @@ impl<A: Aggregate> EntityState<A> {
         loaded: Loaded,
     ) -> Result<(), ActorProcessingErr> {
         let tenure = self.context.routing.tenure(self.shard);
-        let Loads { before, later } = match self.pipeline.install(&self.id, loaded, tenure) {
+        let Queued { before, later } = match self.pipeline.install(&self.id, loaded, tenure) {
             Ok(waiting) => waiting,
             Err(error) => {
-                tracing::warn!(kind = A::KIND.as_str(), id = %self.id, %error, "an entity could not be loaded");
+                let cause = Chain(&error);
+                tracing::warn!(kind = A::KIND.as_str(), id = %self.id, error = %cause, "an entity could not be loaded");
                 if matches!(error, LoadError::NotOwner { .. }) {
                     self.context.routing.suspect();
                     self.closing = true;

@@ -14,6 +14,7 @@ use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
 use souk_cluster::ownership::Tenure;
 use souk_domain::{Aggregate, NewEvent, Timestamp};
+use souk_error_chain::Chain;
 
 /// Conflicts of one command before its caller gets [`Outcome::Busy`].
 const CONFLICT_LIMIT: u8 = 8;
@@ -65,7 +66,7 @@ enum Phase<A: Aggregate> {
 }
 
 /// The commands that waited for a load.
-pub(super) struct Loads<A: Aggregate> {
+pub(super) struct Queued<A: Aggregate> {
     /// They arrived before the load was sent: what it found is an answer to them.
     pub(super) before: Vec<Box<Command<A>>>,
     /// They arrived later.
@@ -77,16 +78,16 @@ pub(super) struct Loads<A: Aggregate> {
 pub(super) enum LoadError {
     /// Another node owns the shard: as this node knows, or as the row says.
     #[error(
-        "another node owns the entity: its row has fence {fence}, and this node's view number is {view:?}"
+        "another node owns the entity, whose row was written under view {fence}; this node is at view {view}"
     )]
     NotOwner {
         /// The view under which the row was written.
         fence: u64,
-        /// The installed view, where this node owns the shard in it.
-        view: Option<u64>,
+        /// The installed view; 0 where another node owns the shard in it.
+        view: u64,
     },
     /// The row does not decode.
-    #[error("the row does not decode: {0}")]
+    #[error("the row does not decode")]
     Decode(#[source] serde_json::Error),
     /// The store did not answer, or can't read the row.
     #[error("the row can't be read now")]
@@ -246,15 +247,15 @@ impl<A: Aggregate> Pipeline<A> {
         id: &str,
         loaded: Loaded,
         tenure: Option<Tenure>,
-    ) -> Result<Loads<A>, LoadError> {
+    ) -> Result<Queued<A>, LoadError> {
         let Phase::Loading { queued, asked } = std::mem::replace(&mut self.phase, Phase::Ready) else {
-            return Ok(Loads {
+            return Ok(Queued {
                 before: Vec::new(),
                 later: Vec::new(),
             });
         };
         if let Err(error) = self.take(id, loaded, tenure) {
-            self.last_error = Some(error.to_string().into());
+            self.last_error = Some(Chain(&error).to_string().into());
             for command in queued {
                 command.reply_to.send(match error {
                     LoadError::NotOwner { .. } => Outcome::NotOwner(None),
@@ -276,7 +277,7 @@ impl<A: Aggregate> Pipeline<A> {
                 retry_after_ms: u64::try_from(CONFLICT_RETRY.as_millis()).unwrap_or(0),
             });
         }
-        Ok(Loads { before, later })
+        Ok(Queued { before, later })
     }
 
     /// The loaded row becomes the state. It has to be fenced where it was written before this node owned the shard, since
@@ -288,7 +289,7 @@ impl<A: Aggregate> Pipeline<A> {
             .filter(|tenure| fence <= tenure.view)
             .ok_or(LoadError::NotOwner {
                 fence,
-                view: tenure.map(|tenure| tenure.view),
+                view: tenure.map_or(0, |tenure| tenure.view),
             })?;
         let (record, version) = match row {
             Some(document) => (

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tempfile::TempDir;
@@ -15,6 +16,9 @@ use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::sqlite;
 use souk_domain::{EventId, Timestamp};
+
+/// Longest wait for an event, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happens to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +127,8 @@ impl FaultyDocuments {
     /// Waits until this many batches have arrived, held ones included.
     pub async fn arrived(&self, batches: u64) {
         let mut arrived = self.arrived.subscribe();
-        arrived.wait_for(|count| *count >= batches).await.unwrap();
+        let waited = tokio::time::timeout(PATIENCE, arrived.wait_for(|count| *count >= batches)).await;
+        assert!(waited.is_ok(), "fewer than {batches} batches arrived");
     }
 
     /// How many batches were asked to be written, faults included.

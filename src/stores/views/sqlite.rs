@@ -43,6 +43,19 @@ impl SqliteViews {
     }
 }
 
+impl SqliteViews {
+    /// The database, unless a test has cut this node off from it.
+    fn reach(&self) -> Result<&Database, StoreError> {
+        if crate::fail::is_cut_off("views") {
+            return Err(StoreError::Unavailable {
+                store: self.database.name(),
+                cause: "cut off by a fail point".into(),
+            });
+        }
+        Ok(&self.database)
+    }
+}
+
 #[async_trait]
 impl Views for SqliteViews {
     fn technology(&self) -> &'static str {
@@ -50,7 +63,7 @@ impl Views for SqliteViews {
     }
 
     async fn current(&self) -> Result<Option<View>, ViewsError> {
-        let rows = self.database.read(Statement::new(CURRENT)).await?;
+        let rows = self.reach()?.read(Statement::new(CURRENT)).await?;
         let views = self.database.decode(rows, |row| {
             serde_json::from_str(&row.text("body")?).map_err(|error| self.database.corrupt(error.to_string()))
         })?;
@@ -64,7 +77,7 @@ impl Views for SqliteViews {
         })?;
         let sql = if view.number == 1 { FIRST } else { NEXT };
         let rows = self
-            .database
+            .reach()?
             .transact_one(Statement::new(sql).bind(view.number).bind(body))
             .await?;
         Ok(!rows.is_empty())
@@ -72,12 +85,12 @@ impl Views for SqliteViews {
 
     async fn beat(&self, name: &str, incarnation: u64) -> Result<(), ViewsError> {
         let statement = Statement::new(BEAT).bind(name).bind(incarnation);
-        self.database.transact_one(statement).await?;
+        self.reach()?.transact_one(statement).await?;
         Ok(())
     }
 
     async fn beats(&self) -> Result<Vec<(String, u64, u64)>, ViewsError> {
-        let rows = self.database.read(Statement::new(BEATS)).await?;
+        let rows = self.reach()?.read(Statement::new(BEATS)).await?;
         Ok(self.database.decode(rows, |row| {
             Ok((
                 row.text("name")?,
