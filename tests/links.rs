@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorRef};
 use rustix::process::{Pid, Signal, kill_process};
+use souk::config::Transport;
 use souk_cluster::certificates::{generate, load_directory};
 use souk_cluster::frames::{FRAME_BYTES, Item};
 use souk_cluster::key::ClusterKey;
@@ -93,7 +94,7 @@ async fn node(
                 idle: IDLE,
                 write_stall: IDLE,
             },
-            ..TransportSettings::default()
+            ..TransportSettings::from(&Transport::default())
         },
         links: links.clone(),
         events: Arc::new(move |event| drop(sender.send(event))),

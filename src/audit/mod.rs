@@ -29,8 +29,8 @@ mod tests;
 use std::time::Duration;
 
 use self::auditor::Auditor;
-use crate::clock::{self, Clock};
-use crate::config::{self, Config};
+use crate::clock::Clock;
+use crate::config;
 use crate::stores::{StoreError, Stores};
 
 /// An invariant that does not hold.
@@ -103,15 +103,6 @@ impl Limits {
             slack: SLACK,
         }
     }
-}
-
-/// Checks the invariants in the stores of a configuration, by the clock of this machine.
-///
-/// # Errors
-/// [`StoreError`] where a store can't be opened or read.
-pub async fn run(config: &Config) -> Result<Vec<Violation>, StoreError> {
-    let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
-    audit(&stores, &clock::system(), Limits::of(&config.limits)).await
 }
 
 /// Checks the invariants in these stores. Returns the violations sorted and without duplicates.

@@ -3,6 +3,8 @@
 use clap::Args;
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
+use crate::audit::{Limits, audit};
+use crate::clock;
 
 /// Arguments of `souk audit`.
 #[derive(Debug, Args)]
@@ -17,7 +19,11 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let violations = crate::audit::run(&config)
+    let audited = async {
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        audit(&stores, &clock::system(), Limits::of(&config.limits)).await
+    };
+    let violations = audited
         .await
         .map_err(|error| Failure::failed("the stores can't be audited", error))?;
     if arguments.json {

@@ -99,7 +99,7 @@ fn listeners(config: &Config) -> Vec<String> {
             ));
         }
     }
-    if let Err(error) = OperatorClient::between_nodes(config) {
+    if let Err(error) = OperatorClient::between_nodes(config.operator_tls_authority().as_deref()) {
         faults.push(format!("tls.authority: {}", in_one_line(&error)));
     }
     faults

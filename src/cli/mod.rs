@@ -102,6 +102,9 @@ pub enum Failure {
     /// Invalid configuration: exit code 2.
     #[error(transparent)]
     Configuration(#[from] ConfigError),
+    /// A node ended because a newer process runs under its name: exit code 3. Whoever starts it again ends the newer one.
+    #[error("{0}")]
+    Superseded(String),
     /// Something went wrong: exit code 1.
     #[error("{what}")]
     Failed {
@@ -132,6 +135,7 @@ impl Failure {
         match self {
             Self::Failed { .. } => 1,
             Self::Usage(_) | Self::Configuration(_) => 2,
+            Self::Superseded(_) => 3,
         }
     }
 }
@@ -255,6 +259,7 @@ mod tests {
         assert_eq!(explained(&failure), "the demo does not start\n  because no space");
         assert_eq!(failure.code(), 1);
         assert_eq!(Failure::Usage("no such node".into()).code(), 2);
+        assert_eq!(Failure::Superseded("a newer process runs as n1".into()).code(), 3);
         let missing = Config::load(std::path::Path::new("/nowhere/cluster.toml")).unwrap_err();
         assert_eq!(Failure::from(missing).code(), 2);
     }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{ConfigArgument, Failure, Outcome, logging, process};
 use crate::config::Config;
+use crate::node::NodeError;
 
 /// Arguments of `souk node`.
 #[derive(Debug, Args)]
@@ -27,7 +28,8 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
 /// Runs the node `name` until a termination signal and the drain that follows.
 ///
 /// # Errors
-/// [`Failure::Usage`] where the configuration has no such node; [`Failure::Failed`] where the node fails.
+/// [`Failure::Usage`] where the configuration has no such node; [`Failure::Superseded`] where a newer process has its name;
+/// [`Failure::Failed`] where the node fails.
 pub async fn run(config: Arc<Config>, name: &str) -> Result<Outcome, Failure> {
     if config.node(name).is_none() {
         let known: Vec<_> = config.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -42,8 +44,9 @@ pub async fn run(config: Arc<Config>, name: &str) -> Result<Outcome, Failure> {
     for warning in config.warnings() {
         tracing::warn!(key = warning.key, "{warning}");
     }
-    crate::node::run(config, name.to_owned(), shutdown)
-        .await
-        .map_err(|error| Failure::failed(format!("node {name} ended"), error))?;
-    Ok(Outcome::Done)
+    match crate::node::run(config, name.to_owned(), shutdown).await {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error @ NodeError::Superseded(_)) => Err(Failure::Superseded(error.to_string())),
+        Err(error) => Err(Failure::failed(format!("node {name} ended"), error)),
+    }
 }

@@ -28,7 +28,11 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
     let progress = progress(arguments.products);
-    let result = crate::demo::seed::run(&config, arguments.products, arguments.seed, progress.clone()).await;
+    let result = async {
+        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        crate::demo::seed::run(&stores, arguments.products, arguments.seed, &progress).await
+    }
+    .await;
     progress.finish_and_clear();
     let seeded = result.map_err(|error| Failure::failed("the catalogue can't be seeded", error))?;
     output::line(&format!(

@@ -9,11 +9,13 @@ numbers! {
         /// Interval at which a node gossips.
         gossip_interval_ms: Milliseconds = 120, 20..=5000;
         /// Interval at which a node reads the view from the coordination store.
-        look_interval_ms: Milliseconds = 300, 20..=10000;
+        look_interval_ms: Milliseconds = 150, 20..=10000;
         /// How long a view that was read counts as verified: meanwhile a node may answer from memory.
-        verified_ms: Milliseconds = 1000, 100..=60000;
+        verified_ms: Milliseconds = 600, 100..=60000;
         /// How much longer than the majority the minority waits before it proposes a view.
         minority_wait_ms: Milliseconds = 4000, 0..=600000;
+        /// Of two nodes that hear each other by gossip and have had no link for this long, one leaves the view.
+        unreachable_ms: Milliseconds = 5000, 1000..=600000;
     }
 }
 

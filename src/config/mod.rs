@@ -147,7 +147,19 @@ impl Config {
             source,
         })?;
         let mut reader = Reader::new(table, environment, SECTIONS, folder(&file));
-        match Self::read(&file, &mut reader) {
+        let config = Self::read(&file, &mut reader);
+        if let Some(config) = &config {
+            section::ordered(
+                ("transport.redial_ms", config.transport.redial_ms.duration()),
+                (
+                    "membership.unreachable_ms",
+                    config.membership.unreachable_ms.duration(),
+                ),
+                "a node whose link is only being opened again must not leave the view",
+                &mut reader.problems,
+            );
+        }
+        match config {
             Some(config) if reader.problems.0.is_empty() => Ok(config),
             _ => Err(ConfigError::Invalid {
                 file,
@@ -167,6 +179,11 @@ impl Config {
             .authority
             .clone()
             .unwrap_or_else(|| self.cluster.certificates.join("ca.pem"))
+    }
+
+    /// The same, where those listeners have certificates.
+    pub fn operator_tls_authority(&self) -> Option<PathBuf> {
+        self.tls.operator.is_some().then(|| self.operator_authority())
     }
 
     /// Valid settings that are weak.

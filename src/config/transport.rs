@@ -28,15 +28,15 @@ impl Settings for Transport {
 
 impl From<&Transport> for TransportSettings {
     fn from(transport: &Transport) -> Self {
-        Self {
-            handshake_limit: transport.handshake_ms.duration(),
-            concurrent_handshakes: transport.handshakes,
-            stream: StreamLimits {
-                idle: transport.idle_ms.duration(),
-                write_stall: transport.write_stall_ms.duration(),
-            },
-            redial_limit: transport.redial_ms.duration(),
-            ..Self::default()
-        }
+        let stream = StreamLimits {
+            idle: transport.idle_ms.duration(),
+            write_stall: transport.write_stall_ms.duration(),
+        };
+        Self::new(
+            transport.handshake_ms.duration(),
+            transport.handshakes,
+            stream,
+            transport.redial_ms.duration(),
+        )
     }
 }

@@ -1,17 +1,16 @@
-//! Creates the demo's accounts, an administrator and two shoppers, with new random passwords each time.
-
-use rand::Rng;
-use rand::distr::Alphanumeric;
+//! Creates the demo's accounts, an administrator and two shoppers. Their passwords follow from the cluster's key, so that
+//! they last as long as the demo's folder.
 
 use crate::authentication::passwords::{PasswordError, PasswordSettings, PasswordSetupError, Passwords};
 use crate::clock;
 use crate::stores::users::{Credential, UserRecord};
 use crate::stores::{StoreError, Stores};
+use souk_cluster::key::ClusterKey;
 use souk_domain::account::{Account, Role, email_key};
 use souk_domain::{EmailAddress, UserId};
 
-/// Characters of a password: about 119 bits.
-const PASSWORD_LENGTH: usize = 20;
+/// Bytes of a password; twice as many hexadecimal digits.
+const PASSWORD_BYTES: usize = 12;
 
 /// Attempts to write an account that changes concurrently.
 const ATTEMPTS: u32 = 5;
@@ -56,14 +55,25 @@ pub enum DemoAccountError {
     Contended(&'static str),
 }
 
-/// Creates the accounts, or gives existing ones new passwords. `settings` are those of the cluster, so that no login has
-/// to rehash.
+/// Creates the accounts; existing ones get their passwords back where somebody has changed them. `settings` are those of the
+/// cluster, so that no login has to rehash.
 ///
 /// # Errors
 /// [`DemoAccountError`]
-pub async fn make(stores: &Stores, settings: PasswordSettings) -> Result<DemoAccounts, DemoAccountError> {
+pub async fn make(
+    stores: &Stores,
+    key: &ClusterKey,
+    settings: PasswordSettings,
+) -> Result<DemoAccounts, DemoAccountError> {
     let passwords = Passwords::start(settings)?;
-    let make = async |email, name, roles: &[Role]| make_one(stores, &passwords, email, name, roles).await;
+    let make = async |email, name, roles: &[Role]| {
+        let derived = key.derive(&format!("souk demo password {email}"));
+        let account = DemoAccount {
+            email,
+            password: hex::encode(&derived[..PASSWORD_BYTES]),
+        };
+        make_one(stores, &passwords, account, name, roles).await
+    };
     Ok(DemoAccounts {
         admin: make(
             "admin@souk.example",
@@ -79,19 +89,15 @@ pub async fn make(stores: &Stores, settings: PasswordSettings) -> Result<DemoAcc
 async fn make_one(
     stores: &Stores,
     passwords: &Passwords,
-    email: &'static str,
+    demo: DemoAccount,
     name: &str,
     roles: &[Role],
 ) -> Result<DemoAccount, DemoAccountError> {
+    let email = demo.email;
     let defect = DemoAccountError::Address(email);
     let address = EmailAddress::parse(email).map_err(|_| DemoAccountError::Address(email))?;
     let key = email_key(&address).map_err(|_| defect)?;
-    let password: String = rand::rng()
-        .sample_iter(Alphanumeric)
-        .take(PASSWORD_LENGTH)
-        .map(char::from)
-        .collect();
-    let credential = Credential::new(passwords.hash(&password).await?);
+    let credential = Credential::new(passwords.hash(&demo.password).await?);
     for _ in 0..ATTEMPTS {
         let done = match stores.users.by_email(&key).await? {
             Some(UserRecord { mut account, .. }) => {
@@ -119,8 +125,47 @@ async fn make_one(
             }
         };
         if done {
-            return Ok(DemoAccount { email, password });
+            return Ok(demo);
         }
     }
     Err(DemoAccountError::Contended(email))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::testing::embedded_stores;
+
+    /// Fast hashes.
+    fn settings() -> PasswordSettings {
+        PasswordSettings {
+            memory_kib: 8,
+            passes: 1,
+            ..PasswordSettings::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn passwords_last_as_long_as_the_key() {
+        let (stores, _folder) = embedded_stores().await;
+        let key = ClusterKey::new("the cluster's secret").unwrap();
+        let first = make(&stores, &key, settings()).await.unwrap();
+        let again = make(&stores, &key, settings()).await.unwrap();
+        assert_eq!(first.admin.password, again.admin.password);
+        assert_ne!(first.admin.password, first.shopper.password);
+        let other = ClusterKey::new("the secret of another").unwrap();
+        let other = make(&stores, &other, settings()).await.unwrap();
+        assert_ne!(first.admin.password, other.admin.password);
+
+        let address = EmailAddress::parse(other.admin.email).unwrap();
+        let kept = stores
+            .users
+            .by_email(&email_key(&address).unwrap())
+            .await
+            .unwrap();
+        let credential = kept.unwrap().credential;
+        let passwords = Passwords::start(settings()).unwrap();
+        let verified = passwords.verify(&other.admin.password, credential.expose());
+        assert!(verified.await.unwrap());
+    }
 }

@@ -7,7 +7,6 @@ use indicatif::ProgressBar;
 
 use crate::actors::entity::Record;
 use crate::clock;
-use crate::config::Config;
 use crate::projections::badges::badge;
 use crate::stores::documents::{BATCH_LIMIT, Document, DocumentWrite};
 use crate::stores::products::Badge;
@@ -38,20 +37,6 @@ pub struct Seeded {
 /// # Errors
 /// [`StoreError`]; the next call completes what this one left.
 pub async fn run(
-    config: &Config,
-    products: u64,
-    seed: u64,
-    progress: ProgressBar,
-) -> Result<Seeded, StoreError> {
-    let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
-    fill(&stores, products, seed, &progress).await
-}
-
-/// As [`run`], into open stores.
-///
-/// # Errors
-/// As of [`run`].
-pub async fn fill(
     stores: &Stores,
     products: u64,
     seed: u64,

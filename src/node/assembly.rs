@@ -35,6 +35,7 @@ use souk_cluster::membership::MembershipMessage;
 use souk_cluster::ownership::Routing;
 use souk_cluster::peers::PeersMessage;
 use souk_cluster::view::{Member, MemberState, NodeIdentity};
+use souk_cluster::views::Views;
 use souk_domain::Timestamp;
 
 /// A node's parts, before and while its actors run.
@@ -63,6 +64,7 @@ pub(super) struct Assembly {
     pub(super) background: TaskTracker,
     pub(super) supervision: SupervisionStatus,
     pub(super) drain: Arc<CancellationToken>,
+    pub(super) superseded: CancellationToken,
     pub(super) shutdown: CancellationToken,
     pub(super) front_ended: CancellationToken,
     pub(super) cluster_listener: TcpListener,
@@ -88,6 +90,16 @@ fn member(node: &Node, incarnation: u64) -> Member {
     }
 }
 
+/// Milliseconds since the epoch, and more than that of any earlier process of this name, whatever the clock did in between:
+/// the latest process of a name is the one that stays.
+async fn incarnation(views: &dyn Views, name: &str, now: Timestamp) -> u64 {
+    let by_clock = u64::try_from(now.as_millis()).unwrap_or(0);
+    // Where the store does not answer, the clock has to do; membership needs the store anyway.
+    let view = views.current().await.ok().flatten().unwrap_or_default();
+    let last = view.member(name).map_or(0, |member| member.incarnation);
+    by_clock.max(last + 1)
+}
+
 impl Assembly {
     /// Opens the stores, binds the addresses and makes the parts; no actor runs yet.
     pub(super) async fn build(config: Arc<Config>, name: &str) -> Result<Self, NodeError> {
@@ -96,7 +108,7 @@ impl Assembly {
             .ok_or_else(|| NodeError::Unknown(name.to_owned()))?
             .clone();
         let metrics = crate::operator::metrics::install()?;
-        let client = OperatorClient::between_nodes(&config)?;
+        let client = OperatorClient::between_nodes(config.operator_tls_authority().as_deref())?;
         let shop_tls = ListenerTls::load(config.tls.shop.as_ref(), &config.limits, "shoppers")?;
         let operator_tls = ListenerTls::load(config.tls.operator.as_ref(), &config.limits, "operators")?;
         let cluster_listener = bind(node.cluster, "other nodes")?;
@@ -108,9 +120,7 @@ impl Assembly {
 
         let clock = clock::system();
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
-        // Milliseconds since the epoch: they grow from start to start.
-        let incarnation = u64::try_from(clock().as_millis()).unwrap_or(0);
-        let me = member(&node, incarnation);
+        let me = member(&node, incarnation(&*stores.views, &node.name, clock()).await);
         let identity = me.identity();
         let gossip = start_gossip(&config, &me, &key).await?;
 
@@ -144,6 +154,7 @@ impl Assembly {
             traces: Arc::default(),
         });
         let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
+        let superseded = CancellationToken::new();
         let connected = Connected {
             regions: regions.clone(),
             requests: Arc::clone(&requests),
@@ -159,6 +170,8 @@ impl Assembly {
             sweeper: Handle::clone(&sweeper),
             peers: Handle::clone(&peers),
             gossip: gossip.clone(),
+            links: links.clone(),
+            superseded: superseded.clone(),
             requests,
             transport,
             lease: config.membership.verified_ms.duration(),
@@ -169,6 +182,7 @@ impl Assembly {
             background: TaskTracker::new(),
             supervision: SupervisionStatus::default(),
             drain: Arc::default(),
+            superseded,
             shutdown: CancellationToken::new(),
             front_ended: CancellationToken::new(),
             config,
@@ -207,8 +221,8 @@ fn now() -> Timestamp {
 }
 
 async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Gossip, NodeError> {
-    let mut settings = GossipSettings::new(config.cluster.name.clone());
-    settings.interval = config.membership.gossip_interval_ms.duration();
+    let interval = config.membership.gossip_interval_ms.duration();
+    let mut settings = GossipSettings::new(config.cluster.name.clone(), interval);
     settings.seeds = config
         .nodes
         .iter()

@@ -86,6 +86,9 @@ pub enum NodeError {
     /// The supervision tree does not start.
     #[error("the node's actors do not start")]
     Spawn(#[from] ractor::SpawnErr),
+    /// A newer process has this node's name.
+    #[error("a newer process runs as {0}; only one can, so this one has ended")]
+    Superseded(String),
     /// A child could not be kept alive.
     #[error("the node gives up: {0}")]
     GaveUp(String),
@@ -112,9 +115,14 @@ pub async fn run(
     let (root, ended) = Root::spawn(None, Root, arguments).await?;
     tracing::info!(node = name, shop = %assembly.me.shop_address, "the node has started");
     let drain = Arc::clone(&assembly.drain);
+    let mut outcome = Ok(());
     tokio::select! {
         () = shutdown => {}
         () = drain.cancelled() => {}
+        () = assembly.superseded.cancelled() => {
+            tracing::error!(node = name, "a newer process runs under this node's name; this one ends");
+            outcome = Err(NodeError::Superseded(name.clone()));
+        }
         reason = given_up => {
             let reason = reason.unwrap_or_else(|_| "its root died".to_owned());
             return Err(NodeError::GaveUp(reason));
@@ -125,7 +133,7 @@ pub async fn run(
     // The task of a stopped actor ends by itself.
     let _ = ended.await;
     tracing::info!(node = name, "the node has ended");
-    Ok(())
+    outcome
 }
 
 async fn leave(assembly: &Assembly, name: &str) {

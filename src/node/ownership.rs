@@ -12,9 +12,11 @@ use crate::actors::remote::{Envelope, NodeTransport, PendingRequests};
 use crate::sagas::checkout::SagasMessage;
 use crate::sagas::sweeper::SweeperMessage;
 use souk_cluster::gossip::Gossip;
+use souk_cluster::lanes::Links;
 use souk_cluster::membership::{OwnershipChange, OwnershipListener};
 use souk_cluster::peers::{Peer, PeersMessage};
-use souk_cluster::view::Member;
+use souk_cluster::view::{Member, NodeIdentity};
+use tokio_util::sync::CancellationToken;
 
 /// All notices to a node use this lane, so that they stay in order.
 const NOTICE_KEY: u64 = 0;
@@ -27,6 +29,9 @@ pub(super) struct OwnershipEffects {
     pub(super) sweeper: Handle<SweeperMessage>,
     pub(super) peers: Handle<PeersMessage>,
     pub(super) gossip: Gossip,
+    pub(super) links: Links,
+    /// Cancelled when a newer process has this node's name.
+    pub(super) superseded: CancellationToken,
     pub(super) requests: Arc<PendingRequests>,
     pub(super) transport: Arc<dyn NodeTransport>,
     pub(super) lease: Duration,
@@ -78,11 +83,14 @@ impl OwnershipListener for OwnershipEffects {
             }
             OwnershipChange::Decided(members) => self.announce(&members, &Envelope::LookNow),
             OwnershipChange::NodeLeft(node) => self.requests.fail(&node),
-            OwnershipChange::State(state) => {
-                let gossip = self.gossip.clone();
-                tokio::spawn(async move { gossip.publish_state(state).await });
-            }
+            OwnershipChange::State(state) => self.gossip.publish_state(state),
+            OwnershipChange::Unreachable(names) => self.gossip.publish_unreachable(names),
+            OwnershipChange::Superseded(_) => self.superseded.cancel(),
         }
+    }
+
+    fn is_linked(&self, peer: &NodeIdentity) -> bool {
+        self.links.is_up(peer)
     }
 
     async fn release(&self, shards: Vec<u16>) {

@@ -222,6 +222,7 @@ impl Assembly {
             look_interval: self.config.membership.look_interval_ms.duration(),
             lease: self.config.membership.verified_ms.duration(),
             minority_wait: self.config.membership.minority_wait_ms.duration(),
+            unreachable: self.config.membership.unreachable_ms.duration(),
             drain: self.config.limits.drain_seconds.duration(),
         };
         child("membership", "membership", self.membership.clone(), move || {
@@ -230,7 +231,7 @@ impl Assembly {
                 views: Arc::clone(&views),
                 routing: Arc::clone(&routing),
                 listener: Arc::clone(&listener) as Arc<dyn OwnershipListener>,
-                gossip: gossip.members(),
+                gossip: gossip.reports(),
                 settings,
             };
             (Membership, arguments)

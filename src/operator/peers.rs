@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Shared;
-use crate::config::Config;
 use crate::http::edge::context::Context;
 use crate::http::edge::headers::REQUEST_ID;
 use crate::http::edge::problem::Problem;
@@ -84,15 +83,14 @@ pub struct OperatorClient {
 }
 
 impl OperatorClient {
-    /// For the nodes of this configuration, whose certificates it verifies where they have some. A connection gets
-    /// `connect` at most, an answer `answer` as a whole.
+    /// For nodes whose certificates the authorities of this file have signed; without one, it speaks plain HTTP. A
+    /// connection gets `connect` at most, an answer `answer` as a whole.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn new(config: &Config, connect: Duration, answer: Duration) -> Result<Self, ClientError> {
-        let authority = config.tls.operator.is_some().then(|| config.operator_authority());
+    pub fn new(authority: Option<&Path>, connect: Duration, answer: Duration) -> Result<Self, ClientError> {
         Ok(Self {
-            http: http_client(authority.as_deref(), connect, answer)?,
+            http: http_client(authority, connect, answer)?,
             scheme: if authority.is_some() { "https" } else { "http" },
         })
     }
@@ -101,8 +99,8 @@ impl OperatorClient {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn between_nodes(config: &Config) -> Result<Self, ClientError> {
-        Self::new(config, CONNECT_LIMIT, ANSWER_LIMIT)
+    pub fn between_nodes(authority: Option<&Path>) -> Result<Self, ClientError> {
+        Self::new(authority, CONNECT_LIMIT, ANSWER_LIMIT)
     }
 
     /// A request to the interface at `address`; `path` is encoded already.

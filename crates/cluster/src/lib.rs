@@ -6,6 +6,7 @@ pub mod frames;
 pub mod gossip;
 pub mod key;
 pub mod lanes;
+pub mod lease;
 pub mod membership;
 pub mod ownership;
 pub mod peers;

@@ -2,12 +2,12 @@
 //! may answer from memory (invariant 13).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
+use crate::lease::{Lease, Moment};
 use crate::placement::{self, SHARDS};
 use crate::view::View;
 
@@ -57,9 +57,7 @@ pub struct Table {
 pub struct Routing {
     me: Arc<str>,
     table: ArcSwap<Table>,
-    started: Instant,
-    /// Milliseconds since `started` at which the lease expires.
-    lease_until: AtomicU64,
+    lease: Lease,
     changed: watch::Sender<u64>,
     outdated: Notify,
 }
@@ -79,8 +77,7 @@ impl Routing {
                 previous: vec![None; shards],
                 acquired: vec![0; shards],
             }),
-            started: now,
-            lease_until: AtomicU64::new(0),
+            lease: Lease::default(),
             changed: watch::Sender::new(0),
             outdated: Notify::new(),
         })
@@ -127,10 +124,14 @@ impl Routing {
         self.changed.subscribe()
     }
 
+    /// When the owner of `shard` may serve it, as far as this node knows.
+    pub fn serve_from(&self, shard: u16) -> Instant {
+        self.table.load().serve_from[usize::from(shard)]
+    }
+
     /// Whether the lease that this node renewed last is still valid.
     pub fn holds_lease(&self) -> bool {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        elapsed < self.lease_until.load(Ordering::Acquire)
+        self.lease.holds(Moment::now())
     }
 
     /// Whether this node may answer from memory for an entity of this shard that it loaded when it owned the shard `since`
@@ -163,17 +164,13 @@ impl Routing {
     }
 
     /// Renews the lease: a look that began at `looked_at` found the installed view in the store.
-    pub fn renew_lease(&self, looked_at: Instant, lease: Duration) {
-        let until = looked_at.saturating_duration_since(self.started) + lease;
-        self.lease_until.fetch_max(
-            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
-            Ordering::AcqRel,
-        );
+    pub fn renew_lease(&self, looked_at: Moment, length: Duration) {
+        self.lease.renew(looked_at, length);
     }
 
     /// Ends the lease until the next [`Routing::renew_lease`].
     pub fn drop_lease(&self) {
-        self.lease_until.store(0, Ordering::Release);
+        self.lease.end();
     }
 
     /// Installs a view that has been in the store since `read_at` at the latest (when it had been read, not when reading
@@ -267,6 +264,7 @@ pub mod fixtures {
     use std::time::{Duration, Instant};
 
     use super::Routing;
+    use crate::lease::Moment;
     use crate::view::View;
     use crate::view::fixtures::member;
 
@@ -274,7 +272,7 @@ pub mod fixtures {
     pub fn alone(name: &str, view: u64) -> Arc<Routing> {
         let routing = Routing::new(name);
         install(&routing, view);
-        routing.renew_lease(Instant::now(), Duration::from_secs(24 * 3600));
+        routing.renew_lease(Moment::now(), Duration::from_secs(24 * 3600));
         routing
     }
 
@@ -370,10 +368,10 @@ mod tests {
         let routing = Routing::new("a");
         routing.install(view(1, &["a"]), Instant::now(), LEASE);
         assert!(!routing.may_answer_from_memory(0, 1));
-        routing.renew_lease(Instant::now(), LEASE);
+        routing.renew_lease(Moment::now(), LEASE);
         assert!((0..SHARDS).all(|shard| routing.may_answer_from_memory(shard, 1)));
         let lost = routing.install(view(2, &["a", "b"]), Instant::now(), LEASE);
-        routing.renew_lease(Instant::now(), LEASE);
+        routing.renew_lease(Moment::now(), LEASE);
         for shard in 0..SHARDS {
             assert_eq!(
                 routing.may_answer_from_memory(shard, 1),
@@ -392,7 +390,7 @@ mod tests {
         let kept = (0..SHARDS).find(|shard| !lost.contains(shard)).unwrap();
         assert_eq!(routing.tenure(lost[0]), None);
         routing.install(view(3, &["a"]), Instant::now(), Duration::ZERO);
-        routing.renew_lease(Instant::now(), LEASE);
+        routing.renew_lease(Moment::now(), LEASE);
         for (shard, since) in [(kept, 1), (lost[0], 3)] {
             assert_eq!(routing.tenure(shard), Some(Tenure { since, view: 3 }));
             // What was loaded in the first tenure is good only where it goes on.
@@ -411,7 +409,7 @@ mod tests {
     fn stepping_down_ends_the_lease() {
         let routing = Routing::new("a");
         assert!(!routing.holds_lease());
-        routing.renew_lease(Instant::now(), LEASE);
+        routing.renew_lease(Moment::now(), LEASE);
         assert!(routing.holds_lease());
         routing.install(view(1, &["a"]), Instant::now(), LEASE);
         assert_eq!(routing.step_down().len(), usize::from(SHARDS));

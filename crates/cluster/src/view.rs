@@ -135,6 +135,7 @@ impl View {
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures {
     use super::{Member, MemberState, Role};
+    use crate::gossip::NodeReport;
 
     /// A ready member with all roles.
     pub fn member(name: &str, incarnation: u64) -> Member {
@@ -149,6 +150,14 @@ pub mod fixtures {
             shop_address: address,
             operator_address: address,
             version: String::new(),
+        }
+    }
+
+    /// The report of a live node that reaches all others.
+    pub fn report(member: &Member) -> NodeReport {
+        NodeReport {
+            member: member.clone(),
+            unreachable: Vec::new(),
         }
     }
 }

@@ -218,7 +218,14 @@ impl<A: Aggregate> Region<A> {
                 Outcome::Failed(Failure::Store | Failure::Undecodable) => return Err(AskError::Store),
                 Outcome::NotOwner(_) | Outcome::Lost => {}
             }
-            let again = Instant::now() + backoff.next_pause();
+            let now = Instant::now();
+            let mut again = now + backoff.next_pause();
+            let serve_from = routing.serve_from(shard);
+            if now < serve_from && serve_from <= again {
+                // The owner's wait ends about then, by its own clock.
+                again = serve_from;
+                backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+            }
             if again >= ask.deadline {
                 return Err(if owner_seen {
                     AskError::Expired

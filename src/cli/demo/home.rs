@@ -26,6 +26,12 @@ use crate::config::{
 };
 use souk_cluster::view::Role;
 
+/// Nodes of a demo where nothing else is said.
+const NODES: u16 = 3;
+
+/// The shop port of its first node where nothing else is said.
+const PORT: u16 = 8_080;
+
 /// Distance of an operator's port from that of the shop.
 const OPERATOR_OFFSET: u16 = 1_000;
 
@@ -156,15 +162,26 @@ impl Home {
 
     /// The configuration of an earlier demo in this folder (and whether there was one), or a new one. Secrets, names and
     /// addresses last as long as the folder, so that a restart continues with the same data.
-    pub(super) fn configuration(&self, nodes: u16, port: u16) -> Result<(Config, bool), Failure> {
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] where the folder has other nodes or ports than those that are asked for.
+    pub(super) fn configuration(
+        &self,
+        nodes: Option<u16>,
+        port: Option<u16>,
+    ) -> Result<(Config, bool), Failure> {
         let file = self.config_file();
-        let found = file.exists();
-        if !found {
-            let text = self.new_configuration(nodes, port)?.to_toml()?;
-            write_whole(&file, &text)
-                .map_err(|error| Failure::failed(format!("{} can't be written", file.display()), error))?;
+        if file.exists() {
+            let config = Config::load(&file)?;
+            check_same(&config, nodes, port)?;
+            return Ok((config, true));
         }
-        Ok((Config::load(&file)?, found))
+        let text = self
+            .new_configuration(nodes.unwrap_or(NODES), port.unwrap_or(PORT))?
+            .to_toml()?;
+        write_whole(&file, &text)
+            .map_err(|error| Failure::failed(format!("{} can't be written", file.display()), error))?;
+        Ok((Config::load(&file)?, false))
     }
 
     fn new_configuration(&self, count: u16, port: u16) -> Result<Config, Failure> {
@@ -248,6 +265,24 @@ impl Home {
     }
 }
 
+/// Whether the nodes and ports of an earlier demo are those that are asked for.
+fn check_same(config: &Config, nodes: Option<u16>, port: Option<u16>) -> Result<(), Failure> {
+    let file = config.file.display();
+    let found = config.nodes.len();
+    if let Some(nodes) = nodes.filter(|nodes| usize::from(*nodes) != found) {
+        return Err(Failure::Usage(format!(
+            "{file} has {found} nodes, not {nodes}: leave out --nodes, or choose another folder"
+        )));
+    }
+    let found = config.nodes.first().map_or(0, |node| node.shop.port());
+    match port {
+        Some(port) if port != 0 && port != found => Err(Failure::Usage(format!(
+            "{file} has the shop port {found}, not {port}: leave out --port, or choose another folder"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn local(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
@@ -300,21 +335,28 @@ mod tests {
         let path = folder.path().join("demo");
         let first = {
             let home = Home::open(Some(&path), false).unwrap();
-            let (config, found) = home.configuration(3, 0).unwrap();
+            let (config, found) = home.configuration(None, Some(0)).unwrap();
             assert!(!found && !home.is_seeded());
             home.set_seeded().unwrap();
             home.close().unwrap();
             config
         };
         let home = Home::open(Some(&path), false).unwrap();
-        let (second, found) = home.configuration(5, 8080).unwrap();
-        assert!(found && home.is_seeded());
-        assert_eq!(first, second);
-        assert_eq!(second.nodes.len(), 3);
+        let port = first.nodes[0].shop.port();
+        for (nodes, port) in [(None, None), (Some(3), Some(0)), (None, Some(port))] {
+            let (again, found) = home.configuration(nodes, port).unwrap();
+            assert!(found && home.is_seeded());
+            assert_eq!(first, again);
+        }
+        // What it can't be is refused, and not ignored.
+        for (nodes, port) in [(Some(5), None), (None, Some(port + 1))] {
+            let refused = home.configuration(nodes, port);
+            assert!(matches!(refused, Err(Failure::Usage(_))), "{refused:?}");
+        }
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.config_file()), 0o600);
         assert_eq!(mode(home.path()), 0o700);
-        assert_eq!(second.warnings(), []);
+        assert_eq!(first.warnings(), []);
     }
 
     #[test]
@@ -329,7 +371,7 @@ mod tests {
     #[test]
     fn ports_are_where_they_were_asked_for() {
         let home = Home::open(None, false).unwrap();
-        let (config, _) = home.configuration(3, 18_080).unwrap();
+        let (config, _) = home.configuration(Some(3), Some(18_080)).unwrap();
         let shops: Vec<u16> = config.nodes.iter().map(|node| node.shop.port()).collect();
         let operators: Vec<u16> = config.nodes.iter().map(|node| node.operator.port()).collect();
         assert_eq!(shops, [18_080, 18_081, 18_082]);

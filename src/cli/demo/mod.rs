@@ -19,6 +19,7 @@ use crate::authentication::PasswordSettings;
 use crate::config::Config;
 use crate::demo::accounts::{DemoAccount, DemoAccounts};
 use crate::operator::peers::OperatorClient;
+use crate::stores::Stores;
 use home::Home;
 use nodes::{NodeProcesses, StoreProcess};
 
@@ -40,15 +41,16 @@ const NODE_LIMIT: i64 = 64;
 /// Arguments of `souk demo`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Number of nodes.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=NODE_LIMIT))]
-    nodes: u16,
+    /// Number of nodes; default: 3, or those of the folder.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=NODE_LIMIT))]
+    nodes: Option<u16>,
     /// Number of products in the catalogue.
     #[arg(long, default_value_t = seed::PRODUCTS)]
     products: u64,
-    /// The first node's shop port; the others follow, operators' ports are 1000 higher. 0 chooses free ports.
-    #[arg(long, default_value_t = 8080)]
-    port: u16,
+    /// The first node's shop port; the others follow, operators' ports are 1000 higher. 0 chooses free ports. Default: 8080,
+    /// or those of the folder.
+    #[arg(long)]
+    port: Option<u16>,
     /// The folder of the demo, which the next demo can reuse; default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -127,6 +129,12 @@ async fn run(
     started_at: Instant,
 ) -> Result<(), Failure> {
     let pids = nodes.pids();
+    let filled = async {
+        let stores = crate::stores::open(&config.cluster, &config.sealing)
+            .await
+            .map_err(|error| Failure::failed("the stores do not open", error))?;
+        tokio::try_join!(accounts(config, &stores), seeded(arguments, &stores, home))
+    };
     let accounts = tokio::select! {
         () = termination.requested() => return Ok(()),
         exit = nodes.next_exit() => {
@@ -137,9 +145,7 @@ async fn run(
                 home.log_tail(&exit.name)
             )));
         }
-        result = async {
-            tokio::try_join!(accounts(config), ready(config, home), seeded(arguments, config, home))
-        } => result?.0,
+        result = async { tokio::try_join!(filled, ready(config, home)) } => result?.0.0,
     };
     let addresses = |tls: bool, of: fn(&crate::config::Node) -> SocketAddr| {
         let scheme = if tls { "https" } else { "http" };
@@ -186,19 +192,20 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Creates the accounts, or gives existing ones new passwords.
-async fn accounts(config: &Config) -> Result<DemoAccounts, Failure> {
-    let made = async {
-        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
-        crate::demo::accounts::make(&stores, PasswordSettings::from(&config.accounts)).await
-    };
-    made.await
+async fn accounts(config: &Config, stores: &Stores) -> Result<DemoAccounts, Failure> {
+    let (key, settings) = (
+        config.cluster.shared_key(),
+        PasswordSettings::from(&config.accounts),
+    );
+    crate::demo::accounts::make(stores, &key, settings)
+        .await
         .map_err(|error| Failure::failed("the demo's accounts can't be made", error))
 }
 
 /// Waits until every node is ready.
 async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
-    let client = OperatorClient::new(config, READY_REPLY_LIMIT, READY_REPLY_LIMIT)
+    let authority = config.operator_tls_authority();
+    let client = OperatorClient::new(authority.as_deref(), READY_REPLY_LIMIT, READY_REPLY_LIMIT)
         .map_err(|error| Failure::failed("the HTTP client does not start", error))?;
     let late = futures::future::join_all(config.nodes.iter().map(|node| {
         let client = &client;
@@ -232,12 +239,12 @@ async fn ready(config: &Config, home: &Home) -> Result<(), Failure> {
 }
 
 /// Fills the catalogue, once for each folder. Completes the work of an interrupted demo.
-async fn seeded(arguments: &Arguments, config: &Config, home: &Home) -> Result<(), Failure> {
+async fn seeded(arguments: &Arguments, stores: &Stores, home: &Home) -> Result<(), Failure> {
     if home.is_seeded() {
         return Ok(());
     }
     let progress = seed::progress(arguments.products);
-    let seeding = crate::demo::seed::run(config, arguments.products, seed::SEED, progress.clone());
+    let seeding = crate::demo::seed::run(stores, arguments.products, seed::SEED, &progress);
     let result = timeout(SEEDING_LIMIT, seeding).await;
     progress.finish_and_clear();
     match result {

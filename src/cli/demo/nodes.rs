@@ -180,7 +180,8 @@ async fn answers(client: &OperatorClient, node: &Node) -> bool {
 }
 
 fn client(config: &Config) -> Result<OperatorClient, ClientError> {
-    OperatorClient::new(config, GONE_REPLY_LIMIT, GONE_REPLY_LIMIT)
+    let authority = config.operator_tls_authority();
+    OperatorClient::new(authority.as_deref(), GONE_REPLY_LIMIT, GONE_REPLY_LIMIT)
 }
 
 /// The process that writes the embedded stores.

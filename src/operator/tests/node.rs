@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::Persistence;
 use crate::actors::region::{Ask, Region};
-use crate::config::{Config, Secret};
+use crate::config::Secret;
 use crate::http::api::health::HealthReport;
 use crate::http::edge::admission::Admission;
 use crate::http::edge::conventions::Conventions;
@@ -34,6 +33,7 @@ use crate::operator::{OperatorState, SupervisionTree, peers, router};
 use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
 use crate::stores::testing::embedded_stores;
+use souk_cluster::lease::Moment;
 use souk_cluster::ownership::Routing;
 use souk_cluster::placement::shard_of;
 use souk_cluster::view::View;
@@ -110,7 +110,6 @@ impl Node {
         let (traces, drains): (Arc<DashMap<_, _>>, Arc<AtomicUsize>) = Default::default();
         let recorder = PrometheusBuilder::new().build_recorder();
         let counted = Arc::clone(&drains);
-        let config = Config::load(Path::new("cluster.toml")).unwrap();
         let state = OperatorState {
             me: member(HERE),
             started_at: at(0),
@@ -136,7 +135,7 @@ impl Node {
             drain: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
-            client: peers::OperatorClient::new(&config, ANSWERED, ANSWERED).unwrap(),
+            client: peers::OperatorClient::new(None, ANSWERED, ANSWERED).unwrap(),
             conventions: Conventions::from(&HttpSettings {
                 request_timeout: LONG,
                 ..HttpSettings::default()
@@ -162,7 +161,7 @@ impl Node {
         members.sort_by(|one, other| one.name.cmp(&other.name));
         self.routing
             .install(View { number: 2, members }, Instant::now(), Duration::ZERO);
-        self.routing.renew_lease(Instant::now(), LONG);
+        self.routing.renew_lease(Moment::now(), LONG);
     }
 
     /// An identifier, made by `name` of a number, that belongs to this node or to another.

@@ -1,4 +1,4 @@
-//! What nodes publish about themselves in gossip, and the list of live members made of it.
+//! What nodes publish about themselves in gossip, and the reports made of it.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,13 +14,28 @@ const CLUSTER_ADDRESS: &str = "cluster_address";
 const SHOP_ADDRESS: &str = "shop_address";
 const OPERATOR_ADDRESS: &str = "operator_address";
 const VERSION: &str = "version";
+/// Names separated by commas; absent until a link was missing for too long.
+pub(super) const UNREACHABLE: &str = "unreachable";
+
+/// What a live node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeReport {
+    /// The node.
+    pub member: Member,
+    /// The names of the live nodes to which it has had no link for too long.
+    pub unreachable: Vec<String>,
+}
+
+/// Values as one text, separated by commas.
+pub(super) fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    values.collect::<Vec<_>>().join(",")
+}
 
 /// What a node publishes when it starts.
 pub(super) fn key_values(me: &Member) -> Vec<(String, String)> {
-    let roles: Vec<&str> = me.roles.iter().map(|role| role.as_str()).collect();
     [
         (STATE, me.state.as_str().to_owned()),
-        (ROLES, roles.join(",")),
+        (ROLES, joined(me.roles.iter().map(|role| role.as_str()))),
         (CLUSTER_ADDRESS, me.cluster_address.to_string()),
         (SHOP_ADDRESS, me.shop_address.to_string()),
         (OPERATOR_ADDRESS, me.operator_address.to_string()),
@@ -30,9 +45,9 @@ pub(super) fn key_values(me: &Member) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// The live nodes, sorted by name, each in its greatest known incarnation. Left out are nodes whose keys have not all
-/// arrived yet or have values that this version does not know.
-pub(super) fn members(chitchat: &Chitchat) -> Vec<Member> {
+/// The reports of the live nodes, sorted by name, each of its greatest known incarnation. Left out are nodes whose keys
+/// have not all arrived yet or have values that this version does not know.
+pub(super) fn reports(chitchat: &Chitchat) -> Vec<NodeReport> {
     let mut latest: BTreeMap<&str, &ChitchatId> = BTreeMap::new();
     for id in chitchat.node_states().keys() {
         let entry = latest.entry(&id.node_id).or_insert(id);
@@ -44,13 +59,13 @@ pub(super) fn members(chitchat: &Chitchat) -> Vec<Member> {
     latest
         .into_values()
         .filter(|id| live.contains(id))
-        .filter_map(|id| member(id, chitchat.node_state(id)?))
+        .filter_map(|id| report(id, chitchat.node_state(id)?))
         .collect()
 }
 
-fn member(id: &ChitchatId, state: &NodeState) -> Option<Member> {
+fn report(id: &ChitchatId, state: &NodeState) -> Option<NodeReport> {
     let address = |key| state.get(key)?.parse().ok();
-    Some(Member {
+    let member = Member {
         name: id.node_id.to_string(),
         incarnation: id.generation_id,
         state: MemberState::parse(state.get(STATE)?)?,
@@ -60,5 +75,13 @@ fn member(id: &ChitchatId, state: &NodeState) -> Option<Member> {
         shop_address: address(SHOP_ADDRESS)?,
         operator_address: address(OPERATOR_ADDRESS)?,
         version: state.get(VERSION)?.to_owned(),
+    };
+    let unreachable = state.get(UNREACHABLE).unwrap_or_default().split(',');
+    Some(NodeReport {
+        member,
+        unreachable: unreachable
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
 }

@@ -12,17 +12,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chitchat::{ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat};
+use chitchat::{Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, spawn_chitchat};
 use metrics::gauge;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use member::NodeReport;
 pub use seal::SealError;
 
 use crate::key::ClusterKey;
 use crate::view::{Member, MemberState};
-use member::{STATE, key_values, members};
+use member::{STATE, UNREACHABLE, joined, key_values, reports};
 use socket::SealedTransport;
 
 /// For how long a deleted key is remembered. Souk deletes none.
@@ -35,7 +36,7 @@ const TOMBSTONE_GRACE: Duration = Duration::from_secs(900);
 /// above `phi_threshold`. The mean is (sum of samples + 5 × `initial_interval`) / (samples + 5). How often heartbeats of a
 /// node arrive depends on the size of the cluster (two or three times an interval, directly and through others), so a large
 /// window would make the time to detection depend on it as well. With a window of 5 the prior has half the weight: at
-/// arrivals of 30 to 120 ms the mean is 215 to 260 ms, so 7 of them are 1.5 to 1.8 s. On a starved machine the samples grow,
+/// arrivals of 30 to 120 ms the mean is 215 to 260 ms, so 6 of them are 1.3 to 1.6 s. On a starved machine the samples grow,
 /// and the time to detection with them.
 #[derive(Clone, Debug)]
 pub struct GossipSettings {
@@ -58,13 +59,13 @@ pub struct GossipSettings {
 }
 
 impl GossipSettings {
-    /// The defaults for a node of this cluster.
-    pub fn new(cluster: impl Into<String>) -> Self {
+    /// For a node of this cluster that gossips at this interval, which an operator sets; the rest is the same everywhere.
+    pub fn new(cluster: impl Into<String>, interval: Duration) -> Self {
         Self {
             cluster: cluster.into(),
             seeds: Vec::new(),
-            interval: Duration::from_millis(120),
-            phi_threshold: 7.0,
+            interval,
+            phi_threshold: 6.0,
             sampling_window: 5,
             initial_interval: Duration::from_millis(400),
             longest_interval: Duration::from_secs(2),
@@ -99,8 +100,16 @@ pub struct Gossip {
 struct Inner {
     handle: ChitchatHandle,
     address: SocketAddr,
-    members: watch::Receiver<Vec<Member>>,
+    published: watch::Sender<Published>,
+    reports: watch::Receiver<Vec<NodeReport>>,
     follower: JoinHandle<()>,
+}
+
+/// What this node publishes about itself and changes while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Published {
+    state: MemberState,
+    unreachable: Vec<String>,
 }
 
 impl Gossip {
@@ -137,13 +146,18 @@ impl Gossip {
         let handle = spawn_chitchat(configuration, key_values(me), &transport)
             .await
             .map_err(|error| GossipError::Start(error.into()))?;
+        let published = watch::Sender::new(Published {
+            state: me.state,
+            unreachable: Vec::new(),
+        });
         let (sender, receiver) = watch::channel(Vec::new());
-        let follower = follow(&handle, sender).await;
+        let follower = follow(&handle, published.subscribe(), sender).await;
         Ok(Self {
             inner: Arc::new(Inner {
                 handle,
                 address,
-                members: receiver,
+                published,
+                reports: receiver,
                 follower,
             }),
         })
@@ -155,17 +169,23 @@ impl Gossip {
     }
 
     /// Publishes the state of this node.
-    pub async fn publish_state(&self, state: MemberState) {
-        self.inner
-            .handle
-            .with_chitchat(|chitchat| chitchat.self_node_state().set(STATE, state.as_str()))
-            .await;
+    pub fn publish_state(&self, state: MemberState) {
+        self.publish(|published| published.state = state);
     }
 
-    /// The live nodes including this one, sorted by name. Of each name only the greatest incarnation that was ever seen
-    /// counts, even if that one is dead.
-    pub fn members(&self) -> watch::Receiver<Vec<Member>> {
-        self.inner.members.clone()
+    /// Publishes the names of the live nodes to which this node has had no link for too long.
+    pub fn publish_unreachable(&self, names: Vec<String>) {
+        self.publish(|published| published.unreachable = names);
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Published)) {
+        self.inner.published.send_modify(change);
+    }
+
+    /// What the live nodes including this one say of themselves, sorted by name. Of each name only the greatest incarnation
+    /// that was ever seen counts, even if that one is dead.
+    pub fn reports(&self) -> watch::Receiver<Vec<NodeReport>> {
+        self.inner.reports.clone()
     }
 }
 
@@ -176,21 +196,46 @@ impl Drop for Inner {
     }
 }
 
-/// Publishes the member list whenever chitchat reports a change.
-async fn follow(handle: &ChitchatHandle, sender: watch::Sender<Vec<Member>>) -> JoinHandle<()> {
+/// Takes what this node publishes to chitchat, and passes on the reports of all whenever chitchat has a change.
+async fn follow(
+    handle: &ChitchatHandle,
+    mut published: watch::Receiver<Published>,
+    sender: watch::Sender<Vec<NodeReport>>,
+) -> JoinHandle<()> {
     let chitchat = handle.chitchat();
     let mut live = chitchat.lock().await.live_nodes_watcher();
     tokio::spawn(async move {
-        while live.changed().await.is_ok() {
-            let current = members(&*chitchat.lock().await);
-            gauge!("souk_gossip_members").set(current.len() as f64);
-            sender.send_if_modified(|previous| {
-                let changed = *previous != current;
-                if changed {
-                    *previous = current;
+        loop {
+            tokio::select! {
+                changed = live.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let current = reports(&*chitchat.lock().await);
+                    gauge!("souk_gossip_members").set(current.len() as f64);
+                    sender.send_if_modified(|previous| {
+                        let changed = *previous != current;
+                        if changed {
+                            *previous = current;
+                        }
+                        changed
+                    });
                 }
-                changed
-            });
+                changed = published.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let own = published.borrow_and_update().clone();
+                    publish(&mut *chitchat.lock().await, &own);
+                }
+            }
         }
     })
+}
+
+/// Values that have not changed are not sent again.
+fn publish(chitchat: &mut Chitchat, own: &Published) {
+    let state = chitchat.self_node_state();
+    state.set(STATE, own.state.as_str());
+    state.set(UNREACHABLE, joined(own.unreachable.iter().map(String::as_str)));
 }

@@ -8,6 +8,8 @@ use crate::view::fixtures::member;
 
 /// More than any step of these tests takes on a busy machine; a step that fails, fails by it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// As by default.
+const INTERVAL: Duration = Duration::from_millis(120);
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn key() -> ClusterKey {
@@ -23,7 +25,7 @@ fn node(name: &str, incarnation: u64) -> Member {
 }
 
 fn settings(seeds: &[&Gossip]) -> GossipSettings {
-    let mut settings = GossipSettings::new("test");
+    let mut settings = GossipSettings::new("test", INTERVAL);
     settings.seeds = seeds
         .iter()
         .map(|seed| seed.local_address().to_string())
@@ -39,20 +41,24 @@ async fn start(name: &str, incarnation: u64, seeds: &[&Gossip]) -> Gossip {
 
 /// Waits until the node sees exactly these names and incarnations.
 async fn sees(node: &Gossip, expected: &[(&str, u64)]) -> Vec<Member> {
-    let mut members = node.members();
+    let mut reports = node.reports();
     let found = timeout(
         PATIENCE,
-        members.wait_for(|members| {
-            members
+        reports.wait_for(|reports| {
+            reports
                 .iter()
-                .map(|member| (member.name.as_str(), member.incarnation))
+                .map(|report| (report.member.name.as_str(), report.member.incarnation))
                 .eq(expected.iter().copied())
         }),
     )
     .await;
     match found {
-        Ok(members) => members.unwrap().clone(),
-        Err(_) => panic!("expected {expected:?}, saw {:?}", node.members().borrow()),
+        Ok(reports) => reports
+            .unwrap()
+            .iter()
+            .map(|report| report.member.clone())
+            .collect(),
+        Err(_) => panic!("expected {expected:?}, saw {:?}", node.reports().borrow()),
     }
 }
 
@@ -70,11 +76,14 @@ async fn three_nodes_find_each_other_and_notice_a_death() {
         assert_eq!(members[2].version, "1.2.3");
     }
     // Later changes reach the others too.
-    n3.publish_state(MemberState::Leaving).await;
-    let mut members = n2.members();
+    n3.publish_state(MemberState::Leaving);
+    n3.publish_unreachable(vec!["n1".to_owned(), "n2".to_owned()]);
+    let mut reports = n2.reports();
     timeout(
         PATIENCE,
-        members.wait_for(|members| members[2].state == MemberState::Leaving),
+        reports.wait_for(|reports| {
+            reports[2].member.state == MemberState::Leaving && reports[2].unreachable == ["n1", "n2"]
+        }),
     )
     .await
     .unwrap()

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::view::{Member, MemberState};
+use crate::view::{Member, MemberState, NodeIdentity};
 
 /// A change of membership or ownership. Lost shards are not among them: [`OwnershipListener::release`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,10 @@ pub enum OwnershipChange {
     NodeLeft(String),
     /// The state of this node that gossip should publish.
     State(MemberState),
+    /// The names of the live nodes to which this node has had no link for too long, as gossip should publish them.
+    Unreachable(Vec<String>),
+    /// A newer process with this node's name and this incarnation is in the cluster: this one must end.
+    Superseded(u64),
 }
 
 /// Receives changes, in order.
@@ -31,6 +35,9 @@ pub enum OwnershipChange {
 pub trait OwnershipListener: Send + Sync + 'static {
     /// Called on the membership actor: must not block.
     fn changed(&self, change: OwnershipChange);
+
+    /// Whether there is a link to this node at present. Must not block.
+    fn is_linked(&self, peer: &NodeIdentity) -> bool;
 
     /// Releases shards that this node has lost; returns when their last write in flight has ended.
     async fn release(&self, shards: Vec<u16>);

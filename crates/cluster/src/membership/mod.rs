@@ -4,23 +4,25 @@
 mod change;
 mod heartbeats;
 mod liveness;
+mod operations;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
 
 pub use change::{OwnershipChange, OwnershipListener};
 
+use crate::gossip::NodeReport;
 use crate::ownership::Routing;
-use crate::view::{Member, MemberState, NodeIdentity, View};
+use crate::view::{Member, NodeIdentity, View};
 use crate::views::Views;
 use heartbeats::INTERVAL;
-use state::Leaving;
+pub use operations::{Ended, Look};
 pub use state::MembershipState;
 
 /// The timing of membership.
@@ -32,6 +34,8 @@ pub struct MembershipSettings {
     pub lease: Duration,
     /// How much longer than the majority a minority waits before it removes members.
     pub minority_wait: Duration,
+    /// How long there may be no link to a node that gossip reports.
+    pub unreachable: Duration,
     /// The longest time for handing shards over when leaving.
     pub drain: Duration,
 }
@@ -42,8 +46,10 @@ pub enum MembershipMessage {
     Look,
     /// Send or read heartbeats.
     Beat,
-    /// The other nodes that are alive according to gossip.
-    Gossip(Vec<Member>),
+    /// The nodes that are alive according to gossip.
+    Gossip(Vec<NodeReport>),
+    /// An operation of the coordination store has ended.
+    Ended(Ended),
     /// The link to a node ended.
     LinkDown {
         /// Which node.
@@ -94,7 +100,7 @@ pub struct MembershipArguments {
     /// Receives the changes.
     pub listener: Arc<dyn OwnershipListener>,
     /// The live nodes according to gossip.
-    pub gossip: watch::Receiver<Vec<Member>>,
+    pub gossip: watch::Receiver<Vec<NodeReport>>,
     /// The timing.
     pub settings: MembershipSettings,
 }
@@ -119,54 +125,30 @@ impl Actor for Membership {
             arguments.settings.look_interval,
             myself.clone(),
         );
-        follow_gossip(arguments.gossip.clone(), arguments.me.clone(), myself);
-        Ok(MembershipState::new(arguments))
+        follow_gossip(arguments.gossip.clone(), myself.clone());
+        Ok(MembershipState::new(arguments, myself))
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Self::Msg>,
+        _myself: ActorRef<Self::Msg>,
         message: Self::Msg,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            MembershipMessage::Look => state.look(&myself).await,
-            MembershipMessage::Beat => state.beat().await,
-            MembershipMessage::Gossip(alive) => {
-                state.liveness.gossip(alive);
-                state.update_peers();
-                state.look(&myself).await;
-            }
+            MembershipMessage::Look => state.look(),
+            MembershipMessage::Beat => state.beat(),
+            MembershipMessage::Ended(ended) => state.ended(ended),
+            MembershipMessage::Gossip(reports) => state.gossip(reports),
             MembershipMessage::LinkDown { peer, refused } => {
-                if refused && state.liveness.refused(peer, &state.installed) {
-                    state.look(&myself).await;
+                if refused {
+                    state.refused(peer);
                 }
             }
-            MembershipMessage::LinkUp(peer) => state.liveness.connected(&peer),
-            MembershipMessage::Released { from, view } => {
-                state.routing.released(&from, view);
-                state.releases.insert(from, view);
-                state.listener.changed(OwnershipChange::Gained);
-            }
-            MembershipMessage::HandedOver(view) => {
-                state.handed_over = state.handed_over.max(view);
-                let members = state.installed.members.clone();
-                state
-                    .listener
-                    .changed(OwnershipChange::Released { view, members });
-                state.look(&myself).await;
-            }
-            MembershipMessage::Leave(done) => {
-                state.me.state = MemberState::Leaving;
-                state
-                    .listener
-                    .changed(OwnershipChange::State(MemberState::Leaving));
-                state.leaving = Some(Leaving {
-                    done: Some(done),
-                    until: Instant::now() + state.settings.drain,
-                });
-                state.look(&myself).await;
-            }
+            MembershipMessage::LinkUp(_) => state.propose(),
+            MembershipMessage::Released { from, view } => state.released(from, view),
+            MembershipMessage::HandedOver(view) => state.handed_over(view),
+            MembershipMessage::Leave(done) => state.leave(done),
             MembershipMessage::Describe(port) => {
                 // The operator's request may have timed out.
                 let _ = port.send(state.description());
@@ -192,16 +174,11 @@ fn follow_suspicions(routing: Arc<Routing>, interval: Duration, membership: Acto
 }
 
 /// Forwards the live nodes of gossip to the actor while both exist.
-fn follow_gossip(
-    mut gossip: watch::Receiver<Vec<Member>>,
-    me: Member,
-    membership: ActorRef<MembershipMessage>,
-) {
+fn follow_gossip(mut gossip: watch::Receiver<Vec<NodeReport>>, membership: ActorRef<MembershipMessage>) {
     tokio::spawn(async move {
         loop {
-            let mut others = gossip.borrow_and_update().clone();
-            others.retain(|member| member.gossip_address != me.gossip_address);
-            if membership.cast(MembershipMessage::Gossip(others)).is_err() {
+            let reports = gossip.borrow_and_update().clone();
+            if membership.cast(MembershipMessage::Gossip(reports)).is_err() {
                 return;
             }
             if gossip.changed().await.is_err() {

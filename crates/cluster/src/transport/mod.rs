@@ -50,20 +50,23 @@ pub struct TransportSettings {
     pub redial_limit: Duration,
 }
 
-impl Default for TransportSettings {
-    fn default() -> Self {
+impl TransportSettings {
+    /// With these limits, which an operator sets; the others are the same everywhere.
+    pub fn new(
+        handshake_limit: Duration,
+        concurrent_handshakes: usize,
+        stream: StreamLimits,
+        redial_limit: Duration,
+    ) -> Self {
         Self {
             connect_limit: Duration::from_secs(1),
-            handshake_limit: Duration::from_secs(5),
+            handshake_limit,
             ready_limit: Duration::from_secs(5),
-            concurrent_handshakes: 64,
+            concurrent_handshakes,
             sessions: 256,
-            stream: StreamLimits {
-                idle: Duration::from_secs(10),
-                write_stall: Duration::from_secs(5),
-            },
+            stream,
             redial_first: Duration::from_millis(50),
-            redial_limit: Duration::from_secs(2),
+            redial_limit,
         }
     }
 }

@@ -25,10 +25,11 @@ fn certificates(nodes: &[&str]) -> tempfile::TempDir {
 }
 
 fn settings() -> TransportSettings {
-    TransportSettings {
-        handshake_limit: Duration::from_secs(30),
-        ..TransportSettings::default()
-    }
+    let stream = StreamLimits {
+        idle: Duration::from_secs(10),
+        write_stall: Duration::from_secs(5),
+    };
+    TransportSettings::new(Duration::from_secs(30), 64, stream, Duration::from_secs(2))
 }
 
 /// `n1`, which admits `n2`.
