@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn a_name_identifies_a_guest_alone() {
         let guests = |secret: u8| Guests::new(&ClusterKey::new([secret; 32]).unwrap());
-        let key = |text: &str| email_key(&EmailAddress::parse(text).unwrap()).unwrap();
+        let key = |text: &str| email_key(&EmailAddress::parse(text).unwrap());
         let ada = guests(1).name(&key("ada@example.org"));
         assert_eq!(ada, guests(1).name(&key("Ada@Example.org")));
         assert_ne!(ada, guests(1).name(&key("bob@example.org")));
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn the_format_of_names_is_stable() {
         let cluster = ClusterKey::new([1; 32]).unwrap();
-        let key = email_key(&EmailAddress::parse("ada@example.org").unwrap()).unwrap();
+        let key = email_key(&EmailAddress::parse("ada@example.org").unwrap());
         assert_eq!(
             Guests::new(&cluster).name(&key),
             "00cb55114c25233e09c793301de3cba88b5a1783e379e421444e1ab44dff1662"

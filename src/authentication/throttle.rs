@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn attempt(email: &str, address: &str) -> Attempt {
-        let key = email_key(&EmailAddress::parse(email).unwrap()).unwrap();
+        let key = email_key(&EmailAddress::parse(email).unwrap());
         Attempt::new(&key, address.parse().unwrap())
     }
 

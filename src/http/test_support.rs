@@ -18,7 +18,7 @@ use crate::gateways::mail::{Email, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use crate::stores::products::{Badge, ProductStore};
-use crate::stores::search::{ProductQuery, SearchIndex, SearchPage};
+use crate::stores::search::{Position, ProductQuery, SearchIndex, SearchPage};
 use crate::stores::testing::embedded_stores;
 use souk_cluster::key::ClusterKey;
 use souk_domain::catalogue::{Category, Product, Variant};
@@ -116,10 +116,14 @@ impl ProductStore for Fixture {
 #[async_trait]
 impl SearchIndex for Fixture {
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError> {
-        let page = self.products.iter().skip(query.offset).take(query.limit);
+        let shown = query.after.map_or(0, |position| position.number);
+        let next = shown + i64::try_from(query.limit).unwrap();
+        let count = i64::try_from(self.products.len()).unwrap();
+        let page = self.products.iter().skip(usize::try_from(shown).unwrap()).take(query.limit);
         Ok(SearchPage {
             ids: page.map(|product| product.id.clone()).collect(),
             total: self.products.len() as u64,
+            next: (next < count).then_some(Position { key: 0, number: next }),
         })
     }
 }
@@ -313,7 +317,7 @@ pub fn guest_address() -> Address {
         line2: None,
         city: "Springfield".to_owned(),
         region: Some("IL".to_owned()),
-        postcode: "62701".to_owned(),
+        postcode: Some("62701".to_owned()),
         country: "US".to_owned(),
         phone: None,
     }

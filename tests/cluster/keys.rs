@@ -128,7 +128,7 @@ async fn orders_with_markers(cluster: &Cluster, when: &str) {
             .json(&json!({
                 "address": {
                     "name": "Marker Name", "line1": "1 Marker Lane", "city": "Markerville", "postcode": "MK-62701",
-                    "country": "US", "phone": "+1 217 555 0177",
+                    "country": "HK", "phone": "+1 217 555 0177",
                 },
                 "shipping_option": "standard",
                 "payment": {"gateway": "sandbox", "token": payment},
@@ -176,7 +176,7 @@ impl Account {
             .json(&json!({"phone": "+1 217 555 0188"}));
         let address = client.post(format!("{shop}/v1/me/addresses")).json(&json!({
             "name": "Keeper of Markers", "line1": "2 Keeper Lane", "city": "Markerville", "postcode": "KP-62702",
-            "country": "US", "phone": "+1 217 555 0199",
+            "country": "HK", "phone": "+1 217 555 0199",
         }));
         for (request, status) in [(phone, 200), (address, 201)] {
             let reply = shop::send(request.bearer_auth(token)).await.unwrap();

@@ -77,7 +77,7 @@ pub fn place(client: &Client, shop: &str, cart: &Cart, payment: &str, key: &str)
         .header("cart-token", &cart.token)
         .header("idempotency-key", key)
         .json(&json!({
-            "address": {"name": "Ada", "line1": "1 Main Street", "city": "Springfield", "postcode": "12345", "country": "US"},
+            "address": {"name": "Ada", "line1": "1 Main Street", "city": "Springfield", "region": "IL", "postcode": "12345", "country": "US"},
             "shipping_option": "standard",
             "payment": {"gateway": "sandbox", "token": payment},
             "email": "ada@shoppers.example",

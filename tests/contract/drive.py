@@ -32,7 +32,7 @@ LEAVING = ["logout", "endSession", "eraseMe"]
 # These need what only a letter, or a token that is not spent, would give.
 OUT_OF_REACH = {"verifyEmail", "resetPassword", "refreshTokens"}
 PRODUCTS = "60"
-ADDRESS = {"name": "A", "line1": "B", "city": "C", "postcode": "1", "country": "US"}
+ADDRESS = {"name": "A", "line1": "B", "city": "C", "postcode": "10115", "country": "DE"}
 
 
 class Demo:

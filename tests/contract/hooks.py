@@ -24,6 +24,10 @@ BEYOND_SCHEMAS = [
     "unprintable",
     "bytes",
     "country code",
+    # What a country asks of an address; how a phone number may be written; text that shows nothing.
+    "must be a postcode of",
+    "must be a phone number",
+    "must not be empty",
     # Addresses that JSON Schema takes for such, or that look like another.
     "valid e-mail address",
     "written in ASCII",

@@ -362,6 +362,45 @@ async fn exchange(address: &str, bytes: &[u8]) -> Vec<u8> {
     .await
 }
 
+/// A refusal does not wait for the body. The connection is either good for the next request, or the reply says that it is not.
+#[tokio::test]
+async fn a_reply_before_the_body_leaves_no_broken_connection() {
+    const BODY: &str = "{\"sku\":\"X-1\",\"quantity\":1}";
+    let base = cluster().shop(0);
+    let address = base.trim_start_matches("http://");
+    let head = |path: &str, length: usize| {
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer x\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        )
+    };
+    for round in 0..20 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head("/v1/cart/items", BODY.len()).as_bytes()).await.unwrap();
+        // Whether the server meets the head alone does not matter to what is right.
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        let mut all = BODY.to_owned();
+        all.push_str(&format!(
+            "GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        ));
+        stream.write_all(all.as_bytes()).await.unwrap();
+        let mut replies = String::new();
+        within("both replies", LIMIT, stream.read_to_string(&mut replies)).await.unwrap();
+        let says_so = replies.to_lowercase().split("\r\n\r\n").next().unwrap_or_default().contains("connection: close");
+        assert!(replies.starts_with("HTTP/1.1 401"), "{replies}");
+        assert!(says_so || replies.contains("HTTP/1.1 200"), "round {round}: {replies}");
+    }
+    // A body that never comes, and one that is too long to be skipped.
+    for length in [100, 50_000_000] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head("/v1/cart/items", length).as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        within("a reply without a body", LIMIT, stream.read_to_string(&mut reply)).await.unwrap();
+        assert!(reply.starts_with("HTTP/1.1 401"), "{reply}");
+        assert!(reply.to_lowercase().contains("\r\nconnection: close\r\n"), "{reply}");
+    }
+}
+
 /// Pseudo-random bytes, the same in every run.
 fn rubbish(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

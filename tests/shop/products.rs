@@ -206,3 +206,15 @@ async fn what_can_not_be_listed_is_refused() {
         client.get(path).await.expect_problem(404, "not-found");
     }
 }
+
+#[tokio::test]
+async fn an_identifier_in_the_search_box_finds_its_product() {
+    let client = cluster().client(1);
+    for product in all_products(&client, "").await.iter().step_by(83) {
+        let sku = product["skus"][0]["sku"].as_str().unwrap_or_default();
+        for text in [sku, &sku.to_lowercase(), id(product), &id(product).to_uppercase()] {
+            let found = client.get(&format!("/v1/products?q={text}")).await.expect(200);
+            assert_eq!(found.items().first().map(id), Some(id(product)), "{text}: {found}");
+        }
+    }
+}

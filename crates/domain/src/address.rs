@@ -5,14 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::country;
+use super::text::{shows_nothing, text_error};
+use super::{country, phone, postcode};
 
 /// Longest name, line, city or region, in characters.
 pub const TEXT_LIMIT: usize = 100;
 /// Longest postcode, in characters.
 pub const POSTCODE_LIMIT: usize = 16;
-/// Longest phone number, in characters.
-pub const PHONE_LIMIT: usize = 32;
 
 /// A postal address. Debug output, which ends in logs, shows only the country.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,17 +30,17 @@ pub struct Address {
     /// The city.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Springfield")]
     pub city: String,
-    /// State, province, county.
+    /// State, province, county; required in AU, BR, CA and US.
     #[schema(max_length = 100, example = "IL")]
     pub region: Option<String>,
-    /// The postcode.
-    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
-    pub postcode: String,
+    /// The postcode, in the form of the country; required where the country has postcodes throughout.
+    #[schema(max_length = 16, example = "62701")]
+    pub postcode: Option<String>,
     /// ISO 3166-1 alpha-2, in capital letters.
     #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     pub country: String,
-    /// Phone number for the carrier.
-    #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    /// Phone number for the carrier, with an extension if need be.
+    #[schema(max_length = 32, example = "+1 217 555 0100")]
     pub phone: Option<String>,
 }
 
@@ -65,40 +64,76 @@ impl Address {
             line2: None,
             city: erased(),
             region: None,
-            postcode: erased(),
+            postcode: None,
             country: self.country.clone(),
             phone: None,
         }
     }
 
-    /// Its invalid fields; empty if the address is valid.
-    pub fn validate(&self) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        let mut check = |field, text: &str, limit| {
-            if let Some(message) = text_error(text, limit) {
-                errors.push(FieldError { field, message });
-            }
-        };
-        check("name", &self.name, TEXT_LIMIT);
-        check("line1", &self.line1, TEXT_LIMIT);
-        check("city", &self.city, TEXT_LIMIT);
-        check("postcode", &self.postcode, POSTCODE_LIMIT);
-        for (field, text, limit) in [
-            ("line2", &self.line2, TEXT_LIMIT),
-            ("region", &self.region, TEXT_LIMIT),
-        ] {
-            if let Some(text) = text {
-                check(field, text, limit);
+    /// The address as it is stored: without optional fields that show nothing, which is what a form sends for an empty input,
+    /// and with its phone number [normalised](phone::normalise).
+    ///
+    /// # Errors
+    /// Its invalid fields.
+    pub fn normalised(mut self) -> Result<Self, Vec<FieldError>> {
+        for optional in [&mut self.line2, &mut self.region, &mut self.postcode, &mut self.phone] {
+            if optional.as_deref().is_some_and(shows_nothing) {
+                *optional = None;
             }
         }
-        errors.extend(self.phone.as_deref().into_iter().flat_map(phone_errors));
-        if !country::is_known(&self.country) {
-            errors.push(FieldError {
-                field: "country",
-                message: "must be an ISO 3166-1 country code of two capital letters".to_owned(),
-            });
+        let mut errors: Vec<FieldError> = [
+            ("name", Some(&self.name), TEXT_LIMIT),
+            ("line1", Some(&self.line1), TEXT_LIMIT),
+            ("line2", self.line2.as_ref(), TEXT_LIMIT),
+            ("city", Some(&self.city), TEXT_LIMIT),
+            ("region", self.region.as_ref(), TEXT_LIMIT),
+            ("postcode", self.postcode.as_ref(), POSTCODE_LIMIT),
+        ]
+        .into_iter()
+        .filter_map(|(field, text, limit)| Some(FieldError::new(field, text_error(text?, limit)?)))
+        .collect();
+        if country::is_known(&self.country) {
+            errors.extend(self.missing_parts());
+        } else {
+            let message = "must be an ISO 3166-1 country code of two capital letters";
+            errors.push(FieldError::new("country", message));
+        }
+        match self.phone.as_deref().map(phone::normalise).transpose() {
+            Ok(phone) => self.phone = phone,
+            Err(error) => errors.push(FieldError::new("phone", error.to_string())),
+        }
+        if errors.is_empty() { Ok(self) } else { Err(errors) }
+    }
+
+    /// What the country asks for and the address does not have.
+    fn missing_parts(&self) -> Vec<FieldError> {
+        let country = &self.country;
+        let mut errors = Vec::new();
+        if self.region.is_none() && postcode::needs_region(country) {
+            errors.push(FieldError::new("region", format!("is required in {country}")));
+        }
+        match &self.postcode {
+            None if postcode::is_required(country) => {
+                errors.push(FieldError::new("postcode", format!("is required in {country}")));
+            }
+            Some(text) if text.chars().count() <= POSTCODE_LIMIT && !postcode::has_form(text, country) => {
+                let example = postcode::example(country);
+                let message = format!("must be a postcode of {country}, such as {example}");
+                errors.push(FieldError::new("postcode", message));
+            }
+            _ => {}
         }
         errors
+    }
+}
+
+impl FieldError {
+    /// A field, without its parents, and what is wrong with it.
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field,
+            message: message.into(),
+        }
     }
 }
 
@@ -108,43 +143,6 @@ impl fmt::Debug for Address {
             .field("country", &self.country)
             .finish_non_exhaustive()
     }
-}
-
-/// The errors of a phone number, for the field `phone`.
-pub(super) fn phone_errors(phone: &str) -> Vec<FieldError> {
-    let foreign = (!phone.chars().all(is_dialled))
-        .then(|| "contains characters that are not part of a phone number".to_owned());
-    text_error(phone, PHONE_LIMIT)
-        .into_iter()
-        .chain(foreign)
-        .map(|message| FieldError {
-            field: "phone",
-            message,
-        })
-        .collect()
-}
-
-/// The error of a line of text, if any; `limit` in characters.
-pub(super) fn text_error(text: &str, limit: usize) -> Option<String> {
-    if text.trim().is_empty() {
-        Some("must not be empty".to_owned())
-    } else if text.chars().count() > limit {
-        Some(format!("has more than {limit} characters"))
-    } else if text.chars().any(is_unprintable) {
-        Some("contains unprintable characters".to_owned())
-    } else {
-        None
-    }
-}
-
-/// Control characters, line separators, and bidirectional marks (a label could read differently from what is stored).
-fn is_unprintable(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn is_dialled(character: char) -> bool {
-    character.is_ascii_digit() || matches!(character, '+' | '-' | '.' | '/' | '(' | ')' | ' ')
 }
 
 #[cfg(test)]
@@ -159,7 +157,7 @@ mod tests {
             line2: None,
             city: "Springfield".into(),
             region: Some("IL".into()),
-            postcode: "62701".into(),
+            postcode: Some("62701".into()),
             country: "US".into(),
             phone: Some("+1 (217) 555-0100".into()),
         }
@@ -168,26 +166,26 @@ mod tests {
     fn blamed(change: impl FnOnce(&mut Address)) -> Vec<&'static str> {
         let mut address = address();
         change(&mut address);
-        address.validate().into_iter().map(|error| error.field).collect()
+        let errors = address.normalised().err().unwrap_or_default();
+        errors.into_iter().map(|error| error.field).collect()
     }
 
     #[test]
     fn valid_addresses_are_accepted() {
-        assert_eq!(address().validate(), []);
+        assert_eq!(address().normalised(), Ok(address()));
         assert!(blamed(|a| a.city = "東京".into()).is_empty());
         assert!(blamed(|a| a.name = "é".repeat(TEXT_LIMIT)).is_empty());
-        assert!(blamed(|a| (a.phone, a.region) = (None, None)).is_empty());
+        assert!(blamed(|a| a.phone = None).is_empty());
     }
 
     #[test]
     fn each_invalid_field_is_named() {
         assert_eq!(blamed(|a| a.name = " \u{a0}".into()), ["name"]);
         assert_eq!(blamed(|a| a.line1 = "x".repeat(TEXT_LIMIT + 1)), ["line1"]);
-        assert_eq!(blamed(|a| a.line2 = Some(String::new())), ["line2"]);
         assert_eq!(blamed(|a| a.city = "a\u{0}b".into()), ["city"]);
         assert_eq!(blamed(|a| a.region = Some("a\u{202e}b".into())), ["region"]);
         assert_eq!(
-            blamed(|a| a.postcode = "1".repeat(POSTCODE_LIMIT + 1)),
+            blamed(|a| a.postcode = Some("1".repeat(POSTCODE_LIMIT + 1))),
             ["postcode"]
         );
         assert_eq!(blamed(|a| a.country = "us".into()), ["country"]);
@@ -196,6 +194,54 @@ mod tests {
             blamed(|a| (a.name, a.city) = (String::new(), "\n".into())),
             ["name", "city"]
         );
+    }
+
+    #[test]
+    fn what_shows_nothing_is_absent_or_missing() {
+        assert_eq!(blamed(|a| a.name = "\u{200b}".into()), ["name"]);
+        assert_eq!(blamed(|a| a.city = "\u{3164}".into()), ["city"]);
+        assert_eq!(blamed(|a| a.postcode = Some("\u{feff}".into())), ["postcode"]);
+        let mut given = address();
+        (given.line2, given.phone) = (Some(" ".into()), Some("\u{200b}".into()));
+        let stored = given.normalised().unwrap();
+        assert_eq!((stored.line2, stored.phone), (None, None));
+    }
+
+    #[test]
+    fn each_country_has_its_own_parts() {
+        let at = |country: &str, postcode: Option<&str>, region: Option<&str>| {
+            blamed(|a| {
+                a.country = country.into();
+                a.postcode = postcode.map(Into::into);
+                a.region = region.map(Into::into);
+            })
+        };
+        for country in ["HK", "AE", "PA"] {
+            assert!(at(country, None, None).is_empty(), "{country}");
+        }
+        for country in ["US", "CA", "AU", "BR"] {
+            assert_eq!(at(country, None, None), ["region", "postcode"], "{country}");
+        }
+        assert!(at("GB", Some("sw1y 4jh"), None).is_empty());
+        for (country, postcode) in [("AU", "ABCD"), ("PT", "hello"), ("DE", "1"), ("US", "not a zip")] {
+            assert_eq!(at(country, Some(postcode), Some("a state")), ["postcode"], "{country}");
+        }
+    }
+
+    #[test]
+    fn phones_are_normalised() {
+        let mut given = address();
+        given.phone = Some("+1\u{a0}217\u{2013}555 ext. 5".into());
+        assert_eq!(given.normalised().unwrap().phone.as_deref(), Some("+1 217-555 ext. 5"));
+        assert_eq!(blamed(|a| a.phone = Some("+".into())), ["phone"]);
+    }
+
+    /// Addresses were stored with a postcode in any case.
+    #[test]
+    fn addresses_of_before_are_read() {
+        let stored = r#"{"name":"A","line1":"B","line2":null,"city":"C","region":null,"postcode":"1","country":"US","phone":null}"#;
+        let read: Address = serde_json::from_str(stored).unwrap();
+        assert_eq!(read.postcode.as_deref(), Some("1"));
     }
 
     #[test]

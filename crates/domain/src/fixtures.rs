@@ -89,7 +89,7 @@ pub fn placement(index: usize, quantities: &[u32]) -> Placement {
             line2: None,
             city: "Springfield".into(),
             region: None,
-            postcode: "62701".into(),
+            postcode: Some("62701".into()),
             country: "US".into(),
             phone: None,
         },

@@ -18,11 +18,14 @@ pub mod identifiers;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod phone;
+mod postcode;
 pub mod preferences;
 pub mod purchase;
 pub mod quote;
 pub mod recent;
 pub mod stock;
+pub mod text;
 pub mod time;
 
 pub use account::{Account, EmailKey, Role};

@@ -27,7 +27,6 @@ use crate::stores::codes::CodeStore;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
 use opaque::{opaque_token, token_hash};
-use souk_domain::account::password;
 use souk_domain::account::{Account, EmailKey, Role};
 use souk_domain::{SessionId, Timestamp, UserId};
 
@@ -66,7 +65,7 @@ impl Accounts {
     /// exists whether or not the e-mail can be sent.
     ///
     /// # Errors
-    /// [`AccountError::EmailTaken`], [`AccountError::WeakPassword`], [`AccountError::Busy`], [`AccountError::Store`]
+    /// [`AccountError::EmailTaken`], [`AccountError::Busy`], [`AccountError::Store`]
     pub async fn register(
         &self,
         registration: Registration,
@@ -77,7 +76,6 @@ impl Accounts {
             name,
             password,
         } = registration;
-        password::check(&password, &email, &name)?;
         // Hashed first, so that a taken address takes as long as a free one.
         let credential = Credential::new(self.passwords.hash(&password).await?);
         let now = (self.clock)();

@@ -79,13 +79,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Store`]
     pub async fn guest_orders(&self, account: &Account) -> Result<Vec<OrderId>, AccountError> {
-        match email_key(&account.email) {
-            Ok(key) if account.email_verified => Ok(self
-                .users
-                .guest_orders(&self.guests.name(&key), GUEST_ORDERS)
-                .await?),
-            _ => Ok(Vec::new()),
+        if !account.email_verified {
+            return Ok(Vec::new());
         }
+        let guest = self.guests.name(&email_key(&account.email));
+        Ok(self.users.guest_orders(&guest, GUEST_ORDERS).await?)
     }
 
     /// Sends the code that verifies the account's address. A failure is logged; the account exists all the same.

@@ -133,7 +133,7 @@ fn device(address: &str) -> Device {
 
 fn ada() -> (EmailAddress, EmailKey) {
     let email = EmailAddress::parse("ada@example.org").unwrap();
-    let key = email_key(&email).unwrap();
+    let key = email_key(&email);
     (email, key)
 }
 
@@ -146,11 +146,8 @@ async fn service() -> (Arc<Accounts>, Arc<Users>, SignedIn) {
         meanwhile: Mutex::new(None),
     });
     accounts.users = Arc::clone(&users) as Arc<dyn UserStore>;
-    let registration = Registration {
-        email: ada().0,
-        name: "Ada Example".to_owned(),
-        password: Zeroizing::new(PASSWORD.to_owned()),
-    };
+    let password = Zeroizing::new(PASSWORD.to_owned());
+    let registration = Registration::new(ada().0.as_str(), "Ada Example".to_owned(), password).unwrap();
     let signed_in = accounts
         .register(registration, &device("192.0.2.1"))
         .await

@@ -6,8 +6,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::config::Accounts;
-use souk_domain::account::{Account, Role};
-use souk_domain::{EmailAddress, SessionId, UserId};
+use souk_domain::account::{Account, Role, check_name, password};
+use souk_domain::{EmailAddress, FieldError, SessionId, UserId};
 
 /// Lifetimes of sessions and one-time codes.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +64,33 @@ pub struct SignedIn {
 
 /// A valid request for a new account.
 pub struct Registration {
-    /// The e-mail address.
-    pub email: EmailAddress,
-    /// The person's name.
-    pub name: String,
-    /// The password, not checked yet.
-    pub password: Zeroizing<String>,
+    pub(super) email: EmailAddress,
+    pub(super) name: String,
+    pub(super) password: Zeroizing<String>,
+}
+
+impl Registration {
+    /// Checks what somebody submitted.
+    ///
+    /// # Errors
+    /// Every invalid field.
+    pub fn new(email: &str, name: String, password: Zeroizing<String>) -> Result<Self, Vec<FieldError>> {
+        let email = EmailAddress::parse(email);
+        let strength = match &email {
+            Ok(email) => password::check(&password, email, &name),
+            Err(_) => password::check_strength(&password),
+        };
+        let errors: Vec<_> = [
+            email.as_ref().err().map(|error| FieldError::new("email", error.to_string())),
+            check_name(&name).err(),
+            strength.err().map(|refusal| FieldError::new("password", refusal.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        match email {
+            Ok(email) if errors.is_empty() => Ok(Self { email, name, password }),
+            _ => Err(errors),
+        }
+    }
 }

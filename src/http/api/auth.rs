@@ -14,14 +14,14 @@ use crate::authentication::service::{AccountError, Device, Registration, SignedI
 use crate::http::api::account::UserBody;
 use crate::http::edge::client_address::ClientAddress;
 use crate::http::edge::context::Context;
-use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::edge::problem::{self, Problem};
 use crate::http::request::background::Background;
 use crate::http::request::caller::{Caller, Signed};
 use crate::http::request::entity;
 use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
-use souk_domain::account::{self, Account, EmailKey};
+use souk_domain::account::{Account, email_key};
 use souk_domain::{EmailAddress, OrderCommand, SessionId};
 
 /// A token in the published document.
@@ -73,7 +73,7 @@ pub struct Refresh {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forgot {
-    #[schema(max_length = 254, format = Email, example = "ada@example.org")]
+    #[schema(example = "ada@example.org")]
     email: String,
 }
 
@@ -177,19 +177,8 @@ pub async fn register(
     background: Background,
     Json(body): Json<Register>,
 ) -> Result<Response, Problem> {
-    let mut errors = Vec::new();
-    let email = account_email(&body.email, &mut errors);
-    if let Err(error) = account::check_name(&body.name) {
-        errors.push(FieldError::new(error.field, error.message));
-    }
-    let Some((email, _)) = email.filter(|_| errors.is_empty()) else {
-        return Err(Problem::validation(errors));
-    };
-    let registration = Registration {
-        email,
-        name: body.name,
-        password: body.password.0,
-    };
+    let registration =
+        Registration::new(&body.email, body.name, body.password.0).map_err(Problem::validation)?;
     let behind = background.clone();
     let opened = background.finish(async move {
         let tokens = front.accounts.register(registration, &device).await?;
@@ -221,11 +210,9 @@ pub async fn login(
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
     // An address that no account can have gets the same reply as an unknown one.
-    let key = EmailAddress::parse(&body.email)
-        .ok()
-        .and_then(|email| account::email_key(&email).ok())
-        .ok_or_else(|| Problem::new(problem::BAD_CREDENTIALS))?;
-    let tokens = front.accounts.login(&key, &body.password.0, &device).await?;
+    let email =
+        EmailAddress::parse(&body.email).map_err(|_| Problem::new(problem::BAD_CREDENTIALS))?;
+    let tokens = front.accounts.login(&email_key(&email), &body.password.0, &device).await?;
     // Orders placed as a guest since the address was verified are transferred behind the reply.
     background.spawn(claim_orders(front, context, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
@@ -351,11 +338,10 @@ pub async fn forgot_password(
     background: Background,
     Json(body): Json<Forgot>,
 ) -> Result<StatusCode, Problem> {
-    let email = EmailAddress::parse(&body.email)
-        .map_err(|_| Problem::field("email", "is not a valid e-mail address"))?;
-    if let Ok(key) = account::email_key(&email) {
+    // An address that no account can have gets the same reply as an unknown one.
+    if let Ok(email) = EmailAddress::parse(&body.email) {
         background.spawn(async move {
-            if let Err(error) = front.accounts.forgot_password(&key).await {
+            if let Err(error) = front.accounts.forgot_password(&email_key(&email)).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "no letter could be sent for a forgotten password"
@@ -459,21 +445,6 @@ fn spent_token(error: AccountError) -> Problem {
     match error {
         AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
         error => error.into(),
-    }
-}
-
-/// The e-mail address of an account, or `None` with the reason in `errors`.
-fn account_email(text: &str, errors: &mut Vec<FieldError>) -> Option<(EmailAddress, EmailKey)> {
-    let Ok(email) = EmailAddress::parse(text) else {
-        errors.push(FieldError::new("email", "is not a valid e-mail address"));
-        return None;
-    };
-    match account::email_key(&email) {
-        Ok(key) => Some((email, key)),
-        Err(error) => {
-            errors.push(FieldError::new("email", error.to_string()));
-            None
-        }
     }
 }
 

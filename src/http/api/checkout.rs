@@ -109,7 +109,15 @@ pub fn address(
     errors: &mut Vec<FieldError>,
 ) -> Option<Address> {
     match (given, address_id) {
-        (Some(address), None) => tidy(address, "address.", errors),
+        (Some(address), None) => {
+            let below = |error: souk_domain::FieldError| {
+                FieldError::new(format!("address.{}", error.field), error.message)
+            };
+            address
+                .normalised()
+                .map_err(|wrong| errors.extend(wrong.into_iter().map(below)))
+                .ok()
+        }
         (None, None) => {
             errors.push(FieldError::new("address", "is required"));
             None
@@ -130,24 +138,6 @@ pub fn address(
             None
         }
     }
-}
-
-/// The address as it is stored, or `None` with the reasons in `errors`, each field after `prefix`.
-pub fn tidy(mut address: Address, prefix: &str, errors: &mut Vec<FieldError>) -> Option<Address> {
-    // Forms send empty strings for absent fields.
-    for optional in [&mut address.line2, &mut address.region, &mut address.phone] {
-        if optional.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            *optional = None;
-        }
-    }
-    let wrong = address.validate();
-    let is_right = wrong.is_empty();
-    errors.extend(
-        wrong
-            .into_iter()
-            .map(|error| FieldError::new(format!("{prefix}{}", error.field), error.message)),
-    );
-    is_right.then_some(address)
 }
 
 /// The contents of the cart at current prices.

@@ -158,11 +158,9 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
     let description = describe(&query);
     let cursor = parameters.cursor(&front.keys, &description)?;
     parameters.finish()?;
-    query.offset = match cursor {
-        // Signed by the shop, so a number unless the format of cursors changed.
-        Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
-        None => 0,
-    };
+    // Signed by the shop, so a position unless the format of cursors changed.
+    let position = cursor.map(|position| position.parse()).transpose();
+    query.after = position.map_err(|_| Problem::new(problem::BAD_CURSOR))?;
 
     let page = front.search.search(&query).await?;
     let products = front.products.products(&page.ids).await?;
@@ -172,8 +170,9 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
         .map(|variant| &variant.sku)
         .collect();
     let mut available = front.catalogue_cache.available(&skus).await?.into_iter();
-    let next = query.offset.saturating_add(page.ids.len());
-    let is_last = page.ids.is_empty() || u64::try_from(next).is_ok_and(|next| next >= page.total);
+    let next_cursor = page
+        .next
+        .map(|position| front.keys.seal_cursor(&description, &position.to_string()));
     let body = Listed {
         items: products
             .iter()
@@ -182,7 +181,7 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
         total: page.total,
         facets: Facets {},
         suggestion: None,
-        next_cursor: (!is_last).then(|| front.keys.seal_cursor(&description, &next.to_string())),
+        next_cursor,
     };
     json::reply(StatusCode::OK, &body)
 }
@@ -200,7 +199,11 @@ impl IntoParams for Filters {
             .enum_values(Some(SORTS.map(|(name, _)| name)))
             .default(Some("relevance".into()));
         [
-            ("q", "Words in the texts of the product.", text(QUERY_LIMIT)),
+            (
+                "q",
+                "Words in the texts of the product; or its identifier, or a SKU.",
+                text(QUERY_LIMIT),
+            ),
             ("category", "The slug of a category.", text(VALUE_LIMIT)),
             ("brand", "The brand.", text(VALUE_LIMIT)),
             ("min_price", "Lowest price, in minor units.", price()),
@@ -232,9 +235,10 @@ fn read(parameters: &mut Parameters) -> ProductQuery {
         max_price: parameters.amount("max_price"),
         in_stock: parameters.flag("in_stock"),
         sort: parameters.choice("sort", &SORTS).unwrap_or_default(),
-        offset: 0,
+        after: None,
         limit: parameters.limit(),
     };
+    parameters.refuse_planned("attr.");
     if let (Some(least), Some(most)) = (query.min_price, query.max_price)
         && least > most
     {
@@ -253,7 +257,7 @@ fn describe(query: &ProductQuery) -> String {
         max_price,
         in_stock,
         sort,
-        offset: _,
+        after: _,
         limit: _,
     } = query;
     let mut description = "products".to_owned();

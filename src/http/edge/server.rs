@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
@@ -29,6 +28,7 @@ use crate::http::edge::connections::{ConnectionPermit, Connections};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::ServerTls;
+use crate::http::edge::unread;
 
 /// Pause after the system refused a connection for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -145,7 +145,9 @@ impl Server {
         watcher: Watcher,
     ) {
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            let mut request = request.map(Body::new);
+            let (parts, body) = request.into_parts();
+            let (body, rest) = unread::track(&parts.headers, body);
+            let mut request = hyper::Request::from_parts(parts, body);
             request.extensions_mut().insert(ConnectInfo(peer));
             if encrypted {
                 request.extensions_mut().insert(Encrypted);
@@ -153,7 +155,7 @@ impl Server {
             let answer = self.router.clone().oneshot(request);
             async move {
                 let mut response = answer.await.unwrap_or_else(|never| match never {});
-                if self.shutdown.is_cancelled() {
+                if !rest.is_read().await || self.shutdown.is_cancelled() {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -37,14 +37,13 @@ use crate::http::request::policy::Repetition;
 use crate::stores::StoreError;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
 use souk_domain::CommandId;
+use souk_retry::Backoff;
 
 /// Longest key, in visible ASCII characters.
 pub const KEY_LIMIT: usize = 255;
 
-/// First pause before a running request is polled again; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// Longest pause of polling.
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+/// Pauses before a running request is looked at again.
+const POLLING: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 /// Renewals of a lease within its time.
 const RENEWALS: u32 = 3;
 /// Longest stored reply, in bytes: well above any reply to a POST.
@@ -202,18 +201,20 @@ impl KeyedRequest {
     /// Claims the key, or returns the stored reply. Waits while another attempt runs.
     async fn claim(&self) -> Result<Option<KeptReply>, Problem> {
         let give_up = Instant::now() + self.settings.wait;
-        let mut pause = FIRST_PAUSE;
+        let mut polling = POLLING;
         loop {
             match self.try_claim().await? {
                 Claim::Ours => return Ok(None),
                 Claim::Answered(reply) => return Ok(Some(reply)),
                 Claim::OtherBody => return Err(Problem::new(problem::IDEMPOTENCY_KEY_REUSED)),
-                Claim::Running if Instant::now() + pause > give_up => {
-                    return Err(Problem::new(problem::REQUEST_IN_PROGRESS).retry_after(problem::RETRY_AFTER));
-                }
                 Claim::Running => {
+                    let pause = polling.next_pause();
+                    if Instant::now() + pause > give_up {
+                        return Err(
+                            Problem::new(problem::REQUEST_IN_PROGRESS).retry_after(problem::RETRY_AFTER)
+                        );
+                    }
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }

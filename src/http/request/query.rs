@@ -63,6 +63,14 @@ impl Parameters {
         self.errors.push(FieldError::new(name, message));
     }
 
+    /// Refuses the parameters whose names begin with `prefix`: they are part of the contract, and not built yet.
+    pub fn refuse_planned(&mut self, prefix: &str) {
+        let planned: Vec<_> = self.values.extract_if(.., |name, _| name.starts_with(prefix)).collect();
+        for (name, _) in planned {
+            self.refuse(name, "is not supported yet");
+        }
+    }
+
     /// Takes a string; an empty one counts as absent.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.values.remove(name).filter(|value| !value.is_empty())

@@ -144,7 +144,7 @@ async fn guest_orders_go_to_the_verified_account() {
     let placed = client.place("guest", submission()).await;
     let id = placed.body["id"].as_str().unwrap();
     let path = format!("/v1/orders/{id}");
-    let key = email_key(&EmailAddress::parse("ada@example.org").unwrap()).unwrap();
+    let key = email_key(&EmailAddress::parse("ada@example.org").unwrap());
     let guest = accounts.guests.name(&key);
     accounts
         .users

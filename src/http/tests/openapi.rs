@@ -8,7 +8,7 @@ use crate::http::edge::problem;
 use crate::http::request::policy::{Policy, Repetition};
 use crate::http::request::route::Endpoint;
 use crate::http::{openapi, routes};
-use souk_domain::{account, address, cart, email, order, stock};
+use souk_domain::{account, address, cart, email, order, phone, stock};
 
 fn document() -> Value {
     openapi::document(routes::endpoints())
@@ -298,16 +298,16 @@ fn the_limits_in_the_document_are_those_of_the_code() {
         ("/Address/properties/name/maxLength", address::TEXT_LIMIT),
         ("/Address/properties/line2/maxLength", address::TEXT_LIMIT),
         ("/Address/properties/postcode/maxLength", address::POSTCODE_LIMIT),
-        ("/Address/properties/phone/maxLength", address::PHONE_LIMIT),
+        ("/Address/properties/phone/maxLength", phone::PHONE_LIMIT),
         ("/AddAddress/properties/line1/maxLength", address::TEXT_LIMIT),
-        ("/AddAddress/properties/phone/maxLength", address::PHONE_LIMIT),
+        ("/AddAddress/properties/phone/maxLength", phone::PHONE_LIMIT),
         ("/ChangeAddress/properties/city/maxLength", address::TEXT_LIMIT),
         (
             "/ChangeAddress/properties/postcode/maxLength",
             address::POSTCODE_LIMIT,
         ),
         ("/ChangeUser/properties/name/maxLength", account::NAME_LIMIT),
-        ("/ChangeUser/properties/phone/maxLength", address::PHONE_LIMIT),
+        ("/ChangeUser/properties/phone/maxLength", phone::PHONE_LIMIT),
         ("/Register/properties/name/maxLength", account::NAME_LIMIT),
         ("/Register/properties/email/maxLength", email::EMAIL_LIMIT),
         ("/PlaceOrder/properties/email/maxLength", email::EMAIL_LIMIT),

@@ -137,7 +137,7 @@ fn address() -> Address {
         line2: Some(marked("line2")),
         city: marked("city"),
         region: Some(marked("region")),
-        postcode: marked("postcode"),
+        postcode: Some(marked("postcode")),
         country: "US".into(),
         phone: Some(marked("phone")),
     }

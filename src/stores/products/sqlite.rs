@@ -14,7 +14,10 @@ use souk_domain::{ProductId, Sku};
 use souk_embedded::Statement;
 
 /// The schema of the database `catalogue`: products and their search index.
-pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_catalogue.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_catalogue.sql"),
+    include_str!("migrations/0002_any_case.sql"),
+];
 
 /// Rows that go into one transaction.
 const TRANSACTION_ROWS: usize = 500;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{LAG, ProductQuery, SearchIndex, Sort};
+use super::{LAG, Position, ProductQuery, SearchIndex, Sort};
 use crate::stores::products::contract::{category, product, sku};
 use crate::stores::products::{Badge, ProductStore};
 use souk_domain::catalogue::Product;
@@ -42,6 +42,7 @@ pub async fn suite(products: Arc<dyn ProductStore>, index: Arc<dyn SearchIndex>)
     searches_text(&ports).await;
     hostile_queries_are_harmless(&ports).await;
     follows_stock_badges(&ports).await;
+    cursors_stay_while_products_change(&ports).await;
     counts_a_large_result(&ports).await;
 }
 
@@ -53,7 +54,7 @@ impl Ports {
     /// Identifiers without their prefix, in order. The total must fit a page that holds everything.
     async fn found(&self, query: &ProductQuery) -> Vec<String> {
         let page = self.index.search(query).await.unwrap();
-        if query.offset == 0 && page.ids.len() < query.limit {
+        if query.after.is_none() && page.ids.len() < query.limit {
             assert_eq!(page.total, page.ids.len() as u64, "{query:?}");
         }
         let suffix = |id: &souk_domain::ProductId| id.as_str().trim_start_matches("prd_").to_owned();
@@ -101,16 +102,19 @@ async fn filters_sorts_and_pages(ports: &Ports) {
     for (sort, expected) in everything {
         ports.expect(&ProductQuery { sort, ..all() }, &expected).await;
         let mut paged = Vec::new();
-        for offset in [0, 3, 6] {
-            let page = ProductQuery {
-                sort,
-                offset,
-                limit: 3,
-                ..all()
-            };
-            let total = ports.index.search(&page).await.unwrap().total;
-            assert_eq!(total, 4, "the total is not that of the page");
+        let mut page = ProductQuery {
+            sort,
+            limit: 3,
+            ..all()
+        };
+        loop {
+            let found = ports.index.search(&page).await.unwrap();
+            assert_eq!(found.total, 4, "the total is not that of the page");
             paged.extend(ports.found(&page).await);
+            page.after = match found.next {
+                Some(next) => Some(next.to_string().parse().unwrap()),
+                None => break,
+            };
         }
         assert_eq!(paged, expected);
     }
@@ -196,6 +200,11 @@ async fn searches_text(ports: &Ports) {
         .await
         .unwrap();
     ports.expect(&text("home desk"), &["lamp"]).await;
+    // An identifier finds its product, before what else matches.
+    for named in ["boot-0", "BOOT-0", " prd_boot", "PRD_Boot"] {
+        assert_eq!(ports.found(&text(named)).await[0], "boot", "{named}");
+    }
+    assert_eq!(ports.found(&text("no-such-sku")).await, [] as [String; 0]);
 }
 
 async fn hostile_queries_are_harmless(ports: &Ports) {
@@ -240,7 +249,10 @@ async fn hostile_queries_are_harmless(ports: &Ports) {
         brand: Some("' OR 1=1 --".into()),
         min_price: Some(i64::MIN),
         max_price: Some(i64::MAX),
-        offset: usize::MAX,
+        after: Some(Position {
+            key: i64::MIN,
+            number: i64::MAX,
+        }),
         limit: usize::MAX,
         ..all()
     };
@@ -275,6 +287,51 @@ async fn follows_stock_badges(ports: &Ports) {
         .put(&[product("early", "Early Bird", "home", "Acme", &[1])])
         .await;
     ports.expect(&in_stock, &["early", "lamp"]).await;
+}
+
+async fn cursors_stay_while_products_change(ports: &Ports) {
+    let ids = ["one", "two", "three", "four", "five"];
+    for (sort, version) in [
+        (Sort::Price, 1),
+        (Sort::PriceDescending, 3),
+        (Sort::Newest, 5),
+        (Sort::Relevance, 7),
+    ] {
+        let badge = |id: &str, available, version| Badge {
+            sku: sku(&format!("{id}-0")),
+            available,
+            version,
+        };
+        let products: Vec<Product> = ids
+            .iter()
+            .zip(1..)
+            .map(|(id, price)| product(id, "Page Turner", "pages", "Pages", &[price]))
+            .collect();
+        ports.put(&products).await;
+        ports.products.put_badges(&ids.map(|id| badge(id, 1, version))).await.unwrap();
+        let query = ProductQuery {
+            category: Some("pages".into()),
+            in_stock: true,
+            sort,
+            limit: 2,
+            ..text("turner")
+        };
+        let whole = ProductQuery { limit: 100, ..query.clone() };
+        let mut order = ids.to_vec();
+        if sort != Sort::Price {
+            order.reverse();
+        }
+        ports.expect(&whole, &order).await;
+        let first = ports.index.search(&query).await.unwrap();
+        let mut rest = ProductQuery { limit: 100, after: first.next, ..query };
+        // The first of the page sells out: an offset would skip one now.
+        let sold_out = badge(order[0], 0, version + 1);
+        ports.products.put_badges(&[sold_out]).await.unwrap();
+        ports.expect(&whole, &order[1..]).await;
+        ports.expect(&rest, &order[2..]).await;
+        rest.limit = 1;
+        ports.expect(&rest, &order[2..3]).await;
+    }
 }
 
 async fn counts_a_large_result(ports: &Ports) {

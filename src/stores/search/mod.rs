@@ -7,6 +7,9 @@
 pub mod contract;
 pub mod sqlite;
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +37,8 @@ pub enum Sort {
 /// A query.
 #[derive(Clone, Debug, Default)]
 pub struct ProductQuery {
-    /// Full text: every word must occur, the last one may be a prefix.
+    /// Full text: every word must occur, the last one may be a prefix. The identifier of a product or of one of its SKUs, in
+    /// any case, finds that product too, before all others.
     pub text: Option<String>,
     /// A category's slug; includes the categories below it.
     pub category: Option<String>,
@@ -48,10 +52,38 @@ pub struct ProductQuery {
     pub in_stock: bool,
     /// The order.
     pub sort: Sort,
-    /// How many results to skip.
-    pub offset: usize,
+    /// The last result of the page before, where this is not the first.
+    pub after: Option<Position>,
     /// The maximum number of results.
     pub limit: usize,
+}
+
+/// A place in the order of a result. It does not move while other products appear, change or sell out, as the number of
+/// results before it would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// What the result is sorted by: the price, the score of the match; 0 where it is sorted by age alone.
+    pub key: i64,
+    /// The product's number in the order of creation.
+    pub number: i64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key, self.number)
+    }
+}
+
+impl FromStr for Position {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (key, number) = text.split_once(' ').unwrap_or((text, ""));
+        Ok(Self {
+            key: key.parse()?,
+            number: number.parse()?,
+        })
+    }
 }
 
 /// A page of results.
@@ -61,11 +93,15 @@ pub struct SearchPage {
     pub ids: Vec<ProductId>,
     /// The number of results on all pages.
     pub total: u64,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Position>,
 }
 
 /// The port. Part of `stores.catalogue`, whose ping covers it.
 #[async_trait]
 pub trait SearchIndex: Send + Sync + 'static {
-    /// A page of the products that match `query`.
+    /// A page of the products that match `query`. Following pages skip and repeat no product, whatever happens to others
+    /// meanwhile; only a product whose own place in the order changes may be missed or met twice. Scores of a text shift
+    /// slightly as the texts of the catalogue change.
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError>;
 }

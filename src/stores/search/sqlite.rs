@@ -5,10 +5,10 @@
 
 use async_trait::async_trait;
 
-use super::{ProductQuery, SearchIndex, SearchPage, Sort};
+use super::{Position, ProductQuery, SearchIndex, SearchPage, Sort};
 use crate::stores::StoreError;
 use crate::stores::sqlite::Database;
-use souk_domain::ProductId;
+use souk_domain::{ProductId, Sku};
 use souk_embedded::{Statement, Value};
 
 /// Indexes products, given as a JSON array in ?1.
@@ -30,8 +30,16 @@ pub(in crate::stores) const INDEX_CATEGORIES: &str = "INSERT OR REPLACE INTO sea
 /// Words of a query that count; more are ignored.
 const WORD_LIMIT: usize = 16;
 
-/// Weights of a match in title, description, brand, category and attributes (FTS5's `bm25`).
-const RELEVANCE: &str = "bm25(search, 10.0, 1.0, 5.0, 3.0, 2.0)";
+/// The products that a full-text expression finds, with the score of the match: weights of a match in title, description,
+/// brand, category and attributes (FTS5's `bm25`, which is lower for a better match), as an integer, so that it survives a
+/// cursor.
+const MATCHES: &str = "SELECT rowid AS number, CAST(bm25(search, 10.0, 1.0, 5.0, 3.0, 2.0) * -1000000000 AS INTEGER) AS score \
+     FROM search WHERE search MATCH ?";
+
+/// The product with this identifier, or with this SKU, as the best match.
+const NAMED: &str = "SELECT sequence, 9223372036854775807 FROM products WHERE id IN \
+     (SELECT product FROM skus WHERE sku = ? COLLATE NOCASE \
+      UNION ALL SELECT id FROM products WHERE id = ? COLLATE NOCASE)";
 
 /// A category and all below it. UNION, not UNION ALL: a cycle of categories terminates.
 const BELOW: &str = "WITH RECURSIVE below(slug) AS (VALUES (?) \
@@ -46,14 +54,23 @@ impl SearchIndex for SqliteSearch {
         let Some(selection) = Selection::of(query) else {
             return Ok(SearchPage::default());
         };
-        let (ids, totals) =
+        let (rows, totals) =
             tokio::try_join!(self.0.read(selection.page(query)), self.0.read(selection.total()),)?;
-        let ids = self.0.decode(ids, |row| {
-            ProductId::parse(&row.text("id")?).map_err(|error| self.0.corrupt(error.to_string()))
+        let mut found = self.0.decode(rows, |row| {
+            let id = ProductId::parse(&row.text("id")?).map_err(|error| self.0.corrupt(error.to_string()))?;
+            let position = Position {
+                key: row.integer("key")?,
+                number: row.integer("number")?,
+            };
+            Ok((id, position))
         })?;
         let totals = self.0.decode(totals, |row| row.integer("count"))?;
+        // One more than the page shows whether another follows.
+        let is_last = found.len() <= query.limit;
+        found.truncate(query.limit);
         Ok(SearchPage {
-            ids,
+            next: found.last().filter(|_| !is_last).map(|(_, position)| *position),
+            ids: found.into_iter().map(|(id, _)| id).collect(),
             total: totals.first().copied().unwrap_or(0),
         })
     }
@@ -61,7 +78,7 @@ impl SearchIndex for SqliteSearch {
 
 /// The products that a query selects, whatever the order and the page.
 struct Selection {
-    from: &'static str,
+    from: String,
     conditions: Vec<String>,
     parameters: Vec<Value>,
     searches: bool,
@@ -70,20 +87,26 @@ struct Selection {
 impl Selection {
     /// `None` where nothing can match: a text without a word.
     fn of(query: &ProductQuery) -> Option<Self> {
-        let mut conditions = Vec::new();
         let mut parameters = Vec::new();
+        let found = match query.text.as_deref().map(str::trim) {
+            None | Some("") => None,
+            Some(text) => {
+                parameters.push(expression(text)?.into());
+                Some(if Sku::parse(text).is_ok() {
+                    parameters.extend([text.into(), text.into()]);
+                    format!(
+                        "(SELECT number, max(score) AS score FROM ({MATCHES} UNION ALL {NAMED}) GROUP BY number) AS found"
+                    )
+                } else {
+                    format!("({MATCHES}) AS found")
+                })
+            }
+        };
+        let mut conditions = Vec::new();
         let mut filter = |condition: &str, value: Value| {
             conditions.push(condition.to_owned());
             parameters.push(value);
         };
-        let expression = match query.text.as_deref().map(str::trim) {
-            None | Some("") => None,
-            Some(text) => Some(expression(text)?),
-        };
-        let searches = expression.is_some();
-        if let Some(expression) = expression {
-            filter("search MATCH ?", expression.into());
-        }
         if let Some(category) = &query.category {
             filter(&format!("p.category IN ({BELOW})"), category.as_str().into());
         }
@@ -100,13 +123,14 @@ impl Selection {
             filter("p.in_stock = ?", true.into());
         }
         let by_price = matches!(query.sort, Sort::Price | Sort::PriceDescending);
-        let from = if !searches {
-            "products AS p"
-        } else if conditions.len() > 1 || by_price {
+        let searches = found.is_some();
+        let from = match found {
+            None => "products AS p".to_owned(),
             // CROSS: the search comes first, and the products by their number.
-            "search CROSS JOIN products AS p ON p.sequence = search.rowid"
-        } else {
-            "search"
+            Some(found) if by_price || !conditions.is_empty() => {
+                format!("{found} CROSS JOIN products AS p ON p.sequence = found.number")
+            }
+            Some(found) => found,
         };
         Some(Self {
             from,
@@ -116,44 +140,53 @@ impl Selection {
         })
     }
 
-    fn tail(&self) -> String {
-        if self.conditions.is_empty() {
+    /// The selected products; `more` is a further condition.
+    fn tail(&self, more: Option<&str>) -> String {
+        let conditions: Vec<&str> = self.conditions.iter().map(String::as_str).chain(more).collect();
+        if conditions.is_empty() {
             format!("FROM {}", self.from)
         } else {
-            format!("FROM {} WHERE {}", self.from, self.conditions.join(" AND "))
+            format!("FROM {} WHERE {}", self.from, conditions.join(" AND "))
         }
     }
 
-    /// The number of a product, which is also its row in the search index.
-    fn number(&self) -> &'static str {
-        if self.searches {
-            "search.rowid"
-        } else {
-            "p.sequence"
-        }
-    }
-
-    /// The identifiers of the products on the page, in order. The page is found first, by indexes alone; only then are its
-    /// rows read.
+    /// The identifiers of the products on the page, in order, with their positions, and of one product more. The page is found
+    /// first, by indexes alone; only then are its rows read.
     fn page(&self, query: &ProductQuery) -> Statement {
-        let (number, tail) = (self.number(), self.tail());
-        let order = match query.sort {
-            Sort::Relevance if self.searches => format!("{RELEVANCE}, {number} DESC"),
-            Sort::Relevance | Sort::Newest => format!("{number} DESC"),
-            Sort::Price => format!("p.price, {number}"),
-            Sort::PriceDescending => format!("p.price DESC, {number} DESC"),
+        let number = if self.searches { "found.number" } else { "p.sequence" };
+        let (key, follows, direction) = match query.sort {
+            Sort::Relevance if self.searches => ("found.score", "<", "DESC"),
+            Sort::Relevance | Sort::Newest => ("0", "<", "DESC"),
+            Sort::Price => ("p.price", ">", "ASC"),
+            Sort::PriceDescending => ("p.price", "<", "DESC"),
         };
+        // Sorted by number alone, an index gives the order.
+        let (order, after) = if key == "0" {
+            (format!("{number} {direction}"), format!("{number} {follows} ?"))
+        } else {
+            (
+                format!("{key} {direction}, {number} {direction}"),
+                format!("({key}, {number}) {follows} (?, ?)"),
+            )
+        };
+        let tail = self.tail(query.after.map(|_| after.as_str()));
         let mut statement = Statement::new(format!(
-            "SELECT (SELECT id FROM products WHERE sequence = page.number) \
-             FROM (SELECT {number} AS number {tail} ORDER BY {order} LIMIT ? OFFSET ?) AS page"
+            "SELECT (SELECT id FROM products WHERE sequence = page.number) AS id, page.number, page.key \
+             FROM (SELECT {number} AS number, {key} AS key {tail} ORDER BY {order} LIMIT ?) AS page"
         ));
         statement.parameters.clone_from(&self.parameters);
-        statement.bind(query.limit).bind(query.offset)
+        if let Some(Position { key: value, number }) = query.after {
+            if key != "0" {
+                statement = statement.bind(value);
+            }
+            statement = statement.bind(number);
+        }
+        statement.bind(query.limit.saturating_add(1))
     }
 
     /// The number of selected products.
     fn total(&self) -> Statement {
-        let mut statement = Statement::new(format!("SELECT count(*) {}", self.tail()));
+        let mut statement = Statement::new(format!("SELECT count(*) AS count {}", self.tail(None)));
         statement.parameters.clone_from(&self.parameters);
         statement
     }

@@ -47,10 +47,6 @@ impl SqliteUsers {
             .map_err(|_| self.database.corrupt(format!("column {column} does not decode")))
     }
 
-    fn key(&self, account: &Account) -> Result<EmailKey, StoreError> {
-        email_key(&account.email).map_err(|error| self.database.refused(error))
-    }
-
     /// The new version must follow the replaced one.
     fn check_version(&self, version: u64, expected: u64) -> Result<(), StoreError> {
         if version == expected.saturating_add(1) {
@@ -106,7 +102,7 @@ impl UserStore for SqliteUsers {
 
     async fn create(&self, record: &UserRecord) -> Result<Creation, StoreError> {
         let UserRecord { account, credential } = record;
-        let key = self.key(account)?;
+        let key = email_key(&account.email);
         let create = Statement::new(CREATE)
             .bind(account.id.as_str())
             .bind(key.as_str())
@@ -146,7 +142,7 @@ impl UserStore for SqliteUsers {
         expected: u64,
     ) -> Result<Change, StoreError> {
         self.check_version(account.version, expected)?;
-        let key = self.key(account)?;
+        let key = email_key(&account.email);
         let update = Statement::new(UPDATE)
             .bind(account.id.as_str())
             .bind(expected)

@@ -8,9 +8,8 @@ use utoipa::ToSchema;
 
 use super::profile::given;
 use crate::authentication::service::CHANGE_ATTEMPTS;
-use crate::http::api::checkout;
 use crate::http::api::checkout::example_address;
-use crate::http::edge::problem::{self, FieldError, Problem};
+use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::IfMatch;
 use crate::http::request::front::{Front, SharedFront};
@@ -36,7 +35,8 @@ pub struct Body<'a> {
     city: &'a str,
     #[schema(required)]
     region: Option<&'a str>,
-    postcode: &'a str,
+    #[schema(required)]
+    postcode: Option<&'a str>,
     country: &'a str,
     #[schema(required)]
     phone: Option<&'a str>,
@@ -65,7 +65,7 @@ impl<'a> Body<'a> {
             line2: line2.as_deref(),
             city,
             region: region.as_deref(),
-            postcode,
+            postcode: postcode.as_deref(),
             country,
             phone: phone.as_deref(),
             default: saved.default,
@@ -98,11 +98,11 @@ pub struct Add {
     city: String,
     #[schema(max_length = 100, example = "IL")]
     region: Option<String>,
-    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
-    postcode: String,
+    #[schema(max_length = 16, example = "62701")]
+    postcode: Option<String>,
     #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     country: String,
-    #[schema(max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    #[schema(max_length = 32, example = "+1 217 555 0100")]
     phone: Option<String>,
     /// The first address is the default in any case.
     #[serde(default)]
@@ -126,12 +126,13 @@ pub struct Change {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 100, example = "IL")]
     region: Option<Option<String>>,
-    #[schema(min_length = 1, max_length = 16, pattern = r"\S", example = "62701")]
-    postcode: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 16, example = "62701")]
+    postcode: Option<Option<String>>,
     #[schema(pattern = "^[A-Z]{2}$", example = "US")]
     country: Option<String>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    #[schema(value_type = Option<String>, max_length = 32, example = "+1 217 555 0100")]
     phone: Option<Option<String>>,
     /// `true` makes it the default; choose another to change that.
     default: Option<bool>,
@@ -143,7 +144,6 @@ impl Change {
             (&mut address.name, &self.name),
             (&mut address.line1, &self.line1),
             (&mut address.city, &self.city),
-            (&mut address.postcode, &self.postcode),
             (&mut address.country, &self.country),
         ] {
             if let Some(given) = given {
@@ -153,6 +153,7 @@ impl Change {
         for (field, given) in [
             (&mut address.line2, &self.line2),
             (&mut address.region, &self.region),
+            (&mut address.postcode, &self.postcode),
             (&mut address.phone, &self.phone),
         ] {
             if let Some(given) = given {
@@ -160,12 +161,6 @@ impl Change {
             }
         }
     }
-}
-
-/// The address as it is stored.
-fn checked(address: Address) -> Result<Address, Problem> {
-    let mut errors = Vec::new();
-    checkout::tidy(address, "", &mut errors).ok_or_else(|| Problem::validation(errors))
 }
 
 /// List the caller's addresses
@@ -212,7 +207,7 @@ pub async fn add(
     identity: Identity,
     Json(body): Json<Add>,
 ) -> Result<Response, Problem> {
-    let address = checked(Address {
+    let address = Address {
         name: body.name,
         line1: body.line1,
         line2: body.line2,
@@ -221,7 +216,8 @@ pub async fn add(
         postcode: body.postcode,
         country: body.country,
         phone: body.phone,
-    })?;
+    };
+    let address = address.normalised().map_err(Problem::validation)?;
     let saved = SavedAddress {
         // Derived from the request: a repetition adds no second address.
         id: AddressId::from_suffix(identity.command.as_str()),
@@ -241,7 +237,7 @@ pub async fn add(
         AddressChange::Applied | AddressChange::Conflict => {}
         AddressChange::Full => {
             let message = format!("an account has at most {ADDRESS_LIMIT} addresses");
-            return Err(Problem::validation(vec![FieldError::new("address", message)]));
+            return Err(Problem::field("address", message));
         }
         AddressChange::Missing => return Err(Problem::new(problem::BAD_TOKEN)),
     }
@@ -277,7 +273,7 @@ pub async fn change(
         let mut saved = own(&front, user, &id).await?;
         let expected = saved.version;
         body.apply(&mut saved.address);
-        saved.address = checked(saved.address)?;
+        saved.address = saved.address.normalised().map_err(Problem::validation)?;
         // An invalid request is refused whatever its condition (RFC 9110, section 13.2.1).
         if !condition.allows(expected) {
             return Err(Problem::version_conflict(expected));

@@ -9,13 +9,15 @@ use utoipa::ToSchema;
 use super::erasure;
 use crate::http::api::account::{self, UserBody};
 use crate::http::edge::context::Context;
-use crate::http::edge::problem::{FieldError, Problem};
+use crate::http::edge::problem::Problem;
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
 use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
-use souk_domain::account::{check_name, phone_errors};
+use souk_domain::account::check_name;
+use souk_domain::text::shows_nothing;
+use souk_domain::{FieldError, phone};
 
 /// What an owner may change. Other fields of an account, roles above all, are refused as unknown.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -26,7 +28,7 @@ pub struct Change {
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: Option<String>,
     /// `null` removes it.
-    #[schema(value_type = Option<String>, max_length = 32, pattern = "^[0-9+./() -]*$", example = "+1 217 555 0100")]
+    #[schema(value_type = Option<String>, max_length = 32, example = "+1 217 555 0100")]
     #[serde(default, deserialize_with = "given")]
     phone: Option<Option<String>>,
 }
@@ -74,16 +76,18 @@ pub async fn change(
     condition: IfMatch,
     Json(body): Json<Change>,
 ) -> Result<Response, Problem> {
-    let phone = body
-        .phone
-        .map(|phone| phone.filter(|phone| !phone.trim().is_empty()));
-    let mut errors = Vec::new();
+    let mut errors: Vec<FieldError> = Vec::new();
     if let Some(Err(error)) = body.name.as_deref().map(check_name) {
-        errors.push(FieldError::new(error.field, error.message));
+        errors.push(error);
     }
-    if let Some(Some(phone)) = &phone {
-        let wrong = phone_errors(phone).into_iter();
-        errors.extend(wrong.map(|error| FieldError::new(error.field, error.message)));
+    // `Some(None)` removes the number, as does one that shows nothing.
+    let mut phone = None;
+    if let Some(given) = body.phone {
+        let given = given.filter(|phone| !shows_nothing(phone));
+        match given.as_deref().map(phone::normalise).transpose() {
+            Ok(given) => phone = Some(given),
+            Err(error) => errors.push(FieldError::new("phone", error.to_string())),
+        }
     }
     if !errors.is_empty() {
         return Err(Problem::validation(errors));

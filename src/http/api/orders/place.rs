@@ -169,8 +169,8 @@ fn validate(body: PlaceBody) -> Result<Wish, Problem> {
     let address = checkout::address(body.address, body.address_id.as_deref(), &mut errors);
     let email = match body.email.as_deref().map(EmailAddress::parse) {
         Some(Ok(email)) => Some(email),
-        Some(Err(_)) => {
-            errors.push(FieldError::new("email", "is not a valid e-mail address"));
+        Some(Err(error)) => {
+            errors.push(FieldError::new("email", error.to_string()));
             None
         }
         None => {
@@ -308,7 +308,7 @@ mod tests {
 
     fn blamed(change: impl FnOnce(&mut serde_json::Value)) -> Vec<String> {
         let mut body = serde_json::json!({
-            "address": {"name": "A", "line1": "B", "city": "C", "postcode": "1", "country": "US"},
+            "address": {"name": "A", "line1": "B", "city": "C", "postcode": "10115", "country": "DE"},
             "shipping_option": "standard",
             "payment": {"gateway": "sandbox", "token": "tok_ok"},
             "email": "a@b.example",

@@ -45,6 +45,12 @@ impl FieldError {
     }
 }
 
+impl From<souk_domain::FieldError> for FieldError {
+    fn from(error: souk_domain::FieldError) -> Self {
+        Self::new(error.field, error.message)
+    }
+}
+
 /// A problem as it is written (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -94,12 +100,12 @@ impl Problem {
 
     /// One invalid field (422 `validation`).
     pub fn field(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::validation(vec![FieldError::new(field, message)])
+        Self::validation([FieldError::new(field, message)])
     }
 
     /// Invalid fields (422 `validation`).
-    pub fn validation(errors: Vec<FieldError>) -> Self {
-        Self::new(VALIDATION).errors(errors)
+    pub fn validation(errors: impl IntoIterator<Item: Into<FieldError>>) -> Self {
+        Self::new(VALIDATION).errors(errors.into_iter().map(Into::into).collect())
     }
 
     /// Overloaded (503 `busy`): try again after `retry_after`.
