@@ -289,13 +289,13 @@ mod tests {
     fn what_a_form_left_empty_counts_as_absent() {
         let given = Address {
             line2: Some(" ".to_owned()),
-            region: Some(String::new()),
+            phone: Some(String::new()),
             ..guest_address()
         };
         let (read, errors) = check(Some(given), None);
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(
-            read.map(|address| (address.line2, address.region)),
+            read.map(|address| (address.line2, address.phone)),
             Some((None, None))
         );
     }

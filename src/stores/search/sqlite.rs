@@ -171,7 +171,7 @@ impl Selection {
         };
         let tail = self.tail(query.after.map(|_| after.as_str()));
         let mut statement = Statement::new(format!(
-            "SELECT (SELECT id FROM products WHERE sequence = page.number) AS id, page.number, page.key \
+            "SELECT (SELECT id FROM products WHERE sequence = page.number) AS id, page.key, page.number \
              FROM (SELECT {number} AS number, {key} AS key {tail} ORDER BY {order} LIMIT ?) AS page"
         ));
         statement.parameters.clone_from(&self.parameters);
