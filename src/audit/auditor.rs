@@ -8,8 +8,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::orders::{Facts, Holding};
 use super::payments::{ChargeFacts, PaymentFacts};
 use super::stock::Books;
-use super::{Limits, Violation, orders, payments, rows};
+use super::{Limits, Violation, orders, rows};
 use crate::clock::Clock;
+use crate::gateways::sandbox;
 use crate::stores::documents::{Document, DocumentStore, Row, row_id};
 use crate::stores::{StoreError, Stores};
 use souk_domain::order::PlacedOrder;
@@ -157,7 +158,7 @@ impl<'a> Auditor<'a> {
     async fn read_payments(&mut self) -> Result<(), StoreError> {
         let mut pages = Pages::new(&*self.stores.payments, self.limits.page);
         while let Some(mut page) = pages.next().await? {
-            page.retain(|row| !payments::is_charge(row_id(row)));
+            page.retain(|row| !sandbox::is_reference(row_id(row)));
             for document in self.readable("payments", page) {
                 match PaymentFacts::read(&document) {
                     Ok(payment) => self
@@ -175,7 +176,7 @@ impl<'a> Auditor<'a> {
     async fn read_charges(&mut self) -> Result<(), StoreError> {
         let mut pages = Pages::new(&*self.stores.sandbox, self.limits.page);
         while let Some(mut page) = pages.next().await? {
-            page.retain(|row| payments::is_charge(row_id(row)));
+            page.retain(|row| sandbox::is_reference(row_id(row)));
             for document in self.readable("sandbox", page) {
                 match ChargeFacts::read(&document) {
                     // A charge without an order was voided before it was requested.

@@ -1,11 +1,9 @@
 //! Checks payments and the provider's charges of an order (invariants 4 and 5).
 
-use serde::Deserialize;
-
 use super::Violation;
 use super::orders::subject;
 use super::rows;
-use crate::digest;
+use crate::gateways::sandbox::{Charge, Standing};
 use crate::stores::documents::Document;
 use souk_domain::Money;
 use souk_domain::order::{Lifecycle, PaymentStatus, Phase, PlacedOrder};
@@ -13,10 +11,6 @@ use souk_domain::payment::{Payment, PaymentState};
 
 /// The provider whose ledger is in one of our stores.
 const SANDBOX: &str = "sandbox";
-/// Prefix of the ids of charges; one store may hold payments and charges.
-const CHARGE_PREFIX: &str = "sbx_";
-/// Hexadecimal digits that follow.
-const CHARGE_DIGITS: usize = 32;
 
 /// What is checked of a payment.
 #[derive(Clone, Debug)]
@@ -70,35 +64,6 @@ impl PaymentFacts {
     }
 }
 
-/// A charge in the sandbox's ledger, as far as it is checked.
-#[derive(Deserialize)]
-struct Charge {
-    standing: Standing,
-    request: Option<Request>,
-    refunds: Vec<ChargeRefund>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Standing {
-    Undecided { failures: u32 },
-    Authorised,
-    RequiresAction,
-    Declined { code: String },
-    Captured { amount: Money },
-    Voided,
-}
-
-#[derive(Deserialize)]
-struct Request {
-    order: String,
-}
-
-#[derive(Deserialize)]
-struct ChargeRefund {
-    amount: Money,
-}
-
 /// What is checked of a charge at the provider.
 #[derive(Clone, Debug)]
 pub(super) struct ChargeFacts {
@@ -113,15 +78,12 @@ impl ChargeFacts {
     pub(super) fn read(document: &Document) -> Result<Self, Violation> {
         let decode = |document: &Document| serde_json::from_str::<Charge>(&document.body);
         let charge = rows::decoded("charge", document, decode)?;
+        let given_back = charge.refunds().map(|refund| i128::from(refund.amount)).sum();
         Ok(Self {
             id: document.id.clone(),
-            order: charge.request.map(|request| request.order),
+            order: charge.order().map(ToString::to_string),
             standing: charge.standing,
-            given_back: charge
-                .refunds
-                .iter()
-                .map(|refund| i128::from(refund.amount.amount))
-                .sum(),
+            given_back,
         })
     }
 
@@ -155,17 +117,6 @@ impl ChargeFacts {
             Standing::Voided => "voided",
         }
     }
-}
-
-/// Whether this is the id of a charge.
-pub(super) fn is_charge(id: &str) -> bool {
-    id.starts_with(CHARGE_PREFIX)
-}
-
-/// The id of the charge for a payment's key.
-pub(super) fn charge_id(key: &str) -> String {
-    let digest = digest::of_parts(&[key.as_bytes()]);
-    format!("{CHARGE_PREFIX}{:.CHARGE_DIGITS$}", digest)
 }
 
 /// The violations of an order's money.

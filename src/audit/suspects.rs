@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::auditor::Auditor;
 use super::orders::{self, Holding};
-use super::payments::{self, ChargeFacts, PaymentFacts};
+use super::payments::{ChargeFacts, PaymentFacts};
 use super::{Violation, rows};
+use crate::gateways::sandbox;
 use crate::stores::StoreError;
 
 /// Most payments of one order that are checked; a checkout makes one.
@@ -182,7 +183,7 @@ impl Auditor<'_> {
             .flatten()
             .map(|charge| charge.id.clone());
         let ids: BTreeSet<String> = known
-            .chain(payments.iter().map(|payment| payments::charge_id(&payment.id)))
+            .chain(payments.iter().map(|payment| sandbox::reference(&payment.id)))
             .collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let found = self.stores.sandbox.load_many(&ids).await?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
+use strum::{EnumString, IntoStaticStr};
 use toml::{Table, Value};
 
 use super::error::Problems;
@@ -12,11 +13,13 @@ use super::secret::REDACTED;
 use super::section::{Section, text};
 
 /// A technology that a store may run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Scheme {
     /// `sqlite:`, the embedded default: one file for each store in the data directory.
     Sqlite,
     /// `postgres://`
+    #[strum(to_string = "postgres", serialize = "postgresql")]
     Postgres,
     /// `mysql://`, MariaDB too.
     Mysql,
@@ -31,27 +34,9 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 7] = [
-        Self::Sqlite,
-        Self::Postgres,
-        Self::Mysql,
-        Self::Mongodb,
-        Self::Redis,
-        Self::Elasticsearch,
-        Self::Mssql,
-    ];
-
     /// The scheme of a URL; also the name of the Cargo feature, except for SQLite, which is always built.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite",
-            Self::Postgres => "postgres",
-            Self::Mysql => "mysql",
-            Self::Mongodb => "mongodb",
-            Self::Redis => "redis",
-            Self::Elasticsearch => "elasticsearch",
-            Self::Mssql => "mssql",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 
     /// Whether this build has an adapter for it. A new adapter adds its `cfg!` here.
@@ -61,15 +46,7 @@ impl Scheme {
 
     fn of(url: &str) -> Result<Self, &str> {
         let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-        let name = if scheme == "postgresql" {
-            "postgres"
-        } else {
-            scheme
-        };
-        Self::ALL
-            .into_iter()
-            .find(|known| known.name() == name)
-            .ok_or(scheme)
+        scheme.parse().map_err(|_| scheme)
     }
 }
 

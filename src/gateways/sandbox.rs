@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::charge::{Charge, Verdict};
+pub use self::charge::{Charge, Standing, is_reference, reference};
+
+use self::charge::Verdict;
 use super::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};

@@ -88,7 +88,7 @@ fn another_key_with_the_same_id_does_not_open() {
 }
 
 #[test]
-fn a_value_can_not_be_said_to_be_under_another_key() {
+fn the_key_id_is_authenticated() {
     // Both ids with the same key: only the authenticated id tells them apart.
     let ring = Keyring::new(key("k1", 1), vec![key("k2", 1)]);
     let sealed = ring.seal_text("secret", PLACE).unwrap().into_string();
@@ -96,7 +96,7 @@ fn a_value_can_not_be_said_to_be_under_another_key() {
 }
 
 #[test]
-fn texts_and_values_come_back_and_nothing_quotes_them() {
+fn sealed_values_are_opened() {
     let ring = ring("k1", &[]);
     let sealed = ring.seal_json(&vec![Some("Ada"), None], PLACE).unwrap();
     let opened: Vec<Option<String>> = ring.open_json(sealed.as_str(), PLACE).unwrap();
@@ -117,7 +117,7 @@ fn texts_and_values_come_back_and_nothing_quotes_them() {
 }
 
 #[test]
-fn the_same_value_is_sealed_differently_each_time_and_keys_are_not_shown() {
+fn sealing_is_randomised() {
     let ring = ring("k1", &["k2"]);
     let seal = || ring.seal_text("secret", PLACE).unwrap();
     assert_ne!(seal(), seal());

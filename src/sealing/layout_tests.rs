@@ -84,7 +84,7 @@ fn what_is_not_in_the_table_stays_as_it_is() {
 }
 
 #[test]
-fn what_is_sealed_as_a_whole_opens_in_its_own_column_only() {
+fn whole_content_is_bound_to_its_column() {
     let ring = ring(&["k1"]);
     let sealed = PHONES.seal(&ring, "usr_1", b"+1 217 555 0177").unwrap().unwrap();
     let error = ADDRESSES.open(&ring, "usr_1", &sealed).unwrap_err();
@@ -109,7 +109,7 @@ fn fields_can_not_change_places_within_a_row() {
 }
 
 #[test]
-fn elements_of_a_list_are_sealed_each_in_its_place() {
+fn list_elements_are_sealed_separately() {
     let layout = layout("orders").unwrap();
     let ring = ring(&["k1"]);
     let plain = json!({ "state": { "placed": { "progress": { "timeline": [
@@ -129,7 +129,7 @@ fn elements_of_a_list_are_sealed_each_in_its_place() {
 }
 
 #[test]
-fn what_lies_open_is_read_as_it_is_and_sealed_with_the_rest() {
+fn plain_text_is_read_and_sealed_later() {
     let (old, new) = (ring(&["k1"]), ring(&["k2", "k1"]));
     let plain = bytes(&payment("tok_1", json!("ref_1")));
     assert_eq!(payments().open(&old, "pay_1", &plain).unwrap(), None);
@@ -156,7 +156,7 @@ fn what_lies_open_is_read_as_it_is_and_sealed_with_the_rest() {
 }
 
 #[test]
-fn what_a_shopper_makes_look_sealed_is_sealed_all_the_same() {
+fn text_that_looks_sealed_is_sealed() {
     let ring = ring(&["k1"]);
     let plain = payment("sealed:v1:k1:AAAA", Value::Null);
     let sealed = payments().seal(&ring, "pay_1", &bytes(&plain)).unwrap().unwrap();

@@ -60,7 +60,7 @@ async fn filled(rows: u64) -> Arc<FaultyDocuments> {
 }
 
 #[tokio::test]
-async fn everything_comes_under_the_first_key_and_stays_what_it_was() {
+async fn rotation_moves_everything_to_the_first_key() {
     let rows = PAGE as u64 * 2 + 30;
     let store = filled(rows).await;
     let stores: [Arc<dyn RowsAtRest>; 1] = [Arc::clone(&store) as Arc<dyn RowsAtRest>];
@@ -127,7 +127,7 @@ impl RowsAtRest for Raced {
 }
 
 #[tokio::test]
-async fn a_row_that_was_written_in_between_is_looked_at_again() {
+async fn a_row_changed_meanwhile_is_read_again() {
     let store = filled(40).await;
     let writer = SealedDocuments::before(Arc::clone(&store) as Arc<dyn DocumentStore>, &ring(&["k1", "k2"]));
     let raced = Raced {
@@ -161,7 +161,7 @@ async fn rows_that_can_not_be_read_are_left_and_told() {
 }
 
 #[test]
-fn large_rows_are_exchanged_in_several_transactions() {
+fn large_rows_take_several_transactions() {
     let change = |number: usize, bytes: usize| Resealed {
         row: RowAtRest {
             id: number.to_string(),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::shared::{
-    About, Person, address, cluster, code, fresh_password, letters, login, refresh, secret, stranger,
+    About, Person, address, cluster, code, fresh_password, emails, login, refresh, secret, stranger,
     unhurried,
 };
 
@@ -58,7 +58,7 @@ async fn a_password_reset_ends_all_sessions() {
     let back = login(&client, &person.email, &password).await.expect(200);
     assert_eq!(
         back.body["user"]["email_verified"], true,
-        "whoever reads the letters has proven the address: {back}"
+        "whoever reads the emails has proven the address: {back}"
     );
 }
 
@@ -101,7 +101,7 @@ async fn forgot_does_not_reveal_accounts() {
         .expect(202);
     assert_eq!((known.text.as_str(), unknown.text.as_str()), ("", ""));
     code(&person.email, About::Reset, None).await;
-    assert_eq!(letters("nobody@accounts.example", About::Reset), [""; 0]);
+    assert_eq!(emails("nobody@accounts.example", About::Reset), [""; 0]);
     client
         .post("/v1/auth/password/forgot", &json!({"email": "no address"}))
         .await

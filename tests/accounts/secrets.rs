@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::orders;
 use crate::shared::{
-    About, LIMIT, NODES, Person, add_address, cluster, code, letters, login, refresh, secret, secrets,
+    About, LIMIT, NODES, Person, add_address, cluster, code, emails, login, refresh, secret, secrets,
     stranger, unhurried,
 };
 use crate::support::client::{Client, Reply};
@@ -294,7 +294,7 @@ async fn logs_and_errors_show_no_secrets() {
             assert!(!reply.text.contains(inside), "{request}: {reply}");
         }
     }
-    assert_eq!(letters(&person.email, About::Reset).len(), 1);
+    assert_eq!(emails(&person.email, About::Reset).len(), 1);
 
     // Whatever the other tests have sent until now, too.
     let mut hidden = secrets();

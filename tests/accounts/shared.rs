@@ -236,10 +236,10 @@ pub enum About {
 
 /// The code in the newest e-mail on this subject to the address, once it differs from `last`.
 pub async fn code(email: &str, about: About, last: Option<&str>) -> String {
-    let found = eventually(&format!("a letter to {email}"), LIMIT, async || {
-        match letters(email, about).pop() {
+    let found = eventually(&format!("a message to {email}"), LIMIT, async || {
+        match emails(email, about).pop() {
             Some(code) if Some(&*code) != last => Ok(code),
-            Some(_) => Err("the last letter is the old one"),
+            Some(_) => Err("the last message is the old one"),
             None => Err("there is none"),
         }
     })
@@ -249,7 +249,7 @@ pub async fn code(email: &str, about: About, last: Option<&str>) -> String {
 }
 
 /// The codes in all e-mails on this subject to the address, oldest first.
-pub fn letters(email: &str, about: About) -> Vec<String> {
+pub fn emails(email: &str, about: About) -> Vec<String> {
     let subject = match about {
         About::Verification => "\r\nSubject: Please confirm your e-mail address\r\n",
         About::Reset => "\r\nSubject: Your new password\r\n",
@@ -266,12 +266,12 @@ pub fn letters(email: &str, about: About) -> Vec<String> {
     files
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
-        .filter(|letter| letter.starts_with(&format!("To: <{email}>\r\n")) && letter.contains(subject))
-        .map(|letter| {
-            let code = letter
+        .filter(|message| message.starts_with(&format!("To: <{email}>\r\n")) && message.contains(subject))
+        .map(|message| {
+            let code = message
                 .lines()
                 .find(|line| line.len() == 43 && !line.contains(' '))
-                .unwrap_or_else(|| panic!("there is no code in: {letter}"));
+                .unwrap_or_else(|| panic!("there is no code in: {message}"));
             code.to_owned()
         })
         .collect()

@@ -8,7 +8,7 @@ use souk_domain::fixtures::{at, order_id};
 use souk_domain::order::OrderCommand;
 
 #[tokio::test]
-async fn an_empty_shop_and_one_with_all_kinds_of_checkouts_are_clean() {
+async fn sound_shops_have_no_violations() {
     let shop = Shop::new().await;
     shop.assert_clean().await;
     shop.cart(1).await;
@@ -20,7 +20,7 @@ async fn an_empty_shop_and_one_with_all_kinds_of_checkouts_are_clean() {
 }
 
 #[tokio::test]
-async fn every_point_of_a_checkout_is_in_order_while_it_is_under_way() {
+async fn a_checkout_in_flight_is_no_violation() {
     let quantities = [2, 1];
     let shop = Shop::new().await;
     shop.place(1, &quantities).await;
@@ -41,7 +41,7 @@ async fn every_point_of_a_checkout_is_in_order_while_it_is_under_way() {
 }
 
 #[tokio::test]
-async fn every_point_of_an_undoing_is_in_order_while_it_is_under_way() {
+async fn an_undo_in_flight_is_no_violation() {
     let quantities = [2, 1];
     let shop = Shop::new().await;
     shop.place(1, &quantities).await;
@@ -70,7 +70,7 @@ fn meanwhile(something: impl Future<Output = ()>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_while_the_auditor_reads_is_no_violation() {
+async fn changes_during_the_audit_are_no_violation() {
     let shop = Arc::new(Shop::new().await);
     shop.check_out_until_confirmed(1, &[2]).await;
     shop.place(2, &[1]).await;
@@ -119,7 +119,7 @@ async fn an_order_that_moves_is_in_flight() {
 }
 
 #[tokio::test]
-async fn an_order_that_waits_for_its_shopper_has_until_its_deadline() {
+async fn an_order_may_wait_until_its_deadline() {
     let shop = Shop::new().await;
     shop.place(1, &[1]).await;
     shop.reserve(1, 0, 1).await;

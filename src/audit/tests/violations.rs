@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::shop::{NOW, Shop};
-use crate::audit::payments::charge_id;
+use crate::gateways::sandbox::reference as charge_id;
 use crate::stores::documents::{DocumentStore, DocumentWrite};
 use souk_cluster::view::View;
 use souk_domain::PaymentId;

@@ -18,9 +18,20 @@ const ACTION_ADDRESS: &str = "https://sandbox.souk.example/actions/";
 /// Characters of the key's hash in a reference: 128 bits.
 const REFERENCE_DIGITS: usize = 32;
 
+/// How references begin: one store may hold payments and charges.
+const REFERENCE_PREFIX: &str = "sbx_";
+
 /// The provider's reference of the charge under `key`, and the id of its row.
-pub(super) fn reference(key: &str) -> String {
-    format!("sbx_{:.REFERENCE_DIGITS$}", digest::of_parts(&[key.as_bytes()]))
+pub fn reference(key: &str) -> String {
+    format!(
+        "{REFERENCE_PREFIX}{:.REFERENCE_DIGITS$}",
+        digest::of_parts(&[key.as_bytes()])
+    )
+}
+
+/// Whether this is the id of a charge.
+pub fn is_reference(id: &str) -> bool {
+    id.starts_with(REFERENCE_PREFIX)
 }
 
 /// What a request does to a charge, and its reply.
@@ -46,28 +57,36 @@ fn refused(code: &str) -> GatewayError {
 /// The state of a charge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Standing {
+pub enum Standing {
     /// No authorisation was decided yet.
     Undecided {
         /// Failed authorisations.
         failures: u32,
     },
+    /// The money is held.
     Authorised,
+    /// The shopper has to confirm the payment.
     RequiresAction,
+    /// Refused.
     Declined {
+        /// Why.
         code: String,
     },
+    /// The money is taken.
     Captured {
+        /// How much.
         amount: Money,
     },
+    /// Nothing is held, nor can be any more.
     Voided,
 }
 
 /// A charge as stored in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Charge {
+pub struct Charge {
     key: String,
-    standing: Standing,
+    /// Its state.
+    pub standing: Standing,
     /// The first authorisation request.
     request: Option<Request>,
     refunds: Vec<Refund>,
@@ -106,6 +125,16 @@ impl From<&Authorisation> for Request {
 }
 
 impl Charge {
+    /// The order that it is for; `None` where no authorisation was requested.
+    pub fn order(&self) -> Option<&OrderId> {
+        self.request.as_ref().map(|request| &request.order)
+    }
+
+    /// The refunds.
+    pub fn refunds(&self) -> impl Iterator<Item = Money> {
+        self.refunds.iter().map(|refund| refund.amount)
+    }
+
     /// The charge under an unused key.
     pub(super) fn new(key: &str) -> Self {
         Self {

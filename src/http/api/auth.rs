@@ -21,6 +21,7 @@ use crate::http::request::entity;
 use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
+use crate::http::request::query::Page;
 use souk_domain::account::{Account, email_key};
 use souk_domain::{EmailAddress, OrderCommand, SessionId};
 
@@ -127,15 +128,6 @@ pub struct SessionBody<'a> {
     address: &'a str,
     /// Whether it is the session of the request's access token.
     current: bool,
-}
-
-/// The caller's sessions, all on one page.
-#[derive(Serialize, ToSchema)]
-#[schema(as = SessionList)]
-pub struct Sessions<'a> {
-    items: Vec<SessionBody<'a>>,
-    #[schema(required)]
-    next_cursor: Option<String>,
 }
 
 /// The device that signs in.
@@ -268,7 +260,7 @@ pub async fn logout(
     path = "/v1/auth/sessions",
     operation_id = "listSessions",
     tag = "Accounts",
-    responses((status = 200, description = "All of them, the most recently used first.", body = Sessions<'static>)),
+    responses((status = 200, description = "All of them, the most recently used first.", body = Page<SessionBody<'static>>)),
 )]
 pub async fn sessions(
     State(front): State<SharedFront>,
@@ -291,13 +283,7 @@ pub async fn sessions(
             current: session.id == principal.session,
         })
         .collect();
-    json::reply(
-        StatusCode::OK,
-        &Sessions {
-            items,
-            next_cursor: None,
-        },
-    )
+    json::reply(StatusCode::OK, &Page::whole(items))
 }
 
 /// End a session of the caller
@@ -344,7 +330,7 @@ pub async fn forgot_password(
             if let Err(error) = front.accounts.forgot_password(&email_key(&email)).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "no letter could be sent for a forgotten password"
+                    "the e-mail for a forgotten password could not be sent"
                 );
             }
         });

@@ -17,6 +17,7 @@ use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, Quantity};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, Paging, Parameters};
+use souk_domain::text::shows_nothing;
 use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
 use souk_domain::{Sku, Stock};
 
@@ -57,7 +58,7 @@ pub struct Movement<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     #[schema(value_type = u32, minimum = 1, maximum = 1_000_000_000)]
-    quantity: Quantity,
+    quantity: Quantity<1, 1_000_000_000>,
     /// Identifies the delivery, which counts once. Printable, and not blank; at most 255 bytes of UTF-8.
     #[schema(min_length = 1, max_length = 255, pattern = r"\S", example = "delivery 4711")]
     reference: String,
@@ -123,11 +124,7 @@ pub async fn receive(
     condition: IfMatch,
     Json(body): Json<Receipt>,
 ) -> Result<Response, Problem> {
-    let mut errors = Vec::new();
-    if body.quantity.0 == 0 {
-        errors.push(FieldError::new("quantity", "must be at least 1"));
-    }
-    text("reference", &body.reference, REFERENCE_LIMIT, &mut errors);
+    let errors = text_error("reference", &body.reference, REFERENCE_LIMIT);
     let command = StockCommand::Receive {
         reference: body.reference,
         quantity: body.quantity.0,
@@ -162,11 +159,8 @@ pub async fn adjust(
     condition: IfMatch,
     Json(body): Json<Adjustment>,
 ) -> Result<Response, Problem> {
-    let mut errors = Vec::new();
-    if body.delta == 0 {
-        errors.push(FieldError::new("delta", "must not be 0"));
-    }
-    text("reason", &body.reason, REASON_LIMIT, &mut errors);
+    let zero = (body.delta == 0).then(|| FieldError::new("delta", "must not be 0"));
+    let errors = zero.into_iter().chain(text_error("reason", &body.reason, REASON_LIMIT));
     let command = StockCommand::Adjust {
         delta: body.delta,
         reason: body.reason,
@@ -187,7 +181,7 @@ pub async fn adjust(
     operation_id = "listStockMovements",
     tag = "Inventory",
     params(("sku" = Sku, Path, description = "The SKU."), Paging),
-    responses((status = 200, description = "A page of the ledger.", body = inline(Page<Movement<'static>>))),
+    responses((status = 200, description = "A page of the ledger.", body = Page<Movement<'static>>)),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
 pub async fn movements(
@@ -234,14 +228,13 @@ pub async fn movements(
     json::reply(StatusCode::OK, &page)
 }
 
-fn text(field: &'static str, value: &str, limit: usize, errors: &mut Vec<FieldError>) {
-    if value.trim().is_empty() || value.len() > limit {
-        errors.push(FieldError::new(
-            field,
-            format!("must hold from 1 to {limit} bytes"),
-        ));
+fn text_error(field: &'static str, value: &str, limit: usize) -> Option<FieldError> {
+    if shows_nothing(value) || value.len() > limit {
+        Some(FieldError::new(field, format!("must hold from 1 to {limit} bytes")))
     } else if value.chars().any(char::is_control) {
-        errors.push(FieldError::new(field, "holds characters that can't be printed"));
+        Some(FieldError::new(field, "holds characters that can't be printed"))
+    } else {
+        None
     }
 }
 
@@ -276,9 +269,10 @@ async fn change(
     condition: &IfMatch,
     sku: &str,
     command: StockCommand,
-    errors: Vec<FieldError>,
+    errors: impl IntoIterator<Item = FieldError>,
 ) -> Result<(Response, bool), Problem> {
     let sku = known(front, sku).await?;
+    let errors: Vec<_> = errors.into_iter().collect();
     if !errors.is_empty() {
         return Err(Problem::validation(errors));
     }

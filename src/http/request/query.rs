@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
 use utoipa::openapi::path::{Parameter, ParameterIn};
-use utoipa::openapi::{Object, Type};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{Array, Object, Ref, RefOr, Schema, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::keys::Keys;
@@ -183,14 +186,88 @@ impl IntoParams for Paging {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct Page<T> {
     /// The items on the page.
-    #[schema(max_items = 100)]
     pub items: Vec<T>,
     /// Where the next page starts; null on the last.
-    #[schema(required)]
     pub next_cursor: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list that is never longer than a page.
+    pub fn whole(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next_cursor: None,
+        }
+    }
+}
+
+/// Written out because a derived schema of a generic type includes that of its parameter instead of referring to it.
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let items = Array::builder()
+            .items(Ref::from_schema_name(T::name()))
+            .max_items(Some(PAGE_LIMIT));
+        let next_cursor = Object::builder()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .description(Some("Where the next page starts; null on the last."));
+        let page = Object::builder()
+            .property("items", items.build())
+            .required("items")
+            .property("next_cursor", next_cursor.build())
+            .required("next_cursor")
+            .description(Some("A page of a list."));
+        RefOr::T(page.build().into())
+    }
+}
+
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}List", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
+}
+
+/// Which page of a list is asked for.
+pub struct PageRequest<P> {
+    /// Most items on the page.
+    pub limit: usize,
+    /// The position of the last item of the page before.
+    pub after: Option<P>,
+    /// Describes the list, so that its cursors are valid for no other.
+    list: String,
+}
+
+impl<P: FromStr + Display> PageRequest<P> {
+    /// Reads `limit` and `cursor`, and refuses all other parameters.
+    ///
+    /// # Errors
+    /// 422 for an invalid parameter, 400 `bad-cursor`.
+    pub fn read(mut parameters: Parameters, keys: &Keys, list: String) -> Result<Self, Problem> {
+        let limit = parameters.limit();
+        let cursor = parameters.cursor(keys, &list)?;
+        parameters.finish()?;
+        // Signed by the shop, so a position unless the format of cursors changed.
+        let after = cursor.map(|cursor| cursor.parse()).transpose();
+        let after = after.map_err(|_| Problem::new(problem::BAD_CURSOR))?;
+        Ok(Self { limit, after, list })
+    }
+
+    /// The cursor of the next page. `rows` are those of this page and one more, where there is another; that one is removed.
+    pub fn next_cursor<R>(&self, rows: &mut Vec<R>, keys: &Keys, position: impl Fn(&R) -> P) -> Option<String> {
+        if rows.len() <= self.limit {
+            return None;
+        }
+        rows.truncate(self.limit);
+        let last = position(rows.last()?);
+        Some(keys.seal_cursor(&self.list, &last.to_string()))
+    }
 }
 
 #[cfg(test)]

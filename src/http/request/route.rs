@@ -73,13 +73,7 @@ pub struct Route {
 impl Route {
     /// A route for which an idempotency key has no meaning.
     pub fn new<H: Handler<T, SharedFront>, T: 'static>(endpoint: Endpoint, handler: H) -> Self {
-        let filter = match endpoint.method {
-            Method::POST => MethodFilter::POST,
-            Method::PUT => MethodFilter::PUT,
-            Method::PATCH => MethodFilter::PATCH,
-            Method::DELETE => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
-        };
+        let filter = MethodFilter::try_from(endpoint.method.clone()).expect("a method that the router knows");
         Self {
             endpoint,
             handler: on(filter, handler),

@@ -166,7 +166,7 @@ async fn guest_orders_go_to_the_verified_account() {
         let headers = [("authorization", token.as_str())];
         client.send("GET", &path, None, &headers).await.status
     };
-    // The reader of the letter need not be who opened the account, and is still waiting for what they ordered.
+    // The reader of the e-mail need not be who opened the account, and is still waiting for what they ordered.
     for (proof, headers) in [
         ("nobody", vec![]),
         ("another", vec![("authorization", bob.as_str())]),

@@ -216,7 +216,7 @@ async fn nothing_personal_of_a_payment_lies_open() {
 }
 
 #[tokio::test]
-async fn nothing_of_the_sandbox_tells_what_was_paid_with() {
+async fn sandbox_rows_reveal_no_token() {
     let (raw, sealed) = pair("sandbox").await;
     let gateway = SandboxGateway::new(Arc::clone(&sealed), || at(0));
     let order = placement(1, &[2]);
@@ -259,7 +259,7 @@ async fn a_missing_key_is_named_with_the_row() {
 
 /// A body that can't be sealed is refused alone.
 #[tokio::test]
-async fn a_row_that_can_not_be_sealed_is_refused_alone() {
+async fn an_unsealable_row_is_refused_alone() {
     let (_, sealed) = pair("payments").await;
     let batch: Vec<_> = ["{\"instruction\": {\"token\": 7}", "{}"]
         .iter()

@@ -16,6 +16,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
+use crate::http::request::query::Page;
 use crate::stores::users::{AddressChange, SavedAddress};
 use souk_domain::{Address, AddressId, UserId};
 
@@ -72,15 +73,6 @@ impl<'a> Body<'a> {
             version: saved.version,
         }
     }
-}
-
-/// The caller's addresses, all on one page.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AddressList)]
-pub struct List<'a> {
-    items: Vec<Body<'a>>,
-    #[schema(required)]
-    next_cursor: Option<String>,
 }
 
 /// A new address.
@@ -169,18 +161,12 @@ impl Change {
     path = "/v1/me/addresses",
     operation_id = "listAddresses",
     tag = "Me",
-    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = List<'static>)),
+    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = Page<Body<'static>>)),
 )]
 pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
     let addresses = front.accounts.users.addresses(&signed.0.user).await?;
     let items = addresses.iter().map(Body::new).collect();
-    json::reply(
-        StatusCode::OK,
-        &List {
-            items,
-            next_cursor: None,
-        },
-    )
+    json::reply(StatusCode::OK, &Page::whole(items))
 }
 
 /// Save an address

@@ -1,17 +1,20 @@
 //! `/v1/me/purchases`: the purchase history of the caller, newest first. A projection of events: a purchase appears a
 //! moment after its order.
 
+use std::fmt;
+use std::str::FromStr;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::edge::problem::{self, Problem};
+use crate::http::edge::problem::Problem;
 use crate::http::request::caller::Signed;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
-use crate::http::request::query::{Page, Paging, Parameters};
+use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
 
 /// An order in the purchase history.
@@ -53,42 +56,40 @@ impl<'a> Body<'a> {
     operation_id = "listPurchases",
     tag = "Me",
     params(Paging),
-    responses((status = 200, description = "A page of purchases.", body = inline(Page<Body<'static>>))),
+    responses((status = 200, description = "A page of purchases.", body = Page<Body<'static>>)),
 )]
 pub async fn list(
     State(front): State<SharedFront>,
     signed: Signed,
-    mut parameters: Parameters,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
     let user = &signed.0.user;
-    let description = format!("purchases of {user}");
-    let limit = parameters.limit();
-    let cursor = parameters.cursor(&front.keys, &description)?;
-    parameters.finish()?;
-    let before = match &cursor {
-        Some(position) => Some(parse(position).ok_or_else(|| Problem::new(problem::BAD_CURSOR))?),
-        None => None,
-    };
-
-    // One more than the page shows whether another follows.
-    let mut purchases = front
-        .accounts
-        .users
-        .purchases(user, before.as_ref().map(|(at, id)| (*at, id)), limit + 1)
-        .await?;
-    let is_last = purchases.len() <= limit;
-    purchases.truncate(limit);
-    let page = Page {
-        items: purchases.iter().map(Body::new).collect(),
-        next_cursor: purchases.last().filter(|_| !is_last).map(|last| {
-            let position = format!("{} {}", last.placed_at.as_millis(), last.order_id);
-            front.keys.seal_cursor(&description, &position)
-        }),
-    };
-    json::reply(StatusCode::OK, &page)
+    let request: PageRequest<Place> =
+        PageRequest::read(parameters, &front.keys, format!("purchases of {user}"))?;
+    let before = request.after.as_ref().map(|Place(at, id)| (*at, id));
+    let users = &front.accounts.users;
+    let mut purchases = users.purchases(user, before, request.limit + 1).await?;
+    let place = |purchase: &Purchase| Place(purchase.placed_at, purchase.order_id.clone());
+    let next_cursor = request.next_cursor(&mut purchases, &front.keys, place);
+    let items = purchases.iter().map(Body::new).collect();
+    json::reply(StatusCode::OK, &Page { items, next_cursor })
 }
 
-fn parse(position: &str) -> Option<(Timestamp, OrderId)> {
-    let (at, id) = position.split_once(' ')?;
-    Some((Timestamp::from_millis(at.parse().ok()?), OrderId::parse(id).ok()?))
+/// The place of a purchase in the list.
+struct Place(Timestamp, OrderId);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0.as_millis(), self.1)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (at, id) = text.split_once(' ').ok_or(())?;
+        let at = at.parse().map_err(|_| ())?;
+        Ok(Self(Timestamp::from_millis(at), OrderId::parse(id).map_err(|_| ())?))
+    }
 }

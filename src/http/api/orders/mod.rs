@@ -44,7 +44,7 @@ pub struct Cancel {
     operation_id = "listOrders",
     tag = "Checkout and orders",
     params(Paging),
-    responses((status = 200, description = "A page of orders.", body = inline(Page<OrderBody<'static>>))),
+    responses((status = 200, description = "A page of orders.", body = Page<OrderBody<'static>>)),
 )]
 pub async fn list(
     State(front): State<SharedFront>,
