@@ -130,6 +130,9 @@ pub struct SessionBody<'a> {
     current: bool,
 }
 
+/// All of the caller's sessions.
+type Sessions = Page<SessionBody<'static>>;
+
 /// The device that signs in.
 pub struct CallingDevice(Device);
 
@@ -260,7 +263,7 @@ pub async fn logout(
     path = "/v1/auth/sessions",
     operation_id = "listSessions",
     tag = "Accounts",
-    responses((status = 200, description = "All of them, the most recently used first.", body = Page<SessionBody<'static>>)),
+    responses((status = 200, description = "All of them, the most recently used first.", body = Sessions)),
 )]
 pub async fn sessions(
     State(front): State<SharedFront>,

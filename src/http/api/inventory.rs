@@ -53,6 +53,9 @@ pub struct Movement<'a> {
     detail: &'a serde_json::Value,
 }
 
+/// A page of the ledger.
+type Movements = Page<Movement<'static>>;
+
 /// A delivery.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -181,7 +184,7 @@ pub async fn adjust(
     operation_id = "listStockMovements",
     tag = "Inventory",
     params(("sku" = Sku, Path, description = "The SKU."), Paging),
-    responses((status = 200, description = "A page of the ledger.", body = Page<Movement<'static>>)),
+    responses((status = 200, description = "A page of the ledger.", body = Movements)),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
 pub async fn movements(

@@ -75,6 +75,9 @@ impl<'a> Body<'a> {
     }
 }
 
+/// All of the caller's addresses.
+type Addresses = Page<Body<'static>>;
+
 /// A new address.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = AddAddress)]
@@ -161,7 +164,7 @@ impl Change {
     path = "/v1/me/addresses",
     operation_id = "listAddresses",
     tag = "Me",
-    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = Page<Body<'static>>)),
+    responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = Addresses)),
 )]
 pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
     let addresses = front.accounts.users.addresses(&signed.0.user).await?;

@@ -47,6 +47,9 @@ impl<'a> Body<'a> {
     }
 }
 
+/// A page of purchases.
+type Purchases = Page<Body<'static>>;
+
 /// List the caller's purchases, newest first
 ///
 /// A purchase appears a moment after its order.
@@ -56,7 +59,7 @@ impl<'a> Body<'a> {
     operation_id = "listPurchases",
     tag = "Me",
     params(Paging),
-    responses((status = 200, description = "A page of purchases.", body = Page<Body<'static>>)),
+    responses((status = 200, description = "A page of purchases.", body = Purchases)),
 )]
 pub async fn list(
     State(front): State<SharedFront>,

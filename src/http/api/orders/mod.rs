@@ -37,6 +37,9 @@ pub struct Cancel {
     reason: Option<String>,
 }
 
+/// A page of orders.
+type Orders = Page<OrderBody<'static>>;
+
 /// List the caller's orders, newest first
 #[utoipa::path(
     get,
@@ -44,7 +47,7 @@ pub struct Cancel {
     operation_id = "listOrders",
     tag = "Checkout and orders",
     params(Paging),
-    responses((status = 200, description = "A page of orders.", body = Page<OrderBody<'static>>)),
+    responses((status = 200, description = "A page of orders.", body = Orders)),
 )]
 pub async fn list(
     State(front): State<SharedFront>,
