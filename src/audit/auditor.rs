@@ -14,7 +14,7 @@ use crate::gateways::sandbox;
 use crate::stores::documents::{Document, DocumentStore, Row, row_id};
 use crate::stores::{StoreError, Stores};
 use souk_domain::order::PlacedOrder;
-use souk_domain::{Cart, OrderId, Timestamp};
+use souk_domain::{Cart, CartId, OrderId, Timestamp};
 
 /// Ledgers that are read concurrently.
 const CONCURRENCY: usize = 8;
@@ -198,6 +198,7 @@ impl<'a> Auditor<'a> {
         let (store, events) = (&*self.stores.orders, &*self.stores.order_events);
         let limit = self.limits.page;
         let mut seen: HashSet<String> = HashSet::new();
+        let mut made_from: HashMap<(CartId, u64), OrderId> = HashMap::new();
         let mut strays = Strays::of(&self.books);
         let mut pages = Pages::new(store, limit);
         while let Some(page) = pages.next().await? {
@@ -225,6 +226,12 @@ impl<'a> Auditor<'a> {
                 };
                 let Some(order) = order else { continue };
                 seen.insert(document.id.clone());
+                let placement = &order.placement;
+                if placement.cart_version > 0 {
+                    let made = (placement.cart.clone(), placement.cart_version);
+                    let other = made_from.insert(made, placement.id.clone());
+                    self.report(other.map(|other| orders::same_cart(placement, &other)));
+                }
                 let others = strays.settle(&order);
                 let facts = self.facts(&order, &others, (self.clock)());
                 if !orders::check(&facts, &self.limits).is_empty() {

@@ -14,7 +14,7 @@
 //! Something may be overdue (invariants 11 and 12) only because no node was running. So it is checked again for
 //! [`Limits::overdue_patience`], in which running nodes deal with it.
 //!
-//! Checked are the invariants 1 to 6, 8, 11 and 12, and of 13 that no row was written under a view that is still to come. The others are about behaviour (acknowledgements, repetitions, delivery,
+//! Checked are the invariants 1 to 6, 8, 11, 12 and 15, and of 13 that no row was written under a view that is still to come. The others are about behaviour (acknowledgements, repetitions, delivery,
 //! linearizability, convergence), which stored data can't show.
 
 mod auditor;

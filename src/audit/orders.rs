@@ -3,8 +3,8 @@
 use super::payments::{self, ChargeFacts, PaymentFacts};
 use super::stock::Books;
 use super::{Limits, OVERDUE_REASON, Violation};
-use souk_domain::Timestamp;
-use souk_domain::order::{FulfilmentStatus, Lifecycle, PaymentStatus, Phase, PlacedOrder};
+use souk_domain::order::{FulfilmentStatus, Lifecycle, PaymentStatus, Phase, PlacedOrder, Placement};
+use souk_domain::{OrderId, Timestamp};
 
 /// The stock of one SKU that an order has.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,18 @@ pub(super) fn check(facts: &Facts<'_>, limits: &Limits) -> Vec<Violation> {
         violations.push(violation(OVERDUE, detail));
     }
     violations
+}
+
+/// Invariant 15: two orders were made from the same version of a cart.
+pub(super) fn same_cart(placement: &Placement, other: &OrderId) -> Violation {
+    let Placement {
+        cart, cart_version, ..
+    } = placement;
+    Violation {
+        invariant: 15,
+        subject: subject(placement.id.as_str()),
+        detail: format!("it was made from version {cart_version} of {cart}, and so was {other}"),
+    }
 }
 
 /// Invariant 6, as far as one row shows it: a combination of states that the tables do not lead to.
@@ -198,6 +210,14 @@ fn overdue(order: &PlacedOrder, now: Timestamp, limits: &Limits) -> Option<Strin
     let PlacedOrder { placement, progress } = order;
     if progress.phase.is_finished() {
         return None;
+    }
+    if let Some(attention) = &progress.attention {
+        return Some(format!(
+            "it waits for a decision about its {} since {} ({}): deal with the reason and have it tried again, or cancel the order",
+            attention.step.as_str(),
+            attention.since,
+            attention.reason
+        ));
     }
     // It must be confirmed by its deadline; a later decision, as a cancellation, extends the time.
     let latest = progress

@@ -55,6 +55,11 @@ impl PaymentFacts {
         self.was_captured() || self.status == PaymentState::Authorised
     }
 
+    /// Whether it may be authorised: that is written with the capture.
+    fn may_be_good(&self) -> bool {
+        self.is_good() || self.status == PaymentState::Intended
+    }
+
     /// Whether no money is held or taken, and none can be any more.
     fn is_over(&self) -> bool {
         matches!(
@@ -223,7 +228,11 @@ fn fulfilled(
 ) -> Vec<Violation> {
     let id = order.placement.id.as_str();
     let status = order_status(order);
-    if !payments.iter().any(PaymentFacts::is_good) {
+    let is_good = match order.progress.phase {
+        Phase::Fulfilling { .. } => PaymentFacts::may_be_good,
+        _ => PaymentFacts::is_good,
+    };
+    if !payments.iter().any(is_good) {
         return vec![violation(
             id,
             5,

@@ -7,14 +7,14 @@ use super::rows::{self, Ledger, Sequence};
 use super::{Limits, OVERDUE_REASON, Violation};
 use crate::stores::documents::{Document, LedgerEvent};
 use crate::stores::{StoreError, Stores};
-use souk_domain::stock::{Reservation, Stock, StockEvent, StockLevel};
+use souk_domain::stock::{Reservations, Stock, StockEvent, StockLevel};
 use souk_domain::{Aggregate, OrderId, Timestamp};
 
 /// The row of one SKU and the sums of its ledger. An update reads only new ledger entries.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     level: StockLevel,
-    reservations: BTreeMap<OrderId, Reservation>,
+    reservations: Reservations,
     /// The version up to which the ledger was added up: that of the row.
     version: u64,
     sequence: Sequence,
@@ -44,7 +44,7 @@ impl Books {
             }
         };
         self.level = stock.view();
-        self.reservations.clone_from(stock.reservations());
+        self.reservations = stock.reservations().clone();
         let mut younger = 0;
         let mut ledger = Ledger::above(&*stores.stock_events, &row.id, self.version, page);
         while let Some(events) = ledger.next().await? {
@@ -120,7 +120,8 @@ impl Books {
             .iter()
             .filter(|(_, net)| **net != 0)
             .map(|(order, _)| order.as_str());
-        self.reservations.keys().map(OrderId::as_str).chain(buyers)
+        let holders = self.reservations.iter().map(|(order, _)| order.as_str());
+        holders.chain(buyers)
     }
 
     /// The violations of the SKU itself, without those of [`Books::overdue`].

@@ -80,7 +80,10 @@ pub enum ChargeState {
         code: String,
     },
     /// Captured, and not refunded in full.
-    Captured,
+    Captured {
+        /// The provider's name for the charge.
+        reference: String,
+    },
     /// Ended without a capture; the key authorises nothing any more.
     Voided,
     /// Captured and refunded in full.

@@ -49,7 +49,7 @@ pub fn table() -> Vec<Route> {
         route!(cart::remove_item, Shopper),
         route!(cart::merge, Shopper).honours_keys(),
         route!(checkout::quote, Shopper),
-        route!(place::place, Shopper).requires_key(),
+        route!(place::place, Shopper).records_key(),
         route!(orders::list, Shopper),
         route!(orders::show, Shopper),
         route!(orders::cancel, Shopper).honours_keys(),

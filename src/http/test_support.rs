@@ -337,6 +337,7 @@ pub fn placed(id: &str, buyer: &str) -> Order {
         number: "S-20261122-4F07A1".to_owned(),
         buyer: buyer.to_owned(),
         cart: CartId::parse(buyer).unwrap(),
+        cart_version: 1,
         email: EmailAddress::parse("ada@example.org").unwrap(),
         fingerprint: "fingerprint".to_owned(),
         lines: vec![OrderLine {

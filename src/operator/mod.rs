@@ -111,6 +111,7 @@ pub fn router(state: OperatorState) -> Router {
         .route("/v1/dead-letters/{id}/replay", post(outbox::replay))
         .route("/v1/sagas", get(sagas::list))
         .route("/v1/sagas/{order_id}", get(sagas::show))
+        .route("/v1/sagas/{order_id}/retry", post(sagas::retry))
         .route("/v1/stores", get(stores::list))
         .route("/v1/config", get(config::show))
         .layer(middleware::from_fn_with_state(

@@ -8,9 +8,10 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::peers::{self, Scope};
+use super::{Shared, access};
 use crate::actors::entity::Record;
+use crate::actors::outcome::Ask;
 use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::json;
@@ -20,8 +21,8 @@ use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::checkout::StepRecord;
-use souk_domain::order::{FailureReason, Phase, PlacedOrder};
-use souk_domain::{Order, OrderId, Timestamp};
+use souk_domain::order::{Attention, FailureReason, Phase, PlacedOrder};
+use souk_domain::{Order, OrderCommand, OrderId, Timestamp};
 
 /// Most orders that one request reads in search of ended checkouts; the others are for the next page.
 const SCAN_LIMIT: usize = 1_000;
@@ -37,6 +38,8 @@ const TRACES_TOLD: usize = 1_000;
 enum Standing {
     /// Steps remain, or the shopper has to act.
     Running,
+    /// A payment provider refused a step: somebody has to decide.
+    Waiting,
     /// It succeeded, or was undone after a cancellation.
     Finished,
     /// It failed, and was undone.
@@ -45,6 +48,7 @@ enum Standing {
 
 const STATES: &[(&str, Standing)] = &[
     ("running", Standing::Running),
+    ("waiting", Standing::Waiting),
     ("finished", Standing::Finished),
     ("failed", Standing::Failed),
 ];
@@ -52,15 +56,22 @@ const STATES: &[(&str, Standing)] = &[
 impl Standing {
     fn of(order: &PlacedOrder) -> Self {
         match &order.progress.phase {
+            phase if !phase.is_finished() && order.progress.attention.is_some() => Self::Waiting,
             phase if !phase.is_finished() => Self::Running,
             Phase::Failed { .. } => Self::Failed,
             _ => Self::Finished,
         }
     }
 
+    /// Whether the order has not ended.
+    fn is_unfinished(self) -> bool {
+        matches!(self, Self::Running | Self::Waiting)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Waiting => "waiting",
             Self::Finished => "finished",
             Self::Failed => "failed",
         }
@@ -138,14 +149,14 @@ pub(super) async fn list(
     let mut position = begin;
     if let Some(Position::Running(offset)) = position {
         position = Some(Position::Ended(None));
-        if wanted.is_none_or(|wanted| wanted == Standing::Running) {
-            position = running(&state, &context, offset, limit, &mut items)
+        if wanted.is_none_or(Standing::is_unfinished) {
+            position = running(&state, &context, offset, wanted, limit, &mut items)
                 .await?
                 .or(position);
         }
     }
     if let Some(Position::Ended(after)) = position {
-        position = if wanted == Some(Standing::Running) {
+        position = if wanted.is_some_and(Standing::is_unfinished) {
             None
         } else {
             ended(&state, after, wanted, limit, &mut items).await?
@@ -190,11 +201,12 @@ impl Position {
     }
 }
 
-/// Adds running checkouts. Returns the start of the next page if there are more.
+/// Adds unfinished checkouts. Returns the start of the next page if there are more.
 async fn running(
     state: &Shared,
     context: &Context,
     offset: usize,
+    wanted: Option<Standing>,
     limit: usize,
     items: &mut Vec<Value>,
 ) -> Result<Option<Position>, Problem> {
@@ -209,6 +221,9 @@ async fn running(
     }
     let (orders, there_are_more) = unfinished(state, offset, limit).await?;
     for (order, version) in orders {
+        if wanted.is_some_and(|wanted| wanted != Standing::of(&order)) {
+            continue;
+        }
         let trace = traces.get(order.placement.id.as_str());
         items.push(item(state, &order, version, trace));
     }
@@ -284,7 +299,7 @@ async fn ended(
                 continue;
             };
             let standing = Standing::of(&order);
-            if standing != Standing::Running && wanted.is_none_or(|wanted| wanted == standing) {
+            if !standing.is_unfinished() && wanted.is_none_or(|wanted| wanted == standing) {
                 items.push(item(state, &order, version, None));
             }
         }
@@ -347,11 +362,37 @@ fn item(state: &Shared, order: &PlacedOrder, version: u64, trace: Option<&Told>)
         "abandoned": phase.failure().map(FailureReason::as_str),
         "cancelling": phase.is_cancelling(),
         "awaiting_action": *phase == Phase::AwaitingAction,
+        "attention": progress.attention.as_ref().map(attention),
         "created_at": progress.created_at.to_rfc3339(),
         "deadline": placement.deadline.to_rfc3339(),
         "version": version,
         "steps": steps(order, trace),
     })
+}
+
+/// What a person has to decide.
+fn attention(attention: &Attention) -> Value {
+    json!({
+        "step": attention.step.as_str(),
+        "reason": attention.reason,
+        "since": attention.since.to_rfc3339(),
+        "to_do": "deal with the reason at the payment provider, then POST /v1/sagas/{order_id}/retry; or cancel the order",
+    })
+}
+
+/// Has a checkout that waits for a decision try again what was refused.
+pub(super) async fn retry(
+    State(state): State<Shared>,
+    PathParameter(id): PathParameter,
+    context: Context,
+) -> Result<Response, Problem> {
+    let unknown = || Problem::new(problem::NOT_FOUND).detail("there is no such order");
+    let id = OrderId::parse(&id).map_err(|_| unknown())?;
+    let ask = Ask::new(OrderCommand::Retry, context.deadline, context.request_id.clone());
+    let answer = state.regions.orders.ask(id.as_str(), ask).await?;
+    let order = answer.view.ok_or_else(unknown)?;
+    access::log(&state, &context, "retry", id.as_str());
+    json::reply(StatusCode::OK, &item(&state, &order, answer.version, None))
 }
 
 /// The steps recorded in the order, then those that the present worker has done since, then the current one.

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, stream};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use futures::{StreamExt, TryStreamExt, stream};
+use ractor::concurrency::JoinHandle;
+use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
 
 use crate::actors::Regions;
 use crate::actors::outcome::{Ask, AskError};
@@ -29,6 +30,8 @@ const ROUND_LIMIT: usize = 1_000;
 const ROUNDS: usize = 20;
 /// Entities asked concurrently.
 const CONCURRENCY: usize = 32;
+/// Orders of one SKU asked concurrently.
+const ORDERS_AT_ONCE: usize = 8;
 /// Time limit of one command.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -81,9 +84,10 @@ impl Actor for Sweeper {
         myself: ActorRef<Self::Msg>,
         context: Arc<SweeperContext>,
     ) -> Result<Self::State, ActorProcessingErr> {
-        myself.send_interval(context.interval, || SweeperMessage::Sweep);
+        let next = schedule(&myself, context.interval);
         Ok(SweeperState {
             context,
+            next,
             orders: Cursor::default(),
             reservations: Cursor::default(),
         })
@@ -91,21 +95,23 @@ impl Actor for Sweeper {
 
     async fn handle(
         &self,
-        _myself: ActorRef<Self::Msg>,
+        myself: ActorRef<Self::Msg>,
         SweeperMessage::Sweep: SweeperMessage,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        let context = &state.context;
-        context.sweep_replies().await;
-        context.sweep_expired().await;
-        let shards = context.routing.served();
-        if shards.is_empty() {
-            return Ok(());
-        }
-        context.sweep_orders(&mut state.orders, &shards).await;
-        context.sweep_reservations(&mut state.reservations, &shards).await;
+        // One sweep is scheduled at a time, after the one before has ended: however long that takes, none pile up.
+        state.next.abort();
+        state.sweep().await;
+        state.next = schedule(&myself, state.context.interval);
         Ok(())
     }
+}
+
+fn schedule(
+    myself: &ActorRef<SweeperMessage>,
+    after: Duration,
+) -> JoinHandle<Result<(), MessagingErr<SweeperMessage>>> {
+    myself.send_after(after, || SweeperMessage::Sweep)
 }
 
 /// How many sweeps of a store have passed since it was swept from the oldest on. If more is due than one sweep takes,
@@ -131,8 +137,23 @@ impl Cursor {
 /// The sweeper's state.
 pub struct SweeperState {
     context: Arc<SweeperContext>,
+    /// Sends the next message.
+    next: JoinHandle<Result<(), MessagingErr<SweeperMessage>>>,
     orders: Cursor,
     reservations: Cursor,
+}
+
+impl SweeperState {
+    async fn sweep(&mut self) {
+        let context = &self.context;
+        context.sweep_replies().await;
+        context.sweep_expired().await;
+        let shards = context.routing.served();
+        if !shards.is_empty() {
+            context.sweep_orders(&mut self.orders, &shards).await;
+            context.sweep_reservations(&mut self.reservations, &shards).await;
+        }
+    }
 }
 
 impl SweeperContext {
@@ -207,13 +228,28 @@ impl SweeperContext {
         let StockReply::Overdue(orders) = answer.reply else {
             return Ok(());
         };
-        for order in orders {
-            let ask = Self::ask::<Order>(OrderCommand::Get);
-            let view = self.regions.orders.ask(order.as_str(), ask).await?.view;
-            let command = judge(order, view.as_ref(), (self.clock)().plus(self.reservation));
-            metrics::counter!("souk_reservations_swept_total").increment(1);
-            self.regions.skus.ask(sku, Self::ask::<Stock>(command)).await?;
-        }
+        stream::iter(orders)
+            .map(Ok)
+            .try_for_each_concurrent(ORDERS_AT_ONCE, |order| self.sweep_reservation(sku, order))
+            .await
+    }
+
+    async fn sweep_reservation(&self, sku: &str, order: OrderId) -> Result<(), AskError> {
+        let until = (self.clock)().plus(self.reservation);
+        let ask = Self::ask::<Order>(OrderCommand::Get);
+        let command = match self.regions.orders.ask(order.as_str(), ask).await {
+            Ok(answer) => judge(order, answer.view.as_ref(), until),
+            Err(error) => {
+                // It keeps its stock, and later ones come first the next time: they must not wait for it (invariant 11).
+                tracing::debug!(sku, %order, %error, "an order with an expired reservation did not reply");
+                StockCommand::Extend {
+                    order,
+                    expires_at: until,
+                }
+            }
+        };
+        metrics::counter!("souk_reservations_swept_total").increment(1);
+        self.regions.skus.ask(sku, Self::ask::<Stock>(command)).await?;
         Ok(())
     }
 }
@@ -232,6 +268,11 @@ pub(super) fn judge(id: OrderId, order: Option<&PlacedOrder>, expires_at: Timest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::handle::Handle;
+    use crate::actors::region::Region;
+    use crate::clock;
+    use crate::stores::documents::{Document, DocumentWrite};
+    use crate::stores::testing::embedded_stores;
 
     #[tokio::test]
     async fn unfinished_entities_do_not_hide_later_ones() {
@@ -247,5 +288,76 @@ mod tests {
         assert_eq!(sweep().await, all[ROUND_LIMIT..2 * ROUND_LIMIT]);
         assert_eq!(sweep().await, all[2 * ROUND_LIMIT..]);
         assert_eq!(sweep().await, all[..ROUND_LIMIT], "starts again");
+    }
+
+    async fn change(region: &Region<Stock>, command: StockCommand) -> StockReply {
+        let ask = SweeperContext::ask::<Stock>(command);
+        region.ask("SKU-0", ask).await.unwrap().reply
+    }
+
+    fn reserve(order: &str, expires_at: Timestamp) -> StockCommand {
+        StockCommand::Reserve {
+            order: OrderId::parse(order).unwrap(),
+            quantity: 1,
+            expires_at,
+        }
+    }
+
+    /// Invariant 11: the reservation of an order that was never placed ends, though an older one's order can't be read.
+    #[tokio::test]
+    async fn an_unreadable_order_does_not_keep_later_reservations() {
+        let (stores, _folder) = embedded_stores().await;
+        let broken = DocumentWrite {
+            document: Document {
+                id: "ord_broken".to_owned(),
+                shard: shard_of("ord_broken"),
+                version: 1,
+                due_at: None,
+                owner: None,
+                body: "{}".to_owned(),
+            },
+            expected: 0,
+            events: Vec::new(),
+        };
+        stores.orders.write("mark", &[broken]).await.unwrap();
+        let (carts, orders, inventory) = (&stores.carts, &stores.orders, &stores.inventory);
+        let regions = Regions::over(Arc::clone(carts), Arc::clone(orders), Arc::clone(inventory)).await;
+        let now = clock::system()();
+        let (reference, quantity) = ("opening".to_owned(), 2);
+        change(&regions.skus, StockCommand::Receive { reference, quantity }).await;
+        for (order, age) in [("ord_broken", 60), ("ord_unknown", 30)] {
+            let expired = now.minus(Duration::from_secs(age));
+            assert_eq!(
+                change(&regions.skus, reserve(order, expired)).await,
+                StockReply::Done
+            );
+        }
+        let context = SweeperContext {
+            routing: Routing::new("here"),
+            regions: regions.clone(),
+            orders: Arc::clone(orders),
+            inventory: Arc::clone(inventory),
+            checkouts: StartCheckout {
+                sagas: Handle::default(),
+                clock: clock::system(),
+            },
+            clock: clock::system(),
+            interval: Duration::from_secs(5),
+            reservation: Duration::from_secs(900),
+            idempotency: Arc::clone(&stores.idempotency),
+            keep_replies: Duration::from_secs(1),
+            keep_revocations: Duration::from_secs(1),
+            stores,
+        };
+        context.sweep_sku("SKU-0").await.unwrap();
+        let overdue = change(&regions.skus, StockCommand::Overdue).await;
+        assert_eq!(overdue, StockReply::Overdue(Vec::new()));
+        let ask = SweeperContext::ask::<Stock>(StockCommand::Get);
+        let left = regions.skus.ask("SKU-0", ask).await.unwrap().view;
+        assert_eq!(
+            (left.reservations, left.available),
+            (1, 1),
+            "the unreadable order keeps its own"
+        );
     }
 }

@@ -176,7 +176,7 @@ impl Load {
                 Some(sold.get(sku).copied().unwrap_or_default()),
                 "{sku}: {state}"
             );
-            assert_eq!(state["reservations"], serde_json::json!({}), "{sku}");
+            assert_eq!(state["reservations"], serde_json::json!([]), "{sku}");
         }
         cluster.audit().await;
     }

@@ -201,6 +201,26 @@ async fn a_guests_lines_join_once_whichever_node_is_asked() {
 }
 
 #[tokio::test]
+async fn a_merge_moves_what_is_in_the_guests_cart_then() {
+    let cluster = cluster();
+    let client = cluster.client(0).guest().await;
+    let guest = cluster.client(1).guest().await;
+    let sku = &skus(&client, 1).await[0];
+    let body = json!({"cart_token": guest.cart_token()});
+    for (quantity, sum) in [(1, 1), (3, 4)] {
+        guest.add(sku, quantity).await.expect(200);
+        let merged = client.post("/v1/cart/merge", &body).await.expect(200);
+        assert_eq!(merged.i64("/item_count"), sum, "{merged}");
+        let left = guest.get_cart().await.expect(200);
+        assert_eq!(left.i64("/item_count"), 0, "{left}");
+    }
+    guest
+        .place_order("moved", "tok_ok")
+        .await
+        .expect_problem(422, "empty-cart");
+}
+
+#[tokio::test]
 async fn changes_through_all_nodes_at_once_all_count() {
     const EACH: i64 = 15;
     let cluster = cluster();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::shared::{all_products, cluster, several_stocked, stocked};
@@ -326,6 +327,48 @@ async fn orders_are_listed_once_page_by_page() {
     assert_eq!(listed, placed, "each once");
     let stranger = cluster.client(0).guest().await;
     stranger.get(&path).await.expect_problem(400, "bad-cursor");
+}
+
+/// Invariant 15.
+#[tokio::test]
+async fn a_cart_in_two_tabs_becomes_one_order() {
+    let cluster = cluster();
+    let client = cluster.client(0).guest().await;
+    let bought = stocked(&client, 20, 500).await;
+    client.add(&bought.sku, 2).await.expect(200);
+    let tabs = (0..8).map(|tab| {
+        let client = Client::new(cluster.shop(tab % cluster.len())).with_cart(client.cart_token());
+        async move { client.place_order(&format!("tab-{tab}"), "tok_slow").await }
+    });
+    let replies = join_all(tabs).await;
+    let (placed, refused): (Vec<_>, Vec<_>) = replies.iter().partition(|reply| reply.status < 300);
+    assert_eq!(placed.len(), 1, "{replies:?}");
+    let id = placed[0].str("/id");
+    for refused in refused {
+        assert_eq!(
+            (refused.status, refused.problem()),
+            (409, "checkout-in-progress"),
+            "{refused}"
+        );
+        assert_eq!(refused.str("/order_id"), id, "{refused}");
+    }
+    order_becomes(
+        &client,
+        id,
+        |order| order["payment_status"] == "captured",
+        "captured",
+    )
+    .await;
+    let orders = client.get("/v1/orders").await.expect(200);
+    assert_eq!(orders.items().len(), 1, "{orders}");
+    // What is in the cart from now on is another version of it.
+    client
+        .place_order("afterwards", "tok_ok")
+        .await
+        .expect_problem(422, "empty-cart");
+    client.add(&bought.sku, 1).await.expect(200);
+    client.place_order("and-again", "tok_ok").await.expect(201);
+    cluster.audit().await;
 }
 
 #[tokio::test]

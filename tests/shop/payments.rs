@@ -153,6 +153,23 @@ async fn a_provider_that_never_answers_ends_the_checkout() {
 }
 
 #[tokio::test]
+async fn a_cancellation_does_not_wait_for_the_provider() {
+    let cluster = &*USUAL;
+    let (client, bought) = buyer_at(cluster, 0).await;
+    let placed = client.place_order("silent", "tok_timeout").await.expect(202);
+    let path = format!("/v1/orders/{}/cancel", placed.str("/id"));
+    let cancelled = client
+        .at(cluster.shop(1))
+        .post(&path, &json!({}))
+        .await
+        .expect(200);
+    assert_eq!(cancelled.str("/status"), "cancelled", "{cancelled}");
+    // The cart is free at once.
+    client.place_order("instead", "tok_ok").await.expect(201);
+    pieces_left(&client, &bought, 2).await;
+}
+
+#[tokio::test]
 async fn a_payment_that_requires_action_can_be_cancelled() {
     let cluster = &*USUAL;
     let (client, bought) = buyer_at(cluster, 0).await;

@@ -14,7 +14,7 @@ mod tests;
 pub const QUANTITY_LIMIT: u32 = 999;
 /// Most lines in a cart.
 pub const LINE_LIMIT: usize = 100;
-/// How many orders and merged carts are remembered, so that a repetition has no effect.
+/// How many cleared orders and merged carts are remembered, so that a repetition has no effect.
 const REMEMBERED: usize = 16;
 
 /// One line: a quantity of a SKU.
@@ -28,17 +28,44 @@ pub struct CartLine {
     pub quantity: u32,
 }
 
+/// A checkout of a cart that is under way (invariant 15).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The order that the cart is being checked out as.
+    pub order: OrderId,
+    /// When the cart was claimed.
+    pub since: Timestamp,
+}
+
+/// Lines on their way into another cart. They stay here until the other cart has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// The other cart.
+    pub to: CartId,
+    /// Counts the hand-overs of this cart, from 1.
+    pub number: u64,
+    /// The lines.
+    pub lines: Vec<CartLine>,
+}
+
 /// The state of a cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cart {
     currency: Currency,
     lines: Vec<CartLine>,
+    #[serde(default)]
+    claim: Option<Claim>,
+    #[serde(default)]
+    hand_over: Option<HandOver>,
+    /// How many times lines were handed over.
+    #[serde(default)]
+    handed_over: u64,
     /// Orders whose lines have been removed.
     #[serde(default)]
     cleared: Recent<OrderId, REMEMBERED>,
-    /// Carts that have been merged in.
+    /// Hand-overs of other carts that were received. Rows of the older form have the carts alone, under `merged`.
     #[serde(default)]
-    merged: Recent<CartId, REMEMBERED>,
+    received: Recent<(CartId, u64), REMEMBERED>,
 }
 
 /// Commands of a cart.
@@ -71,20 +98,44 @@ pub enum CartCommand {
     },
     /// Removes every line.
     Empty,
-    /// Removes exactly the ordered quantities, once per order. What was added since the order stays.
+    /// Names the order that the cart is being checked out as (invariant 15). Refused while another order's claim stands.
+    Claim {
+        /// The order.
+        order: OrderId,
+    },
+    /// Ends the claim of an order that was not confirmed: the undo of `Claim`. Succeeds where another claim stands, or
+    /// none.
+    Unclaim {
+        /// The order.
+        order: OrderId,
+    },
+    /// Removes exactly the ordered quantities, once per order, and ends the order's claim. What was added since stays.
     Clear {
         /// The order.
         order: OrderId,
         /// Its lines.
         lines: Vec<(Sku, u32)>,
     },
-    /// Adds the lines of another cart, once per cart. Quantities are summed and capped at [`QUANTITY_LIMIT`]; lines
-    /// beyond [`LINE_LIMIT`] are left out.
-    Merge {
+    /// Begins to hand all lines over to another cart. A hand-over that is not finished comes first: it stays as it is.
+    /// Refused while the cart is claimed.
+    HandOver {
+        /// The other cart.
+        to: CartId,
+    },
+    /// Adds the lines that another cart hands over, once per hand-over. Quantities are summed and capped at
+    /// [`QUANTITY_LIMIT`]; lines beyond [`LINE_LIMIT`] are left out.
+    Receive {
         /// The other cart.
         from: CartId,
-        /// Its lines.
+        /// The number of its hand-over.
+        number: u64,
+        /// The lines.
         lines: Vec<CartLine>,
+    },
+    /// Finishes a hand-over: the other cart has the lines.
+    FinishHandOver {
+        /// The number of the hand-over.
+        number: u64,
     },
 }
 
@@ -97,6 +148,9 @@ pub enum CartRefusal {
     /// The cart would have more than [`LINE_LIMIT`] lines.
     #[error("a cart has at most {LINE_LIMIT} lines")]
     TooManyLines,
+    /// Another order claims the cart.
+    #[error("the cart is being checked out")]
+    Claimed,
 }
 
 /// Reply of a cart to a command.
@@ -109,6 +163,10 @@ pub struct CartView {
     pub currency: Currency,
     /// Its lines, in the order in which they were added.
     pub lines: Vec<CartLine>,
+    /// Its checkout that is under way.
+    pub claim: Option<Claim>,
+    /// Its lines that are on their way into another cart.
+    pub hand_over: Option<HandOver>,
 }
 
 impl Cart {
@@ -138,7 +196,28 @@ impl Cart {
             .map_or(0, |line| line.quantity)
     }
 
+    fn claim(&mut self, order: &OrderId, at: Timestamp) -> CartReply {
+        match &self.claim {
+            Some(claim) if claim.order == *order => {}
+            Some(_) => return Err(CartRefusal::Claimed),
+            // A late claim of an order that left the cart long ago.
+            None if self.cleared.contains(order) => {}
+            None => {
+                self.claim = Some(Claim {
+                    order: order.clone(),
+                    since: at,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn unclaim(&mut self, order: &OrderId) {
+        self.claim.take_if(|claim| claim.order == *order);
+    }
+
     fn clear(&mut self, order: &OrderId, ordered: &[(Sku, u32)]) {
+        self.unclaim(order);
         if self.cleared.contains(order) {
             return;
         }
@@ -152,11 +231,28 @@ impl Cart {
         self.lines.retain(|line| line.quantity > 0);
     }
 
-    fn merge(&mut self, from: &CartId, lines: &[CartLine]) {
-        if self.merged.contains(from) {
+    fn hand_over(&mut self, to: &CartId) -> CartReply {
+        if self.hand_over.is_some() || self.lines.is_empty() {
+            return Ok(());
+        }
+        if self.claim.is_some() {
+            return Err(CartRefusal::Claimed);
+        }
+        self.handed_over += 1;
+        self.hand_over = Some(HandOver {
+            to: to.clone(),
+            number: self.handed_over,
+            lines: std::mem::take(&mut self.lines),
+        });
+        Ok(())
+    }
+
+    fn receive(&mut self, from: &CartId, number: u64, lines: &[CartLine]) {
+        let received = (from.clone(), number);
+        if self.received.contains(&received) {
             return;
         }
-        self.merged.remember(from);
+        self.received.remember(&received);
         for line in lines {
             let sum = self
                 .quantity_of(&line.sku)
@@ -168,7 +264,7 @@ impl Cart {
     }
 
     /// Applies `command` to this state.
-    fn apply(&mut self, command: &CartCommand) -> CartReply {
+    fn apply(&mut self, command: &CartCommand, at: Timestamp) -> CartReply {
         match command {
             CartCommand::Get => {}
             CartCommand::Add {
@@ -191,8 +287,14 @@ impl Cart {
                 quantity,
             } => self.put(sku, product_id, *quantity)?,
             CartCommand::Empty => self.lines.clear(),
+            CartCommand::Claim { order } => self.claim(order, at)?,
+            CartCommand::Unclaim { order } => self.unclaim(order),
             CartCommand::Clear { order, lines } => self.clear(order, lines),
-            CartCommand::Merge { from, lines } => self.merge(from, lines),
+            CartCommand::HandOver { to } => self.hand_over(to)?,
+            CartCommand::Receive { from, number, lines } => self.receive(from, *number, lines),
+            CartCommand::FinishHandOver { number } => {
+                self.hand_over.take_if(|hand_over| hand_over.number == *number);
+            }
         }
         Ok(())
     }
@@ -211,17 +313,20 @@ impl Aggregate for Cart {
         Self {
             currency: Currency::USD,
             lines: Vec::new(),
+            claim: None,
+            hand_over: None,
+            handed_over: 0,
             cleared: Recent::default(),
-            merged: Recent::default(),
+            received: Recent::default(),
         }
     }
 
-    fn decide(&self, command: &Self::Command, _at: Timestamp) -> Decision<Self> {
+    fn decide(&self, command: &Self::Command, at: Timestamp) -> Decision<Self> {
         if matches!(command, CartCommand::Get) {
             return Decision::keep(Ok(()));
         }
         let mut next = self.clone();
-        match next.apply(command) {
+        match next.apply(command, at) {
             Ok(()) if next == *self => Decision::keep(Ok(())),
             Ok(()) => Decision::change(Ok(()), next),
             Err(refusal) => Decision::keep(Err(refusal)),
@@ -232,6 +337,8 @@ impl Aggregate for Cart {
         CartView {
             currency: self.currency,
             lines: self.lines.clone(),
+            claim: self.claim.clone(),
+            hand_over: self.hand_over.clone(),
         }
     }
 }

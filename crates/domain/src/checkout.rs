@@ -26,6 +26,8 @@ pub enum Step {
     Release,
     /// Voids the payment and prevents a later authorisation.
     Void,
+    /// Ends the order's claim of its cart.
+    Unclaim,
     /// Records that a failed order has returned everything.
     EndFailed,
     /// Returns what a confirmed order has taken or reserved.
@@ -49,6 +51,7 @@ impl Step {
             Self::Finish => "finish",
             Self::Release => "release",
             Self::Void => "void",
+            Self::Unclaim => "unclaim",
             Self::EndFailed => "end_failed",
             Self::ReturnStock => "return_stock",
             Self::Refund => "refund",

@@ -76,6 +76,7 @@ pub fn placement(index: usize, quantities: &[u32]) -> Placement {
         number: format!("S-{index}"),
         buyer: cart_id(index).to_string(),
         cart: cart_id(index),
+        cart_version: 1,
         email: EmailAddress::parse("ada@private.example").unwrap(),
         fingerprint: "fingerprint".into(),
         lines,

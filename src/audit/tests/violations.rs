@@ -7,8 +7,10 @@ use crate::gateways::sandbox::reference as charge_id;
 use crate::stores::documents::{DocumentStore, DocumentWrite};
 use souk_cluster::view::View;
 use souk_domain::PaymentId;
+use souk_domain::checkout::Step;
 use souk_domain::fixtures::raw_event;
 use souk_domain::fixtures::{at, cart_id, order_id, sku};
+use souk_domain::order::OrderCommand;
 use souk_domain::payment::PaymentChange;
 
 const SKU: &str = "sku SKU-0";
@@ -423,7 +425,7 @@ async fn invariant_11_a_reservation_outlives_its_order_and_a_sweep() {
         let shop = &shop;
         async move {
             tamper_with_stock(shop, |stock| {
-                stock["reservations"]["ord_1"]["expires_at"] = json!(at(NOW - seconds))
+                stock["reservations"][0][2] = json!(at(NOW - seconds))
             })
             .await;
         }
@@ -451,4 +453,45 @@ async fn invariant_12_a_checkout_does_not_end() {
     shop.capture(1, &[2]).await;
     shop.finish(1).await;
     assert_eq!(shop.audit_at(666).await, []);
+}
+
+#[tokio::test]
+async fn invariant_12_an_order_waits_for_a_decision() {
+    let shop = Shop::new().await;
+    shop.place(1, &[2]).await;
+    shop.reserve(1, 0, 2).await;
+    shop.authorise(1, &[2]).await;
+    shop.confirm(1).await;
+    shop.take(1, 0).await;
+    let refused = OrderCommand::Escalate {
+        step: Step::Capture,
+        reason: "expired".to_owned(),
+    };
+    shop.order(1, refused).await;
+    shop.assert_only(12, ORDER).await;
+    shop.order(1, OrderCommand::Retry).await;
+    shop.assert_clean().await;
+}
+
+#[tokio::test]
+async fn invariant_15_two_orders_of_one_version_of_a_cart() {
+    let shop = Shop::new().await;
+    shop.check_out(1, &[2]).await;
+    shop.check_out(2, &[1]).await;
+    shop.assert_clean().await;
+    let (first, second) = (order_id(1), order_id(2));
+    let cart = cart_id(1);
+    shop.tamper(&*shop.stores.orders, second.as_str(), |body| {
+        body["state"]["placed"]["placement"]["cart"] = json!(cart);
+    })
+    .await;
+    shop.assert_only(15, &format!("order {second}")).await;
+    // Orders of the older form do not say which version they were made from.
+    for order in [first, second] {
+        shop.tamper(&*shop.stores.orders, order.as_str(), |body| {
+            body["state"]["placed"]["placement"]["cart_version"] = json!(0);
+        })
+        .await;
+    }
+    shop.assert_clean().await;
 }

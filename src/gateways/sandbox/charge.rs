@@ -231,7 +231,9 @@ impl Charge {
             },
             Standing::Declined { code } => ChargeState::Declined { code: code.clone() },
             Standing::Captured { amount } if self.refunded() == amount.amount => ChargeState::Refunded,
-            Standing::Captured { .. } => ChargeState::Captured,
+            Standing::Captured { .. } => ChargeState::Captured {
+                reference: self.reference(),
+            },
             Standing::Voided => ChargeState::Voided,
         }
     }

@@ -276,7 +276,8 @@ async fn what_is_voided_can_not_be_captured_and_what_is_captured_not_voided() {
     assert_eq!(code(sandbox.capture(KEY, dollars(5_000)).await), "voided");
     let sandbox = captured(&ledger().await).await;
     assert_eq!(code(sandbox.void(KEY).await), "already_captured");
-    assert_eq!(sandbox.query(KEY).await.unwrap(), ChargeState::Captured);
+    let state = sandbox.query(KEY).await.unwrap();
+    assert!(matches!(state, ChargeState::Captured { .. }), "{state:?}");
 }
 
 #[tokio::test]
@@ -326,7 +327,8 @@ async fn a_refund_key_gives_back_once() {
         code(sandbox.refund(KEY, "ref_2", dollars(2_001)).await),
         "refund_exceeds_capture"
     );
-    assert_eq!(sandbox.query(KEY).await.unwrap(), ChargeState::Captured);
+    let state = sandbox.query(KEY).await.unwrap();
+    assert!(matches!(state, ChargeState::Captured { .. }), "{state:?}");
     sandbox.refund(KEY, "ref_2", dollars(2_000)).await.unwrap();
     assert_eq!(sandbox.query(KEY).await.unwrap(), ChargeState::Refunded);
     assert_eq!(

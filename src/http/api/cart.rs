@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
+use super::claim;
 use crate::actors::region::Answer;
 use crate::http::catalogue_cache::Listing;
 use crate::http::edge::context::Context;
@@ -19,7 +20,7 @@ use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, NoFields, OptionalJson, Quantity};
 use crate::http::request::path::PathParameter;
-use souk_domain::cart::{CartRefusal, LINE_LIMIT, QUANTITY_LIMIT};
+use souk_domain::cart::{CartRefusal, HandOver, LINE_LIMIT, QUANTITY_LIMIT};
 use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
 /// A cart token in the published document.
@@ -57,6 +58,28 @@ pub struct CartItem<'a> {
     available: u32,
 }
 
+/// The reply of most routes here.
+#[derive(IntoResponses)]
+#[response(status = 200, description = "The cart.", headers(("ETag")), example = json!({
+        "id": "crt_000001",
+        "version": 2,
+        "currency": "USD",
+        "items": [{
+            "sku": "SHIRT-M",
+            "product_id": "prd_000001",
+            "title": "Linen shirt",
+            "options": {"size": "M"},
+            "quantity": 2,
+            "unit_price": {"amount": 4900, "currency": "USD"},
+            "line_total": {"amount": 9800, "currency": "USD"},
+            "available": 12,
+        }],
+        "subtotal": {"amount": 9800, "currency": "USD"},
+        "item_count": 2,
+    }))]
+#[expect(dead_code, reason = "it describes the reply")]
+struct CartReply(CartBody<'static>);
+
 /// A guest's new cart with the token that opens it.
 #[derive(Serialize, ToSchema)]
 pub struct NewCart<'a> {
@@ -92,6 +115,66 @@ pub struct SetItem {
 pub struct Merge {
     /// From `POST /v1/carts`.
     cart_token: String,
+}
+
+/// What every change of the caller's cart takes from its request.
+#[derive(FromRequestParts)]
+#[from_request(state(SharedFront), rejection(Problem))]
+pub struct Visit {
+    #[from_request(via(State))]
+    front: SharedFront,
+    context: Context,
+    caller: Caller,
+    identity: Identity,
+    condition: IfMatch,
+}
+
+impl Visit {
+    /// Changes the cart, and shows it.
+    async fn change(&self, command: CartCommand) -> Result<Response, Problem> {
+        let timeout = self.front.settings.ask_timeout;
+        let mut ask = entity::change(&self.context, timeout, &self.identity, command);
+        ask.expected_version = self.expected_version().await?;
+        let answer = self
+            .front
+            .regions
+            .carts
+            .ask(self.caller.cart().as_str(), ask)
+            .await?;
+        answer.reply.clone()?;
+        self.show(&answer).await
+    }
+
+    async fn show(&self, answer: &Answer<Cart>) -> Result<Response, Problem> {
+        let shown = Shown::of(&self.front, answer).await?;
+        let body = shown.body(self.caller.cart(), answer);
+        json::versioned(StatusCode::OK, answer.version, &body)
+    }
+
+    async fn version(&self) -> Result<u64, Problem> {
+        Ok(get(&self.front, &self.context, self.caller.cart()).await?.version)
+    }
+
+    async fn expected_version(&self) -> Result<Option<u64>, Problem> {
+        entity::expected_version(&self.condition, async || self.version().await).await
+    }
+
+    /// Checks the client's condition before a change of several carts.
+    async fn check_condition(&self) -> Result<(), Problem> {
+        match self.expected_version().await? {
+            None => Ok(()),
+            Some(expected) => match self.version().await? {
+                current if current == expected => Ok(()),
+                current => Err(Problem::version_conflict(current)),
+            },
+        }
+    }
+
+    /// Sends a command that is harmless to repeat to any cart.
+    async fn ask(&self, cart: &CartId, command: CartCommand) -> Result<Answer<Cart>, Problem> {
+        let ask = entity::read(&self.context, self.front.settings.ask_timeout, command);
+        Ok(self.front.regions.carts.ask(cart.as_str(), ask).await?)
+    }
 }
 
 /// Create a guest's cart
@@ -141,7 +224,7 @@ pub async fn create(
     operation_id = "getCart",
     tag = "Cart",
     params(IfNoneMatch),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply)
 )]
 pub async fn show(
     State(front): State<SharedFront>,
@@ -164,24 +247,17 @@ pub async fn show(
     tag = "Cart",
     params(IfMatch),
     request_body(content = AddItem, example = json!({"sku": "SHIRT-M", "quantity": 2})),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
-pub async fn add_item(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
-    Json(body): Json<AddItem>,
-) -> Result<Response, Problem> {
-    let (sku, product_id) = known_sku(&front, &body.sku).await?;
+pub async fn add_item(visit: Visit, Json(body): Json<AddItem>) -> Result<Response, Problem> {
+    let (sku, product_id) = known_sku(&visit.front, &body.sku).await?;
     let command = CartCommand::Add {
         sku,
         product_id,
         quantity: body.quantity.0,
     };
-    change(&front, &context, &caller, &identity, &condition, command).await
+    visit.change(command).await
 }
 
 /// Set the quantity of an item
@@ -192,15 +268,11 @@ pub async fn add_item(
     tag = "Cart",
     params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
     request_body(content = SetItem, example = json!({"quantity": 3})),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
 pub async fn set_item(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
+    visit: Visit,
     PathParameter(sku): PathParameter,
     Json(body): Json<SetItem>,
 ) -> Result<Response, Problem> {
@@ -210,14 +282,14 @@ pub async fn set_item(
             sku: parse_sku(&sku)?,
         }
     } else {
-        let (sku, product_id) = known_sku(&front, &sku).await?;
+        let (sku, product_id) = known_sku(&visit.front, &sku).await?;
         CartCommand::SetQuantity {
             sku,
             product_id,
             quantity: body.quantity.0,
         }
     };
-    change(&front, &context, &caller, &identity, &condition, command).await
+    visit.change(command).await
 }
 
 /// Remove an item from the cart
@@ -229,21 +301,12 @@ pub async fn set_item(
     operation_id = "removeCartItem",
     tag = "Cart",
     params(("sku" = Sku, Path, description = "The SKU."), IfMatch),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
-pub async fn remove_item(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
-    PathParameter(sku): PathParameter,
-) -> Result<Response, Problem> {
-    let command = CartCommand::Remove {
-        sku: parse_sku(&sku)?,
-    };
-    change(&front, &context, &caller, &identity, &condition, command).await
+pub async fn remove_item(visit: Visit, PathParameter(sku): PathParameter) -> Result<Response, Problem> {
+    let sku = parse_sku(&sku)?;
+    visit.change(CartCommand::Remove { sku }).await
 }
 
 /// Empty the cart
@@ -253,29 +316,16 @@ pub async fn remove_item(
     operation_id = "emptyCart",
     tag = "Cart",
     params(IfMatch),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply)
 )]
-pub async fn empty(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
-) -> Result<Response, Problem> {
-    change(
-        &front,
-        &context,
-        &caller,
-        &identity,
-        &condition,
-        CartCommand::Empty,
-    )
-    .await
+pub async fn empty(visit: Visit) -> Result<Response, Problem> {
+    visit.change(CartCommand::Empty).await
 }
 
 /// Merge a guest's cart into the caller's
 ///
-/// Quantities are added up and capped. The same cart is merged once.
+/// The guest's lines move: quantities are added up and capped, and the guest's cart is empty afterwards. What is put into it
+/// later can be merged later.
 #[utoipa::path(
     post,
     path = "/v1/cart/merge",
@@ -283,56 +333,49 @@ pub async fn empty(
     tag = "Cart",
     params(IfMatch),
     request_body(content = Merge, example = json!({"cart_token": TOKEN})),
-    responses((status = 200, description = "The cart.", body = CartBody<'static>, headers(("ETag")), example = example)),
+    responses(CartReply),
+    extensions(("x-problems" = json!([problem::CHECKOUT_IN_PROGRESS]))),
 )]
-pub async fn merge(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
-    Json(body): Json<Merge>,
-) -> Result<Response, Problem> {
-    let from = front
+pub async fn merge(visit: Visit, Json(body): Json<Merge>) -> Result<Response, Problem> {
+    let from = visit
+        .front
         .keys
         .open_cart(&body.cart_token)
         .ok_or_else(|| Problem::field("cart_token", "is not the token of a cart of this shop"))?;
-    if from == *caller.cart() {
+    let to = visit.caller.cart();
+    if from == *to {
         return Err(Problem::field(
             "cart_token",
             "is the token of the caller's own cart",
         ));
     }
-    let lines = get(&front, &context, &from).await?.view.lines;
-    let command = CartCommand::Merge { from, lines };
-    change(&front, &context, &caller, &identity, &condition, command).await
+    visit.check_condition().await?;
+    for _ in 0..claim::ATTEMPTS {
+        let hand_over = CartCommand::HandOver { to: to.clone() };
+        let guest = visit.ask(&from, hand_over).await?.view;
+        if let Some(HandOver { to, number, lines }) = guest.hand_over {
+            // Where one was interrupted, perhaps on its way to another account, this finishes it, and the next comes after it.
+            let from_guest = from.clone();
+            let receive = CartCommand::Receive {
+                from: from_guest,
+                number,
+                lines,
+            };
+            visit.ask(&to, receive).await?;
+            visit.ask(&from, CartCommand::FinishHandOver { number }).await?;
+        } else if let Some(claim) = guest.claim.filter(|_| !guest.lines.is_empty()) {
+            claim::end(&visit.front, &visit.context, &from, &claim).await?;
+        } else {
+            return visit.show(&visit.ask(to, CartCommand::Get).await?).await;
+        }
+    }
+    Err(claim::contended())
 }
 
 /// The current cart.
 pub async fn get(front: &Front, context: &Context, cart: &CartId) -> Result<Answer<Cart>, Problem> {
     let ask = entity::read(context, front.settings.ask_timeout, CartCommand::Get);
     Ok(front.regions.carts.ask(cart.as_str(), ask).await?)
-}
-
-async fn change(
-    front: &Front,
-    context: &Context,
-    caller: &Caller,
-    identity: &Identity,
-    condition: &IfMatch,
-    command: CartCommand,
-) -> Result<Response, Problem> {
-    let current = async || Ok(get(front, context, caller.cart()).await?.version);
-    let mut ask = entity::change(context, front.settings.ask_timeout, identity, command);
-    ask.expected_version = entity::expected_version(condition, current).await?;
-    let answer = front.regions.carts.ask(caller.cart().as_str(), ask).await?;
-    answer.reply?;
-    let shown = Shown::of(front, &answer).await?;
-    json::versioned(
-        StatusCode::OK,
-        answer.version,
-        &shown.body(caller.cart(), &answer),
-    )
 }
 
 fn parse_sku(text: &str) -> Result<Sku, Problem> {
@@ -417,29 +460,9 @@ impl From<CartRefusal> for Problem {
                 format!("a line has a quantity between 1 and {QUANTITY_LIMIT}"),
             ),
             CartRefusal::TooManyLines => Self::field("sku", format!("a cart has at most {LINE_LIMIT} lines")),
+            CartRefusal::Claimed => Self::new(problem::CHECKOUT_IN_PROGRESS),
         }
     }
-}
-
-/// A cart in the published document.
-fn example() -> serde_json::Value {
-    serde_json::json!({
-        "id": "crt_000001",
-        "version": 2,
-        "currency": "USD",
-        "items": [{
-            "sku": "SHIRT-M",
-            "product_id": "prd_000001",
-            "title": "Linen shirt",
-            "options": {"size": "M"},
-            "quantity": 2,
-            "unit_price": {"amount": 4900, "currency": "USD"},
-            "line_total": {"amount": 9800, "currency": "USD"},
-            "available": 12,
-        }],
-        "subtotal": {"amount": 9800, "currency": "USD"},
-        "item_count": 2,
-    })
 }
 
 #[cfg(test)]
@@ -472,6 +495,8 @@ mod tests {
         let view = CartView {
             currency: Currency::USD,
             lines,
+            claim: None,
+            hand_over: None,
         };
         let id = CartId::parse("crt_1").unwrap();
         serde_json::to_value(render(&id, 3, &view, &listings, &available)).unwrap()

@@ -71,7 +71,8 @@ pub async fn quote(
     let Some(address) = address(given, address_id.as_deref(), &mut errors) else {
         return Err(Problem::validation(errors));
     };
-    let basket = Basket::read(&front, &context, &caller).await?;
+    let cart = cart::get(&front, &context, caller.cart()).await?;
+    let basket = Basket::of(&front, &cart.view).await?;
     let subtotal = basket.subtotal()?;
     let weight_grams = basket.weight_grams()?;
     let body = Quote {
@@ -149,22 +150,20 @@ pub struct Basket {
 }
 
 impl Basket {
-    /// Reads the caller's cart, and its products from the catalogue: an order never uses cached prices, nor prices of
-    /// the client.
+    /// Reads the products of a cart from the catalogue: an order never uses cached prices, nor prices of the client.
     ///
     /// # Errors
     /// 422 `empty-cart`; 409 `out-of-stock` for products that are not sold any more.
-    pub async fn read(front: &Front, context: &Context, caller: &Caller) -> Result<Self, Problem> {
-        let view = cart::get(front, context, caller.cart()).await?.view;
+    pub async fn of(front: &Front, view: &CartView) -> Result<Self, Problem> {
         if view.lines.is_empty() {
             return Err(Problem::new(problem::EMPTY_CART));
         }
         let skus: Vec<Sku> = view.lines.iter().map(|line| line.sku.clone()).collect();
         let products = front.products.products_of(&skus).await?;
-        Self::of(&view, &products)
+        Self::priced(view, &products)
     }
 
-    fn of(view: &CartView, products: &[Product]) -> Result<Self, Problem> {
+    fn priced(view: &CartView, products: &[Product]) -> Result<Self, Problem> {
         let mut lines = Vec::with_capacity(view.lines.len());
         let mut gone = Vec::new();
         for line in &view.lines {
@@ -309,6 +308,8 @@ mod tests {
         CartView {
             currency: Currency::USD,
             lines: lines.iter().map(line).collect(),
+            claim: None,
+            hand_over: None,
         }
     }
 
@@ -318,7 +319,7 @@ mod tests {
             product("a", &[("A-1", 1_000), ("A-2", 50)]),
             product("b", &[("B-1", 7)]),
         ];
-        let basket = Basket::of(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
+        let basket = Basket::priced(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
         assert_eq!(basket.subtotal().unwrap().amount, 121);
         assert_eq!(basket.weight_grams().unwrap(), 500);
         assert_eq!(basket.lines[1].product_id.as_str(), "prd_a");
@@ -329,7 +330,7 @@ mod tests {
     #[test]
     fn what_is_not_sold_any_more_is_named() {
         let products = [product("a", &[("A-1", 1_000)])];
-        let refused = Basket::of(&cart(&[("GONE", 1), ("A-1", 1), ("LOST", 1)]), &products).unwrap_err();
+        let refused = Basket::priced(&cart(&[("GONE", 1), ("A-1", 1), ("LOST", 1)]), &products).unwrap_err();
         assert_eq!(refused.kind(), problem::OUT_OF_STOCK);
         let fields: Vec<_> = refused
             .field_errors()

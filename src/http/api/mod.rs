@@ -7,6 +7,7 @@ pub(super) mod auth;
 pub(super) mod cart;
 pub(super) mod categories;
 pub(super) mod checkout;
+pub(super) mod claim;
 pub(super) mod docs;
 pub(super) mod images;
 pub(super) mod inventory;

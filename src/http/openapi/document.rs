@@ -114,7 +114,7 @@ fn describe(endpoint: &Endpoint, shared: &mut Map<String, Value>) -> Value {
         let key = json!({
             "name": "Idempotency-Key",
             "in": "header",
-            "required": endpoint.repetition == Repetition::Required,
+            "required": endpoint.repetition == Repetition::Recorded,
             "description": "Identifies the request, so that it has an effect once however often it is sent: a new key for \
                 each request, such as a UUID.",
             "schema": {"type": "string", "pattern": format!("^[!-~]{{1,{KEY_LIMIT}}}$")},

@@ -32,11 +32,7 @@ const OF_PARSING: [Kind; 3] = [
     problem::VALIDATION,
 ];
 /// Where an idempotency key counts.
-const OF_KEYS: [Kind; 3] = [
-    problem::BAD_IDEMPOTENCY_KEY,
-    problem::IDEMPOTENCY_KEY_REUSED,
-    problem::REQUEST_IN_PROGRESS,
-];
+const OF_KEYS: [Kind; 2] = [problem::BAD_IDEMPOTENCY_KEY, problem::IDEMPOTENCY_KEY_REUSED];
 /// Where it is looked at who calls.
 const OF_CALLERS: [Kind; 2] = [problem::BAD_TOKEN, problem::BAD_CART_TOKEN];
 
@@ -57,8 +53,10 @@ pub fn of(endpoint: &Endpoint, operation: &mut Value) -> BTreeMap<u16, Vec<Kind>
     if repetition != Repetition::Plain {
         kinds.extend(OF_READING.iter().chain(&OF_KEYS));
     }
-    if repetition == Repetition::Required {
-        kinds.push(problem::IDEMPOTENCY_KEY_REQUIRED);
+    match repetition {
+        Repetition::Recorded => kinds.push(problem::IDEMPOTENCY_KEY_REQUIRED),
+        Repetition::Honoured => kinds.push(problem::REQUEST_IN_PROGRESS),
+        Repetition::Plain => {}
     }
     if operation["requestBody"].is_object() {
         kinds.extend(OF_READING.iter().chain(&OF_PARSING));
@@ -152,6 +150,9 @@ fn example(kind: &Kind) -> Value {
         problem::OUT_OF_STOCK => Some(("P-000001-1", "only 3 available")),
         _ => None,
     };
+    if *kind == problem::CHECKOUT_IN_PROGRESS {
+        example["order_id"] = json!("ord_000001");
+    }
     if let Some((field, message)) = blamed {
         example["errors"] = json!([{"field": field, "message": message}]);
     }

@@ -1,7 +1,8 @@
 //! Executes requests with the same `Idempotency-Key` once (invariant 9).
 //!
 //! A repetition gets the stored reply. Where the store has lost it (a node died between effect and reply), repetition
-//! is safe all the same: the commands of a request have ids derived from its key.
+//! is safe all the same: the commands of a request have ids derived from its key. Where what a request creates is found by its
+//! key ([`Repetition::Recorded`]), no reply is stored at all.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -91,10 +92,10 @@ pub(crate) async fn once(
         return next.run(request).await;
     }
     match key(request.headers()) {
-        Ok(Some(key)) => under_key(front.clone(), key, request, next)
+        Ok(Some(key)) => under_key(repetition, front.clone(), key, request, next)
             .await
             .unwrap_or_else(Problem::into_response),
-        Ok(None) if repetition == Repetition::Required => {
+        Ok(None) if repetition == Repetition::Recorded => {
             Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED).into_response()
         }
         Ok(None) => next.run(request).await,
@@ -116,6 +117,7 @@ fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
 }
 
 async fn under_key(
+    repetition: Repetition,
     front: SharedFront,
     key: Arc<str>,
     request: Request,
@@ -132,6 +134,11 @@ async fn under_key(
         fingerprint: Arc::from(fingerprint.as_str()),
     });
 
+    let background = Background::of(&front, &parts.extensions);
+    if repetition == Repetition::Recorded {
+        let handler = next.run(Request::from_parts(parts, Body::from(body)));
+        return background.finish(handler.map(Ok)).await;
+    }
     let keyed = KeyedRequest {
         store: Arc::clone(&front.idempotency),
         clock: Arc::clone(&front.clock),
@@ -144,7 +151,6 @@ async fn under_key(
             .get::<Context>()
             .map_or_else(|| Arc::from(""), |context| context.request_id.clone()),
     };
-    let background = Background::of(&front, &parts.extensions);
     let handler = next.run(Request::from_parts(parts, Body::from(body)));
     // Runs to its end without the client: a claim must not stay without a reply.
     background.finish(keyed.run(handler)).await

@@ -41,8 +41,8 @@ pub enum Repetition {
     Plain,
     /// With a key, the call has an effect once.
     Honoured,
-    /// A key is required.
-    Required,
+    /// A key is required, and what the call creates is found by it: no reply is kept beside it.
+    Recorded,
 }
 
 impl Policy {

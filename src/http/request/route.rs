@@ -86,9 +86,9 @@ impl Route {
         self
     }
 
-    /// Without a key, the call is refused.
-    pub fn requires_key(mut self) -> Self {
-        self.endpoint.repetition = Repetition::Required;
+    /// Without a key, the call is refused; its handler finds by the key what it created before.
+    pub fn records_key(mut self) -> Self {
+        self.endpoint.repetition = Repetition::Recorded;
         self
     }
 

@@ -221,7 +221,7 @@ async fn orders_placed_during_erasure_are_anonymised() {
     settled(&client).await;
     let deadline = Instant::now() + Duration::from_secs(5);
     let look = Ask::new(OrderCommand::Get, deadline, Arc::from(""));
-    let order = client.orders.ask(id, look).await.unwrap().view.unwrap();
+    let order = client.regions.orders.ask(id, look).await.unwrap().view.unwrap();
     assert_eq!(order.placement.email, EmailAddress::erased());
     assert_eq!(order.placement.payment.token, "");
 }

@@ -111,7 +111,7 @@ async fn lines_of_another_cart_join_once() {
         .to_owned();
     let guest = Client {
         router: client.router.clone(),
-        orders: client.orders.clone(),
+        regions: client.regions.clone(),
         listed: Arc::clone(&client.listed),
         background: client.background.clone(),
         token: Some(other.clone()),

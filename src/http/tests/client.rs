@@ -10,8 +10,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::actors::Regions;
-use crate::actors::region::{Ask, Region};
+use crate::actors::region::Ask;
 use crate::authentication::service::Accounts;
+use crate::clock::Clock;
 use crate::http::api::health::HealthReport;
 use crate::http::edge::admission::Admission;
 use crate::http::edge::headers::{CART_TOKEN, REQUEST_ID};
@@ -23,11 +24,11 @@ use crate::http::{Shop, router};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::faulty::FaultyDocuments;
 use crate::stores::idempotency::IdempotencyStore;
-use souk_domain::{Order, OrderCommand};
+use souk_domain::OrderCommand;
 
 pub(super) struct Client {
     pub(super) router: Router,
-    pub(super) orders: Region<Order>,
+    pub(super) regions: Regions,
     /// Where orders are listed from; nothing writes the region's there.
     pub(super) listed: Arc<dyn DocumentStore>,
     pub(super) background: TaskTracker,
@@ -68,11 +69,11 @@ impl Client {
     /// Of a shop with these accounts.
     pub(super) async fn of(accounts: Arc<Accounts>) -> Self {
         let listed = store().await;
-        let (router, orders, background) =
+        let (router, regions, background) =
             shop_of(8, Arc::new(Memory::default()), Arc::clone(&listed), accounts).await;
         let mut client = Self {
             router,
-            orders,
+            regions,
             listed,
             background,
             token: None,
@@ -139,7 +140,7 @@ impl Client {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         let ask = Ask::new(command, deadline, Arc::from(""));
         assert_eq!(
-            self.orders.ask(id, ask).await.unwrap().reply,
+            self.regions.orders.ask(id, ask).await.unwrap().reply,
             souk_domain::OrderReply::Done
         );
     }
@@ -148,7 +149,7 @@ impl Client {
 pub(super) async fn shop(
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
-) -> (Router, Region<Order>, TaskTracker) {
+) -> (Router, Regions, TaskTracker) {
     shop_with_permits(8, idempotency, store).await
 }
 
@@ -156,7 +157,7 @@ pub(super) async fn shop_with_permits(
     permits: usize,
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
-) -> (Router, Region<Order>, TaskTracker) {
+) -> (Router, Regions, TaskTracker) {
     let accounts = crate::http::test_support::accounts().await;
     shop_of(permits, idempotency, store, accounts).await
 }
@@ -166,17 +167,27 @@ pub(super) async fn shop_of(
     idempotency: Arc<dyn IdempotencyStore>,
     store: Arc<dyn DocumentStore>,
     accounts: Arc<Accounts>,
-) -> (Router, Region<Order>, TaskTracker) {
+) -> (Router, Regions, TaskTracker) {
+    shop_at(Arc::new(|| NOW), permits, idempotency, store, accounts).await
+}
+
+/// A shop whose front has this clock; its entities go by the clock of the machine.
+pub(super) async fn shop_at(
+    clock: Clock,
+    permits: usize,
+    idempotency: Arc<dyn IdempotencyStore>,
+    store: Arc<dyn DocumentStore>,
+    accounts: Arc<Accounts>,
+) -> (Router, Regions, TaskTracker) {
     let products = [
         product("a", &[("A-1", 1_000), ("A-2", 50)]),
         product("b", &[("B-1", 7)]),
     ];
     let regions = Regions::alone().await;
-    let orders = regions.orders.clone();
     let inventory = FaultyDocuments::new("inventory").await;
     let fixture = Arc::new(Fixture::new(products).with_badge("A-1", 4));
     let shop = Shop {
-        regions,
+        regions: regions.clone(),
         products: Arc::clone(&fixture) as Arc<_>,
         search: fixture,
         orders: store,
@@ -191,13 +202,13 @@ pub(super) async fn shop_of(
             ..HttpSettings::default()
         },
         secret: [9; keys::SECRET_LENGTH],
-        clock: Arc::new(|| NOW),
+        clock,
         health: Arc::new(|| HealthReport::of(Default::default())),
         admission: Arc::new(Admission::new(permits)),
         background: TaskTracker::new(),
     };
     let background = shop.background.clone();
-    (router(shop), orders, background)
+    (router(shop), regions, background)
 }
 
 pub(super) async fn store() -> Arc<dyn DocumentStore> {

@@ -3,6 +3,7 @@
 mod accounts;
 mod carts;
 mod catalogue;
+mod claims;
 mod client;
 mod conventions;
 mod openapi;

@@ -175,7 +175,7 @@ fn derived_problems_and_parameters_are_documented() {
         assert_eq!(takes_key, has(problem::REQUEST_IN_PROGRESS), "{id}");
         assert_eq!(
             has(problem::IDEMPOTENCY_KEY_REQUIRED),
-            route.repetition == Repetition::Required,
+            route.repetition == Repetition::Recorded,
             "{id}"
         );
         let has_body = operation["requestBody"].is_object();

@@ -262,6 +262,37 @@ async fn checkouts_are_listed_by_state() {
 }
 
 #[tokio::test]
+async fn a_checkout_that_waits_for_a_decision_is_shown_and_tried_again() {
+    let node = Node::new().await;
+    let payment = payment_id(1);
+    let escalate = OrderCommand::Escalate {
+        step: Step::Capture,
+        reason: "the payment provider refused it: expired".to_owned(),
+    };
+    let waiting = order("ord_a", vec![OrderCommand::Confirm { payment }, escalate]);
+    put(&*node.stores.orders, waiting, Vec::new()).await;
+    put(&*node.stores.orders, order("ord_b", Vec::new()), Vec::new()).await;
+    for (state, expected) in [("waiting", "ord_a"), ("running", "ord_b")] {
+        let listed = node.get(&format!("/v1/sagas?state={state}")).await.items();
+        assert_eq!(ids(&listed), [expected], "{state}");
+    }
+    let shown = node.get("/v1/sagas/ord_a").await.json();
+    assert_eq!(
+        (&shown["state"], &shown["attention"]["step"]),
+        (&json!("waiting"), &json!("capture"))
+    );
+    assert!(
+        shown["attention"]["reason"].as_str().unwrap().contains("expired"),
+        "{shown}"
+    );
+
+    let again = node.post("/v1/sagas/ord_a/retry").await;
+    assert_eq!((again.status, &again.json()["attention"]), (200, &Value::Null));
+    assert!(node.get("/v1/sagas?state=waiting").await.items().is_empty());
+    assert_eq!(node.post("/v1/sagas/ord_none/retry").await.problem(), "not-found");
+}
+
+#[tokio::test]
 async fn steps_at_work_on_other_nodes_are_shown() {
     let node = Node::new().await;
     put(&*node.stores.orders, order("ord_a", Vec::new()), Vec::new()).await;

@@ -26,6 +26,7 @@ const QUESTIONS: &[(&str, &str)] = &[
     ("POST", "/v1/dead-letters/e/replay"),
     ("GET", "/v1/sagas"),
     ("GET", "/v1/sagas/ord_1"),
+    ("POST", "/v1/sagas/ord_1/retry"),
     ("GET", "/v1/stores"),
     ("GET", "/v1/config"),
     ("POST", "/v1/nodes/here/drain"),

@@ -16,6 +16,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::actors::Regions;
 use crate::actors::entity::Effects;
@@ -110,7 +111,7 @@ impl StartCheckout {
     /// Makes sure that an order with something to do has a worker. Safe to repeat.
     pub fn ensure(&self, order: &PlacedOrder) {
         let PlacedOrder { placement, progress } = order;
-        if progress.phase.is_finished()
+        if !progress.has_work()
             || (progress.phase == Phase::AwaitingAction && (self.clock)() < placement.deadline)
         {
             return;
@@ -151,7 +152,9 @@ pub struct Sagas;
 struct Running {
     order: OrderId,
     actor: ActorRef<WorkerMessage>,
-    /// To be started again when it stops.
+    /// Tells the worker that the order was cancelled.
+    cancelled: Arc<Notify>,
+    /// The worker was told: it has to be started again when it stops, because it may have missed that.
     restart: bool,
 }
 
@@ -230,7 +233,10 @@ impl SagasState {
             .get(&order)
             .and_then(|actor| self.running.get_mut(actor))
         {
-            running.restart |= cancelling;
+            if cancelling && !running.restart {
+                running.restart = true;
+                running.cancelled.notify_one();
+            }
             return Ok(());
         }
         if self.running.len() >= WORKER_LIMIT {
@@ -253,6 +259,7 @@ impl SagasState {
         };
         let traces = Arc::clone(&context.traces);
         let checkout = Checkout::new(order.clone(), Arc::new(services), context.limits, traces);
+        let cancelled = Arc::clone(&checkout.cancelled);
         let (actor, _) = Worker::spawn_linked(None, Worker, checkout, myself.get_cell()).await?;
         self.by_order.insert(order.clone(), actor.get_id());
         self.running.insert(
@@ -260,6 +267,7 @@ impl SagasState {
             Running {
                 order,
                 actor,
+                cancelled,
                 restart: false,
             },
         );

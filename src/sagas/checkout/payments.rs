@@ -1,5 +1,8 @@
 //! The steps that concern money: the intent is durable before the provider is called, and a provider whose answer was
 //! lost is queried before anything is repeated.
+//!
+//! That a payment is authorised is written with its capture or its end: until then the order's confirmation says so, and the
+//! provider can be asked.
 
 use std::time::Instant;
 
@@ -56,10 +59,45 @@ impl Checkout {
         )
     }
 
+    /// The provider of the order's payment, which has to be configured for as long as one of its payments is open.
     fn gateway(&self, order: &PlacedOrder) -> Result<&dyn PaymentGateway, StepError> {
+        let name = &order.placement.payment.gateway;
         self.services
-            .gateway(&order.placement.payment.gateway)
-            .ok_or(StepError::Abandon(FailureReason::Internal))
+            .gateway(name)
+            .ok_or_else(|| StepError::Escalate(format!("the payment provider {name} is not configured")))
+    }
+
+    /// Makes a call to the provider: within its time limit, and no longer than the order is wanted.
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, GatewayError>>,
+    ) -> Result<Result<T, GatewayError>, StepError> {
+        tokio::select! {
+            () = self.cancelled.notified() => Err(StepError::Cancelled),
+            answer = timeout(self.limits.payment_call, call) => {
+                Ok(answer.unwrap_or_else(|elapsed| Err(GatewayError::OutcomeUnknown(elapsed.into()))))
+            }
+        }
+    }
+
+    /// The payment with what the provider says of it.
+    fn known(payment: Payment, state: &ChargeState) -> Result<Payment, StepError> {
+        let changes = match state {
+            ChargeState::Authorised { reference } => vec![PaymentChange::Authorised {
+                reference: reference.clone(),
+            }],
+            ChargeState::Captured { reference } => vec![
+                PaymentChange::Authorised {
+                    reference: reference.clone(),
+                },
+                PaymentChange::Captured,
+            ],
+            _ => Vec::new(),
+        };
+        changes.into_iter().try_fold(payment, |payment, change| {
+            let next = payment.apply(change).map_err(StepError::retry)?;
+            Ok(next.unwrap_or(payment))
+        })
     }
 
     /// Authorises the payment: intent, call, answer, each durable before the next.
@@ -67,6 +105,8 @@ impl Checkout {
         let since = *self.authorising_since.get_or_insert_with(Instant::now);
         let (payment, version, fresh) = match self.payment(order).await? {
             Some((payment, version)) => (payment, version, false),
+            // Nothing was charged yet, and can't be.
+            None if self.gateway(order).is_err() => return Err(StepError::Abandon(FailureReason::Internal)),
             None => {
                 let payment = self.intended(order);
                 self.services.save_payment(&payment, 0).await?;
@@ -84,7 +124,11 @@ impl Checkout {
             | PaymentState::PartiallyRefunded
             | PaymentState::Refunded => return Ok(()),
         }
-        let charge = self.charge(order, fresh).await;
+        let charge = match self.charge(order, fresh).await {
+            // The provider is no longer configured: what it may have charged is for a person to look at.
+            Err(StepError::Escalate(_)) => return Err(StepError::Abandon(FailureReason::Internal)),
+            charge => charge,
+        };
         crate::fail::crash("checkout.authorise.answered");
         match charge {
             Ok(ChargeState::Unknown) | Err(StepError::Retry(_))
@@ -93,6 +137,10 @@ impl Checkout {
                 Err(StepError::Abandon(FailureReason::PaymentTimedOut))
             }
             Ok(ChargeState::Unknown) => Err(StepError::retry("the payment provider has not decided")),
+            Ok(ChargeState::Authorised { reference }) => {
+                self.reference = Some(reference);
+                Ok(())
+            }
             Ok(state) => self.learn(payment, version, state).await,
             Err(error) => Err(error),
         }
@@ -114,34 +162,29 @@ impl Checkout {
             amount: order.placement.total,
             order: order.placement.id.clone(),
         };
-        match timeout(self.limits.payment_call, gateway.authorise(&authorisation)).await {
-            Ok(Ok(authorised)) => Ok(authorised.into()),
-            Ok(Err(GatewayError::Refused { code })) => Ok(ChargeState::Declined { code }),
-            Ok(Err(GatewayError::Unavailable(error))) => Err(StepError::retry(error)),
-            Ok(Err(GatewayError::OutcomeUnknown(_))) | Err(_) => self.query(gateway, key.as_str()).await,
+        match self.call(gateway.authorise(&authorisation)).await? {
+            Ok(authorised) => Ok(authorised.into()),
+            Err(GatewayError::Refused { code }) => Ok(ChargeState::Declined { code }),
+            Err(GatewayError::Unavailable(error)) => Err(StepError::retry(error)),
+            Err(GatewayError::OutcomeUnknown(_)) => self.query(gateway, key.as_str()).await,
         }
     }
 
     async fn query(&self, gateway: &dyn PaymentGateway, key: &str) -> Result<ChargeState, StepError> {
-        match timeout(self.limits.payment_call, gateway.query(key)).await {
-            Ok(answer) => answer.map_err(StepError::retry),
-            Err(_) => Err(StepError::retry(
-                "the payment provider did not answer the query in time",
-            )),
-        }
+        self.call(gateway.query(key)).await?.map_err(StepError::retry)
     }
 
-    /// Records the provider's answer and returns its consequence for the order.
+    /// Records what ends the attempt or interrupts it, and returns its consequence for the order.
     async fn learn(&self, payment: Payment, version: u64, state: ChargeState) -> Result<(), StepError> {
         let change = match state {
-            ChargeState::Authorised { reference } => PaymentChange::Authorised { reference },
             ChargeState::RequiresAction { reference, .. } => PaymentChange::RequiresAction { reference },
             ChargeState::Declined { code } => PaymentChange::Declined { code },
             ChargeState::Voided => PaymentChange::Voided,
-            ChargeState::Captured | ChargeState::Refunded | ChargeState::Unknown => {
-                return Err(StepError::retry(
-                    "the payment provider is ahead of the stored payment",
-                ));
+            ChargeState::Authorised { .. }
+            | ChargeState::Captured { .. }
+            | ChargeState::Refunded
+            | ChargeState::Unknown => {
+                return Err(StepError::retry("the payment provider is ahead of the order"));
             }
         };
         match self.record(payment, version, change).await?.status {
@@ -157,33 +200,34 @@ impl Checkout {
         let Some((payment, version)) = self.payment(order).await? else {
             return Err(StepError::retry("the confirmed order has no payment"));
         };
-        if payment.status != PaymentState::Authorised {
-            return Ok(());
-        }
         let gateway = self.gateway(order)?;
-        self.call(gateway.capture(payment.id.as_str(), payment.amount))
+        let key = payment.id.clone();
+        let payment = match payment.status {
+            PaymentState::Intended => {
+                let state = match self.reference.clone() {
+                    Some(reference) => ChargeState::Authorised { reference },
+                    // Another worker confirmed the order, and may have captured the payment.
+                    None => self.query(gateway, key.as_str()).await?,
+                };
+                Self::known(payment, &state)?
+            }
+            PaymentState::Authorised => payment,
+            _ => return Ok(()),
+        };
+        let answer = self.call(gateway.capture(key.as_str(), payment.amount)).await?;
+        // Somebody may have captured it at the provider by hand.
+        let is_captured = |state: &ChargeState| matches!(state, ChargeState::Captured { .. });
+        self.done_or_refused(gateway, key.as_str(), answer, is_captured)
             .await?;
         crate::fail::crash("checkout.capture.captured");
-        self.record(payment, version, PaymentChange::Captured)
-            .await
-            .map(|_| ())
+        self.settle(payment, version, PaymentChange::Captured).await
     }
 
     /// Undoes [`Self::authorise`]. Where there is no payment yet, a voided one is written, so that a late worker on
     /// another node can't start one.
     pub(super) async fn void(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let (payment, version) = match self.payment(order).await? {
-            Some((payment, version)) => (payment, version),
-            None => {
-                let voided = self
-                    .intended(order)
-                    .apply(PaymentChange::Voided)
-                    .map_err(StepError::retry)?;
-                return match voided {
-                    Some(voided) => self.services.save_payment(&voided, 0).await,
-                    None => Ok(()),
-                };
-            }
+        let Some((payment, version)) = self.payment(order).await? else {
+            return self.settle(self.intended(order), 0, PaymentChange::Voided).await;
         };
         if matches!(
             payment.status,
@@ -192,10 +236,26 @@ impl Checkout {
             return Ok(());
         }
         let gateway = self.gateway(order)?;
-        self.call(gateway.void(payment.id.as_str())).await?;
-        self.record(payment, version, PaymentChange::Voided)
-            .await
-            .map(|_| ())
+        let payment = match self.query(gateway, payment.id.as_str()).await {
+            Ok(state) => Self::known(payment, &state)?,
+            // It is voided all the same, and nobody learns what it was.
+            Err(_) => payment,
+        };
+        self.void_at(gateway, payment, version).await
+    }
+
+    async fn void_at(
+        &self,
+        gateway: &dyn PaymentGateway,
+        payment: Payment,
+        version: u64,
+    ) -> Result<(), StepError> {
+        let key = payment.id.as_str();
+        let answer = self.call(gateway.void(key)).await?;
+        let is_over =
+            |state: &ChargeState| matches!(state, ChargeState::Voided | ChargeState::Declined { .. });
+        self.done_or_refused(gateway, key, answer, is_over).await?;
+        self.settle(payment, version, PaymentChange::Voided).await
     }
 
     /// Undoes [`Self::capture`], and [`Self::authorise`] where nothing was captured.
@@ -203,43 +263,56 @@ impl Checkout {
         let Some((payment, version)) = self.payment(order).await? else {
             return self.void(order).await;
         };
-        match payment.status {
-            PaymentState::Captured | PaymentState::PartiallyRefunded => {}
+        let gateway = self.gateway(order)?;
+        let payment = match payment.status {
+            PaymentState::Captured | PaymentState::PartiallyRefunded => payment,
             PaymentState::Refunded | PaymentState::Voided | PaymentState::Declined { .. } => return Ok(()),
             PaymentState::Intended | PaymentState::RequiresAction | PaymentState::Authorised => {
-                return self.void_or_learn_of_capture(order, payment, version).await;
+                // A worker that crashed may have captured without recording it.
+                let state = self.query(gateway, payment.id.as_str()).await?;
+                let payment = Self::known(payment, &state)?;
+                if payment.status != PaymentState::Captured {
+                    return self.void_at(gateway, payment, version).await;
+                }
+                payment
             }
-        }
+        };
         let amount = payment.refundable();
-        let gateway = self.gateway(order)?;
-        self.call(gateway.refund(payment.id.as_str(), CANCELLATION, amount))
-            .await?;
+        let key = payment.id.as_str();
+        let answer = self.call(gateway.refund(key, CANCELLATION, amount)).await?;
+        let is_refunded = |state: &ChargeState| *state == ChargeState::Refunded;
+        self.done_or_refused(gateway, key, answer, is_refunded).await?;
         let change = PaymentChange::Refunded {
             key: CANCELLATION.to_owned(),
             amount,
         };
-        self.record(payment, version, change).await.map(|_| ())
+        self.settle(payment, version, change).await
     }
 
-    /// A worker that crashed may have captured without recording it: the provider is asked.
-    async fn void_or_learn_of_capture(
-        &mut self,
-        order: &PlacedOrder,
-        payment: Payment,
-        version: u64,
+    async fn settle(&self, payment: Payment, version: u64, change: PaymentChange) -> Result<(), StepError> {
+        self.record(payment, version, change).await.map(drop)
+    }
+
+    /// The provider's answer to a call that must succeed in the end. A refusal is for good, unless the provider says that
+    /// what was asked for has been done.
+    async fn done_or_refused(
+        &self,
+        gateway: &dyn PaymentGateway,
+        key: &str,
+        answer: Result<(), GatewayError>,
+        is_done: impl Fn(&ChargeState) -> bool + Send,
     ) -> Result<(), StepError> {
-        let gateway = self.gateway(order)?;
-        if self.query(gateway, payment.id.as_str()).await? == ChargeState::Captured {
-            self.record(payment, version, PaymentChange::Captured).await?;
-            return Err(StepError::retry("the payment turned out to be captured"));
-        }
-        self.void(order).await
-    }
-
-    async fn call(&self, call: impl Future<Output = Result<(), GatewayError>>) -> Result<(), StepError> {
-        match timeout(self.limits.payment_call, call).await {
-            Ok(answer) => answer.map_err(StepError::retry),
-            Err(_) => Err(StepError::retry("the payment provider did not answer in time")),
+        match answer {
+            Ok(()) => Ok(()),
+            Err(GatewayError::Refused { code }) => {
+                if is_done(&self.query(gateway, key).await?) {
+                    return Ok(());
+                }
+                Err(StepError::Escalate(format!(
+                    "the payment provider refused it: {code}"
+                )))
+            }
+            Err(error) => Err(StepError::retry(error)),
         }
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::services::Services;
+use super::table::Action;
 use super::{CheckoutLimits, Trace, Traces, table};
 use crate::actors::outcome::AskError;
 use souk_domain::checkout::{Step, StepRecord};
 use souk_domain::order::{FailureReason, OrderCommand, PlacedOrder};
+use souk_domain::stock::ORDER_KNOWN_FOR;
 use souk_domain::{OrderId, Timestamp};
 
 /// Why a step did not succeed.
@@ -26,6 +30,12 @@ pub(super) enum StepError {
     /// The shopper has to act at the payment provider.
     #[error("the shopper has to act at the payment provider")]
     AwaitAction,
+    /// The payment provider will not do it, now or later: a person has to decide.
+    #[error("a person has to decide: {0}")]
+    Escalate(String),
+    /// The order was cancelled during a call to the payment provider.
+    #[error("the order was cancelled meanwhile")]
+    Cancelled,
 }
 
 impl StepError {
@@ -66,10 +76,16 @@ pub(super) struct Checkout {
     pub(super) limits: CheckoutLimits,
     /// The order as it was read or decided last; `None`: to be read.
     order: Option<PlacedOrder>,
+    /// When that was.
+    known_since: Instant,
     done: BTreeSet<Step>,
     records: Vec<StepRecord>,
     attempts: Option<Attempts>,
     pub(super) authorising_since: Option<Instant>,
+    /// The provider's reference of a payment that was authorised in this run.
+    pub(super) reference: Option<String>,
+    /// Notified when the order is cancelled, so that no call to the provider delays it.
+    pub(super) cancelled: Arc<Notify>,
     traces: Traces,
 }
 
@@ -85,10 +101,13 @@ impl Checkout {
             services,
             limits,
             order: None,
+            known_since: Instant::now(),
             done: BTreeSet::new(),
             records: Vec::new(),
             attempts: None,
             authorising_since: None,
+            reference: None,
+            cancelled: Arc::default(),
             traces,
         }
     }
@@ -99,11 +118,34 @@ impl Checkout {
     /// [`StepError`] to be retried.
     pub(super) async fn advance(&mut self) -> Result<bool, StepError> {
         let result = self.perform_next().await;
-        if let Err(error) = &result {
-            tracing::debug!(order = %self.id, %error, "a step of a checkout will be retried");
-            self.trace(|trace| trace.last_error = Some(error.to_string()));
+        match result {
+            Err(StepError::Cancelled) => {
+                self.read_again();
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::debug!(order = %self.id, %error, "a step of a checkout will be retried");
+                self.trace(|trace| trace.last_error = Some(error.to_string()));
+                Err(error)
+            }
+            done => done,
         }
-        result
+    }
+
+    /// Sends a command to the order, and keeps the order as it is after it.
+    async fn ask_order(&mut self, command: OrderCommand) -> Result<(), StepError> {
+        self.known_since = Instant::now();
+        self.order = self.services.order(&self.id, command).await?;
+        Ok(())
+    }
+
+    /// The next action; `None` where there is nothing to do, or a person has to decide first.
+    fn next_action(&self, order: &PlacedOrder) -> Option<&'static Action> {
+        let progress = &order.progress;
+        progress
+            .has_work()
+            .then(|| table::next(&progress.phase, &self.done))
+            .flatten()
     }
 
     /// Reads the order anew before the next step: it may have been cancelled, or changed by another worker.
@@ -112,21 +154,19 @@ impl Checkout {
     }
 
     async fn perform_next(&mut self) -> Result<bool, StepError> {
-        let order = match self.order.take() {
-            Some(order) => order,
-            None => match self.services.order(&self.id, OrderCommand::Get).await? {
-                Some(order) => order,
-                None => return Ok(false),
-            },
+        // What it knows of the order must be fresh: the stock remembers for a limited time what an order has taken.
+        if self.order.is_none() || self.known_since.elapsed() > ORDER_KNOWN_FOR {
+            self.ask_order(OrderCommand::Get).await?;
+        }
+        let Some(order) = self.order.take() else {
+            return Ok(false);
         };
-        let phase = &order.progress.phase;
-        if phase.is_undecided() && self.services.now() >= order.placement.deadline {
+        if order.progress.phase.is_undecided() && self.services.now() >= order.placement.deadline {
             let reason = FailureReason::DeadlinePassed;
-            let command = OrderCommand::Abandon { reason };
-            self.order = self.services.order(&self.id, command).await?;
+            self.ask_order(OrderCommand::Abandon { reason }).await?;
             return Ok(true);
         }
-        let Some(action) = table::next(phase, &self.done) else {
+        let Some(action) = self.next_action(&order) else {
             return Ok(false);
         };
         self.begin(action.step);
@@ -141,6 +181,15 @@ impl Checkout {
             }
             Err(StepError::Abandon(reason)) => OrderCommand::Abandon { reason },
             Err(StepError::AwaitAction) => OrderCommand::AwaitAction,
+            Err(StepError::Escalate(reason)) => {
+                metrics::counter!("souk_checkouts_escalated_total").increment(1);
+                tracing::error!(order = %self.id, step = action.step.as_str(), reason, "a checkout waits for a decision: \
+                    see `souk inspect sagas`");
+                OrderCommand::Escalate {
+                    step: action.step,
+                    reason,
+                }
+            }
             Err(error) => {
                 self.order.get_or_insert(order);
                 return Err(error);
@@ -153,11 +202,9 @@ impl Checkout {
     /// Has the order decide. Fails where it refuses and `step` would come next again: without a pause that would be an
     /// endless loop.
     pub(super) async fn decide(&mut self, step: Step, command: OrderCommand) -> Result<(), StepError> {
-        let order = self.services.order(&self.id, command).await?;
-        let phase = order.as_ref().map(|order| &order.progress.phase);
-        let next = phase.and_then(|phase| table::next(phase, &self.done));
+        self.ask_order(command).await?;
+        let next = self.order.as_ref().and_then(|order| self.next_action(order));
         let is_stuck = next.is_some_and(|action| action.step == step);
-        self.order = order;
         if is_stuck {
             return Err(StepError::retry("the order refused the decision"));
         }

@@ -34,7 +34,8 @@ impl Checkout {
                     StockRefusal::NotReserved
                     | StockRefusal::OutOfRange
                     | StockRefusal::BelowReserved
-                    | StockRefusal::TooManyReturns,
+                    | StockRefusal::TooManyReturns
+                    | StockRefusal::TooManySales,
                 ) => short.push((line.sku.clone(), 0)),
                 StockReply::Done | StockReply::Overdue(_) => {}
             }
@@ -83,10 +84,17 @@ impl Checkout {
 
     /// Removes exactly the ordered quantities from the cart.
     pub(super) async fn clear(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let lines = order.placement.lines.iter();
         let command = CartCommand::Clear {
             order: self.id.clone(),
-            lines: lines.map(|line| (line.sku.clone(), line.quantity)).collect(),
+            lines: order.placement.quantities(),
+        };
+        self.services.cart(&order.placement.cart, command).await
+    }
+
+    /// Ends the claim of the cart, so that its owner may try again.
+    pub(super) async fn unclaim(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
+        let command = CartCommand::Unclaim {
+            order: self.id.clone(),
         };
         self.services.cart(&order.placement.cart, command).await
     }

@@ -22,7 +22,9 @@ pub(super) struct Action {
 
 /// A row of the table.
 pub(super) struct Row {
-    pub(super) action: Action,
+    /// `None` for the claim, which the request makes before it places the order: a claim whose order is placed is never
+    /// without a worker that ends it.
+    pub(super) action: Option<Action>,
     /// The step that compensates it.
     pub(super) undo: Option<Action>,
 }
@@ -46,38 +48,44 @@ macro_rules! action {
 /// From the placed order to the point of no return.
 pub(super) static CONFIRMING: Stage = Stage {
     rows: &[
+        // Idempotent by order id.
+        Row {
+            action: None,
+            undo: Some(action!(Unclaim, unclaim)),
+        },
         // Idempotent by order id and SKU.
         Row {
-            action: action!(Reserve, reserve),
+            action: Some(action!(Reserve, reserve)),
             undo: Some(action!(Release, release)),
         },
         // Idempotent by order id and attempt; an unknown outcome is queried before anything is repeated.
         Row {
-            action: action!(Authorise, authorise),
+            action: Some(action!(Authorise, authorise)),
             undo: Some(action!(Void, void)),
         },
     ],
     decision: action!(Confirm, confirm),
 };
 
-/// From the point of no return to the end. The undo steps also compensate the stage before: [`Step::Refund`] voids what
-/// was only authorised, and [`Step::ReturnStock`] releases what was only reserved.
+/// From the point of no return to the end; the buyer waits for none of it. The undo steps also compensate the stage before:
+/// [`Step::Refund`] voids what was only authorised, [`Step::ReturnStock`] releases what was only reserved, and
+/// [`Step::Unclaim`] ends a claim that was not cleared. The cart comes first, because its owner looks at it next.
 pub(super) static FULFILLING: Stage = Stage {
     rows: &[
+        // Idempotent by order id.
+        Row {
+            action: Some(action!(Clear, clear)),
+            undo: Some(action!(Unclaim, unclaim)),
+        },
         // Idempotent by order id and SKU.
         Row {
-            action: action!(Take, take),
+            action: Some(action!(Take, take)),
             undo: Some(action!(ReturnStock, return_stock)),
         },
         // Idempotent by payment id.
         Row {
-            action: action!(Capture, capture),
+            action: Some(action!(Capture, capture)),
             undo: Some(action!(Refund, refund)),
-        },
-        // Idempotent by order id.
-        Row {
-            action: action!(Clear, clear),
-            undo: None,
         },
     ],
     decision: action!(Finish, finish),
@@ -88,7 +96,7 @@ static END_CANCELLED: Action = action!(EndCancelled, end_cancelled);
 
 impl Stage {
     fn forward(&'static self) -> Vec<&'static Action> {
-        let actions = self.rows.iter().map(|row| &row.action);
+        let actions = self.rows.iter().filter_map(|row| row.action.as_ref());
         actions.chain([&self.decision]).collect()
     }
 

@@ -53,19 +53,20 @@ fn commands() -> impl Strategy<Value = CartCommand> {
             order: order_id(order),
             lines: lines.into_iter().map(|(index, quantity)| (sku(index), quantity)).collect(),
         }),
-        2 => (0usize..8, vec((index(), quantities()), 0..120)).prop_map(|(from, lines)| CartCommand::Merge {
-            from: cart_id(from),
+        2 => (0usize..8, vec((index(), quantities()), 0..120)).prop_map(|(from, lines)| CartCommand::Receive {
+            from: cart_id(from % 4),
+            number: from as u64 / 4,
             lines: lines.into_iter().map(|(index, quantity)| line(index, quantity)).collect(),
         }),
     ]
 }
 
-/// The model: quantities by SKU, cleared orders and merged carts.
+/// The model: quantities by SKU, cleared orders and received hand-overs.
 #[derive(Default)]
 struct Model {
     quantities: BTreeMap<Sku, u64>,
     cleared: BTreeSet<OrderId>,
-    merged: BTreeSet<CartId>,
+    received: BTreeSet<(CartId, u64)>,
 }
 
 impl Model {
@@ -112,8 +113,8 @@ impl Model {
                     }
                 }
             }
-            CartCommand::Merge { from, lines } => {
-                if self.merged.insert(from.clone()) {
+            CartCommand::Receive { from, number, lines } => {
+                if self.received.insert((from.clone(), *number)) {
                     for line in lines.iter().filter(|line| line.quantity > 0) {
                         if self.room_for(&line.sku) {
                             let sum = self.held(&line.sku) + u64::from(line.quantity);
@@ -123,6 +124,7 @@ impl Model {
                     }
                 }
             }
+            other => unreachable!("{other:?} has a test of its own"),
         }
         Ok(())
     }
@@ -156,10 +158,10 @@ proptest! {
     }
 
     #[test]
-    fn clear_and_merge_are_idempotent(between in vec(commands(), 0..20)) {
+    fn clear_and_receive_are_idempotent(between in vec(commands(), 0..20)) {
         // Identifiers that the random commands do not use.
         let clear = CartCommand::Clear { order: order_id(100), lines: vec![(sku(0), 2), (sku(1), 1)] };
-        let merge = CartCommand::Merge { from: cart_id(100), lines: vec![line(0, 5), line(1, 1)] };
+        let merge = CartCommand::Receive { from: cart_id(100), number: 1, lines: vec![line(0, 5), line(1, 1)] };
         let mut cart = Cart::initial("crt_1");
         prop_assert!(run(&mut cart, &merge, at(0)).1.is_some());
         prop_assert!(run(&mut cart, &clear, at(0)).1.is_some());
@@ -250,4 +252,129 @@ fn emptying_an_empty_cart_changes_nothing() {
         run(&mut cart, &CartCommand::Remove { sku: sku(0) }, at(2)),
         (Ok(()), None)
     );
+}
+
+fn claim(order: usize) -> CartCommand {
+    CartCommand::Claim {
+        order: order_id(order),
+    }
+}
+
+fn clear(order: usize, lines: &[(usize, u32)]) -> CartCommand {
+    CartCommand::Clear {
+        order: order_id(order),
+        lines: lines
+            .iter()
+            .map(|&(index, quantity)| (sku(index), quantity))
+            .collect(),
+    }
+}
+
+fn claimant(cart: &Cart) -> Option<OrderId> {
+    cart.view().claim.map(|claim| claim.order)
+}
+
+/// Invariant 15.
+#[test]
+fn one_order_claims_a_cart_at_a_time() {
+    let mut cart = Cart::initial("crt_1");
+    accept(&mut cart, &add(0, 2), at(0));
+    accept(&mut cart, &claim(1), at(1));
+    assert_eq!(
+        run(&mut cart, &claim(2), at(2)),
+        (Err(CartRefusal::Claimed), None)
+    );
+    assert_eq!(run(&mut cart, &claim(1), at(3)), (Ok(()), None), "repeated");
+    let unclaim = |order| CartCommand::Unclaim {
+        order: order_id(order),
+    };
+    assert_eq!(
+        run(&mut cart, &unclaim(2), at(4)),
+        (Ok(()), None),
+        "another's claim stays"
+    );
+    accept(&mut cart, &unclaim(1), at(5));
+    assert_eq!(
+        cart.view().lines,
+        [line(0, 2)],
+        "an order that failed leaves the cart"
+    );
+    accept(&mut cart, &claim(2), at(6));
+    assert_eq!(cart.view().claim.map(|claim| claim.since), Some(at(6)));
+}
+
+#[test]
+fn clear_ends_the_claim_of_its_order() {
+    let mut cart = Cart::initial("crt_1");
+    accept(&mut cart, &add(0, 2), at(0));
+    accept(&mut cart, &claim(1), at(0));
+    accept(&mut cart, &add(0, 1), at(1));
+    accept(&mut cart, &clear(1, &[(0, 2)]), at(2));
+    assert_eq!((claimant(&cart), cart.view().lines), (None, vec![line(0, 1)]));
+    // A late request of the same order.
+    assert_eq!(run(&mut cart, &claim(1), at(3)), (Ok(()), None));
+    accept(&mut cart, &claim(2), at(4));
+    assert_eq!(run(&mut cart, &clear(1, &[(0, 2)]), at(5)), (Ok(()), None));
+    assert_eq!(claimant(&cart), Some(order_id(2)));
+}
+
+#[test]
+fn lines_are_handed_over_once() {
+    let (mut guest, mut account) = (Cart::initial("crt_1"), Cart::initial("crt_2"));
+    let hand_over = CartCommand::HandOver { to: cart_id(2) };
+    assert_eq!(
+        run(&mut guest, &hand_over, at(0)),
+        (Ok(()), None),
+        "an empty cart"
+    );
+    let receive = |from: &Cart| {
+        let hand_over = from.view().hand_over.unwrap();
+        CartCommand::Receive {
+            from: cart_id(1),
+            number: hand_over.number,
+            lines: hand_over.lines,
+        }
+    };
+    for quantity in [1, 3] {
+        accept(&mut guest, &add(0, quantity), at(1));
+        accept(&mut guest, &hand_over, at(2));
+        assert_eq!(guest.view().lines, []);
+        // What is added meanwhile is not part of it, whoever asks again.
+        accept(&mut guest, &add(1, 1), at(3));
+        let elsewhere = CartCommand::HandOver { to: cart_id(3) };
+        assert_eq!(run(&mut guest, &elsewhere, at(4)), (Ok(()), None));
+        let received = receive(&guest);
+        accept(&mut account, &received, at(5));
+        assert_eq!(run(&mut account, &received, at(6)), (Ok(()), None), "repeated");
+        let number = guest.view().hand_over.unwrap().number;
+        accept(&mut guest, &CartCommand::FinishHandOver { number }, at(7));
+        assert_eq!(
+            (guest.view().hand_over, guest.view().lines),
+            (None, vec![line(1, 1)])
+        );
+        accept(&mut guest, &CartCommand::Remove { sku: sku(1) }, at(8));
+    }
+    assert_eq!(account.view().lines, [line(0, 4)]);
+}
+
+#[test]
+fn a_claimed_cart_is_not_handed_over() {
+    let mut cart = Cart::initial("crt_1");
+    accept(&mut cart, &add(0, 1), at(0));
+    accept(&mut cart, &claim(1), at(0));
+    let hand_over = CartCommand::HandOver { to: cart_id(2) };
+    assert_eq!(
+        run(&mut cart, &hand_over, at(1)),
+        (Err(CartRefusal::Claimed), None)
+    );
+}
+
+#[test]
+fn a_row_of_the_older_form_is_read() {
+    let row = r#"{"currency":"USD","lines":[{"sku":"SKU-0","product_id":"prd_0","quantity":2}],
+        "cleared":["ord_1"],"merged":["crt_7"]}"#;
+    let mut cart: Cart = serde_json::from_str(row).unwrap();
+    assert_eq!(cart.view().lines, [line(0, 2)]);
+    assert_eq!(run(&mut cart, &clear(1, &[(0, 1)]), at(0)), (Ok(()), None));
+    accept(&mut cart, &claim(2), at(0));
 }

@@ -1,11 +1,11 @@
 //! What each command does to an order.
 
 use super::{
-    FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal, OrderSummary,
-    OrderedItem, PaymentStatus, Phase, PlacedOrder, Placement, Progress, REASON_LIMIT, STEP_RECORD_LIMIT,
-    TIMELINE_LIMIT, TimelineEntry,
+    Attention, FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal,
+    OrderSummary, OrderedItem, PaymentStatus, Phase, PlacedOrder, Placement, Progress, REASON_LIMIT,
+    STEP_RECORD_LIMIT, TIMELINE_LIMIT, TimelineEntry,
 };
-use crate::checkout::StepRecord;
+use crate::checkout::{Step, StepRecord};
 use crate::{EmailAddress, Money, PaymentId, Timestamp};
 
 /// The timeline's event whose detail is the buyer's own text.
@@ -24,14 +24,24 @@ pub(super) fn outcome(
         // No event: others hear of an order once it is confirmed.
         return Ok(place(state, placement, at)?.map(|order| (with(state, order), Vec::new())));
     }
+    if *command == OrderCommand::Forfeit {
+        let is_open = state.placed.is_none() && !state.forfeited;
+        let forfeited = || Order {
+            forfeited: true,
+            ..state.clone()
+        };
+        return Ok(is_open.then(|| (forfeited(), Vec::new())));
+    }
     let mut order = state.placed.clone().ok_or(OrderRefusal::NotPlaced)?;
     let events = match command {
-        OrderCommand::Get | OrderCommand::Place(_) => None,
+        OrderCommand::Get | OrderCommand::Place(_) | OrderCommand::Forfeit => None,
         OrderCommand::Abandon { reason } => order.abandon(reason, at)?,
         OrderCommand::AwaitAction => order.await_action(at)?,
         OrderCommand::Confirm { payment } => order.confirm(payment, at)?,
         OrderCommand::Finish { captured, steps } => order.finish(*captured, steps, at)?,
         OrderCommand::EndFailed { voided, steps } => order.end_failed(*voided, steps, at)?,
+        OrderCommand::Escalate { step, reason } => order.escalate(*step, reason, at)?,
+        OrderCommand::Retry => order.retry(at),
         OrderCommand::Cancel { reason } => order.cancel(reason, at)?,
         OrderCommand::Claim { buyer } => order.claim(buyer, at)?,
         OrderCommand::Erase => order.erase(at)?,
@@ -44,6 +54,7 @@ fn with(state: &Order, order: PlacedOrder) -> Order {
     Order {
         id: state.id.clone(),
         placed: Some(order),
+        forfeited: false,
     }
 }
 
@@ -51,12 +62,14 @@ fn place(state: &Order, placement: &Placement, at: Timestamp) -> Result<Option<P
     match &state.placed {
         Some(order) if order.placement.fingerprint == placement.fingerprint => Ok(None),
         Some(_) => Err(OrderRefusal::OtherPlacement),
+        None if state.forfeited => Err(OrderRefusal::Forfeited),
         None if placement.id.as_str() != state.id || !placement.is_consistent() => {
             Err(OrderRefusal::InvalidPlacement)
         }
         None => {
             let mut progress = Progress {
                 phase: Phase::Confirming,
+                attention: None,
                 payment_status: PaymentStatus::None,
                 fulfilment_status: FulfilmentStatus::Unfulfilled,
                 refunded: Money::zero(placement.total.currency),
@@ -192,6 +205,36 @@ impl PlacedOrder {
         }]))
     }
 
+    fn escalate(&mut self, step: Step, reason: &str, at: Timestamp) -> Outcome {
+        let progress = &mut self.progress;
+        // A late worker's step is none of this phase.
+        let step_of_phase = match progress.phase {
+            Phase::Fulfilling { .. } => Step::Capture,
+            Phase::Failing { .. } | Phase::Cancelling { payment: None } => Step::Void,
+            Phase::Cancelling { payment: Some(_) } => Step::Refund,
+            _ => return Err(OrderRefusal::NotAllowed),
+        };
+        if step != step_of_phase {
+            return Err(OrderRefusal::NotAllowed);
+        }
+        if progress.attention.is_some() {
+            return Ok(None);
+        }
+        progress.attention = Some(Attention {
+            step,
+            reason: reason.chars().take(REASON_LIMIT).collect(),
+            since: at,
+        });
+        progress.note(at, "needs_attention", step.as_str());
+        Ok(Some(Vec::new()))
+    }
+
+    fn retry(&mut self, at: Timestamp) -> Option<Vec<OrderEvent>> {
+        let attention = self.progress.attention.take()?;
+        self.progress.note(at, "retried", attention.step.as_str());
+        Some(Vec::new())
+    }
+
     fn cancel(&mut self, reason: &str, at: Timestamp) -> Outcome {
         let progress = &mut self.progress;
         let payment = match &progress.phase {
@@ -271,6 +314,7 @@ impl Progress {
             advance(&mut status, phase.status())?;
         }
         self.phase = phase;
+        self.attention = None;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkout::StepRecord;
+use super::checkout::{Step, StepRecord};
 use super::{Aggregate, Decision, Kind, Money, PaymentId, ProductId, Sku, Timestamp};
 
 mod decide;
@@ -21,7 +21,7 @@ mod tests;
 pub use event::{OrderEvent, OrderSummary, OrderedItem};
 pub use lifecycle::{FulfilmentStatus, Lifecycle, OrderStatus, PaymentStatus};
 pub use placement::Placement;
-pub use progress::{FailureReason, Phase, Progress, TimelineEntry};
+pub use progress::{Attention, FailureReason, Phase, Progress, TimelineEntry};
 
 /// Most entries of a timeline. Beyond it the first is kept and the oldest of the others dropped.
 pub const TIMELINE_LIMIT: usize = 100;
@@ -29,6 +29,8 @@ pub const TIMELINE_LIMIT: usize = 100;
 pub const STEP_RECORD_LIMIT: usize = 64;
 /// Longest reason of a cancellation, in characters.
 pub const REASON_LIMIT: usize = 500;
+/// The due time of an order that waits for a decision: no sweep reaches it, and the list of unfinished orders has it.
+pub const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// One line of an order, as it was sold: later changes of the catalogue do not affect it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,9 @@ pub struct OrderLine {
 pub struct Order {
     id: String,
     placed: Option<PlacedOrder>,
+    /// It must not be placed any more.
+    #[serde(default)]
+    forfeited: bool,
 }
 
 /// A placed order: what was submitted, and how far it has come. It holds personal data and the payment token: never
@@ -71,8 +76,11 @@ pub struct PlacedOrder {
 pub enum OrderCommand {
     /// Reads the order; refused as [`OrderRefusal::NotPlaced`] where there is none.
     Get,
-    /// Places the order. Repeating the same submission succeeds and changes nothing.
+    /// Places the order. Repeating the same submission changes nothing: [`OrderReply::AlreadyPlaced`].
     Place(Box<Placement>),
+    /// Rules out that the order is placed later: whoever meant to place it claimed a cart and was not heard of again.
+    /// Succeeds without a change where it has been placed.
+    Forfeit,
     /// Decides that the order fails. Recorded before anything is returned; the first reason stays.
     Abandon {
         /// Why.
@@ -99,6 +107,15 @@ pub enum OrderCommand {
         /// The steps of this run.
         steps: Vec<StepRecord>,
     },
+    /// Records that the payment provider refuses this step for good: a person has to decide.
+    Escalate {
+        /// The step: capture, void or refund.
+        step: Step,
+        /// Why, for operators.
+        reason: String,
+    },
+    /// Attempts again what was refused, after somebody has dealt with the reason.
+    Retry,
     /// Decides that the order is cancelled.
     Cancel {
         /// The buyer's reason, for the timeline.
@@ -125,6 +142,8 @@ pub enum OrderCommand {
 pub enum OrderReply {
     /// The command has taken effect, now or earlier.
     Done,
+    /// The same submission was placed earlier.
+    AlreadyPlaced,
     /// Nothing changed.
     Refused(OrderRefusal),
 }
@@ -138,6 +157,9 @@ pub enum OrderRefusal {
     /// Another submission was placed under this identifier (invariant 9).
     #[error("another order was placed under this identifier")]
     OtherPlacement,
+    /// The order was not placed in time, and its cart went to another.
+    #[error("the order was not placed in time")]
+    Forfeited,
     /// The submission is inconsistent: wrong totals, no lines, a quantity outside its limits, a duplicate SKU.
     #[error("the order's lines or totals are inconsistent")]
     InvalidPlacement,
@@ -145,7 +167,7 @@ pub enum OrderRefusal {
     #[error("the order has been confirmed")]
     Confirmed,
     /// The order has failed, or is returning what it holds because it will.
-    #[error("a failed order can't be confirmed or cancelled")]
+    #[error("a failed order can't be cancelled: nothing was charged")]
     Failed,
     /// The order has been cancelled, or is returning what it holds because it will be.
     #[error("the order has been cancelled")]
@@ -188,11 +210,15 @@ impl Aggregate for Order {
         Self {
             id: id.to_owned(),
             placed: None,
+            forfeited: false,
         }
     }
 
     fn decide(&self, command: &Self::Command, at: Timestamp) -> Decision<Self> {
         match decide::outcome(self, command, at) {
+            Ok(None) if matches!(command, OrderCommand::Place(_)) => {
+                Decision::keep(OrderReply::AlreadyPlaced)
+            }
             Ok(None) => Decision::keep(OrderReply::Done),
             Ok(Some((state, events))) => Decision::change_with(OrderReply::Done, state, events),
             Err(refusal) => Decision::keep(OrderReply::Refused(refusal)),
@@ -204,12 +230,14 @@ impl Aggregate for Order {
     }
 
     /// An unfinished order is due from its creation, so that the next owner of its shard finds it at once; one that
-    /// waits for its shopper is due at its deadline.
+    /// waits for its shopper is due at its deadline, and one that waits for a decision never.
     fn due_at(&self) -> Option<Timestamp> {
         let PlacedOrder { placement, progress } = self.placed()?;
-        match progress.phase {
+        match &progress.phase {
+            phase if phase.is_finished() => None,
+            _ if progress.attention.is_some() => Some(NEVER),
             Phase::AwaitingAction => Some(placement.deadline),
-            ref phase => (!phase.is_finished()).then_some(progress.created_at),
+            _ => Some(progress.created_at),
         }
     }
 
@@ -217,9 +245,14 @@ impl Aggregate for Order {
         self.placed().map(|order| order.placement.buyer.as_str())
     }
 
+    /// From its confirmation on an order is what its buyer waits for: what follows can't fail.
     fn settled(&self) -> bool {
         self.placed().is_none_or(|order| {
-            order.progress.phase.is_finished() || order.progress.phase == Phase::AwaitingAction
+            !order.progress.has_work()
+                || matches!(
+                    order.progress.phase,
+                    Phase::AwaitingAction | Phase::Fulfilling { .. }
+                )
         })
     }
 }

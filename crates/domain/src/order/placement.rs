@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OrderLine;
 use crate::cart::{LINE_LIMIT, QUANTITY_LIMIT};
-use crate::{Address, CartId, EmailAddress, Money, OrderId, PaymentInstruction, Timestamp};
+use crate::{Address, CartId, EmailAddress, Money, OrderId, PaymentInstruction, Sku, Timestamp};
 
 /// A submission. Prices, titles and weights come from the catalogue, never from the client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Placement {
     pub buyer: String,
     /// The cart it is made from.
     pub cart: CartId,
+    /// The version of the cart that it is made from (invariant 15); 0 in orders of the older form.
+    #[serde(default)]
+    pub cart_version: u64,
     /// Where its e-mails go.
     pub email: EmailAddress,
     /// Hash of the client's submission: placing the order again must have the same one (invariant 9).
@@ -44,6 +47,14 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// How many of each SKU.
+    pub fn quantities(&self) -> Vec<(Sku, u32)> {
+        self.lines
+            .iter()
+            .map(|line| (line.sku.clone(), line.quantity))
+            .collect()
+    }
+
     /// Whether lines and quantities are within their limits, each SKU occurs once (stock is reserved by order and
     /// SKU), and the totals add up in one currency.
     pub(super) fn is_consistent(&self) -> bool {

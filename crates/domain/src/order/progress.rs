@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FulfilmentStatus, OrderStatus, PaymentStatus};
-use crate::checkout::StepRecord;
+use crate::checkout::{Step, StepRecord};
 use crate::{Money, PaymentId, Sku, Timestamp};
 
 /// Everything about a placed order that changes.
@@ -11,6 +11,9 @@ use crate::{Money, PaymentId, Sku, Timestamp};
 pub struct Progress {
     /// The phase of its checkout.
     pub phase: Phase,
+    /// Set while the checkout waits for a person's decision.
+    #[serde(default)]
+    pub attention: Option<Attention>,
     /// The state of its payment.
     pub payment_status: PaymentStatus,
     /// The state of its goods.
@@ -23,6 +26,18 @@ pub struct Progress {
     pub timeline: Vec<TimelineEntry>,
     /// When it was placed.
     pub created_at: Timestamp,
+}
+
+/// Why a checkout waits for a person: the payment provider refused what must be done, and would refuse it again. It goes
+/// on when somebody asks for another attempt, or cancels the order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    /// The step that was refused.
+    pub step: Step,
+    /// Why, for operators.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The phase of an order's checkout. The order's status follows from it.
@@ -105,6 +120,15 @@ impl Phase {
         )
     }
 
+    /// Whether the order can still be confirmed, or is.
+    pub const fn may_be_fulfilled(&self) -> bool {
+        self.is_undecided()
+            || matches!(
+                self,
+                Self::Fulfilling { .. } | Self::Confirmed { .. } | Self::Completed { .. }
+            )
+    }
+
     /// The payment that the order was confirmed with; `None` where it never was.
     pub const fn payment(&self) -> Option<&PaymentId> {
         match self {
@@ -157,6 +181,13 @@ impl FailureReason {
             Self::DeadlinePassed => "deadline_passed",
             Self::Internal => "internal",
         }
+    }
+}
+
+impl Progress {
+    /// Whether a worker has something to do for the order.
+    pub const fn has_work(&self) -> bool {
+        !self.phase.is_finished() && self.attention.is_none()
     }
 }
 

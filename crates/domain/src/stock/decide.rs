@@ -1,8 +1,8 @@
 //! What each command does to a stock.
 
 use super::{
-    ON_HAND_LIMIT, OVERDUE_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, RESERVATION_LIMIT, Reservation, Stock,
-    StockEvent, StockFigures, StockRefusal, TOTAL_LIMIT,
+    ON_HAND_LIMIT, OVERDUE_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, REFERENCED, RESERVATION_LIMIT, RETURNED,
+    Reservation, Stock, StockEvent, StockFigures, StockRefusal, TAKEN, TOTAL_LIMIT,
 };
 use crate::{OrderId, Timestamp};
 
@@ -19,7 +19,7 @@ impl Stock {
         }
     }
 
-    pub(super) fn receive(&self, reference: &str, quantity: u32) -> Outcome {
+    pub(super) fn receive(&self, reference: &str, quantity: u32, at: Timestamp) -> Outcome {
         let reference = checked_reference(reference)?;
         if self.receipts.contains(&reference) {
             return Ok(None);
@@ -29,7 +29,8 @@ impl Stock {
         if quantity == 0 || next.received > TOTAL_LIMIT || next.level().on_hand > ON_HAND_LIMIT {
             return Err(StockRefusal::OutOfRange);
         }
-        next.receipts.remember(&reference);
+        // There is always room: the oldest is forgotten.
+        let _ = next.receipts.remember(&reference, at, REFERENCED);
         let after = next.figures();
         let event = StockEvent::Received {
             quantity,
@@ -39,7 +40,7 @@ impl Stock {
         Ok(Some((next, vec![event])))
     }
 
-    pub(super) fn adjust(&self, delta: i64, reason: &str, reference: &str) -> Outcome {
+    pub(super) fn adjust(&self, delta: i64, reason: &str, reference: &str, at: Timestamp) -> Outcome {
         let reference = checked_reference(reference)?;
         if self.adjustments.contains(&reference) {
             return Ok(None);
@@ -64,7 +65,7 @@ impl Stock {
         }
         let mut next = self.clone();
         next.adjusted = adjusted;
-        next.adjustments.remember(&reference);
+        let _ = next.adjustments.remember(&reference, at, REFERENCED);
         let event = StockEvent::Adjusted {
             delta,
             reason: reason.to_owned(),
@@ -85,10 +86,10 @@ impl Stock {
                 Err(StockRefusal::OutOfRange)
             };
         }
-        if self.returned.contains(order) {
+        if self.returned.contains(order.as_str()) {
             return Err(StockRefusal::NotReserved);
         }
-        if self.taken.contains(order) {
+        if self.taken.contains(order.as_str()) {
             return Ok(None);
         }
         // Invariant 1.
@@ -135,14 +136,16 @@ impl Stock {
         }
     }
 
-    pub(super) fn take(&self, order: &OrderId) -> Outcome {
+    pub(super) fn take(&self, order: &OrderId, at: Timestamp) -> Outcome {
         let mut next = self.clone();
         let Some(Reservation { quantity, .. }) = next.reservations.remove(order) else {
             return Ok(None);
         };
         // on_hand and reserved decrease together: available stays the same (invariants 1 and 2).
         next.sold = next.sold.saturating_add(quantity.into());
-        next.taken.remember(order);
+        if !next.taken.remember(order.as_str(), at, TAKEN) {
+            return Err(StockRefusal::TooManySales);
+        }
         let event = StockEvent::Sold {
             quantity,
             order: order.clone(),
@@ -152,12 +155,12 @@ impl Stock {
     }
 
     pub(super) fn give_back(&self, order: &OrderId, quantity: u32, at: Timestamp) -> Outcome {
-        if self.returned.contains(order) {
+        if self.returned.contains(order.as_str()) {
             return Ok(None);
         }
         let mut next = self.clone();
         // Remembered in both cases: a repetition after the release must not count as a return of sold units.
-        if !next.returned.remember(order, at) {
+        if !next.returned.remember(order.as_str(), at, RETURNED) {
             return Err(StockRefusal::TooManyReturns);
         }
         if let Some(held) = next.reservations.remove(order) {
@@ -180,17 +183,10 @@ impl Stock {
     }
 
     pub(super) fn overdue(&self, at: Timestamp) -> Vec<OrderId> {
-        let mut expired: Vec<_> = self
-            .reservations
-            .iter()
-            .filter(|(_, reservation)| reservation.expires_at <= at)
-            .map(|(order, reservation)| (reservation.expires_at, order))
-            .collect();
-        expired.sort_unstable();
-        expired
-            .into_iter()
+        self.reservations
+            .expired(at)
             .take(OVERDUE_LIMIT)
-            .map(|(_, order)| order.clone())
+            .cloned()
             .collect()
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! Commands need no ids: each names its order or document, which makes its repetition harmless.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::recent::Recent;
 use super::{Aggregate, Decision, Kind, OrderId, Timestamp};
 pub use event::{StockEvent, StockFigures};
-use returns::Returns;
-pub use returns::{REPEATED_WITHIN, RETURN_LIMIT};
+use remembered::{Remembered, Window};
+pub use reservations::{Reservation, Reservations};
 
 mod decide;
 mod event;
-mod returns;
+mod remembered;
+mod reservations;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +23,7 @@ pub const ON_HAND_LIMIT: u64 = 1_000_000_000;
 /// Largest total of receipts, and largest adjustment in either direction: integers up to it are exact in every JSON
 /// reader (2^53), and no sum of them overflows.
 pub const TOTAL_LIMIT: u64 = 1 << 53;
-/// Most open reservations of one SKU: they are stored in its row.
+/// Most open reservations of one SKU: they are stored in its row, about 50 bytes each.
 pub const RESERVATION_LIMIT: usize = 4_096;
 /// Longest reference of a receipt or an adjustment, in bytes.
 pub const REFERENCE_LIMIT: usize = 255;
@@ -31,40 +31,62 @@ pub const REFERENCE_LIMIT: usize = 255;
 pub const REASON_LIMIT: usize = 500;
 /// Most orders in a reply to [`StockCommand::Overdue`].
 pub const OVERDUE_LIMIT: usize = 256;
-/// How many orders that took their units are remembered.
-const TAKEN: usize = 64;
-/// How many references of receipts, and of adjustments, are remembered, so that a repetition has no effect.
-const REFERENCES: usize = 1_024;
 
-/// Units reserved for one order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reservation {
-    /// How many, at least 1.
-    pub quantity: u32,
-    /// When the sweeper checks whether the order still needs them (invariant 11).
-    pub expires_at: Timestamp,
-}
+/// How long an order that took its units is remembered. A worker that was overtaken may reserve again for it: it has read the
+/// order within [`ORDER_KNOWN_FOR`], and its command expires within its time limit, well before this.
+pub const TAKEN_FOR: Duration = Duration::from_secs(60);
+/// How long a worker may act on an order without reading it again.
+pub const ORDER_KNOWN_FOR: Duration = Duration::from_secs(5);
+/// Most orders that take their units within [`TAKEN_FOR`]; further ones are refused for the moment.
+pub const TAKEN_LIMIT: usize = 8_192;
+/// How long a return may be repeated by a caller who missed the reply (a node crashed, a store was unavailable). No order
+/// is forgotten earlier.
+pub const REPEATED_WITHIN: Duration = Duration::from_secs(10 * 60);
+/// How long an order that returned its units is remembered at most, so that the row shrinks again.
+pub const RETURN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most orders that are remembered for their returns.
+pub const RETURN_LIMIT: usize = 2_048;
+/// Most references of receipts, and of adjustments, that are remembered; the oldest are forgotten first.
+pub const REFERENCES: usize = 1_024;
 
-/// The state of a SKU's stock.
+const TAKEN: Window = Window {
+    limit: TAKEN_LIMIT,
+    within: TAKEN_FOR,
+    kept: TAKEN_FOR,
+};
+const RETURNED: Window = Window {
+    limit: RETURN_LIMIT,
+    within: REPEATED_WITHIN,
+    kept: RETURN_KEPT,
+};
+const REFERENCED: Window = Window {
+    limit: REFERENCES,
+    within: Duration::ZERO,
+    kept: Duration::MAX,
+};
+
+/// The state of a SKU's stock. Its collections share what they have in common with their former state: every command makes
+/// a copy, and a SKU on sale has thousands of reservations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stock {
     received: u64,
     adjusted: i64,
     sold: u64,
-    reservations: BTreeMap<OrderId, Reservation>,
-    /// Orders whose units were sold: a late [`StockCommand::Reserve`] of theirs must not reserve again.
+    reservations: Reservations,
+    /// Orders whose units were sold: a late [`StockCommand::Reserve`] of theirs must not reserve again, or a late
+    /// [`StockCommand::Take`] would sell to them twice.
     #[serde(default)]
-    taken: Recent<OrderId, TAKEN>,
+    taken: Remembered,
     /// Orders that have returned their units. A repetition that is not recognised would return them twice (invariants 1
     /// and 2).
     #[serde(default)]
-    returned: Returns,
+    returned: Remembered,
     /// References of receipts.
     #[serde(default)]
-    receipts: Recent<String, REFERENCES>,
+    receipts: Remembered,
     /// References of adjustments, separate because a correction may name the receipt's document.
     #[serde(default)]
-    adjustments: Recent<String, REFERENCES>,
+    adjustments: Remembered,
 }
 
 /// Commands of a SKU's stock.
@@ -164,6 +186,9 @@ pub enum StockRefusal {
     /// [`RETURN_LIMIT`] is reached within [`REPEATED_WITHIN`]: forgetting an order so early could count its return twice.
     #[error("too many returns within a short time")]
     TooManyReturns,
+    /// [`TAKEN_LIMIT`] is reached within [`TAKEN_FOR`]: forgetting an order so early could sell to it twice.
+    #[error("too many sales within a short time")]
+    TooManySales,
 }
 
 /// What replies show of a stock.
@@ -193,11 +218,7 @@ impl Stock {
             .received
             .saturating_add_signed(self.adjusted)
             .saturating_sub(self.sold);
-        let reserved = self
-            .reservations
-            .values()
-            .map(|reservation| u64::from(reservation.quantity))
-            .sum();
+        let reserved = self.reservations.quantity();
         StockLevel {
             received: self.received,
             adjusted: self.adjusted,
@@ -210,7 +231,7 @@ impl Stock {
     }
 
     /// The open reservations, for the auditor (invariant 3).
-    pub fn reservations(&self) -> &BTreeMap<OrderId, Reservation> {
+    pub fn reservations(&self) -> &Reservations {
         &self.reservations
     }
 }
@@ -232,12 +253,12 @@ impl Aggregate for Stock {
         let outcome = match command {
             StockCommand::Get => Ok(None),
             StockCommand::Overdue => return Decision::keep(StockReply::Overdue(self.overdue(at))),
-            StockCommand::Receive { reference, quantity } => self.receive(reference, *quantity),
+            StockCommand::Receive { reference, quantity } => self.receive(reference, *quantity, at),
             StockCommand::Adjust {
                 delta,
                 reason,
                 reference,
-            } => self.adjust(*delta, reason, reference),
+            } => self.adjust(*delta, reason, reference, at),
             StockCommand::Reserve {
                 order,
                 quantity,
@@ -245,7 +266,7 @@ impl Aggregate for Stock {
             } => self.reserve(order, *quantity, *expires_at),
             StockCommand::Extend { order, expires_at } => self.extend(order, *expires_at),
             StockCommand::Release { order } => self.release(order),
-            StockCommand::Take { order } => self.take(order),
+            StockCommand::Take { order } => self.take(order, at),
             StockCommand::Return { order, quantity } => self.give_back(order, *quantity, at),
         };
         match outcome {
@@ -260,9 +281,6 @@ impl Aggregate for Stock {
     }
 
     fn due_at(&self) -> Option<Timestamp> {
-        self.reservations
-            .values()
-            .map(|reservation| reservation.expires_at)
-            .min()
+        self.reservations.first_expiry()
     }
 }

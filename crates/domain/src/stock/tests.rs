@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -156,8 +156,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Invariants 1, 2 and 3 at every moment, against the model.
+    /// One command a second, for no longer than [`TAKEN_FOR`].
     #[test]
-    fn levels_follow_the_ledger(commands in vec(commands(), 1..120)) {
+    fn levels_follow_the_ledger(commands in vec(commands(), 1..60)) {
         let mut stock = Stock::initial("SKU-0");
         let mut model = Model::default();
         let mut moved: Vec<StockCommand> = Vec::new();
@@ -419,7 +420,6 @@ fn values_outside_the_limits_are_refused() {
 #[test]
 fn the_number_of_open_reservations_is_bounded() {
     let mut stock = stocked(u32::try_from(RESERVATION_LIMIT).unwrap() + 1);
-    // Inserted directly, because every decision copies all of them.
     stock.reservations = (1..RESERVATION_LIMIT)
         .map(|order| {
             let reservation = Reservation {
@@ -464,22 +464,32 @@ fn repeated_returns_count_once() {
 fn a_recent_return_is_not_forgotten() {
     let mut stock = stocked(1);
     for order in 0..RETURN_LIMIT {
-        assert!(stock.returned.remember(&order_id(order), at(0)));
+        assert!(stock.returned.remember(order_id(order).as_str(), at(0), RETURNED));
     }
     run(&mut stock, &reserve(RETURN_LIMIT, 1), at(0));
     let last = give_back(RETURN_LIMIT, 1);
     let window = i64::try_from(REPEATED_WITHIN.as_secs()).unwrap();
     assert_eq!(
-        run(&mut stock, &last, at(window)),
+        run(&mut stock, &last, at(window - 1)),
         refused(StockRefusal::TooManyReturns)
     );
-    assert!(stock.returned.contains(&order_id(0)));
-    assert_eq!(run(&mut stock, &last, at(window + 1)).0, StockReply::Done);
-    assert!(!stock.returned.contains(&order_id(0)));
+    let is_known = |stock: &Stock, order| stock.returned.contains(order_id(order).as_str());
+    assert!((0..RETURN_LIMIT).all(|order| is_known(&stock, order)));
+    assert_eq!(run(&mut stock, &last, at(window)).0, StockReply::Done);
+    assert_eq!(
+        (0..RETURN_LIMIT)
+            .filter(|order| !is_known(&stock, *order))
+            .count(),
+        1
+    );
     // The row shrinks again.
-    let week = i64::try_from(returns::KEPT.as_secs()).unwrap();
-    assert!(stock.returned.remember(&order_id(0), at(window + week + 2)));
-    assert!(!stock.returned.contains(&order_id(RETURN_LIMIT)));
+    let week = i64::try_from(RETURN_KEPT.as_secs()).unwrap();
+    assert!(
+        stock
+            .returned
+            .remember(order_id(0).as_str(), at(window + week + 1), RETURNED)
+    );
+    assert!(!is_known(&stock, RETURN_LIMIT));
 }
 
 #[test]
@@ -498,4 +508,86 @@ fn returns_without_times_are_read() {
     assert_eq!(run(&mut stock, &give_back(2, 3), at(2)).0, StockReply::Done);
     assert_eq!(run(&mut stock, &give_back(1, 3), at(3)), NOTHING_TO_DO);
     assert_eq!((stock.view().sold, stock.view().available), (0, 10));
+}
+
+/// A worker that was overtaken reserves and takes again, however many orders came in between.
+#[test]
+fn an_order_is_not_sold_to_twice() {
+    let others = 1_000;
+    let mut stock = stocked(others + 10);
+    run(&mut stock, &reserve(0, 3), at(0));
+    run(&mut stock, &take(0), at(0));
+    for order in 1..=usize::try_from(others).unwrap() {
+        run(&mut stock, &reserve(order, 1), at(1));
+        assert_eq!(run(&mut stock, &take(order), at(1)).0, StockReply::Done);
+    }
+    let late = i64::try_from(TAKEN_FOR.as_secs()).unwrap() - 1;
+    assert_eq!(run(&mut stock, &reserve(0, 3), at(late)), NOTHING_TO_DO);
+    assert_eq!(run(&mut stock, &take(0), at(late)), NOTHING_TO_DO);
+    assert_eq!(stock.view().sold, u64::from(others) + 3);
+}
+
+#[test]
+fn sales_beyond_the_window_wait() {
+    let mut stock = stocked(1);
+    for order in 0..TAKEN_LIMIT {
+        assert!(stock.taken.remember(order_id(order).as_str(), at(0), TAKEN));
+    }
+    run(&mut stock, &reserve(TAKEN_LIMIT, 1), at(1));
+    let last = take(TAKEN_LIMIT);
+    assert_eq!(run(&mut stock, &last, at(1)), refused(StockRefusal::TooManySales));
+    let after = i64::try_from(TAKEN_FOR.as_secs()).unwrap() + 1;
+    assert_eq!(run(&mut stock, &last, at(after)).0, StockReply::Done);
+    assert!(
+        serde_json::to_string(&stock).unwrap().len() < 500,
+        "the row shrinks again"
+    );
+}
+
+/// Every collection at its limit, with identifiers and references as long as they may be.
+#[test]
+fn the_row_is_bounded() {
+    let mut stock = stocked(1);
+    let long = |number: usize| format!("{number:032x}");
+    for number in 0..TAKEN_LIMIT {
+        let text = long(number);
+        assert!(stock.taken.remember(&text, at(0), TAKEN));
+        if number < RETURN_LIMIT {
+            assert!(stock.returned.remember(&text, at(0), RETURNED));
+        }
+        if number < REFERENCES {
+            let reference = format!("{number:0255}");
+            assert!(stock.receipts.remember(&reference, at(0), REFERENCED));
+            assert!(stock.adjustments.remember(&reference, at(0), REFERENCED));
+        }
+        if number < RESERVATION_LIMIT {
+            let reservation = Reservation {
+                quantity: 999,
+                expires_at: at(60),
+            };
+            stock.reservations.insert(OrderId::from_suffix(text), reservation);
+        }
+    }
+    let bytes = serde_json::to_string(&stock).unwrap().len();
+    assert!(bytes < 750_000, "{bytes}");
+}
+
+#[test]
+fn a_row_of_the_older_form_is_read() {
+    let row = r#"{"received":20,"adjusted":0,"sold":3,
+        "reservations":{"ord_1":{"quantity":2,"expires_at":1700000060000},"ord_2":{"quantity":1,"expires_at":1700000030000}},
+        "taken":["ord_3"],"returned":[["ord_4",1700000000000]],"receipts":["opening"],"adjustments":[]}"#;
+    let mut stock: Stock = serde_json::from_str(row).unwrap();
+    assert_eq!((stock.view().reserved, stock.view().available), (3, 14));
+    assert_eq!(stock.due_at(), Some(at(30)));
+    for repeated in [
+        reserve(1, 2),
+        reserve(3, 1),
+        give_back(4, 1),
+        receive("opening", 5),
+    ] {
+        assert_eq!(run(&mut stock, &repeated, at(1)), NOTHING_TO_DO, "{repeated:?}");
+    }
+    let row = serde_json::to_string(&stock).unwrap();
+    assert_eq!(serde_json::from_str::<Stock>(&row).unwrap(), stock);
 }

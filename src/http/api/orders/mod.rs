@@ -243,6 +243,7 @@ impl From<OrderRefusal> for Problem {
         match refusal {
             OrderRefusal::NotPlaced | OrderRefusal::NotAGuestOrder => Self::new(problem::NOT_FOUND),
             OrderRefusal::OtherPlacement => Self::new(problem::IDEMPOTENCY_KEY_REUSED),
+            OrderRefusal::Forfeited => Self::new(problem::CHECKOUT_EXPIRED),
             OrderRefusal::Failed | OrderRefusal::Shipped(_) => {
                 Self::new(problem::TOO_LATE).detail(refusal.to_string())
             }

@@ -30,7 +30,11 @@ fn failure(reason: &FailureReason) -> Problem {
     match reason {
         FailureReason::OutOfStock { skus } => {
             let error = |(sku, available): &(Sku, u32)| {
-                FieldError::new(sku.to_string(), format!("only {available} available"))
+                let message = match available {
+                    0 => "none available".to_owned(),
+                    available => format!("only {available} available"),
+                };
+                FieldError::new(sku.to_string(), message)
             };
             Problem::new(problem::OUT_OF_STOCK).errors(skus.iter().map(error).collect())
         }
@@ -119,11 +123,10 @@ mod tests {
             skus: vec![(sku("A-1"), 1), (sku("B-2"), 0)],
         };
         let problem = failure(&reason);
-        let fields: Vec<_> = problem
-            .field_errors()
-            .iter()
-            .map(|error| error.field.as_ref())
+        let errors = problem.field_errors().iter();
+        let told: Vec<_> = errors
+            .map(|error| (error.field.as_ref(), error.message.as_ref()))
             .collect();
-        assert_eq!(fields, ["A-1", "B-2"]);
+        assert_eq!(told, [("A-1", "only 1 available"), ("B-2", "none available")]);
     }
 }

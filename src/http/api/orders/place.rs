@@ -1,16 +1,20 @@
 //! `POST /v1/orders`: places the cart as an order.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::body::OrderBody;
 use super::outcome;
-use crate::actors::region::AskError;
+use crate::actors::region::{Answer, AskError};
+use crate::digest;
 use crate::http::api::checkout::example_address;
 use crate::http::api::checkout::{self, Basket};
+use crate::http::api::{cart, claim};
 use crate::http::edge::context::Context;
+use crate::http::edge::headers::REPLAYED;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::caller::Caller;
 use crate::http::request::entity;
@@ -19,16 +23,19 @@ use crate::http::request::idempotency::Identity;
 use crate::http::request::json::Json;
 use souk_domain::quote::{self, Totals};
 use souk_domain::{
-    Address, AddressId, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply, PaymentInstruction,
-    Placement, Timestamp,
+    Address, AddressId, Cart, CartCommand, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply,
+    PaymentInstruction, PlacedOrder, Placement, Timestamp,
 };
 
 /// The payment gateways of an order.
 const GATEWAYS: [&str; 1] = ["sandbox"];
 /// Longest payment token, in visible ASCII characters.
 const TOKEN_LIMIT: usize = 255;
-/// Characters of the identifier in the number of an order.
-const NUMBER_SUFFIX: usize = 6;
+/// The digits of order numbers: Crockford's base 32, which has no letters that look like digits.
+const NUMBER_DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Groups of four such digits in a number. Three are 60 bits: of 9,000 orders a day, two have the same number once in
+/// 70 million years.
+const NUMBER_GROUPS: usize = 3;
 
 /// The order of a cart: address (`address` or `address_id`), shipping, payment.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -71,7 +78,7 @@ impl std::fmt::Debug for PaymentBody {
 }
 
 /// A request whose body alone is valid.
-struct Wish {
+struct ValidBody {
     address: Address,
     email: EmailAddress,
     shipping_option: String,
@@ -120,6 +127,7 @@ struct Wish {
         problem::PAYMENT_DECLINED,
         problem::OUT_OF_STOCK,
         problem::PRICE_CHANGED,
+        problem::CHECKOUT_IN_PROGRESS,
         problem::CHECKOUT_EXPIRED,
         problem::ORDER_CANCELLED,
         problem::EMPTY_CART,
@@ -137,21 +145,74 @@ pub async fn place(
         .key
         .clone()
         .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
-    let wish = validate(complete(&front, &caller, body).await?)?;
     let id = front.keys.order_id(caller.buyer(), &key);
-    let placement = match super::get(&front, &context, &id).await?.view {
-        // The stored reply is lost, the order is not: the same submission has the same outcome, and another one is
-        // refused by the order. The cart may have changed since.
-        Some(order) => Placement {
-            fingerprint: identity.fingerprint.to_string(),
-            ..order.placement
+    // What is kept of the first request is its order.
+    let earlier = async || Ok::<_, Problem>(super::get(&front, &context, &id).await?.view);
+    if let Some(order) = earlier().await? {
+        return repeated(&front, &context, &identity, &order).await;
+    }
+    let valid = validate(complete(&front, &caller, body).await?)?;
+    match claim_cart(&front, &context, &caller, &identity, &id, valid).await {
+        Ok(placement) => submit(&front, &context, placement).await,
+        // The cart may be empty because this very order was placed in the meantime.
+        Err(problem) => match earlier().await? {
+            Some(order) => repeated(&front, &context, &identity, &order).await,
+            None => Err(problem),
         },
-        None => {
-            let basket = Basket::read(&front, &context, &caller).await?;
-            new_placement(&front, &caller, &identity, id.clone(), wish, basket)?
+    }
+}
+
+/// The outcome of an order that was placed earlier under the same key.
+async fn repeated(
+    front: &Front,
+    context: &Context,
+    identity: &Identity,
+    order: &PlacedOrder,
+) -> Result<Response, Problem> {
+    if order.placement.fingerprint != *identity.fingerprint {
+        return Err(Problem::new(problem::IDEMPOTENCY_KEY_REUSED));
+    }
+    let id = &order.placement.id;
+    let mut ask = entity::read::<Order>(context, front.settings.checkout_wait, OrderCommand::Get);
+    ask.wait_until_settled = true;
+    let answer = front.regions.orders.ask(id.as_str(), ask).await?;
+    Ok(replayed(respond(answer)))
+}
+
+fn replayed(outcome: Result<Response, Problem>) -> Response {
+    let mut response = outcome.into_response();
+    let replayed = HeaderValue::from_static("true");
+    response.headers_mut().insert(REPLAYED, replayed);
+    response
+}
+
+/// Claims the cart for the order (invariant 15), in the version whose contents the order is made of.
+async fn claim_cart(
+    front: &Front,
+    context: &Context,
+    caller: &Caller,
+    identity: &Identity,
+    id: &OrderId,
+    valid: ValidBody,
+) -> Result<Placement, Problem> {
+    for _ in 0..claim::ATTEMPTS {
+        let cart = cart::get(front, context, caller.cart()).await?;
+        if let Some(other) = cart.view.claim.as_ref().filter(|claim| claim.order != *id) {
+            claim::end(front, context, caller.cart(), other).await?;
+            continue;
         }
-    };
-    submit(&front, &context, &identity, &id, placement).await
+        let basket = Basket::of(front, &cart.view).await?;
+        let placement = new_placement(front, caller, identity, id.clone(), &valid, basket, cart.version)?;
+        let command = CartCommand::Claim { order: id.clone() };
+        let mut ask = entity::read::<Cart>(context, front.settings.ask_timeout, command);
+        ask.expected_version = Some(cart.version);
+        match front.regions.carts.ask(caller.cart().as_str(), ask).await {
+            Ok(answer) if answer.reply.is_ok() => return Ok(placement),
+            Ok(_) | Err(AskError::VersionConflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(claim::contended())
 }
 
 /// The submission completed from the account: the saved address, and the e-mail address.
@@ -164,7 +225,7 @@ async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result
     Ok(body)
 }
 
-fn validate(body: PlaceBody) -> Result<Wish, Problem> {
+fn validate(body: PlaceBody) -> Result<ValidBody, Problem> {
     let mut errors = Vec::new();
     let address = checkout::address(body.address, body.address_id.as_deref(), &mut errors);
     let email = match body.email.as_deref().map(EmailAddress::parse) {
@@ -190,7 +251,7 @@ fn validate(body: PlaceBody) -> Result<Wish, Problem> {
         errors.push(FieldError::new("payment.token", message));
     }
     match (address, email) {
-        (Some(address), Some(email)) if errors.is_empty() => Ok(Wish {
+        (Some(address), Some(email)) if errors.is_empty() => Ok(ValidBody {
             address,
             email,
             shipping_option: body.shipping_option,
@@ -209,30 +270,32 @@ fn new_placement(
     caller: &Caller,
     identity: &Identity,
     id: OrderId,
-    wish: Wish,
+    valid: &ValidBody,
     basket: Basket,
+    cart_version: u64,
 ) -> Result<Placement, Problem> {
-    let country = &wish.address.country;
-    let shipping = quote::shipping_option(country, basket.weight_grams()?, &wish.shipping_option)
+    let country = &valid.address.country;
+    let shipping = quote::shipping_option(country, basket.weight_grams()?, &valid.shipping_option)
         .ok_or_else(|| Problem::field("shipping_option", "is not one of the quoted shipping options"))?;
     let totals = basket.totals(country, shipping.price)?;
-    expect(&totals, wish.expected_total)?;
+    expect(&totals, valid.expected_total)?;
     let now = (front.clock)();
     Ok(Placement {
         number: number(&id, now),
         id,
         buyer: caller.buyer().to_owned(),
         cart: caller.cart().clone(),
-        email: wish.email,
+        cart_version,
+        email: valid.email.clone(),
         fingerprint: identity.fingerprint.to_string(),
         lines: basket.lines,
         subtotal: totals.subtotal,
         tax: totals.tax,
         shipping: totals.shipping,
         total: totals.total,
-        address: wish.address,
+        address: valid.address.clone(),
         shipping_option: shipping.id,
-        payment: wish.payment,
+        payment: valid.payment.clone(),
         deadline: now.plus(front.settings.checkout_time_to_live),
     })
 }
@@ -250,59 +313,57 @@ fn expect(totals: &Totals, expected: Option<Money>) -> Result<(), Problem> {
     }
 }
 
-async fn submit(
-    front: &Front,
-    context: &Context,
-    identity: &Identity,
-    id: &OrderId,
-    placement: Placement,
-) -> Result<Response, Problem> {
+async fn submit(front: &Front, context: &Context, placement: Placement) -> Result<Response, Problem> {
+    let id = placement.id.clone();
     let command = OrderCommand::Place(Box::new(placement));
-    let mut ask = entity::change::<Order>(context, front.settings.checkout_wait, identity, command);
+    // Without an id of its own: the order itself recognises a repetition.
+    let mut ask = entity::read::<Order>(context, front.settings.checkout_wait, command);
     ask.wait_until_settled = true;
     let answer = match front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
         Err(error @ AskError::Busy { .. }) => return Err(error.into()),
         // It may have been placed before the reply was lost: the order knows.
-        Err(error) => super::get(front, context, id)
-            .await
-            .map_err(|_| error.clone())
-            .and_then(|answer| {
-                if answer.view.is_some() {
-                    Ok(answer)
-                } else {
-                    Err(error)
-                }
-            })?,
+        Err(error) => match super::get(front, context, &id).await {
+            Ok(answer) if answer.view.is_some() => Answer {
+                reply: OrderReply::Done,
+                ..answer
+            },
+            _ => return Err(error.into()),
+        },
     };
-    match (answer.reply, answer.view) {
-        (OrderReply::Done, Some(order)) => outcome::respond(&order, answer.version),
-        (OrderReply::Refused(refusal), _) => Err(refusal.into()),
-        // Completed without an order: a defect.
-        (OrderReply::Done, None) => Err(Problem::new(problem::INTERNAL)),
+    match answer.reply {
+        OrderReply::Done => respond(answer),
+        OrderReply::AlreadyPlaced => Ok(replayed(respond(answer))),
+        OrderReply::Refused(refusal) => Err(refusal.into()),
     }
 }
 
-/// The number of the order: the day and six characters of its identifier, such as `S-20261122-4F07A1`.
+fn respond(answer: Answer<Order>) -> Result<Response, Problem> {
+    // Completed without an order: a defect.
+    let order = answer.view.ok_or_else(|| Problem::new(problem::INTERNAL))?;
+    outcome::respond(&order, answer.version)
+}
+
+/// The number of the order: the day and a hash of its identifier, such as `S-20261122-4F07-A1B2-C3D4`.
 fn number(id: &OrderId, at: Timestamp) -> String {
-    let rfc3339 = at.to_rfc3339();
-    let day: String = rfc3339
-        .chars()
-        .take_while(|character| *character != 'T')
-        .filter(char::is_ascii_digit)
-        .collect();
-    let suffix = id
-        .as_str()
-        .trim_start_matches(OrderId::PREFIX)
-        .chars()
-        .take(NUMBER_SUFFIX);
-    format!("S-{day}-{}", suffix.collect::<String>().to_uppercase())
+    let day: String = at.to_rfc3339()[..10].replace('-', "");
+    let hash = digest::sha256(id.as_str().as_bytes());
+    let digits = hash
+        .iter()
+        .map(|byte| char::from(NUMBER_DIGITS[usize::from(byte % 32)]));
+    let digits: Vec<char> = digits.take(4 * NUMBER_GROUPS).collect();
+    let groups = digits
+        .chunks(4)
+        .map(|group| format!("-{}", group.iter().collect::<String>()));
+    format!("S-{day}{}", groups.collect::<String>())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::http::request::json;
+    use crate::http::request::{json, keys};
     use crate::http::test_support::order;
     use souk_domain::Currency;
 
@@ -384,8 +445,17 @@ mod tests {
     }
 
     #[test]
-    fn a_number_names_the_day_and_the_order() {
-        let id = OrderId::parse("ord_4f07a1b2c3").unwrap();
-        assert_eq!(number(&id, order().progress.created_at), "S-20261122-4F07A1");
+    fn numbers_name_the_day_and_never_collide() {
+        let at = order().progress.created_at;
+        let keys = keys::Keys::derive(&[7; keys::SECRET_LENGTH]);
+        let numbers: BTreeSet<String> = (0..9_000)
+            .map(|key: u32| number(&keys.order_id("crt_1", &key.to_string()), at))
+            .collect();
+        assert_eq!(numbers.len(), 9_000);
+        for number in numbers {
+            let parts: Vec<&str> = number.split('-').collect();
+            assert_eq!(parts[..2], ["S", "20261122"]);
+            assert!(parts[2..].iter().all(|part| part.len() == 4), "{number}");
+        }
     }
 }

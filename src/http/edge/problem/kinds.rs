@@ -62,6 +62,8 @@ kinds! {
     STOCK_CONFLICT = CONFLICT, "stock-conflict", "The stock does not allow that";
     /// A request with the same idempotency key is in progress.
     REQUEST_IN_PROGRESS = CONFLICT, "request-in-progress", "The same request is still in progress";
+    /// Another order of the cart is pending; `order_id` names it.
+    CHECKOUT_IN_PROGRESS = CONFLICT, "checkout-in-progress", "The cart is being checked out";
     /// The stock is smaller than the order.
     OUT_OF_STOCK = CONFLICT, "out-of-stock", "Out of stock";
     /// The total is not what the client expected.

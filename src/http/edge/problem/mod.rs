@@ -4,6 +4,7 @@
 //! itself (an undecodable path, for example) become problems there too, so that clients meet one form only.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +13,8 @@ use axum::http::{StatusCode, response};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use souk_domain::OrderId;
 
 mod kinds;
 
@@ -71,6 +74,10 @@ pub(crate) struct Rendered<'a> {
     /// The invalid fields, if any.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    /// The order that is in the way, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    order_id: Option<&'a str>,
 }
 
 /// A problem. Boxed, so that results stay small.
@@ -84,6 +91,7 @@ struct Details {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     location: Option<HeaderValue>,
+    order: Option<OrderId>,
 }
 
 impl Problem {
@@ -95,6 +103,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             location: None,
+            order: None,
         }))
     }
 
@@ -146,6 +155,13 @@ impl Problem {
         self
     }
 
+    /// Adds the order that is in the way.
+    #[must_use]
+    pub fn order(mut self, order: OrderId) -> Self {
+        self.0.order = Some(order);
+        self
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -165,9 +181,17 @@ impl Problem {
             detail: details.detail.as_deref(),
             instance,
             errors: &details.errors,
+            order_id: details.order.as_ref().map(OrderId::as_str),
         })
         // Strings and numbers always encode.
         .unwrap_or_default()
+    }
+}
+
+/// Of what can't fail.
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -45,10 +45,10 @@ fn paths() -> [(&'static str, Phase); 5] {
 fn undo_steps_run_in_reverse_order() {
     let expected = [
         vec![Step::Reserve, Step::Authorise, Step::Confirm],
-        vec![Step::Take, Step::Capture, Step::Clear, Step::Finish],
-        vec![Step::Void, Step::Release, Step::EndFailed],
-        vec![Step::Void, Step::Release, Step::EndCancelled],
-        vec![Step::Refund, Step::ReturnStock, Step::EndCancelled],
+        vec![Step::Clear, Step::Take, Step::Capture, Step::Finish],
+        vec![Step::Void, Step::Release, Step::Unclaim, Step::EndFailed],
+        vec![Step::Void, Step::Release, Step::Unclaim, Step::EndCancelled],
+        vec![Step::Refund, Step::ReturnStock, Step::Unclaim, Step::EndCancelled],
     ];
     for ((name, phase), expected) in paths().into_iter().zip(expected) {
         assert_eq!(steps(&phase), expected, "{name}");
@@ -64,10 +64,10 @@ fn a_repeated_run_starts_after_the_last_decision() {
     let fulfilling = Phase::Fulfilling {
         payment: payment_id(1),
     };
-    assert_eq!(next(&fulfilling, &[]), Some(Step::Take));
-    assert_eq!(next(&fulfilling, &[Step::Take, Step::Capture]), Some(Step::Clear));
+    assert_eq!(next(&fulfilling, &[]), Some(Step::Clear));
+    assert_eq!(next(&fulfilling, &[Step::Clear, Step::Take]), Some(Step::Capture));
     // A refused decision comes again.
-    let all = [Step::Take, Step::Capture, Step::Clear, Step::Finish];
+    let all = [Step::Clear, Step::Take, Step::Capture, Step::Finish];
     assert_eq!(next(&fulfilling, &all), Some(Step::Finish));
     assert_eq!(next(&Phase::AwaitingAction, &[]), None);
 }
@@ -89,7 +89,11 @@ fn the_documented_table_is_the_one_that_runs() {
     };
     for documented in CONFIRMING.rows.iter().chain(FULFILLING.rows) {
         let undo = documented.undo.as_ref().map_or("-", |undo| undo.step.as_str());
-        assert_eq!(row(documented.action.step.as_str())[2], undo);
+        let name = documented
+            .action
+            .as_ref()
+            .map_or("claim", |action| action.step.as_str());
+        assert_eq!(row(name)[2], undo, "{name}");
     }
     for (name, phase) in paths() {
         let mut names: Vec<&str> = steps(&phase).into_iter().map(Step::as_str).collect();
@@ -111,6 +115,10 @@ enum Action {
     Crash(usize),
     /// The next call of this name goes wrong.
     Fail(&'static str, Fault),
+    /// The next call of this name is refused by the provider.
+    Refuse(&'static str),
+    /// Somebody has dealt with a refusal.
+    Retry,
     Cancel,
     /// The order's deadline passes.
     Expire,
@@ -124,6 +132,8 @@ fn actions() -> impl Strategy<Value = Action> {
         3 => Just(Action::Start),
         3 => (0usize..4).prop_map(Action::Crash),
         3 => (prop::sample::select(CALLS.to_vec()), fault).prop_map(|(call, fault)| Action::Fail(call, fault)),
+        1 => prop::sample::select(vec!["capture", "void", "refund"]).prop_map(Action::Refuse),
+        1 => Just(Action::Retry),
         1 => Just(Action::Cancel),
         1 => Just(Action::Expire),
         2 => Just(Action::Sweep),
@@ -155,6 +165,8 @@ proptest! {
                 Action::Start => workers[index].start(),
                 Action::Crash(which) => workers[index].crash(which),
                 Action::Fail(call, fault) => world.fail(call, [fault]),
+                Action::Refuse(call) => world.fail(call, [Fault::Refused]),
+                Action::Retry => world.retry(index),
                 Action::Cancel => world.cancel(index),
                 Action::Expire => world.expire(index),
                 Action::Sweep => world.sweep(20),
@@ -174,17 +186,18 @@ proptest! {
 }
 
 #[test]
-fn every_step_is_in_the_table_once() {
+fn every_step_is_in_the_table() {
     let mut found: BTreeMap<Step, usize> = BTreeMap::new();
     for stage in [&CONFIRMING, &FULFILLING] {
         let rows = stage.rows.iter();
-        let actions = rows.flat_map(|row| [Some(&row.action), row.undo.as_ref()]);
+        let actions = rows.flat_map(|row| [row.action.as_ref(), row.undo.as_ref()]);
         for action in actions.flatten().chain([&stage.decision]) {
             *found.entry(action.step).or_default() += 1;
         }
     }
+    assert_eq!(found.remove(&Step::Unclaim), Some(2), "in either stage");
     assert!(found.values().all(|count| *count == 1), "{found:?}");
-    assert_eq!(found.len(), 11, "all steps but the two that end a compensation");
+    assert_eq!(found.len(), 11, "all others but the two that end a compensation");
     for step in found.into_keys() {
         assert_eq!(serde_json::to_value(step).unwrap(), step.as_str());
     }

@@ -68,9 +68,9 @@ async fn a_checkout_records_its_steps_in_order() {
             Step::Reserve,
             Step::Authorise,
             Step::Confirm,
+            Step::Clear,
             Step::Take,
             Step::Capture,
-            Step::Clear,
             Step::Finish
         ]
     );
@@ -181,5 +181,100 @@ async fn a_declined_payment_releases_the_stock() {
     let world = shop(Answer::Decline);
     complete(&world).await;
     assert!(matches!(world.phase(0), Phase::Failed { .. }));
+    assert_nothing_sold(&world);
+}
+
+/// Invariant 12: what the provider refuses is not tried for ever, and somebody hears of it.
+#[tokio::test(start_paused = true)]
+async fn a_refused_step_waits_for_a_decision() {
+    for (call, step, is_cancelled) in [("capture", Step::Capture, false), ("refund", Step::Refund, true)] {
+        let world = shop(Answer::Accept);
+        if is_cancelled {
+            // Read the order, reserve two SKUs, load and save the payment, authorise, confirm, clear, take two, load the
+            // payment, capture it and save that.
+            world.allow(13);
+            let (worker, ended) = start(world.checkout(0)).await;
+            tokio::time::sleep(HELD_BACK).await;
+            worker.kill();
+            ended.await.unwrap();
+            world.cancel(0);
+            world.allow(usize::MAX);
+        }
+        world.fail(call, [Fault::Refused; 2]);
+        complete(&world).await;
+        let attention = world.order(0).progress.attention.unwrap();
+        assert_eq!((attention.step, world.made(call)), (step, 0), "{attention:?}");
+        assert!(attention.reason.contains("expired"), "{attention:?}");
+        // A worker that is started all the same does nothing.
+        complete(&world).await;
+        assert_eq!(world.made(call), 0);
+        world.retry(0);
+        complete(&world).await;
+        assert!(world.order(0).progress.attention.is_some(), "refused again");
+        world.retry(0);
+        complete(&world).await;
+        assert_eq!(world.made(call), 1);
+        world.check(0).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_done_by_hand_is_not_refused() {
+    let world = shop(Answer::Accept);
+    world.fail("capture", [Fault::ReplyLost]);
+    world.fail("query", [Fault::Unavailable]);
+    // After the lost reply the provider has captured the payment, and says so.
+    world.fail("capture", [Fault::Refused]);
+    complete(&world).await;
+    assert_sold_once(&world);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unconfigured_provider_is_not_waited_for() {
+    let world = shop(Answer::Accept);
+    world.configure_provider(false);
+    complete(&world).await;
+    let reason = FailureReason::Internal;
+    assert_eq!(world.phase(0), Phase::Failed { reason }, "nothing was charged");
+    assert_nothing_sold(&world);
+
+    let world = shop(Answer::Accept);
+    // Read the order, reserve two SKUs, load and save the payment.
+    world.allow(5);
+    let (worker, ended) = start(world.checkout(0)).await;
+    tokio::time::sleep(HELD_BACK).await;
+    worker.kill();
+    ended.await.unwrap();
+    world.allow(usize::MAX);
+    world.configure_provider(false);
+    complete(&world).await;
+    let attention = world.order(0).progress.attention.unwrap();
+    assert_eq!(attention.step, Step::Void);
+    assert!(attention.reason.contains("not configured"), "{attention:?}");
+    world.configure_provider(true);
+    world.retry(0);
+    complete(&world).await;
+    assert_nothing_sold(&world);
+}
+
+/// A call that never ends delays no cancellation.
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_interrupts_a_call_to_the_provider() {
+    let world = shop(Answer::Accept);
+    world.allow(5);
+    let mut checkout = world.checkout(0);
+    checkout.limits.payment_call = Duration::from_secs(3_600);
+    let cancelled = Arc::clone(&checkout.cancelled);
+    let (_, ended) = start(checkout).await;
+    tokio::time::sleep(HELD_BACK).await;
+    world.cancel(0);
+    world.allow(usize::MAX);
+    cancelled.notify_one();
+    tokio::time::timeout(Duration::from_secs(60), ended)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(world.phase(0), Phase::Cancelled { payment: None });
+    assert_eq!(world.made("authorise"), 0);
     assert_nothing_sold(&world);
 }

@@ -29,6 +29,9 @@ const RESERVATION: u64 = 30;
 /// Calls of a checkout from beginning to end, failed attempts included, that no test should need.
 const MANY_CALLS: usize = 1_000;
 
+/// The provider's name for every charge.
+const REFERENCE: &str = "reference";
+
 /// How the provider answers an authorisation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Answer {
@@ -44,6 +47,8 @@ pub(super) enum Fault {
     Unavailable,
     /// It takes effect, and the caller does not learn of it.
     ReplyLost,
+    /// The provider refuses it, and would refuse it again.
+    Refused,
 }
 
 /// The calls that can go wrong.
@@ -77,7 +82,9 @@ impl Charge {
     fn state(&self) -> ChargeState {
         match &self.verdict {
             _ if self.refunds > 0 => ChargeState::Refunded,
-            _ if self.captures > 0 => ChargeState::Captured,
+            _ if self.captures > 0 => ChargeState::Captured {
+                reference: REFERENCE.to_owned(),
+            },
             _ if self.voided => ChargeState::Voided,
             Some(verdict) => verdict.clone().into(),
             None => ChargeState::Unknown,
@@ -100,6 +107,8 @@ struct State {
     /// Calls that may be made; those after them wait.
     budget: usize,
     waiting: Vec<Waker>,
+    /// The provider is no longer configured.
+    unconfigured: bool,
 }
 
 /// The shop.
@@ -121,6 +130,7 @@ impl World {
             made: BTreeMap::new(),
             budget: usize::MAX,
             waiting: Vec::new(),
+            unconfigured: false,
         };
         for (index, &quantity) in opening.iter().enumerate() {
             let reference = "opening".to_owned();
@@ -141,6 +151,8 @@ impl World {
                 };
                 run(&mut cart, &command, at(0)).0.unwrap();
             }
+            let order = order_id(index);
+            run(&mut cart, &CartCommand::Claim { order }, at(0)).0.unwrap();
             state.carts.insert(cart_id(index), cart);
         }
         Arc::new(Self(Mutex::new(state)))
@@ -185,6 +197,11 @@ impl World {
         self.state().faults.entry(call).or_default().extend(faults);
     }
 
+    /// Whether the provider is configured.
+    pub(super) fn configure_provider(&self, is_configured: bool) {
+        self.state().unconfigured = !is_configured;
+    }
+
     /// Lets so many calls be made and holds back those after them. Calls that are held back stay so until
     /// [`Self::resume`].
     pub(super) fn allow(&self, calls: usize) {
@@ -201,6 +218,11 @@ impl World {
         let reason = String::new();
         self.state()
             .decide(&order_id(index), &OrderCommand::Cancel { reason });
+    }
+
+    /// Somebody asks for another attempt at what was refused.
+    pub(super) fn retry(&self, index: usize) {
+        self.state().decide(&order_id(index), &OrderCommand::Retry);
     }
 
     /// The order's deadline passes.
@@ -241,8 +263,8 @@ impl World {
             }
             state.budget -= 1;
             let fault = state.faults.get_mut(name).and_then(VecDeque::pop_front);
-            if fault == Some(Fault::Unavailable) {
-                return Poll::Ready(Err(Fault::Unavailable));
+            if let Some(fault @ (Fault::Unavailable | Fault::Refused)) = fault {
+                return Poll::Ready(Err(fault));
             }
             *state.made.entry(name).or_default() += 1;
             let value = effect.take().unwrap()(&mut state);
@@ -265,6 +287,9 @@ impl World {
             }),
             Err(Fault::Unavailable) => Err(GatewayError::Unavailable("unavailable".into())),
             Err(Fault::ReplyLost) => Err(GatewayError::OutcomeUnknown("reply lost".into())),
+            Err(Fault::Refused) => Err(GatewayError::Refused {
+                code: "expired".to_owned(),
+            }),
         }
     }
 
@@ -286,15 +311,12 @@ impl World {
         let paid = charge.captures - charge.refunds;
         prop_assert_eq!(paid, u32::from(confirmed), "invariant 5: the money");
         let payment = state.payments.get(&payment_id);
+        let cart = state.carts[&placement.cart].view();
+        prop_assert_eq!(cart.claim, None, "an order that ended claims its cart");
         if confirmed {
             prop_assert_eq!(progress.payment_status, PaymentStatus::Captured);
             prop_assert_eq!(payment.unwrap().0.captured, placement.total);
-            let left: Vec<u32> = state.carts[&placement.cart]
-                .view()
-                .lines
-                .iter()
-                .map(|line| line.quantity)
-                .collect();
+            let left: Vec<u32> = cart.lines.iter().map(|line| line.quantity).collect();
             prop_assert_eq!(
                 left,
                 vec![1; quantities.len()],
@@ -424,7 +446,8 @@ impl Services for World {
     }
 
     fn gateway(&self, _name: &str) -> Option<&dyn PaymentGateway> {
-        Some(self)
+        let is_configured = !self.state().unconfigured;
+        is_configured.then_some(self as &dyn PaymentGateway)
     }
 }
 
@@ -436,7 +459,7 @@ impl PaymentGateway for World {
 
     async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError> {
         let answer = self.state().answers[&request.order];
-        let reference = "reference".to_owned();
+        let reference = REFERENCE.to_owned();
         self.charged("authorise", &request.key, |charge| {
             if charge.voided {
                 return Err("voided");
@@ -556,6 +579,11 @@ impl Workers {
     pub(super) fn complete(&mut self) {
         self.start();
         self.advance(self.runs.len() - 1, MANY_CALLS);
+        while self.world.order(self.index).progress.attention.is_some() {
+            self.world.retry(self.index);
+            self.start();
+            self.advance(self.runs.len() - 1, MANY_CALLS);
+        }
         if self.world.phase(self.index) == Phase::AwaitingAction {
             self.world.expire(self.index);
             self.start();

@@ -97,7 +97,7 @@ fn an_order_is_confirmed_and_finished() {
         encoded(events),
         [("order.confirmed".to_owned(), expected.clone())]
     );
-    assert!(!order.settled(), "the stock has not been taken");
+    assert!(order.settled(), "what follows can't fail");
 
     let (_, events) = run(&mut order, &finish(true), at(3));
     assert_eq!(encoded(events), [("order.paid".to_owned(), expected)]);
@@ -119,7 +119,10 @@ fn an_order_is_confirmed_and_finished() {
 #[test]
 fn placing_is_idempotent_by_fingerprint() {
     let mut order = after(&[place()]);
-    assert_eq!(run(&mut order, &place(), at(9)), (OrderReply::Done, None));
+    assert_eq!(
+        run(&mut order, &place(), at(9)),
+        (OrderReply::AlreadyPlaced, None)
+    );
     assert_eq!(
         run(&mut order, &place_other(), at(9)),
         refused(OrderRefusal::OtherPlacement)
@@ -431,4 +434,96 @@ fn erasure_removes_the_reason_of_a_cancellation() {
         run(&mut order, &OrderCommand::Erase, at(8)),
         (OrderReply::Done, None)
     );
+}
+
+/// Invariant 15: whoever takes the cart over rules out first that the order is placed later.
+#[test]
+fn a_forfeited_order_is_never_placed() {
+    let mut order = after(&[OrderCommand::Forfeit]);
+    assert_eq!(
+        run(&mut order, &OrderCommand::Forfeit, at(2)),
+        (OrderReply::Done, None)
+    );
+    assert_eq!(run(&mut order, &place(), at(3)), refused(OrderRefusal::Forfeited));
+    assert_eq!(
+        (order.owner(), order.due_at(), order.settled()),
+        (None, None, true)
+    );
+    let mut order = after(&[place()]);
+    assert_eq!(
+        run(&mut order, &OrderCommand::Forfeit, at(2)),
+        (OrderReply::Done, None)
+    );
+    assert!(order.view().is_some());
+}
+
+fn escalate(step: Step) -> OrderCommand {
+    OrderCommand::Escalate {
+        step,
+        reason: "refused: expired".into(),
+    }
+}
+
+#[test]
+fn a_refused_step_waits_for_a_decision() {
+    for (before, step) in [
+        (vec![place(), confirm()], Step::Capture),
+        (vec![place(), abandon()], Step::Void),
+        (vec![place(), cancel()], Step::Void),
+        (vec![place(), confirm(), cancel()], Step::Refund),
+    ] {
+        let mut order = after(&before);
+        for other in [Step::Capture, Step::Void, Step::Refund, Step::Take] {
+            if other != step {
+                let late = run(&mut order, &escalate(other), at(2));
+                assert_eq!(late, refused(OrderRefusal::NotAllowed), "{other:?}");
+            }
+        }
+        assert_eq!(run(&mut order, &escalate(step), at(3)).0, OrderReply::Done);
+        let progress = &order.placed().unwrap().progress;
+        let attention = progress.attention.as_ref().unwrap();
+        assert_eq!((attention.step, attention.since), (step, at(3)));
+        assert!(!progress.has_work() && order.settled());
+        assert_eq!(order.due_at(), Some(NEVER));
+        assert_eq!(run(&mut order, &escalate(step), at(4)), (OrderReply::Done, None));
+        assert!(run(&mut order, &OrderCommand::Retry, at(5)).1.is_some());
+        assert!(order.placed().unwrap().progress.has_work());
+        assert_eq!(order.due_at(), Some(at(1)));
+        assert_eq!(
+            run(&mut order, &OrderCommand::Retry, at(6)),
+            (OrderReply::Done, None)
+        );
+    }
+    for undecided in [vec![place()], vec![place(), confirm(), finish(true)]] {
+        let mut order = after(&undecided);
+        assert_eq!(
+            run(&mut order, &escalate(Step::Capture), at(2)),
+            refused(OrderRefusal::NotAllowed)
+        );
+    }
+}
+
+#[test]
+fn cancelling_ends_the_wait_for_a_decision() {
+    let mut order = after(&[place(), confirm(), escalate(Step::Capture), cancel()]);
+    assert!(order.placed().unwrap().progress.has_work());
+    assert_eq!(run(&mut order, &end_cancelled(false), at(2)).0, OrderReply::Done);
+}
+
+#[test]
+fn an_order_of_the_older_form_is_read() {
+    let mut row = serde_json::to_value(after(&[place(), confirm()])).unwrap();
+    let fields = row.as_object_mut().unwrap();
+    fields.remove("forfeited");
+    fields["placed"]["placement"]
+        .as_object_mut()
+        .unwrap()
+        .remove("cart_version");
+    fields["placed"]["progress"]
+        .as_object_mut()
+        .unwrap()
+        .remove("attention");
+    let order: Order = serde_json::from_value(row).unwrap();
+    assert_eq!(order.placed().unwrap().placement.cart_version, 0);
+    assert!(order.placed().unwrap().progress.has_work());
 }
