@@ -1,5 +1,5 @@
 //! The hot paths in process: asking a live entity against a bare ractor call, durable reservations of one hot SKU
-//! against ten thousand, deciding, the codec, and sealing.
+//! against a crowded one and ten thousand, deciding, the codec, and sealing.
 //!
 //! `cargo bench --bench engine`
 
@@ -23,8 +23,10 @@ use tokio::runtime::Runtime;
 
 /// Reservations under way at once in the bench of the hot SKU.
 const BUYERS: usize = 256;
-/// The SKUs over which they spread in the other half of it.
+/// The SKUs over which they spread in another part of it.
 const SKUS: usize = 10_000;
+/// Reservations that stay open in a third part.
+const OPEN: u64 = 2_000;
 
 struct Bare;
 
@@ -100,6 +102,17 @@ async fn stock_up(skus: &Region<Stock>, name: &str) {
     skus.ask(name, ask(command)).await.expect("a receipt");
 }
 
+/// Reserves one piece for an order.
+async fn hold(skus: &Region<Stock>, name: &str, number: u64) {
+    let reserve = StockCommand::Reserve {
+        order: order(number),
+        quantity: 1,
+        expires_at: Timestamp::from_millis(i64::MAX / 2),
+    };
+    let answer = skus.ask(name, ask(reserve)).await.expect("an answer");
+    assert_eq!(answer.reply, StockReply::Done);
+}
+
 /// Reserves `count` times, [`BUYERS`] at once, each with an order of its own, and lets go again: one durable change
 /// after another.
 async fn reserve(skus: &Region<Stock>, names: &[String], first: u64, count: u64) -> Duration {
@@ -107,13 +120,7 @@ async fn reserve(skus: &Region<Stock>, names: &[String], first: u64, count: u64)
     stream::iter(first..first + count)
         .for_each_concurrent(BUYERS, |number| async move {
             let name = &names[usize::try_from(number).expect("fits") % names.len()];
-            let reserve = StockCommand::Reserve {
-                order: order(number),
-                quantity: 1,
-                expires_at: Timestamp::from_millis(i64::MAX / 2),
-            };
-            let answer = skus.ask(name, ask(reserve)).await.expect("an answer");
-            assert_eq!(answer.reply, StockReply::Done);
+            hold(skus, name, number).await;
             let release = StockCommand::Release { order: order(number) };
             skus.ask(name, ask(release)).await.expect("an answer");
         })
@@ -125,16 +132,24 @@ fn hot_sku(criterion: &mut Criterion) {
     let runtime = runtime();
     let rig = runtime.block_on(Rig::start(100_000));
     let one = vec!["HOT".to_owned()];
+    let crowded = vec!["CROWDED".to_owned()];
     let many: Vec<String> = (0..SKUS).map(|number| format!("SKU-{number}")).collect();
     runtime.block_on(async {
-        stream::iter(one.iter().chain(&many))
+        stream::iter(one.iter().chain(&crowded).chain(&many))
             .for_each_concurrent(BUYERS, |name| stock_up(&rig.skus, name))
             .await;
+        stream::iter(0..OPEN)
+            .for_each_concurrent(BUYERS, |number| hold(&rig.skus, &crowded[0], number))
+            .await;
     });
-    let mut next = 0;
+    let mut next = OPEN;
     let mut group = criterion.benchmark_group("durable reservation and release");
     group.sample_size(20).measurement_time(Duration::from_secs(10));
-    for (name, names) in [("one hot SKU", &one), ("10,000 SKUs", &many)] {
+    for (name, names) in [
+        ("one hot SKU", &one),
+        ("one hot SKU with 2,000 open reservations", &crowded),
+        ("10,000 SKUs", &many),
+    ] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let first = next;

@@ -145,11 +145,6 @@ struct Entry {
 }
 
 impl MemoryIdempotency {
-    /// Loses everything, as a store may.
-    pub fn forget(&self) {
-        self.entries.lock().unwrap().clear();
-    }
-
     /// What the bodies of its requests are kept as.
     pub fn fingerprints(&self) -> Vec<String> {
         let entries = self.entries.lock().unwrap();

@@ -204,12 +204,20 @@ impl Checkout {
         let key = payment.id.clone();
         let payment = match payment.status {
             PaymentState::Intended => {
-                let state = match self.reference.clone() {
-                    Some(reference) => ChargeState::Authorised { reference },
+                let reference = match self.reference.clone() {
+                    Some(reference) => reference,
                     // Another worker confirmed the order, and may have captured the payment.
-                    None => self.query(gateway, key.as_str()).await?,
+                    None => match self.query(gateway, key.as_str()).await? {
+                        ChargeState::Authorised { reference } | ChargeState::Captured { reference } => {
+                            reference
+                        }
+                        _ => {
+                            let reason = "the payment provider holds no money for it";
+                            return Err(StepError::Escalate(reason.to_owned()));
+                        }
+                    },
                 };
-                Self::known(payment, &state)?
+                Self::known(payment, &ChargeState::Authorised { reference })?
             }
             PaymentState::Authorised => payment,
             _ => return Ok(()),

@@ -365,7 +365,7 @@ async fn what_is_due_comes_in_order_and_by_shard(store: &dyn DocumentStore) {
 }
 
 async fn owners_and_scans_are_paged(store: &dyn DocumentStore) {
-    for number in 0..7 {
+    for number in [4, 0, 6, 3, 1, 5, 2] {
         let owner = Some(if number == 3 { "usr_else" } else { "usr_o'ne" }.to_owned());
         put(
             store,
@@ -376,6 +376,13 @@ async fn owners_and_scans_are_paged(store: &dyn DocumentStore) {
         )
         .await;
     }
+    // A later change is no creation.
+    let owner = Some("usr_o'ne".to_owned());
+    let changed = Document {
+        owner,
+        ..document("owned-0", 2)
+    };
+    put(store, changed).await;
     let mut seen = Vec::new();
     loop {
         let before = seen.last().cloned();
@@ -389,7 +396,7 @@ async fn owners_and_scans_are_paged(store: &dyn DocumentStore) {
             break;
         }
     }
-    let expected = [6, 5, 4, 2, 1, 0].map(|number| format!("owned-{number}"));
+    let expected = [2, 5, 1, 6, 0, 4].map(|number| format!("owned-{number}"));
     assert_eq!(seen, expected);
     assert!(store.by_owner("usr_nobody", None, 4).await.unwrap().is_empty());
 

@@ -38,7 +38,7 @@ pub struct Document {
     pub fence: u64,
     /// When the entity must be looked at again; indexed.
     pub due_at: Option<Timestamp>,
-    /// Whose it is; indexed with `id` descending.
+    /// Whose it is; indexed.
     pub owner: Option<String>,
     /// The state and the remembered commands, as JSON text.
     pub body: String,
@@ -154,7 +154,8 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// Ids of documents of these shards that are due at or before `until`, the most overdue first.
     async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError>;
 
-    /// Documents of one owner, ids descending, below `before` when given.
+    /// Documents of one owner, the latest created first; those created before the document `before` when given. Whoever copies a
+    /// store writes its rows in the order of their creation.
     async fn by_owner(&self, owner: &str, before: Option<&str>, limit: usize)
     -> Result<Vec<Row>, StoreError>;
 

@@ -83,9 +83,10 @@ macro_rules! select {
 }
 
 pub(super) const LOAD_MANY: &str = select!(documents "WHERE id IN (SELECT value FROM json_each(?1))");
-pub(super) const BY_OWNER: &str = select!(documents "WHERE owner = ?1 ORDER BY id DESC LIMIT ?2");
-pub(super) const BY_OWNER_BEFORE: &str =
-    select!(documents "WHERE owner = ?1 AND id < ?3 ORDER BY id DESC LIMIT ?2");
+/// A row's number grows with the time of its insertion.
+pub(super) const BY_OWNER: &str = select!(documents "WHERE owner = ?1 ORDER BY rowid DESC LIMIT ?2");
+pub(super) const BY_OWNER_BEFORE: &str = select!(documents
+    "WHERE owner = ?1 AND rowid < (SELECT rowid FROM documents WHERE id = ?3) ORDER BY rowid DESC LIMIT ?2");
 pub(super) const AT_REST: &str = "SELECT id, body FROM documents WHERE id > ?1 ORDER BY id LIMIT ?2";
 pub(super) const SCAN: &str = select!(documents "WHERE id > ?1 ORDER BY id LIMIT ?2");
 

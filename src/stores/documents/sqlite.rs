@@ -25,6 +25,7 @@ pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_documents.sql"),
     include_str!("migrations/0002_deliveries.sql"),
     include_str!("migrations/0003_fences.sql"),
+    include_str!("migrations/0004_newest_first.sql"),
 ];
 
 /// One of the document stores (`carts`, `orders`, `inventory`, `payments`, `sandbox`) in SQLite.

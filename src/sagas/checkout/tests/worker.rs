@@ -76,6 +76,28 @@ async fn a_checkout_records_its_steps_in_order() {
     );
 }
 
+/// Beside the claim of the cart and the placement. The reply waits for both, and for the reservations, the intent, the
+/// authorisation and the confirmation: six commits one after the other.
+#[tokio::test(start_paused = true)]
+async fn a_checkout_writes_only_what_a_crash_would_lose() {
+    let world = shop(Answer::Accept);
+    complete(&world).await;
+    let expected = [
+        // Confirmed and finished.
+        ("order", 2),
+        // Cleared.
+        ("cart", 1),
+        // Two SKUs, reserved and taken, each time at once.
+        ("stock", 4),
+        // Intended and captured.
+        ("payment", 2),
+    ];
+    assert_eq!(world.written(), expected.into());
+    // Authorised and captured.
+    let calls = ["authorise", "capture", "query"].map(|call| world.made(call));
+    assert_eq!(calls, [1, 1, 0]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unavailable_provider_is_called_again() {
     let world = shop(Answer::Accept);

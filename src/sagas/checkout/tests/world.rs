@@ -104,6 +104,8 @@ struct State {
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
     /// Calls that took effect, by name.
     made: BTreeMap<&'static str, usize>,
+    /// Durable changes, by the name of the call.
+    written: BTreeMap<&'static str, usize>,
     /// Calls that may be made; those after them wait.
     budget: usize,
     waiting: Vec<Waker>,
@@ -128,6 +130,7 @@ impl World {
             answers: BTreeMap::new(),
             faults: BTreeMap::new(),
             made: BTreeMap::new(),
+            written: BTreeMap::new(),
             budget: usize::MAX,
             waiting: Vec::new(),
             unconfigured: false,
@@ -155,6 +158,7 @@ impl World {
             run(&mut cart, &CartCommand::Claim { order }, at(0)).0.unwrap();
             state.carts.insert(cart_id(index), cart);
         }
+        state.written.clear();
         Arc::new(Self(Mutex::new(state)))
     }
 
@@ -190,6 +194,11 @@ impl World {
     /// How often a call took effect.
     pub(super) fn made(&self, call: &'static str) -> usize {
         self.state().made.get(call).copied().unwrap_or(0)
+    }
+
+    /// How many durable changes each kind of call has made.
+    pub(super) fn written(&self) -> BTreeMap<&'static str, usize> {
+        self.state().written.clone()
     }
 
     /// Lets the next calls of this name go wrong.
@@ -353,11 +362,16 @@ impl State {
     fn change_stock(&mut self, sku: &Sku, command: &StockCommand) -> StockReply {
         let now = at(self.now);
         let stock = self.stock(sku);
-        let reply = run(stock, command, now).0;
+        let (reply, change) = run(stock, command, now);
         let level = stock.level();
         assert_eq!(level.on_hand, level.received - level.sold, "invariant 2");
         assert!(level.reserved <= level.on_hand, "invariant 1");
+        self.count("stock", change.is_some());
         reply
+    }
+
+    fn count(&mut self, call: &'static str, is_change: bool) {
+        *self.written.entry(call).or_default() += usize::from(is_change);
     }
 
     fn decide(&mut self, id: &OrderId, command: &OrderCommand) -> OrderReply {
@@ -366,8 +380,9 @@ impl State {
             .entry(id.clone())
             .or_insert_with(|| Order::initial(id.as_str()));
         let before = order.view();
-        let reply = run(order, command, at(self.now)).0;
+        let (reply, change) = run(order, command, at(self.now));
         let after = order.view();
+        self.count("order", change.is_some());
         let is_confirmed = |view: &Option<PlacedOrder>| {
             view.as_ref()
                 .is_some_and(|order| matches!(order.progress.phase, Phase::Fulfilling { .. }))
@@ -421,7 +436,9 @@ impl Services for World {
     async fn cart(&self, id: &CartId, command: CartCommand) -> Result<(), StepError> {
         let change = |state: &mut State| {
             let now = at(state.now);
-            run(state.carts.get_mut(id).unwrap(), &command, now).0.unwrap();
+            let (reply, change) = run(state.carts.get_mut(id).unwrap(), &command, now);
+            reply.unwrap();
+            state.count("cart", change.is_some());
         };
         Ok(self.call("cart", change).await?)
     }
@@ -440,6 +457,7 @@ impl Services for World {
             state
                 .payments
                 .insert(payment.id.clone(), (payment.clone(), version + 1));
+            state.count("payment", true);
             Ok(())
         };
         self.call("save_payment", save).await?
@@ -577,17 +595,17 @@ impl Workers {
 
     /// Lets all workers, and a new one, come to their ends without further faults.
     pub(super) fn complete(&mut self) {
-        self.start();
-        self.advance(self.runs.len() - 1, MANY_CALLS);
-        while self.world.order(self.index).progress.attention.is_some() {
-            self.world.retry(self.index);
+        loop {
             self.start();
             self.advance(self.runs.len() - 1, MANY_CALLS);
-        }
-        if self.world.phase(self.index) == Phase::AwaitingAction {
-            self.world.expire(self.index);
-            self.start();
-            self.advance(self.runs.len() - 1, MANY_CALLS);
+            let progress = self.world.order(self.index).progress;
+            if progress.attention.is_some() {
+                self.world.retry(self.index);
+            } else if progress.phase == Phase::AwaitingAction {
+                self.world.expire(self.index);
+            } else {
+                break;
+            }
         }
         while !self.runs.is_empty() {
             let before = self.runs.len();
