@@ -314,6 +314,7 @@ mod tests {
                 version: 1,
                 due_at: None,
                 owner: None,
+                fence: 0,
                 body: "{}".to_owned(),
             },
             expected: 0,
