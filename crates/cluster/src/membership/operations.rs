@@ -12,7 +12,7 @@ use crate::lease::Moment;
 use crate::view::{NodeIdentity, View};
 use crate::views::{Views, ViewsError};
 
-/// Longest time for a write, or a read of heartbeats: more than any adapter allows itself.
+/// Longest time for an operation: more than any adapter allows itself.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// How an operation ended.
@@ -41,8 +41,6 @@ pub struct Look {
 pub(super) struct Operations {
     views: Arc<dyn Views>,
     membership: ActorRef<MembershipMessage>,
-    /// A look that takes longer renews no lease.
-    look_limit: Duration,
     looking: bool,
     /// Whether another look was asked for during the present one, which may have read too early.
     look_again: bool,
@@ -51,15 +49,10 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    pub(super) fn new(
-        views: Arc<dyn Views>,
-        membership: ActorRef<MembershipMessage>,
-        look_limit: Duration,
-    ) -> Self {
+    pub(super) fn new(views: Arc<dyn Views>, membership: ActorRef<MembershipMessage>) -> Self {
         Self {
             views,
             membership,
-            look_limit,
             looking: false,
             look_again: false,
             proposing: false,
@@ -80,7 +73,7 @@ impl Operations {
             let ended = Instant::now();
             Ok(Look { view, began, ended })
         };
-        self.start(self.look_limit, look, Ended::Look);
+        self.start(look, Ended::Look);
     }
 
     /// Proposes a view, unless a proposal is under way: when that ends, the view is looked at and planned anew.
@@ -89,11 +82,9 @@ impl Operations {
             return;
         }
         let (views, proposed) = (Arc::clone(&self.views), view.clone());
-        self.start(
-            LIMIT,
-            async move { views.propose(&proposed).await },
-            move |result| Ended::Proposal(view, result),
-        );
+        self.start(async move { views.propose(&proposed).await }, move |result| {
+            Ended::Proposal(view, result)
+        });
     }
 
     /// Sends a heartbeat, unless the last one is still under way.
@@ -103,7 +94,7 @@ impl Operations {
         }
         let views = Arc::clone(&self.views);
         let beat = async move { views.beat(&me.name, me.incarnation).await };
-        self.start(LIMIT, beat, Ended::Beat);
+        self.start(beat, Ended::Beat);
     }
 
     /// Reads the heartbeats, unless they are being read.
@@ -112,7 +103,7 @@ impl Operations {
             return;
         }
         let views = Arc::clone(&self.views);
-        self.start(LIMIT, async move { views.beats().await }, Ended::Beats);
+        self.start(async move { views.beats().await }, Ended::Beats);
     }
 
     /// Notes that an operation has ended, and starts the look that was put off for it.
@@ -129,18 +120,17 @@ impl Operations {
         }
     }
 
-    /// Runs an operation within its limit. A panic is an error like others.
+    /// Runs an operation within the limit. A panic is an error like others.
     fn start<T: Send + 'static>(
         &self,
-        limit: Duration,
         operation: impl Future<Output = Result<T, ViewsError>> + Send + 'static,
         ended: impl FnOnce(Result<T, ViewsError>) -> Ended + Send + 'static,
     ) {
         let membership = self.membership.clone();
         tokio::spawn(async move {
-            let result = match tokio::spawn(tokio::time::timeout(limit, operation)).await {
+            let result = match tokio::spawn(tokio::time::timeout(LIMIT, operation)).await {
                 Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err(format!("no answer within {limit:?}").into()),
+                Ok(Err(_)) => Err(format!("no answer within {LIMIT:?}").into()),
                 Err(panicked) => Err(panicked.into()),
             };
             // The actor may have stopped.

@@ -66,12 +66,11 @@ struct Leaving {
 
 impl MembershipState {
     pub(super) fn new(arguments: MembershipArguments, myself: ActorRef<MembershipMessage>) -> Self {
-        let operations = Operations::new(arguments.views, myself.clone(), arguments.settings.lease);
         Self {
             installed: arguments.routing.table().view.clone(),
             me: arguments.me,
+            operations: Operations::new(arguments.views, myself.clone()),
             myself,
-            operations,
             routing: arguments.routing,
             listener: arguments.listener,
             settings: arguments.settings,
