@@ -38,7 +38,11 @@ pub(super) fn start(log: &Log, name: &str) -> Result<Kept, Failure> {
     }
     // The name is used for traces alone.
     let _ = name;
-    begin(tracing_subscriber::registry().with(lines(log.format)).with(filter(log)?))?;
+    begin(
+        tracing_subscriber::registry()
+            .with(lines(log.format))
+            .with(filter(log)?),
+    )?;
     Ok(Kept::default())
 }
 
@@ -48,7 +52,11 @@ pub(super) fn start_quiet() -> Result<(), Failure> {
         filter: "warn".into(),
         ..Log::default()
     };
-    begin(tracing_subscriber::registry().with(lines(log.format)).with(filter(&log)?))
+    begin(
+        tracing_subscriber::registry()
+            .with(lines(log.format))
+            .with(filter(&log)?),
+    )
 }
 
 fn begin(subscriber: impl SubscriberInitExt) -> Result<(), Failure> {

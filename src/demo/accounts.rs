@@ -157,11 +157,7 @@ mod tests {
         assert_ne!(first.admin.password, other.admin.password);
 
         let address = EmailAddress::parse(other.admin.email).unwrap();
-        let kept = stores
-            .users
-            .by_email(&email_key(&address))
-            .await
-            .unwrap();
+        let kept = stores.users.by_email(&email_key(&address)).await.unwrap();
         let credential = kept.unwrap().credential;
         let passwords = Passwords::start(settings()).unwrap();
         let verified = passwords.verify(&other.admin.password, credential.expose());

@@ -87,7 +87,10 @@ pub enum ChargeState {
     /// Ended without a capture; the key authorises nothing any more.
     Voided,
     /// Captured and refunded in full.
-    Refunded,
+    Refunded {
+        /// The provider's name for the charge.
+        reference: String,
+    },
     /// The provider has decided nothing under this key.
     Unknown,
 }

@@ -119,7 +119,11 @@ impl SearchIndex for Fixture {
         let shown = query.after.map_or(0, |position| position.number);
         let next = shown + i64::try_from(query.limit).unwrap();
         let count = i64::try_from(self.products.len()).unwrap();
-        let page = self.products.iter().skip(usize::try_from(shown).unwrap()).take(query.limit);
+        let page = self
+            .products
+            .iter()
+            .skip(usize::try_from(shown).unwrap())
+            .take(query.limit);
         Ok(SearchPage {
             ids: page.map(|product| product.id.clone()).collect(),
             total: self.products.len() as u64,

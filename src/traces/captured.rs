@@ -23,7 +23,10 @@ impl CapturedLog {
             .flatten_event(true)
             .with_writer(move || writer.clone());
         let filter: Targets = filter.parse().unwrap();
-        (log, follow(tracing_subscriber::registry().with(lines).with(filter)))
+        (
+            log,
+            follow(tracing_subscriber::registry().with(lines).with(filter)),
+        )
     }
 
     /// The captured text.

@@ -142,7 +142,12 @@ async fn every_fault_of_a_body_is_named_in_one_reply() {
             json!({"email": "free@accounts.example", "password": "short", "name": ""}),
             &["name", "password"],
         ),
-        ("PATCH", "/v1/me", json!({"name": " ", "phone": "+"}), &["name", "phone"]),
+        (
+            "PATCH",
+            "/v1/me",
+            json!({"name": " ", "phone": "+"}),
+            &["name", "phone"],
+        ),
         // Shapes: a wrong type, an unknown field, a missing one.
         (
             "POST",
@@ -201,7 +206,9 @@ async fn addresses_follow_the_rules_of_their_country() {
         let reply = add(refused.clone()).await.expect_problem(422, "validation");
         assert_eq!(reply.blamed(), [blamed], "{refused}: {reply}");
     }
-    let pasted = add(json!({"phone": "+1\u{a0}217\u{2013}555\u{2013}0100 ext. 5"})).await.expect(201);
+    let pasted = add(json!({"phone": "+1\u{a0}217\u{2013}555\u{2013}0100 ext. 5"}))
+        .await
+        .expect(201);
     assert_eq!(pasted.str("/phone"), "+1 217-555-0100 ext. 5");
 }
 
@@ -211,7 +218,12 @@ async fn an_email_address_follows_one_rule_everywhere() {
     let body = |email: &str| json!({"email": email, "password": fresh_password(), "name": "Somebody"});
     let address = fresh_email();
     let name = address.split('@').next().unwrap_or_default();
-    let opened = unhurried(&stranger, "/v1/auth/register", &body(&format!("{name}@b\u{fc}cher.example"))).await;
+    let opened = unhurried(
+        &stranger,
+        "/v1/auth/register",
+        &body(&format!("{name}@b\u{fc}cher.example")),
+    )
+    .await;
     assert_eq!(
         opened.expect(201).str("/user/email"),
         format!("{name}@xn--bcher-kva.example")
@@ -222,7 +234,10 @@ async fn an_email_address_follows_one_rule_everywhere() {
     let guest = stranger.guest().await;
     let mut order = submission("tok_ok");
     order["email"] = json!(foreign);
-    let refused = guest.place("foreign", &order).await.expect_problem(422, "validation");
+    let refused = guest
+        .place("foreign", &order)
+        .await
+        .expect_problem(422, "validation");
     assert_eq!(refused.blamed(), ["email"], "{refused}");
     for anything in ["x", "", foreign, "nobody@example.org", &"x".repeat(10_000)] {
         let reply = unhurried(&stranger, "/v1/auth/password/forgot", &json!({"email": anything})).await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::shared::{
-    About, Person, address, cluster, code, fresh_password, emails, login, refresh, secret, stranger,
+    About, Person, address, cluster, code, emails, fresh_password, login, refresh, secret, stranger,
     unhurried,
 };
 

@@ -376,7 +376,10 @@ async fn a_reply_before_the_body_leaves_no_broken_connection() {
     };
     for round in 0..20 {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(head("/v1/cart/items", BODY.len()).as_bytes()).await.unwrap();
+        stream
+            .write_all(head("/v1/cart/items", BODY.len()).as_bytes())
+            .await
+            .unwrap();
         // Whether the server meets the head alone does not matter to what is right.
         tokio::time::sleep(Duration::from_millis(round)).await;
         let mut all = BODY.to_owned();
@@ -385,19 +388,37 @@ async fn a_reply_before_the_body_leaves_no_broken_connection() {
         ));
         stream.write_all(all.as_bytes()).await.unwrap();
         let mut replies = String::new();
-        within("both replies", LIMIT, stream.read_to_string(&mut replies)).await.unwrap();
-        let says_so = replies.to_lowercase().split("\r\n\r\n").next().unwrap_or_default().contains("connection: close");
+        within("both replies", LIMIT, stream.read_to_string(&mut replies))
+            .await
+            .unwrap();
+        let says_so = replies
+            .to_lowercase()
+            .split("\r\n\r\n")
+            .next()
+            .unwrap_or_default()
+            .contains("connection: close");
         assert!(replies.starts_with("HTTP/1.1 401"), "{replies}");
-        assert!(says_so || replies.contains("HTTP/1.1 200"), "round {round}: {replies}");
+        assert!(
+            says_so || replies.contains("HTTP/1.1 200"),
+            "round {round}: {replies}"
+        );
     }
     // A body that never comes, and one that is too long to be skipped.
     for length in [100, 50_000_000] {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(head("/v1/cart/items", length).as_bytes()).await.unwrap();
+        stream
+            .write_all(head("/v1/cart/items", length).as_bytes())
+            .await
+            .unwrap();
         let mut reply = String::new();
-        within("a reply without a body", LIMIT, stream.read_to_string(&mut reply)).await.unwrap();
+        within("a reply without a body", LIMIT, stream.read_to_string(&mut reply))
+            .await
+            .unwrap();
         assert!(reply.starts_with("HTTP/1.1 401"), "{reply}");
-        assert!(reply.to_lowercase().contains("\r\nconnection: close\r\n"), "{reply}");
+        assert!(
+            reply.to_lowercase().contains("\r\nconnection: close\r\n"),
+            "{reply}"
+        );
     }
 }
 

@@ -214,7 +214,11 @@ async fn an_identifier_in_the_search_box_finds_its_product() {
         let sku = product["skus"][0]["sku"].as_str().unwrap_or_default();
         for text in [sku, &sku.to_lowercase(), id(product), &id(product).to_uppercase()] {
             let found = client.get(&format!("/v1/products?q={text}")).await.expect(200);
-            assert_eq!(found.items().first().map(id), Some(id(product)), "{text}: {found}");
+            assert_eq!(
+                found.items().first().map(id),
+                Some(id(product)),
+                "{text}: {found}"
+            );
         }
     }
 }

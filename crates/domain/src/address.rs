@@ -76,7 +76,12 @@ impl Address {
     /// # Errors
     /// Its invalid fields.
     pub fn normalised(mut self) -> Result<Self, Vec<FieldError>> {
-        for optional in [&mut self.line2, &mut self.region, &mut self.postcode, &mut self.phone] {
+        for optional in [
+            &mut self.line2,
+            &mut self.region,
+            &mut self.postcode,
+            &mut self.phone,
+        ] {
             if optional.as_deref().is_some_and(shows_nothing) {
                 *optional = None;
             }
@@ -224,7 +229,11 @@ mod tests {
         }
         assert!(at("GB", Some("sw1y 4jh"), None).is_empty());
         for (country, postcode) in [("AU", "ABCD"), ("PT", "hello"), ("DE", "1"), ("US", "not a zip")] {
-            assert_eq!(at(country, Some(postcode), Some("a state")), ["postcode"], "{country}");
+            assert_eq!(
+                at(country, Some(postcode), Some("a state")),
+                ["postcode"],
+                "{country}"
+            );
         }
     }
 
@@ -232,7 +241,10 @@ mod tests {
     fn phones_are_normalised() {
         let mut given = address();
         given.phone = Some("+1\u{a0}217\u{2013}555 ext. 5".into());
-        assert_eq!(given.normalised().unwrap().phone.as_deref(), Some("+1 217-555 ext. 5"));
+        assert_eq!(
+            given.normalised().unwrap().phone.as_deref(),
+            Some("+1 217-555 ext. 5")
+        );
         assert_eq!(blamed(|a| a.phone = Some("+".into())), ["phone"]);
     }
 

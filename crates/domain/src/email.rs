@@ -98,7 +98,10 @@ fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
         return Some(domain.into());
     }
     let is_honest = domain.split('.').all(|label| !mixes_look_alikes(label));
-    is_honest.then(|| idna::domain_to_ascii_strict(domain).ok()).flatten().map(Cow::from)
+    is_honest
+        .then(|| idna::domain_to_ascii_strict(domain).ok())
+        .flatten()
+        .map(Cow::from)
 }
 
 /// Whether a label has Latin letters beside some of a script whose letters look like them: no language does, only somebody
@@ -106,7 +109,10 @@ fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
 fn mixes_look_alikes(label: &str) -> bool {
     let scripts = CodePointMapData::<Script>::new();
     let has = |script| label.chars().any(|character| scripts.get(character) == script);
-    has(Script::Latin) && [Script::Cyrillic, Script::Greek, Script::Armenian].into_iter().any(has)
+    has(Script::Latin)
+        && [Script::Cyrillic, Script::Greek, Script::Armenian]
+            .into_iter()
+            .any(has)
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -194,8 +200,16 @@ mod tests {
     #[test]
     fn look_alike_letters_are_refused() {
         // The first letter is Cyrillic; the second would become ASCII in lower case (a Kelvin sign).
-        for text in ["\u{430}da@example.org", "\u{212a}ate@example.org", "jürgen@example.de"] {
-            assert_eq!(EmailAddress::parse(text), Err(InvalidEmailAddress::ForeignLocalPart), "{text}");
+        for text in [
+            "\u{430}da@example.org",
+            "\u{212a}ate@example.org",
+            "jürgen@example.de",
+        ] {
+            assert_eq!(
+                EmailAddress::parse(text),
+                Err(InvalidEmailAddress::ForeignLocalPart),
+                "{text}"
+            );
         }
     }
 

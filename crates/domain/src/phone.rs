@@ -18,7 +18,9 @@ const EXTENSION_MARKS: [&str; 7] = [";ext=", "extension", "extn", "ext", "x", "#
 
 /// The text is no phone number. Its message is for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a phone number of {FEWEST_DIGITS} to {MOST_DIGITS} digits, such as +1 217 555 0100 or +1 217 555 0100 ext. 5")]
+#[error(
+    "must be a phone number of {FEWEST_DIGITS} to {MOST_DIGITS} digits, such as +1 217 555 0100 or +1 217 555 0100 ext. 5"
+)]
 pub struct InvalidPhone;
 
 /// The number as it is stored: ASCII digits, one `+` at most, at its start, the separators that were given, and the extension
@@ -31,12 +33,18 @@ pub fn normalise(text: &str) -> Result<String, InvalidPhone> {
     if text.len() > 8 * PHONE_LIMIT {
         return Err(InvalidPhone);
     }
-    let plain: String = text.chars().filter(|character| !is_invisible(*character)).map(plain).collect();
+    let plain: String = text
+        .chars()
+        .filter(|character| !is_invisible(*character))
+        .map(plain)
+        .collect();
     let lower = plain.to_ascii_lowercase();
     let (number, extension) = EXTENSION_MARKS
         .iter()
         .find_map(|mark| lower.split_once(mark))
-        .map_or((lower.as_str(), None), |(number, extension)| (number, Some(extension)));
+        .map_or((lower.as_str(), None), |(number, extension)| {
+            (number, Some(extension))
+        });
     let mut number = number.split_whitespace().collect::<Vec<_>>().join(" ");
     let digits = number.bytes().filter(u8::is_ascii_digit).count();
     let is_separated = |text: &str| {

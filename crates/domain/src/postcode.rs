@@ -18,7 +18,10 @@ const FORMS: &[(&str, &str)] = &[
          LT MA MC ME MF MH MM MN MP MQ MU MV MX MY NC NI NP PE PF PK PL PM PR PW RE RS SA SE SK SM SN TH TR TW TZ UA US UY VA \
          VI VN WF YT ZM",
     ),
-    ("######", "BY CN CO EC IN KG KH KZ MN NG RO RS RU SG TJ TM TW UZ VN"),
+    (
+        "######",
+        "BY CN CO EC IN KG KH KZ MN NG RO RS RU SG TJ TM TW UZ VN",
+    ),
     ("#######", "CL EG IL JP PT"),
     ("########", "BR LB"),
     ("#########", "AS FM GU MH MP PR PW SA US VI"),
@@ -135,7 +138,9 @@ mod tests {
 
     #[test]
     fn only_known_countries_are_listed() {
-        let listed = FORMS.iter().flat_map(|(_, countries)| countries.split_whitespace());
+        let listed = FORMS
+            .iter()
+            .flat_map(|(_, countries)| countries.split_whitespace());
         for code in listed.chain(REQUIRED.split_whitespace()).chain(WITH_REGION) {
             assert!(country::is_known(code), "{code}");
         }

@@ -52,7 +52,11 @@ mod tests {
             "\u{115f}\u{1160}",
             "\u{ad} \u{2060}",
         ] {
-            assert_eq!(text_error(blank, 9).as_deref(), Some("must not be empty"), "{blank:?}");
+            assert_eq!(
+                text_error(blank, 9).as_deref(),
+                Some("must not be empty"),
+                "{blank:?}"
+            );
         }
         // A joiner belongs to how some words are written.
         for shown in ["a", "東", "می\u{200c}خواهم", "\u{200b}a", "-"] {

@@ -81,15 +81,24 @@ impl Registration {
             Err(_) => password::check_strength(&password),
         };
         let errors: Vec<_> = [
-            email.as_ref().err().map(|error| FieldError::new("email", error.to_string())),
+            email
+                .as_ref()
+                .err()
+                .map(|error| FieldError::new("email", error.to_string())),
             check_name(&name).err(),
-            strength.err().map(|refusal| FieldError::new("password", refusal.to_string())),
+            strength
+                .err()
+                .map(|refusal| FieldError::new("password", refusal.to_string())),
         ]
         .into_iter()
         .flatten()
         .collect();
         match email {
-            Ok(email) if errors.is_empty() => Ok(Self { email, name, password }),
+            Ok(email) if errors.is_empty() => Ok(Self {
+                email,
+                name,
+                password,
+            }),
             _ => Err(errors),
         }
     }

@@ -230,7 +230,9 @@ impl Charge {
                 url: self.action_address(),
             },
             Standing::Declined { code } => ChargeState::Declined { code: code.clone() },
-            Standing::Captured { amount } if self.refunded() == amount.amount => ChargeState::Refunded,
+            Standing::Captured { amount } if self.refunded() == amount.amount => ChargeState::Refunded {
+                reference: self.reference(),
+            },
             Standing::Captured { .. } => ChargeState::Captured {
                 reference: self.reference(),
             },

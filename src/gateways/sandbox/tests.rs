@@ -252,7 +252,8 @@ async fn refunds_that_race_stay_within_what_was_captured() {
         .filter(|given| *given.as_ref().unwrap())
         .count();
     assert_eq!(given, 5);
-    assert_eq!(sandbox(&ledger).query(KEY).await.unwrap(), ChargeState::Refunded);
+    let state = sandbox(&ledger).query(KEY).await.unwrap();
+    assert!(matches!(state, ChargeState::Refunded { .. }), "{state:?}");
 }
 
 #[tokio::test]
@@ -330,7 +331,8 @@ async fn a_refund_key_gives_back_once() {
     let state = sandbox.query(KEY).await.unwrap();
     assert!(matches!(state, ChargeState::Captured { .. }), "{state:?}");
     sandbox.refund(KEY, "ref_2", dollars(2_000)).await.unwrap();
-    assert_eq!(sandbox.query(KEY).await.unwrap(), ChargeState::Refunded);
+    let state = sandbox.query(KEY).await.unwrap();
+    assert!(matches!(state, ChargeState::Refunded { .. }), "{state:?}");
     assert_eq!(
         code(sandbox.refund("pay_unheard_of", "ref_1", dollars(1)).await),
         "not_captured"

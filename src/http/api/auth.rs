@@ -205,9 +205,11 @@ pub async fn login(
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
     // An address that no account can have gets the same reply as an unknown one.
-    let email =
-        EmailAddress::parse(&body.email).map_err(|_| Problem::new(problem::BAD_CREDENTIALS))?;
-    let tokens = front.accounts.login(&email_key(&email), &body.password.0, &device).await?;
+    let email = EmailAddress::parse(&body.email).map_err(|_| Problem::new(problem::BAD_CREDENTIALS))?;
+    let tokens = front
+        .accounts
+        .login(&email_key(&email), &body.password.0, &device)
+        .await?;
     // Orders placed as a guest since the address was verified are transferred behind the reply.
     background.spawn(claim_orders(front, context, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)

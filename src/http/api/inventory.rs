@@ -17,8 +17,8 @@ use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, Quantity};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, Paging, Parameters};
-use souk_domain::text::shows_nothing;
 use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
+use souk_domain::text::shows_nothing;
 use souk_domain::{Sku, Stock};
 
 /// The stock of a SKU as merchants see it.
@@ -163,7 +163,9 @@ pub async fn adjust(
     Json(body): Json<Adjustment>,
 ) -> Result<Response, Problem> {
     let zero = (body.delta == 0).then(|| FieldError::new("delta", "must not be 0"));
-    let errors = zero.into_iter().chain(text_error("reason", &body.reason, REASON_LIMIT));
+    let errors = zero
+        .into_iter()
+        .chain(text_error("reason", &body.reason, REASON_LIMIT));
     let command = StockCommand::Adjust {
         delta: body.delta,
         reason: body.reason,
@@ -233,7 +235,10 @@ pub async fn movements(
 
 fn text_error(field: &'static str, value: &str, limit: usize) -> Option<FieldError> {
     if shows_nothing(value) || value.len() > limit {
-        Some(FieldError::new(field, format!("must hold from 1 to {limit} bytes")))
+        Some(FieldError::new(
+            field,
+            format!("must hold from 1 to {limit} bytes"),
+        ))
     } else if value.chars().any(char::is_control) {
         Some(FieldError::new(field, "holds characters that can't be printed"))
     } else {

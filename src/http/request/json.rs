@@ -211,7 +211,11 @@ mod tests {
 
     fn refused(body: &str) -> (u16, String) {
         let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
-        let fields: Vec<_> = problem.field_errors().iter().map(|error| error.field.as_ref()).collect();
+        let fields: Vec<_> = problem
+            .field_errors()
+            .iter()
+            .map(|error| error.field.as_ref())
+            .collect();
         (problem.kind().status().as_u16(), fields.join(", "))
     }
 
@@ -242,7 +246,10 @@ mod tests {
                 r#"{"sku": "a", "quantity": 1, "inner": {"country": "a", "country": "b"}}"#,
                 "inner.country",
             ),
-            (r#"{"colour": 1, "inner": {"country": 2}}"#, "colour, inner.country, sku, quantity"),
+            (
+                r#"{"colour": 1, "inner": {"country": 2}}"#,
+                "colour, inner.country, sku, quantity",
+            ),
             ("7", "body"),
             (r#" ["a", 1, null]"#, "body"),
             (r#"{"sku": "a", "quantity": 1, "inner": ["SE"]}"#, "inner"),

@@ -68,7 +68,10 @@ impl Parameters {
 
     /// Refuses the parameters whose names begin with `prefix`: they are part of the contract, and not built yet.
     pub fn refuse_planned(&mut self, prefix: &str) {
-        let planned: Vec<_> = self.values.extract_if(.., |name, _| name.starts_with(prefix)).collect();
+        let planned: Vec<_> = self
+            .values
+            .extract_if(.., |name, _| name.starts_with(prefix))
+            .collect();
         for (name, _) in planned {
             self.refuse(name, "is not supported yet");
         }
@@ -260,7 +263,12 @@ impl<P: FromStr + Display> PageRequest<P> {
     }
 
     /// The cursor of the next page. `rows` are those of this page and one more, where there is another; that one is removed.
-    pub fn next_cursor<R>(&self, rows: &mut Vec<R>, keys: &Keys, position: impl Fn(&R) -> P) -> Option<String> {
+    pub fn next_cursor<R>(
+        &self,
+        rows: &mut Vec<R>,
+        keys: &Keys,
+        position: impl Fn(&R) -> P,
+    ) -> Option<String> {
         if rows.len() <= self.limit {
             return None;
         }

@@ -73,6 +73,7 @@ impl Checkout {
         call: impl Future<Output = Result<T, GatewayError>>,
     ) -> Result<Result<T, GatewayError>, StepError> {
         tokio::select! {
+            biased;
             () = self.cancelled.notified() => Err(StepError::Cancelled),
             answer = timeout(self.limits.payment_call, call) => {
                 Ok(answer.unwrap_or_else(|elapsed| Err(GatewayError::OutcomeUnknown(elapsed.into()))))
@@ -86,7 +87,8 @@ impl Checkout {
             ChargeState::Authorised { reference } => vec![PaymentChange::Authorised {
                 reference: reference.clone(),
             }],
-            ChargeState::Captured { reference } => vec![
+            // What was refunded was captured before.
+            ChargeState::Captured { reference } | ChargeState::Refunded { reference } => vec![
                 PaymentChange::Authorised {
                     reference: reference.clone(),
                 },
@@ -182,7 +184,7 @@ impl Checkout {
             ChargeState::Voided => PaymentChange::Voided,
             ChargeState::Authorised { .. }
             | ChargeState::Captured { .. }
-            | ChargeState::Refunded
+            | ChargeState::Refunded { .. }
             | ChargeState::Unknown => {
                 return Err(StepError::retry("the payment provider is ahead of the order"));
             }
@@ -280,7 +282,12 @@ impl Checkout {
                 let state = self.query(gateway, payment.id.as_str()).await?;
                 let payment = Self::known(payment, &state)?;
                 if payment.status != PaymentState::Captured {
-                    return self.void_at(gateway, payment, version).await;
+                    let voided = self.void_at(gateway, payment, version).await;
+                    // A late worker may have captured it in this moment: it is refunded then.
+                    if matches!(voided, Err(StepError::Escalate(_))) && self.is_captured(order).await? {
+                        return Err(StepError::retry("the payment was captured meanwhile"));
+                    }
+                    return voided;
                 }
                 payment
             }
@@ -288,13 +295,23 @@ impl Checkout {
         let amount = payment.refundable();
         let key = payment.id.as_str();
         let answer = self.call(gateway.refund(key, CANCELLATION, amount)).await?;
-        let is_refunded = |state: &ChargeState| *state == ChargeState::Refunded;
+        let is_refunded = |state: &ChargeState| matches!(state, ChargeState::Refunded { .. });
         self.done_or_refused(gateway, key, answer, is_refunded).await?;
         let change = PaymentChange::Refunded {
             key: CANCELLATION.to_owned(),
             amount,
         };
         self.settle(payment, version, change).await
+    }
+
+    async fn is_captured(&self, order: &PlacedOrder) -> Result<bool, StepError> {
+        let state = self
+            .query(self.gateway(order)?, Self::payment_id(order).as_str())
+            .await?;
+        Ok(matches!(
+            state,
+            ChargeState::Captured { .. } | ChargeState::Refunded { .. }
+        ))
     }
 
     async fn settle(&self, payment: Payment, version: u64, change: PaymentChange) -> Result<(), StepError> {

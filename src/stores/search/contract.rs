@@ -308,7 +308,11 @@ async fn cursors_stay_while_products_change(ports: &Ports) {
             .map(|(id, price)| product(id, "Page Turner", "pages", "Pages", &[price]))
             .collect();
         ports.put(&products).await;
-        ports.products.put_badges(&ids.map(|id| badge(id, 1, version))).await.unwrap();
+        ports
+            .products
+            .put_badges(&ids.map(|id| badge(id, 1, version)))
+            .await
+            .unwrap();
         let query = ProductQuery {
             category: Some("pages".into()),
             in_stock: true,
@@ -316,14 +320,21 @@ async fn cursors_stay_while_products_change(ports: &Ports) {
             limit: 2,
             ..text("turner")
         };
-        let whole = ProductQuery { limit: 100, ..query.clone() };
+        let whole = ProductQuery {
+            limit: 100,
+            ..query.clone()
+        };
         let mut order = ids.to_vec();
         if sort != Sort::Price {
             order.reverse();
         }
         ports.expect(&whole, &order).await;
         let first = ports.index.search(&query).await.unwrap();
-        let mut rest = ProductQuery { limit: 100, after: first.next, ..query };
+        let mut rest = ProductQuery {
+            limit: 100,
+            after: first.next,
+            ..query
+        };
         // The first of the page sells out: an offset would skip one now.
         let sold_out = badge(order[0], 0, version + 1);
         ports.products.put_badges(&[sold_out]).await.unwrap();

@@ -153,7 +153,11 @@ impl Selection {
     /// The identifiers of the products on the page, in order, with their positions, and of one product more. The page is found
     /// first, by indexes alone; only then are its rows read.
     fn page(&self, query: &ProductQuery) -> Statement {
-        let number = if self.searches { "found.number" } else { "p.sequence" };
+        let number = if self.searches {
+            "found.number"
+        } else {
+            "p.sequence"
+        };
         let (key, follows, direction) = match query.sort {
             Sort::Relevance if self.searches => ("found.score", "<", "DESC"),
             Sort::Relevance | Sort::Newest => ("0", "<", "DESC"),

@@ -93,6 +93,9 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (at, id) = text.split_once(' ').ok_or(())?;
         let at = at.parse().map_err(|_| ())?;
-        Ok(Self(Timestamp::from_millis(at), OrderId::parse(id).map_err(|_| ())?))
+        Ok(Self(
+            Timestamp::from_millis(at),
+            OrderId::parse(id).map_err(|_| ())?,
+        ))
     }
 }

@@ -67,7 +67,9 @@ impl Body {
             };
             match T::deserialize(node) {
                 Ok(value) if faults.is_empty() => return Ok(value),
-                Err(fault) if faults.len() < FAULT_LIMIT && !is_blamed(&faults, fault.path()) => faults.push(fault),
+                Err(fault) if faults.len() < FAULT_LIMIT && !is_blamed(&faults, fault.path()) => {
+                    faults.push(fault)
+                }
                 // All of them are known; or a made-up value is refused too, and hides the rest.
                 _ => return Err(faults.into_iter().map(FieldError::from).collect()),
             }
@@ -366,11 +368,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
             Some(_) => return Err(Fault::new("must be an object".to_owned()).within(&self.path)),
             None => &empty,
         };
-        let is_made_up = |name: &str| self.value.is_none() || is_blamed(self.faults, &member(&self.path, name));
+        let is_made_up =
+            |name: &str| self.value.is_none() || is_blamed(self.faults, &member(&self.path, name));
         let given = object.iter().map(|(name, value)| (name.as_str(), Some(value)));
         // Leaves out unknown fields that were refused.
         let given = given.filter(|(name, _)| !is_made_up(name));
-        let made_up = fields.iter().filter(|name| is_made_up(name)).map(|name| (*name, None));
+        let made_up = fields
+            .iter()
+            .filter(|name| is_made_up(name))
+            .map(|name| (*name, None));
         let nodes = given
             .chain(made_up)
             .map(|(name, value)| (name, self.below(value, member(&self.path, name))));

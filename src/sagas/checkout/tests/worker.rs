@@ -300,3 +300,27 @@ async fn a_cancellation_interrupts_a_call_to_the_provider() {
     assert_eq!(world.made("authorise"), 0);
     assert_nothing_sold(&world);
 }
+
+/// The worker dies after the provider has refunded the payment, whose capture was not recorded either.
+#[tokio::test(start_paused = true)]
+async fn an_unrecorded_refund_is_recognised() {
+    let world = shop(Answer::Accept);
+    // Up to the capture; then read the order, load the payment, query, refund.
+    for calls in [12, 4] {
+        world.allow(calls);
+        let (worker, ended) = start(world.checkout(0)).await;
+        tokio::time::sleep(HELD_BACK).await;
+        worker.kill();
+        ended.await.unwrap();
+        world.cancel(0);
+    }
+    assert_eq!((world.made("capture"), world.made("refund")), (1, 1));
+    world.allow(usize::MAX);
+    complete(&world).await;
+    assert!(
+        matches!(world.phase(0), Phase::Cancelled { .. }),
+        "{:?}",
+        world.phase(0)
+    );
+    assert_nothing_sold(&world);
+}

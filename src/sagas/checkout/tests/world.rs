@@ -29,6 +29,9 @@ const RESERVATION: u64 = 30;
 /// Calls of a checkout from beginning to end, failed attempts included, that no test should need.
 const MANY_CALLS: usize = 1_000;
 
+/// Refusals and deadlines of a checkout, one after another, that no test should need.
+const MANY_ATTEMPTS: usize = 200;
+
 /// The provider's name for every charge.
 const REFERENCE: &str = "reference";
 
@@ -81,7 +84,9 @@ impl Charge {
 
     fn state(&self) -> ChargeState {
         match &self.verdict {
-            _ if self.refunds > 0 => ChargeState::Refunded,
+            _ if self.refunds > 0 => ChargeState::Refunded {
+                reference: REFERENCE.to_owned(),
+            },
             _ if self.captures > 0 => ChargeState::Captured {
                 reference: REFERENCE.to_owned(),
             },
@@ -595,10 +600,11 @@ impl Workers {
 
     /// Lets all workers, and a new one, come to their ends without further faults.
     pub(super) fn complete(&mut self) {
-        loop {
+        for attempt in 0.. {
             self.start();
             self.advance(self.runs.len() - 1, MANY_CALLS);
             let progress = self.world.order(self.index).progress;
+            assert!(attempt < MANY_ATTEMPTS, "it does not end: {progress:?}");
             if progress.attention.is_some() {
                 self.world.retry(self.index);
             } else if progress.phase == Phase::AwaitingAction {
