@@ -154,7 +154,13 @@ pub fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // The main thread drives the command itself: children are bound to the thread that started them, and this one lives as
     // long as the process.
-    let result = tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = match cli.command {
+        // It only passes frames on: databases have threads of their own, and a second one here would cost more in waking it
+        // than it could do.
+        Command::Store(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let result = runtime
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("the runtime does not start", error))

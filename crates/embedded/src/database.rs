@@ -14,6 +14,24 @@ use crate::limits::{READ_TIME_LIMIT, READERS};
 use crate::options;
 use crate::statement::{Rows, Statement};
 
+/// All runs of a statement see the database at one moment.
+fn read(
+    connection: &Connection,
+    statement: &Statement,
+    is_cancelled: impl Fn() -> bool,
+) -> Result<Rows, Error> {
+    let _snapshot = match statement.runs.len() {
+        ..=1 => None,
+        _ => Some(connection.unchecked_transaction()?),
+    };
+    statement.run(connection, |_| {
+        if is_cancelled() {
+            return Err(Error::unavailable("nobody waits for the rows any more"));
+        }
+        Ok(())
+    })
+}
+
 /// A database. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
@@ -37,12 +55,7 @@ impl Inner {
             Some(connection) => connection,
             None => options::reader(&self.directory, self.name).map_err(Error::unavailable)?,
         };
-        let rows = statement.run(&connection, |_| {
-            if is_cancelled() {
-                return Err(Error::unavailable("nobody waits for the rows any more"));
-            }
-            Ok(())
-        });
+        let rows = read(&connection, statement, is_cancelled);
         self.idle().push(connection);
         rows
     }

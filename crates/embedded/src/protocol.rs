@@ -16,7 +16,7 @@ use crate::limits::WRITE_BYTES;
 use crate::statement::{Rows, Transaction};
 
 /// The version; client and server must have the same.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The outcome of a request.
 pub(crate) type Outcome = Result<Vec<Rows>, Error>;

@@ -29,14 +29,14 @@ pub type Row = Vec<Value>;
 /// All rows of one statement.
 pub type Rows = Vec<Row>;
 
-/// One SQL statement with the values of its parameters (`?1`, `?2`, …).
+/// One SQL statement and the values of its parameters (`?1`, `?2`, …) for each of its runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Statement {
     /// The text; user input belongs into parameters alone.
     pub sql: Cow<'static, str>,
-    /// The values of `?1`, `?2`, …. Those beyond the last one that the statement names are ignored, so that statements of one
-    /// kind can be given the same.
-    pub parameters: Vec<Value>,
+    /// The values of `?1`, `?2`, …, as many in each run; those beyond the last one that the statement names are ignored, so
+    /// that statements of one kind can be given the same. The statement returns the rows of all runs.
+    pub runs: Vec<Vec<Value>>,
 }
 
 /// Statements that take effect together or not at all.
@@ -115,18 +115,28 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 }
 
 impl Statement {
-    /// A statement without parameters.
+    /// A statement that runs once, without parameters yet.
     pub fn new(sql: impl Into<Cow<'static, str>>) -> Self {
         Self {
             sql: sql.into(),
-            parameters: Vec::new(),
+            runs: vec![Vec::new()],
         }
     }
 
-    /// Adds the value of the next parameter.
+    /// A statement that runs once for each of these lists of values.
+    pub fn each(sql: &'static str, runs: Vec<Vec<Value>>) -> Self {
+        Self {
+            sql: sql.into(),
+            runs,
+        }
+    }
+
+    /// Adds the value of the next parameter of its only run.
     #[must_use]
     pub fn bind(mut self, value: impl Into<Value>) -> Self {
-        self.parameters.push(value.into());
+        if let Some(run) = self.runs.last_mut() {
+            run.push(value.into());
+        }
         self
     }
 
@@ -137,18 +147,20 @@ impl Statement {
         mut accept: impl FnMut(&Row) -> Result<(), Error>,
     ) -> Result<Rows, Error> {
         let mut prepared = connection.prepare_cached(&self.sql)?;
-        for (number, value) in (1..=prepared.parameter_count()).zip(&self.parameters) {
-            prepared.raw_bind_parameter(number, value)?;
-        }
         let columns = prepared.column_count();
-        let mut source = prepared.raw_query();
         let mut rows = Vec::new();
-        while let Some(row) = source.next()? {
-            let row = (0..columns)
-                .map(|column| value(row.get_ref(column)?))
-                .collect::<Result<Row, Error>>()?;
-            accept(&row)?;
-            rows.push(row);
+        for values in &self.runs {
+            for (number, value) in (1..=prepared.parameter_count()).zip(values) {
+                prepared.raw_bind_parameter(number, value)?;
+            }
+            let mut source = prepared.raw_query();
+            while let Some(row) = source.next()? {
+                let row = (0..columns)
+                    .map(|column| value(row.get_ref(column)?))
+                    .collect::<Result<Row, Error>>()?;
+                accept(&row)?;
+                rows.push(row);
+            }
         }
         Ok(rows)
     }
@@ -167,7 +179,8 @@ impl Transaction {
         self.statements
             .iter()
             .map(|statement| {
-                OVERHEAD + statement.sql.len() + statement.parameters.iter().map(Value::size).sum::<usize>()
+                let values = statement.runs.iter().flatten();
+                OVERHEAD + statement.sql.len() + values.map(Value::size).sum::<usize>()
             })
             .sum()
     }

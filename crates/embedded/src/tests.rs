@@ -196,7 +196,7 @@ async fn values_of_every_class_round_trip() {
     ];
     let statement = Statement {
         sql: "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7".into(),
-        parameters: values.clone(),
+        runs: vec![values.clone()],
     };
     assert_eq!(
         database.read(statement.clone()).await.unwrap(),
@@ -216,6 +216,22 @@ async fn statements_may_be_given_more_values_than_they_name() {
     let expected = vec![vec![Value::Integer(2)]];
     assert_eq!(database.read(select()).await.unwrap(), expected);
     assert_eq!(database.transact(vec![select()]).await.unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn a_statement_runs_once_for_each_list_of_values() {
+    let directory = TempDir::new().unwrap();
+    let (_engine, database) = local(directory.path()).await;
+    let inserts = |ids: &[&str]| Statement::each(INSERT, ids.iter().map(|id| vec![(*id).into()]).collect());
+    let row = |id: &str| vec![Value::Text(id.to_owned())];
+    let rows = database.transact(vec![inserts(&["a", "b"]), inserts(&[])]).await;
+    assert_eq!(rows.unwrap(), [vec![row("a"), row("b")], vec![]]);
+    // One run that fails undoes the others.
+    let refused = database.transact(vec![inserts(&["c", "a"])]).await;
+    assert_eq!(kind(&refused), Some(ErrorKind::Refused));
+    let select = "SELECT id FROM documents WHERE id = ?1";
+    let found = Statement::each(select, vec![vec!["b".into()], vec!["c".into()], vec!["a".into()]]);
+    assert_eq!(database.read(found).await.unwrap(), [row("b"), row("a")]);
 }
 
 /// A read whose caller has gone ends, and gives its connection back.

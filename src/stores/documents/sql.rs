@@ -1,62 +1,33 @@
-//! The statements of documents and events in SQLite. Each is prepared once, whatever the size of a batch.
+//! The statements of documents and events in SQLite. Each is prepared once, and runs once for each row of a batch.
 
-/// The columns of [`Lines`](super::batch::Lines): `?1` holds the lines, `?2` the bodies.
-macro_rules! body {
-    () => {
-        "CAST(substr(?2, j.value->>6, j.value->>7) AS TEXT)"
-    };
-}
+/// Compare-and-set of a row that exists: `?9` is the version that it must have.
+pub(super) const UPDATE: &str = "UPDATE documents \
+     SET shard = ?2, version = ?3, fence = ?4, due_at = ?5, owner = ?6, mark = ?7, body = ?8 \
+     WHERE id = ?1 AND version = ?9 RETURNING id";
 
-/// Compare-and-set of rows that exist. What is not returned has another version.
-pub(super) const UPDATE: &str = concat!(
-    "UPDATE documents \
-     SET shard = j.value->>1, version = j.value->>2, due_at = j.value->>4, owner = j.value->>5, fence = j.value->>8, mark = ?3, body = ",
-    body!(),
-    " FROM json_each(?1) AS j \
-     WHERE documents.id = j.value->>0 AND documents.version = j.value->>3 \
-     RETURNING documents.id"
-);
+/// A row that must not exist yet.
+pub(super) const INSERT: &str = "INSERT INTO documents (id, shard, version, fence, due_at, owner, mark, body) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING RETURNING id";
 
-/// Rows that must not exist yet. What is not returned exists.
-pub(super) const INSERT: &str = concat!(
-    "INSERT INTO documents (id, shard, version, due_at, owner, fence, mark, body) \
-     SELECT j.value->>0, j.value->>1, j.value->>2, j.value->>4, j.value->>5, j.value->>8, ?3, ",
-    body!(),
-    " FROM json_each(?1) AS j WHERE true \
-     ON CONFLICT (id) DO NOTHING RETURNING id"
-);
-
-/// Events of the rows that this very batch wrote, which their mark and version tell. A batch that is sent twice finds
-/// its events there already.
+/// An event of a row that this very batch wrote, which its mark and version tell. A batch that is sent twice finds its
+/// events there already.
 pub(super) const EMIT: &str = "INSERT INTO ledger (entity, shard, version, ordinal, at, name, detail) \
-     SELECT d.id, d.shard, e.value->>'$.v', e.value->>'$.n', \
-         CAST(round(unixepoch('subsec') * 1000) AS INTEGER), e.value->>'$.e', e.value->'$.d' \
-     FROM json_each(?1) AS e \
-     CROSS JOIN documents AS d ON d.id = e.value->>'$.i' \
-     WHERE d.mark = ?2 AND d.version = e.value->>'$.w' \
-     ORDER BY e.key \
+     SELECT id, shard, ?4, ?5, CAST(round(unixepoch('subsec') * 1000) AS INTEGER), ?6, ?7 \
+     FROM documents WHERE id = ?1 AND mark = ?2 AND version = ?3 \
      ON CONFLICT (entity, version, ordinal) DO NOTHING";
 
-/// The same events to every consumer of `?3`.
+/// The same event to one consumer, `?6`.
 pub(super) const FAN_OUT: &str = "INSERT INTO outbox (consumer, sequence, entity, shard) \
-     SELECT c.value, l.sequence, l.entity, l.shard \
-     FROM json_each(?1) AS e \
-     CROSS JOIN documents AS d ON d.id = e.value->>'$.i' \
-     CROSS JOIN ledger AS l ON l.entity = d.id AND l.version = e.value->>'$.v' AND l.ordinal = e.value->>'$.n' \
-     CROSS JOIN json_each(?3) AS c \
-     WHERE d.mark = ?2 AND d.version = e.value->>'$.w' \
+     SELECT ?6, l.sequence, l.entity, l.shard \
+     FROM documents AS d CROSS JOIN ledger AS l ON l.entity = d.id AND l.version = ?4 AND l.ordinal = ?5 \
+     WHERE d.id = ?1 AND d.mark = ?2 AND d.version = ?3 \
      ON CONFLICT (consumer, sequence) DO NOTHING";
 
-/// Compare-and-set of bodies alone. What is not returned has another body by now.
-pub(super) const RESEAL: &str = "UPDATE documents SET body = j.value->>'$.n' \
-     FROM json_each(?1) AS j \
-     WHERE documents.id = j.value->>'$.i' AND documents.body = j.value->>'$.b' \
-     RETURNING documents.id";
+/// Compare-and-set of a body alone. What is not returned has another body by now.
+pub(super) const RESEAL: &str = "UPDATE documents SET body = ?3 WHERE id = ?1 AND body = ?2 RETURNING id";
 
-pub(super) const VERSIONS: &str =
-    "SELECT id, version FROM documents WHERE id IN (SELECT value FROM json_each(?1))";
-pub(super) const APPLIED: &str =
-    "SELECT id FROM documents WHERE id IN (SELECT value FROM json_each(?1)) AND mark = ?2";
+pub(super) const VERSIONS: &str = "SELECT id, version FROM documents WHERE id = ?1";
+pub(super) const APPLIED: &str = "SELECT id FROM documents WHERE id = ?1 AND mark = ?2";
 pub(super) const DUE: &str = "SELECT id FROM documents INDEXED BY documents_due \
      WHERE due_at IS NOT NULL AND due_at <= ?1 AND shard IN (SELECT value FROM json_each(?2)) \
      ORDER BY due_at, id LIMIT ?3";
@@ -82,7 +53,7 @@ macro_rules! select {
     };
 }
 
-pub(super) const LOAD_MANY: &str = select!(documents "WHERE id IN (SELECT value FROM json_each(?1))");
+pub(super) const LOAD_MANY: &str = select!(documents "WHERE id = ?1");
 /// A row's number grows with the time of its insertion.
 pub(super) const BY_OWNER: &str = select!(documents "WHERE owner = ?1 ORDER BY rowid DESC LIMIT ?2");
 pub(super) const BY_OWNER_BEFORE: &str = select!(documents

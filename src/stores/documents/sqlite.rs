@@ -1,13 +1,12 @@
-//! Documents in SQLite: one file a store, all the same schema.
-//!
-//! A batch travels in as few parameters as one row would, so that its statements are prepared once whatever its size.
+//! Documents in SQLite: one file a store, all the same schema. A batch is a handful of statements that run once for each of
+//! its rows.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::batch::{Emitted, Exchange, Lines, parts};
+use super::batch::parts;
 use super::sql::{
     APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DUE, EMIT, FAN_OUT, INSERT, LOAD_MANY, RESEAL, SCAN, UPDATE,
     VERSIONS,
@@ -16,7 +15,7 @@ use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, Row, Unreadable
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::sqlite::{Columns, Database};
-use souk_domain::Timestamp;
+use souk_domain::{NewEvent, Timestamp};
 use souk_embedded::{Rows, Statement, Value, Writer};
 use souk_error_chain::Chain;
 
@@ -97,29 +96,72 @@ impl SqliteDocuments {
 
     /// Writes rows in one transaction and returns the ids of those that were applied.
     async fn write_part(&self, mark: &str, part: &[&DocumentWrite]) -> Result<HashSet<String>, StoreError> {
-        let lines = |created: bool| {
-            let of_kind = move |write: &&DocumentWrite| (write.expected == 0) == created;
-            Lines::of(part.iter().copied().filter(of_kind))
-        };
-        let (created, updated) = (lines(true), lines(false));
-        let emitted: Vec<Emitted<'_>> = part.iter().flat_map(|write| Emitted::of(write)).collect();
-        let mut statements = Vec::with_capacity(4);
-        for (sql, lines) in [(UPDATE, updated), (INSERT, created)] {
-            if !lines.is_empty() {
-                let (lines, bodies) = lines.encode().map_err(|error| self.database.refused(error))?;
-                statements.push(Statement::new(sql).bind(lines).bind(bodies).bind(mark));
+        let (mut updated, mut inserted) = (Vec::new(), Vec::new());
+        let (mut emitted, mut fanned_out) = (Vec::new(), Vec::new());
+        for write in part {
+            if write.expected == 0 {
+                inserted.push(columns(mark, &write.document));
+            } else {
+                let mut values = columns(mark, &write.document);
+                values.push(write.expected.into());
+                updated.push(values);
+            }
+            for event in &write.events {
+                let id = event_id(mark, &write.document, event);
+                let detail = self.database.json(&event.event.detail)?;
+                emitted.push([&id[..], &[event.event.name.as_str().into(), detail.into()]].concat());
+                fanned_out.extend(
+                    self.consumers
+                        .iter()
+                        .map(|consumer| [&id[..], &[(*consumer).into()]].concat()),
+                );
             }
         }
-        if !emitted.is_empty() {
-            let emitted = self.database.json(&emitted)?;
-            statements.push(Statement::new(EMIT).bind(emitted.as_str()).bind(mark));
-            let consumers = self.database.json(&self.consumers)?;
-            statements.push(Statement::new(FAN_OUT).bind(emitted).bind(mark).bind(consumers));
-        }
+        let statements = [
+            (UPDATE, updated),
+            (INSERT, inserted),
+            (EMIT, emitted),
+            (FAN_OUT, fanned_out),
+        ]
+        .into_iter()
+        .filter(|(_, runs)| !runs.is_empty())
+        .map(|(sql, runs)| Statement::each(sql, runs))
+        .collect();
         let results = self.database.transact(statements).await?;
         // The events return no rows.
         self.ids(results.into_iter().flatten().collect())
     }
+}
+
+/// The values of [`INSERT`], which [`UPDATE`] begins with as well.
+fn columns(mark: &str, document: &Document) -> Vec<Value> {
+    vec![
+        document.id.as_str().into(),
+        document.shard.into(),
+        document.version.into(),
+        document.fence.into(),
+        document.due_at.map(Timestamp::as_millis).into(),
+        document.owner.as_deref().into(),
+        mark.into(),
+        document.body.as_str().into(),
+    ]
+}
+
+/// The values that [`EMIT`] and [`FAN_OUT`] begin with. The version that the document has after the write is not always
+/// the event's, which may belong to an earlier command of the write.
+fn event_id(mark: &str, document: &Document, event: &NewEvent) -> [Value; 5] {
+    [
+        document.id.as_str().into(),
+        mark.into(),
+        document.version.into(),
+        event.id.version.into(),
+        event.id.ordinal.into(),
+    ]
+}
+
+/// Runs of a statement that takes an id.
+fn each_id(ids: &[String]) -> Vec<Vec<Value>> {
+    ids.iter().map(|id| vec![id.as_str().into()]).collect()
 }
 
 #[async_trait]
@@ -137,13 +179,14 @@ impl DocumentStore for SqliteDocuments {
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
-        self.documents(Statement::new(LOAD_MANY).bind(self.database.json(&ids)?))
-            .await
+        self.documents(Statement::each(LOAD_MANY, each_id(ids))).await
     }
 
     async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
-        let statement = Statement::new(VERSIONS).bind(self.database.json(&ids)?);
-        let rows = self.database.read(statement).await?;
+        let rows = self
+            .database
+            .read(Statement::each(VERSIONS, each_id(ids)))
+            .await?;
         let decode = |row: &mut Columns| Ok((row.text("id")?, row.integer("version")?));
         let found: HashMap<String, u64> = self.database.decode(rows, decode)?.into_iter().collect();
         Ok(ids.iter().map(|id| found.get(id).copied().unwrap_or(0)).collect())
@@ -204,8 +247,11 @@ impl DocumentStore for SqliteDocuments {
 
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
         // Through the writer, and so behind whatever it has accepted: the lost write is decided before this answers.
-        let statement = Statement::new(APPLIED).bind(self.database.json(&ids)?).bind(mark);
-        let found = self.ids(self.database.transact_one(statement).await?)?;
+        let runs = ids
+            .iter()
+            .map(|id| vec![id.as_str().into(), mark.into()])
+            .collect();
+        let found = self.ids(self.database.transact_one(Statement::each(APPLIED, runs)).await?)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
@@ -262,17 +308,17 @@ impl RowsAtRest for SqliteDocuments {
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
         let text = |bytes| std::str::from_utf8(bytes).map_err(|error| self.database.refused(error));
-        let exchanges = rows
+        let runs = rows
             .iter()
-            .map(|resealed| {
-                Ok(Exchange {
-                    id: &resealed.row.id,
-                    before: text(&resealed.row.content)?,
-                    now: text(&resealed.content)?,
-                })
+            .map(|Resealed { row, content }| {
+                Ok(vec![
+                    row.id.as_str().into(),
+                    text(&row.content)?.into(),
+                    text(content)?.into(),
+                ])
             })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        let statement = Statement::new(RESEAL).bind(self.database.json(&exchanges)?);
+            .collect::<Result<_, StoreError>>()?;
+        let statement = Statement::each(RESEAL, runs);
         let replaced = self.ids(self.database.transact_one(statement).await?)?;
         Ok(rows
             .iter()

@@ -178,7 +178,7 @@ impl Selection {
             "SELECT (SELECT id FROM products WHERE sequence = page.number) AS id, page.key, page.number \
              FROM (SELECT {number} AS number, {key} AS key {tail} ORDER BY {order} LIMIT ?) AS page"
         ));
-        statement.parameters.clone_from(&self.parameters);
+        statement.runs = vec![self.parameters.clone()];
         if let Some(Position { key: value, number }) = query.after {
             if key != "0" {
                 statement = statement.bind(value);
@@ -191,7 +191,7 @@ impl Selection {
     /// The number of selected products.
     fn total(&self) -> Statement {
         let mut statement = Statement::new(format!("SELECT count(*) AS count {}", self.tail(None)));
-        statement.parameters.clone_from(&self.parameters);
+        statement.runs = vec![self.parameters.clone()];
         statement
     }
 }
