@@ -90,6 +90,9 @@ impl SqliteDocuments {
         if *version <= write.expected {
             return Some(format!("version {version} can't follow {}", write.expected));
         }
+        if i64::try_from(*version).is_err() {
+            return Some(format!("version {version} is more than the store can count"));
+        }
         (self.consumers.is_empty() && !write.events.is_empty())
             .then(|| format!("the {} store keeps no events", self.database.name()))
     }
