@@ -4,7 +4,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// First byte of every encoded value; another version is refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Largest value that is decoded, in bytes: below the 16 MiB at which ractor_cluster ends a session.
 pub const DECODE_LIMIT: usize = 12 * 1024 * 1024;

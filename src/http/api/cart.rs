@@ -119,7 +119,7 @@ pub struct Merge {
 
 /// What every change of the caller's cart takes from its request.
 #[derive(FromRequestParts)]
-#[from_request(state(SharedFront), rejection(Problem))]
+#[from_request(state(SharedFront))]
 pub struct Visit {
     #[from_request(via(State))]
     front: SharedFront,
@@ -141,7 +141,7 @@ impl Visit {
             .carts
             .ask(self.caller.cart().as_str(), ask)
             .await?;
-        answer.reply.clone()?;
+        answer.reply?;
         self.show(&answer).await
     }
 

@@ -155,7 +155,7 @@ impl Server {
             let answer = self.router.clone().oneshot(request);
             async move {
                 let mut response = answer.await.unwrap_or_else(|never| match never {});
-                if !rest.is_read().await || self.shutdown.is_cancelled() {
+                if !rest.discard().await || self.shutdown.is_cancelled() {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -94,8 +94,8 @@ pub enum Rest {
 }
 
 impl Rest {
-    /// Reads the rest of the body, once the reply is made. False where the connection can't be used any more.
-    pub async fn is_read(self) -> bool {
+    /// Reads and discards the rest of the body, once the reply is made. False where the connection can't be used any more.
+    pub async fn discard(self) -> bool {
         let (mut rest, is_sent) = match self {
             Self::Nothing => return true,
             Self::Sent(rest) => (rest, true),

@@ -85,11 +85,14 @@ impl Views for MemoryViews {
     }
 }
 
+/// What a node reports, and where it hears of the others.
+type Reported = (NodeReport, watch::Sender<Vec<NodeReport>>);
+
 /// What the nodes of a test have in common besides the coordination store.
 #[derive(Default)]
 struct Network {
-    /// What each node reports, and where it hears of the others.
-    gossip: Mutex<BTreeMap<String, (NodeReport, watch::Sender<Vec<NodeReport>>)>>,
+    /// By the name of the node.
+    gossip: Mutex<BTreeMap<String, Reported>>,
     /// The pairs of nodes without a link.
     cut: Mutex<Vec<(String, String)>>,
 }
