@@ -105,7 +105,7 @@ async fn forgot_does_not_reveal_accounts() {
     client
         .post("/v1/auth/password/forgot", &json!({"email": "no address"}))
         .await
-        .expect_problem(422, "validation");
+        .expect(202);
 }
 
 #[tokio::test]

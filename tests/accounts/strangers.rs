@@ -274,7 +274,13 @@ async fn oversized_requests_disturb_nobody_else() {
         ),
     ] {
         let reply = crate::shared::unhurried(&stranger(0), path, &body).await;
-        assert!(matches!(reply.status, 401 | 422), "{path}: {reply}");
+        // A forgotten password is no fault, whatever is said to be the address.
+        let expected: &[u16] = if path.ends_with("forgot") {
+            &[202]
+        } else {
+            &[401, 422]
+        };
+        assert!(expected.contains(&reply.status), "{path}: {reply}");
     }
     person.client.get("/v1/me").await.expect(200);
 }
