@@ -17,7 +17,10 @@ pub fn respond(order: &PlacedOrder, version: u64) -> Result<Response, Problem> {
     let location = location(&order.placement.id);
     let status = match &order.progress.phase {
         Phase::Failed { reason } => return Err(failure(reason).location(location)),
-        Phase::Cancelled { .. } => return Err(Problem::new(problem::ORDER_CANCELLED).location(location)),
+        // One that was cancelled later was confirmed first, and its repeated request is answered like that.
+        Phase::Cancelled { payment: None } => {
+            return Err(Problem::new(problem::ORDER_CANCELLED).location(location));
+        }
         phase if phase.status() == OrderStatus::Pending => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,
     };
@@ -94,7 +97,20 @@ mod tests {
         };
         for (phase, code, name) in [
             (confirmed, 201, None),
-            (Phase::Completed { payment }, 201, None),
+            (
+                Phase::Completed {
+                    payment: payment.clone(),
+                },
+                201,
+                None,
+            ),
+            (
+                Phase::Cancelled {
+                    payment: Some(payment),
+                },
+                201,
+                None,
+            ),
             (Phase::Confirming, 202, None),
             (failing, 202, None),
             (failed(declined), 402, Some("payment-declined")),
