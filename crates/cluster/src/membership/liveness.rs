@@ -242,7 +242,7 @@ mod tests {
         let (b, c) = (member("b", 1), member("c", 1));
         let both = view(3, &[b.clone(), c.clone()]);
         let mut liveness = Liveness::default();
-        // c is dead according to gossip, so its link is no matter.
+        // c is dead according to gossip, so its link is irrelevant.
         liveness.gossip(vec![report(&b)]);
         let down = |_: &NodeIdentity| false;
         liveness.links("a", &both, down, start);
