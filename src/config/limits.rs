@@ -15,8 +15,10 @@ numbers! {
         target_bytes: usize = 8192, 256..=65536;
         /// Most header lines in a request.
         header_lines: usize = 64, 16..=1000;
-        /// Longest time for the head of a request to arrive; an idle kept-alive connection is closed after it.
+        /// Longest time for the head of a request to arrive.
         header_seconds: Seconds = 10, 1..=300;
+        /// How long an idle kept-alive connection stays open; longer than clients and proxies keep theirs, since a request that crosses the end of its connection is lost.
+        keep_alive_seconds: Seconds = 120, 1..=3600;
         /// Longest time for the body of a request to arrive.
         body_seconds: Seconds = 30, 1..=600;
         /// Longest time in which a client reads nothing of a reply; then its connection is closed.
@@ -108,6 +110,8 @@ impl Settings for Limits {
                 );
             }
         }
+        let header = ("limits.header_seconds", self.header_seconds.duration());
+        let keep_alive = ("limits.keep_alive_seconds", self.keep_alive_seconds.duration());
         let checkout_wait = ("limits.checkout_wait_ms", self.checkout_wait_ms.duration());
         let budget = ("limits.request_budget_ms", self.request_budget_ms.duration());
         let total = ("limits.total_seconds", self.total_seconds.duration());
@@ -118,6 +122,11 @@ impl Settings for Limits {
             self.order_deadline_seconds.duration(),
         );
         for (short, long, reason) in [
+            (
+                header,
+                keep_alive,
+                "an idle connection must stay open for as long as a head may take",
+            ),
             (checkout_wait, budget, "the checkout waits within a request"),
             (
                 budget,

@@ -12,6 +12,6 @@ pub mod security;
 pub mod server;
 pub mod settings;
 pub mod tls;
-mod unread;
-
 mod connections;
+mod head_timeout;
+mod unread;

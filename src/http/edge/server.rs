@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::http::edge::connections::{ConnectionPermit, Connections};
+use crate::http::edge::head_timeout::{HeadTimeout, Progress};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::ServerTls;
@@ -55,6 +56,7 @@ pub async fn serve(
     let (grace, linger) = (settings.grace, settings.linger.min(settings.grace));
     let server = Arc::new(Server {
         builder: builder(&settings),
+        header_timeout: settings.header_timeout,
         write_timeout: settings.write_timeout,
         router,
         tls: settings.tls,
@@ -115,6 +117,7 @@ struct Held {
 /// What all connections of a listener share.
 struct Server {
     builder: http1::Builder,
+    header_timeout: Duration,
     write_timeout: Duration,
     router: Router,
     tls: Option<ServerTls>,
@@ -144,7 +147,9 @@ impl Server {
         encrypted: bool,
         watcher: Watcher,
     ) {
+        let progress = Progress::default();
         let service = service_fn(|request: hyper::Request<Incoming>| {
+            progress.advance();
             let (parts, body) = request.into_parts();
             let (body, rest) = unread::track(&parts.headers, body);
             let mut request = hyper::Request::from_parts(parts, body);
@@ -153,6 +158,7 @@ impl Server {
                 request.extensions_mut().insert(Encrypted);
             }
             let answer = self.router.clone().oneshot(request);
+            let progress = progress.clone();
             async move {
                 let mut response = answer.await.unwrap_or_else(|never| match never {});
                 if !rest.discard().await || self.shutdown.is_cancelled() {
@@ -160,13 +166,15 @@ impl Server {
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
                 }
+                progress.advance();
                 Ok::<_, Infallible>(response)
             }
         });
         // A connection whose client reads nothing is not held for ever.
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.write_timeout));
-        let stream = TokioIo::new(Box::pin(stream));
+        let stream = HeadTimeout::new(Box::pin(stream), self.header_timeout, progress.clone());
+        let stream = TokioIo::new(stream);
         if self.shutdown.is_cancelled() {
             // A watched connection would be closed before anything is read from it.
             drop(watcher);
@@ -223,7 +231,8 @@ fn builder(settings: &ServerSettings) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        // The pause before a head and the head itself; a slow head ends sooner, by `HeadTimeout`.
+        .header_read_timeout(settings.keep_alive)
         .max_headers(settings.headers)
         .max_header_size(settings.head_limit)
         .max_buf_size(settings.head_limit.max(LEAST_HEAD))

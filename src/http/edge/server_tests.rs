@@ -89,10 +89,7 @@ async fn a_kept_connection_gets_a_reply_during_shutdown() {
     let server = start(router, settings).await;
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut stream = send(server.address, request).await;
-    let mut first = Vec::new();
-    while !first.ends_with(b"here") {
-        assert!(stream.read_buf(&mut first).await.unwrap() > 0, "it was closed");
-    }
+    read_reply(&mut stream, b"here").await;
     server.shutdown.cancel();
     while TcpStream::connect(server.address).await.is_ok() {
         tokio::task::yield_now().await;
@@ -147,6 +144,45 @@ async fn a_client_that_never_ends_its_head_is_cut_off() {
     assert_eq!(read_all(stream).await, "");
     server.shutdown.cancel();
     server.task.await.unwrap();
+}
+
+/// Reads up to the end of a reply whose body is known.
+async fn read_reply(stream: &mut TcpStream, body: &[u8]) {
+    let mut reply = Vec::new();
+    while !reply.ends_with(body) {
+        assert!(stream.read_buf(&mut reply).await.unwrap() > 0, "it was closed");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_outlives_the_time_for_a_head() {
+    let header_timeout = Duration::from_millis(200);
+    let settings = ServerSettings {
+        header_timeout,
+        keep_alive: LONG,
+        ..ServerSettings::default()
+    };
+    let server = start(Router::new().route("/", get(async || "fine")), settings).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stream = send(server.address, request).await;
+    read_reply(&mut stream, b"fine").await;
+    let mut byte = [0];
+    let closed = tokio::time::timeout(3 * header_timeout, stream.peek(&mut byte)).await;
+    assert!(closed.is_err(), "{closed:?}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_reply(&mut stream, b"fine").await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let settings = ServerSettings {
+        keep_alive: Duration::from_millis(500),
+        ..ServerSettings::default()
+    };
+    let server = start(Router::new().route("/", get(async || "fine")), settings).await;
+    let stream = send(server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let reply = tokio::time::timeout(LONG, read_all(stream)).await;
+    assert!(reply.expect("it is closed").ends_with("fine"));
 }
 
 #[tokio::test]

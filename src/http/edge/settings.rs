@@ -144,8 +144,10 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// Limits and time-outs of a listener's connections.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Time limit for receiving the head of a request; an idle kept-alive connection is closed after it.
+    /// Time limit for receiving the head of a request.
     pub header_timeout: Duration,
+    /// How long an idle kept-alive connection stays open.
+    pub keep_alive: Duration,
     /// Time limit of a write that makes no progress.
     pub write_timeout: Duration,
     /// Most connections at once; further ones wait to be accepted.
@@ -171,6 +173,7 @@ impl ServerSettings {
     pub fn new(limits: &Limits, gateway: &Gateway, tls: Option<ServerTls>) -> Self {
         Self {
             header_timeout: limits.header_seconds.duration(),
+            keep_alive: limits.keep_alive_seconds.duration(),
             write_timeout: limits.write_stall_seconds.duration(),
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
