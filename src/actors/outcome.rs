@@ -29,6 +29,9 @@ pub struct Ask<A: Aggregate> {
     pub wait_until_settled: bool,
     /// Whose budget it draws on.
     pub origin: Origin,
+    /// The entity is presumed to have no row yet, so that the command is decided without a look. Where there is one, the
+    /// write finds it, and the command is decided again.
+    pub presumes_absence: bool,
 }
 
 impl<A: Aggregate> Ask<A> {
@@ -42,6 +45,7 @@ impl<A: Aggregate> Ask<A> {
             request_id,
             wait_until_settled: false,
             origin: Origin::Request,
+            presumes_absence: false,
         }
     }
 

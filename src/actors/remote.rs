@@ -83,6 +83,8 @@ pub struct RemoteAsk<A: Aggregate> {
     pub wait_until_settled: bool,
     /// Whose budget it draws on.
     pub origin: Origin,
+    /// Whether the entity is presumed to have no row yet.
+    pub presumes_absence: bool,
     /// The trace that it belongs to, if traces are recorded.
     pub trace: Option<TraceContext>,
 }

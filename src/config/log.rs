@@ -21,7 +21,7 @@ pub struct Log {
 }
 
 /// Everything but the line for each request: at thousands of requests a second that is the most costly part of each.
-const DEFAULT_FILTER: &str = "info,souk::access=off";
+const DEFAULT_FILTER: &str = "info,ractor=warn,ractor_cluster=warn,souk::access=off";
 
 impl Default for Log {
     fn default() -> Self {

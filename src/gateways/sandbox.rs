@@ -51,7 +51,8 @@ impl SandboxGateway {
     /// # Errors
     /// [`GatewayError`].
     pub async fn settle_action(&self, key: &str, confirmed: bool) -> Result<ChargeState, GatewayError> {
-        self.change(key, |charge| charge.settle_action(confirmed)).await
+        self.change(key, None, |charge| charge.settle_action(confirmed))
+            .await
     }
 
     /// The charge, and the version of its document; 0 for one that was never heard of.
@@ -70,21 +71,28 @@ impl SandboxGateway {
         Ok((charge, document.version))
     }
 
-    /// Decides on the current charge and writes the result; decides again after a conflict.
+    /// Decides on the current charge, or first on `presumed` without a look, and writes the result; decides again after a
+    /// conflict.
     async fn change<T>(
         &self,
         key: &str,
+        mut presumed: Option<Charge>,
         decide: impl Fn(&Charge) -> Verdict<T> + Send + Sync,
     ) -> Result<T, GatewayError> {
         // After a write whose answer was lost, "had no effect" can't be claimed any more. As long as the charge can be
         // read that is no problem: it shows the outcome of the write, and the next decision is based on it.
         let mut lost: Option<StoreError> = None;
         for _ in 0..CHANGE_ATTEMPTS {
-            let (charge, version) = match self.read(key).await {
-                Ok(found) => found,
-                Err(error) => return Err(or_unknown(lost, error)),
+            let is_presumed = presumed.is_some();
+            let (charge, version) = match presumed.take() {
+                Some(charge) => (charge, 0),
+                None => match self.read(key).await {
+                    Ok(found) => found,
+                    Err(error) => return Err(or_unknown(lost, error)),
+                },
             };
             let (mut next, answer) = match decide(&charge) {
+                Verdict::Keep(_) if is_presumed => continue,
                 Verdict::Keep(answer) => return answer,
                 Verdict::Change(next, answer) => (next, answer),
             };
@@ -127,15 +135,16 @@ impl PaymentGateway for SandboxGateway {
 
     async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError> {
         // A decided charge is answered at once, whatever the token.
-        let (known, _) = self.read(&request.key).await?;
-        if known.is_undecided() {
+        let is_slow = matches!(request.token.as_str(), "tok_slow" | "tok_timeout");
+        if is_slow && self.read(&request.key).await?.0.is_undecided() {
             match request.token.as_str() {
                 "tok_slow" => tokio::time::sleep(self.slow).await,
-                "tok_timeout" => std::future::pending().await,
-                _ => {}
+                _ => std::future::pending().await,
             }
         }
-        self.change(&request.key, |charge| charge.authorise(request))
+        // Nearly always it is new.
+        let presumed = Some(Charge::new(&request.key));
+        self.change(&request.key, presumed, |charge| charge.authorise(request))
             .await
     }
 
@@ -144,15 +153,16 @@ impl PaymentGateway for SandboxGateway {
     }
 
     async fn capture(&self, key: &str, amount: Money) -> Result<(), GatewayError> {
-        self.change(key, |charge| charge.capture(amount)).await
+        self.change(key, None, |charge| charge.capture(amount)).await
     }
 
     async fn void(&self, key: &str) -> Result<(), GatewayError> {
-        self.change(key, Charge::void).await
+        self.change(key, None, Charge::void).await
     }
 
     async fn refund(&self, key: &str, refund_key: &str, amount: Money) -> Result<(), GatewayError> {
-        self.change(key, |charge| charge.refund(refund_key, amount)).await
+        self.change(key, None, |charge| charge.refund(refund_key, amount))
+            .await
     }
 }
 

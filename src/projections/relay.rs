@@ -22,7 +22,7 @@ use souk_retry::Backoff;
 /// Most events of one round.
 const ROUND_LIMIT: usize = 500;
 /// The pause after a write of events, in which further events gather.
-const GATHERING: Duration = Duration::from_millis(100);
+const GATHERING: Duration = Duration::from_millis(500);
 /// How often the outbox is read although this node wrote nothing: for events that others wrote, and for retries.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// How long a consumer has for one round.

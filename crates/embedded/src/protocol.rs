@@ -1,13 +1,15 @@
 //! The protocol of the store process: frames behind a length of four bytes, each a value in the one wire format.
 
 use std::io;
+use std::pin::pin;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{SinkExt, Stream, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use souk_wire::DECODE_LIMIT;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
@@ -94,8 +96,15 @@ pub(crate) async fn write_frames(
 ) -> io::Result<()> {
     let mut outgoing = FramedWrite::new(outgoing, codec());
     outgoing.set_backpressure_boundary(WRITE_BYTES);
-    stream::poll_fn(|context| queue.poll_recv(context))
-        .map(Ok)
-        .forward(outgoing)
-        .await
+    let mut outgoing = pin!(outgoing);
+    while let Some(first) = queue.recv().await {
+        // Behind the tasks that are ready now, which may have frames as well: one system call writes them all.
+        yield_now().await;
+        outgoing.feed(first).await?;
+        while let Ok(next) = queue.try_recv() {
+            outgoing.feed(next).await?;
+        }
+        SinkExt::<Bytes>::flush(&mut outgoing).await?;
+    }
+    Ok(())
 }

@@ -223,13 +223,20 @@ impl<A: Aggregate> EntityState<A> {
         myself: &ActorRef<EntityMessage<A>>,
         command: Box<Command<A>>,
     ) -> Result<(), ActorProcessingErr> {
-        if !self.pipeline.must_load() {
+        let presumes_absence = command.ask.presumes_absence && command.conflicts == 0;
+        if !self.pipeline.must_load() || (presumes_absence && self.presume_absent()) {
             return self.decide(myself, command, false).await;
         }
         if self.pipeline.queue_for_load(command) {
             self.request_load(myself);
         }
         Ok(())
+    }
+
+    /// Goes on as if there were no row. False where this node does not own the shard, or a load is under way.
+    fn presume_absent(&mut self) -> bool {
+        let tenure = self.context.routing.tenure(self.shard);
+        self.pipeline.presume_absent(&self.id, tenure)
     }
 
     async fn loaded(
@@ -289,6 +296,11 @@ impl<A: Aggregate> EntityState<A> {
             }
         };
         let rests_on_a_write = decided.changed || self.pipeline.awaits_write();
+        if !rests_on_a_write && self.pipeline.is_presumed() {
+            self.pipeline.reload_with(command);
+            self.request_load(myself);
+            return Ok(());
+        }
         let (routing, since) = (&self.context.routing, self.pipeline.since());
         if rests_on_a_write || just_loaded || routing.may_answer_from_memory(self.shard, since) {
             self.pipeline.deliver_or_hold(myself, decided, command);

@@ -76,6 +76,8 @@ pub(super) struct Pipeline<A: Aggregate> {
     fence: u64,
     /// Whether no other node can write the row as it was loaded. Until then nothing is answered from it.
     fenced: bool,
+    /// Nobody has looked whether there is a row.
+    presumed: bool,
     /// The lowest version with the same state as the tentative one: a write that only fences changes nothing else.
     same_since: u64,
 }
@@ -99,6 +101,7 @@ impl<A: Aggregate> Pipeline<A> {
             since: 0,
             fence: 0,
             fenced: false,
+            presumed: false,
             same_since: 0,
         }
     }
@@ -316,6 +319,7 @@ impl<A: Aggregate> Pipeline<A> {
         let flight = *self.flight.take()?;
         self.durable_version = flight.version;
         self.fenced = true;
+        self.presumed = false;
         self.last_error = None;
         for held in flight.held {
             tracing::debug!(

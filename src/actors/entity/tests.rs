@@ -6,7 +6,7 @@ use tokio::join;
 use super::*;
 use crate::actors::outcome::{AskError, Failure};
 use crate::actors::region::AnyRegion;
-use crate::actors::testing::{CounterCommand, Engine, ask, identified};
+use crate::actors::testing::{Counter, CounterCommand, Engine, ask, identified};
 use crate::stores::documents::faulty::Fault;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite};
 
@@ -84,6 +84,58 @@ async fn a_conflict_refuses_an_expected_version() {
     let refused = engine.ask(ID, conditional).await.unwrap_err();
     assert_eq!(refused, AskError::VersionConflict { current: 2 });
     assert_eq!(engine.read(ID).await, Ok((11, 2)));
+}
+
+fn presuming(command: CounterCommand) -> Ask<Counter> {
+    Ask {
+        presumes_absence: true,
+        ..identified(command)
+    }
+}
+
+#[tokio::test]
+async fn a_presumed_absence_costs_no_load() {
+    let engine = Engine::start().await;
+    let answer = engine.ask(ID, presuming(CounterCommand::Add(5))).await.unwrap();
+    assert_eq!((answer.reply, answer.version), (5, 1));
+    assert_eq!((engine.store.loads(), engine.store.writes()), (0, 1));
+    assert_eq!(engine.read(ID).await, Ok((5, 1)));
+}
+
+#[tokio::test]
+async fn a_wrong_presumption_is_decided_on_the_row() {
+    let engine = Engine::start().await;
+    engine
+        .rival("rival", 1)
+        .await
+        .ask(ID, identified(CounterCommand::Add(10)))
+        .await
+        .unwrap();
+    let answer = engine.ask(ID, presuming(CounterCommand::Add(5))).await.unwrap();
+    assert_eq!((answer.reply, answer.version), (15, 2));
+}
+
+#[tokio::test]
+async fn a_presumption_answers_nothing_by_itself() {
+    for (rows, expected) in [(0, (0, 0)), (1, (10, 1))] {
+        let engine = Engine::start().await;
+        for _ in 0..rows {
+            engine
+                .rival("rival", 1)
+                .await
+                .ask(ID, identified(CounterCommand::Add(10)))
+                .await
+                .unwrap();
+        }
+        let answer = engine.ask(ID, presuming(CounterCommand::Read)).await.unwrap();
+        assert_eq!((answer.reply, answer.version), expected);
+        let conditional = Ask {
+            expected_version: Some(1),
+            ..presuming(CounterCommand::Read)
+        };
+        let answer = engine.ask(ID, conditional).await;
+        assert_eq!(answer.is_ok(), rows == 1, "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -137,6 +137,7 @@ impl<A: Aggregate> AnyRegion for Region<A> {
             request_id: Arc::from(remote.request_id),
             wait_until_settled: remote.wait_until_settled,
             origin: remote.origin,
+            presumes_absence: remote.presumes_absence,
         };
         let command = Box::new(Command {
             ask,

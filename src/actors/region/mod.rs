@@ -191,6 +191,19 @@ impl<A: Aggregate> Region<A> {
         answer
     }
 
+    /// Whether the store has a row of this entity now, without a word to the entity.
+    ///
+    /// # Errors
+    /// [`AskError::Store`].
+    pub async fn has_row(&self, id: &str) -> Result<bool, AskError> {
+        let store = &self.0.entity.persistence.store;
+        let version = store.version(id).await.map_err(|error| {
+            tracing::warn!(kind = A::KIND.as_str(), id, %error, "a version could not be read");
+            AskError::Store
+        })?;
+        Ok(version > 0)
+    }
+
     async fn ask_until_answered(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
         let shard = shard_of(id);
         let routing = &self.0.entity.routing;
@@ -292,6 +305,7 @@ impl<A: Aggregate> Region<A> {
             request_id: ask.request_id.to_string(),
             wait_until_settled: ask.wait_until_settled,
             origin: ask.origin,
+            presumes_absence: ask.presumes_absence,
             trace: traces::current(),
         };
         let item = souk_wire::encode(&remote).and_then(|body| {

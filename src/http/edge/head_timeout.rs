@@ -60,9 +60,7 @@ impl<S> HeadTimeout<S> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
@@ -83,7 +81,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTimeout<S> {
             this.deadline = None;
         }
         let filled = buffer.filled().len();
-        if Pin::new(&mut this.stream).poll_read(context, buffer)?.is_pending() {
+        if Pin::new(&mut this.stream)
+            .poll_read(context, buffer)?
+            .is_pending()
+        {
             ready!(this.poll_late(context));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

@@ -3,15 +3,15 @@
 pub mod admission;
 pub mod client_address;
 pub mod compression;
+mod connections;
 pub mod context;
 pub mod conventions;
 pub mod cors;
+mod head_timeout;
 pub mod headers;
 pub mod problem;
 pub mod security;
 pub mod server;
 pub mod settings;
 pub mod tls;
-mod connections;
-mod head_timeout;
 mod unread;

@@ -40,7 +40,9 @@ impl Checkout {
     ) -> Result<Payment, StepError> {
         match payment.apply(change) {
             Ok(Some(next)) => {
-                self.services.save_payment(&next, version).await?;
+                if !self.services.save_payment(&next, version).await? {
+                    return Err(StepError::retry("another worker has written the payment"));
+                }
                 Ok(next)
             }
             Ok(None) => Ok(payment),
@@ -105,17 +107,7 @@ impl Checkout {
     /// Authorises the payment: intent, call, answer, each durable before the next.
     pub(super) async fn authorise(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let since = *self.authorising_since.get_or_insert_with(Instant::now);
-        let (payment, version, fresh) = match self.payment(order).await? {
-            Some((payment, version)) => (payment, version, false),
-            // Nothing was charged yet, and can't be.
-            None if self.gateway(order).is_err() => return Err(StepError::Abandon(FailureReason::Internal)),
-            None => {
-                let payment = self.intended(order);
-                self.services.save_payment(&payment, 0).await?;
-                crate::fail::crash("checkout.authorise.intended");
-                (payment, 1, true)
-            }
-        };
+        let (payment, version, fresh) = self.open_payment(order).await?;
         match &payment.status {
             PaymentState::Intended => {}
             PaymentState::RequiresAction => return Err(StepError::AwaitAction),
@@ -146,6 +138,25 @@ impl Checkout {
             Ok(state) => self.learn(payment, version, state).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// The order's payment with its version, and whether it begins with this call.
+    async fn open_payment(&mut self, order: &PlacedOrder) -> Result<(Payment, u64, bool), StepError> {
+        if self.gateway(order).is_ok() {
+            // Written without a look: as a rule there is none.
+            let payment = self.intended(order);
+            if self.services.save_payment(&payment, 0).await? {
+                crate::fail::crash("checkout.authorise.intended");
+                self.begun = Some((payment.clone(), 1));
+                return Ok((payment, 1, true));
+            }
+        }
+        let (payment, version) = self
+            .payment(order)
+            .await?
+            // Nothing was charged yet, and can't be: only a provider that is not configured leads here.
+            .ok_or(StepError::Abandon(FailureReason::Internal))?;
+        Ok((payment, version, false))
     }
 
     /// Calls the provider; where it was called before, or its answer is lost, it is queried first.
@@ -199,7 +210,11 @@ impl Checkout {
 
     /// Captures the authorised money (invariant 4: the provider accepts one capture per key).
     pub(super) async fn capture(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let Some((payment, version)) = self.payment(order).await? else {
+        let found = match self.begun.take() {
+            Some(begun) => Some(begun),
+            None => self.payment(order).await?,
+        };
+        let Some((payment, version)) = found else {
             return Err(StepError::retry("the confirmed order has no payment"));
         };
         let gateway = self.gateway(order)?;

@@ -12,6 +12,7 @@ use super::{CheckoutLimits, Trace, Traces, table};
 use crate::actors::outcome::AskError;
 use souk_domain::checkout::{Step, StepRecord};
 use souk_domain::order::{FailureReason, OrderCommand, PlacedOrder};
+use souk_domain::payment::Payment;
 use souk_domain::stock::ORDER_KNOWN_FOR;
 use souk_domain::{OrderId, Timestamp};
 
@@ -84,6 +85,8 @@ pub(super) struct Checkout {
     pub(super) authorising_since: Option<Instant>,
     /// The provider's reference of a payment that was authorised in this run.
     pub(super) reference: Option<String>,
+    /// The payment and its version, as this run has begun it: nobody else writes it as a rule.
+    pub(super) begun: Option<(Payment, u64)>,
     /// Notified when the order is cancelled, so that no call to the provider delays it.
     pub(super) cancelled: Arc<Notify>,
     traces: Traces,
@@ -107,6 +110,7 @@ impl Checkout {
             attempts: None,
             authorising_since: None,
             reference: None,
+            begun: None,
             cancelled: Arc::default(),
             traces,
         }

@@ -35,8 +35,8 @@ pub(super) trait Services: Send + Sync {
     /// Reads a payment and its version.
     async fn load_payment(&self, id: &PaymentId) -> Result<Option<(Payment, u64)>, StepError>;
 
-    /// Writes a payment over version `expected`.
-    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<(), StepError>;
+    /// Writes a payment over version `expected`; false where another version is there.
+    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<bool, StepError>;
 
     /// The payment provider of this name.
     fn gateway(&self, name: &str) -> Option<&dyn PaymentGateway>;
@@ -89,7 +89,7 @@ impl Services for NodeServices {
             .transpose()
     }
 
-    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<(), StepError> {
+    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<bool, StepError> {
         let write = DocumentWrite {
             document: Document {
                 id: payment.id.as_str().to_owned(),
@@ -104,8 +104,8 @@ impl Services for NodeServices {
             events: Vec::new(),
         };
         match self.context.payments.write_and_wait(write).await {
-            Written::Applied => Ok(()),
-            Written::Conflict => Err(StepError::retry("another worker has written the payment")),
+            Written::Applied => Ok(true),
+            Written::Conflict => Ok(false),
             Written::Refused => Err(StepError::retry("the payments store refused the payment")),
             Written::Unavailable | Written::Unknown => Err(StepError::retry("payments store unavailable")),
         }

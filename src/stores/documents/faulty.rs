@@ -46,6 +46,7 @@ pub struct FaultyDocuments {
     gate: Arc<RwLock<()>>,
     arrived: watch::Sender<u64>,
     writes: AtomicU64,
+    loads: AtomicU64,
     batches_in_flight: usize,
     _folder: TempDir,
 }
@@ -84,6 +85,7 @@ impl FaultyDocuments {
             gate: Arc::default(),
             arrived: watch::Sender::new(0),
             writes: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
             batches_in_flight,
             _folder: folder,
         })
@@ -136,6 +138,11 @@ impl FaultyDocuments {
         self.writes.load(Ordering::SeqCst)
     }
 
+    /// How many batches of rows were asked for.
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::SeqCst)
+    }
+
     fn unavailable(&self) -> StoreError {
         StoreError::Unavailable {
             store: self.store.database.name(),
@@ -184,6 +191,7 @@ impl DocumentStore for FaultyDocuments {
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
         self.check()?;
         self.store.load_many(ids).await
     }

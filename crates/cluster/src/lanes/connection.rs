@@ -173,6 +173,8 @@ impl Connection {
             };
             // The window first: items that gather while it is closed go into one frame.
             lane.window.open().await;
+            // And once behind the tasks that are ready now, which may have items as well.
+            tokio::task::yield_now().await;
             let mut bytes = first.0.len();
             let mut items = vec![first];
             while items.len() < FRAME_ITEMS {

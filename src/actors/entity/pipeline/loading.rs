@@ -68,6 +68,37 @@ impl<A: Aggregate> Pipeline<A> {
         self.is_absent() && self.waiters.is_empty()
     }
 
+    /// Whether nobody has looked for a row: nothing may be answered but what a write confirms.
+    pub(in crate::actors::entity) fn is_presumed(&self) -> bool {
+        self.presumed
+    }
+
+    /// Begins without a row and without a look, where nobody has asked for one. A write that finds one conflicts, and leads
+    /// to a load.
+    pub(in crate::actors::entity) fn presume_absent(&mut self, id: &str, tenure: Option<Tenure>) -> bool {
+        let is_asked_for =
+            matches!(&self.phase, Phase::Loading { queued, asked } if asked.is_some() || !queued.is_empty());
+        let Some(tenure) = tenure.filter(|_| !is_asked_for) else {
+            return false;
+        };
+        self.phase = Phase::Ready;
+        self.begin(id, tenure);
+        self.presumed = true;
+        true
+    }
+
+    /// The state of an entity without a row.
+    fn begin(&mut self, id: &str, tenure: Tenure) {
+        self.since = tenure.since;
+        self.fence = tenure.since;
+        // There is no row that another node could write over.
+        self.fenced = true;
+        self.tentative = Some(Arc::new(Record::initial(id)));
+        self.durable_version = 0;
+        self.tentative_version = 0;
+        self.same_since = 0;
+    }
+
     /// Queues a command until the row is loaded. True where the caller has to request the load.
     pub(in crate::actors::entity) fn queue_for_load(&mut self, command: Box<Command<A>>) -> bool {
         if let Phase::Loading { queued, asked } = &mut self.phase {
@@ -147,16 +178,18 @@ impl<A: Aggregate> Pipeline<A> {
                 fence,
                 view: tenure.map_or(0, |tenure| tenure.view),
             })?;
-        let (record, version) = match row {
-            Some(document) => (
-                Record::decode(&document).map_err(LoadError::Decode)?,
-                document.version,
-            ),
-            None => (Record::initial(id), 0),
+        self.presumed = false;
+        let Some(document) = row else {
+            self.begin(id, tenure);
+            return Ok(());
         };
+        let (record, version) = (
+            Record::decode(&document).map_err(LoadError::Decode)?,
+            document.version,
+        );
         self.since = tenure.since;
         self.fence = fence.max(tenure.since);
-        self.fenced = version == 0 || (fence >= tenure.since && !loaded.is_unsettled);
+        self.fenced = fence >= tenure.since && !loaded.is_unsettled;
         self.tentative = Some(Arc::new(record));
         self.durable_version = version;
         self.tentative_version = version;

@@ -147,7 +147,7 @@ pub async fn place(
         .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
     let id = front.keys.order_id(caller.buyer(), &key);
     // What is kept of the first request is its order.
-    let earlier = async || Ok::<_, Problem>(super::get(&front, &context, &id).await?.view);
+    let earlier = async || earlier(&front, &context, &id).await;
     if let Some(order) = earlier().await? {
         return repeated(&front, &context, &identity, &order).await;
     }
@@ -160,6 +160,14 @@ pub async fn place(
             None => Err(problem),
         },
     }
+}
+
+/// The order that was placed earlier under the same key. Nearly always there is none, and the store alone is asked.
+async fn earlier(front: &Front, context: &Context, id: &OrderId) -> Result<Option<PlacedOrder>, Problem> {
+    if !front.regions.orders.has_row(id.as_str()).await? {
+        return Ok(None);
+    }
+    Ok(super::get(front, context, id).await?.view)
 }
 
 /// The outcome of an order that was placed earlier under the same key.
@@ -319,6 +327,7 @@ async fn submit(front: &Front, context: &Context, placement: Placement) -> Resul
     // Without an id of its own: the order itself recognises a repetition.
     let mut ask = entity::read::<Order>(context, front.settings.checkout_wait, command);
     ask.wait_until_settled = true;
+    ask.presumes_absence = true;
     let answer = match front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
         Err(error @ AskError::Busy { .. }) => return Err(error.into()),

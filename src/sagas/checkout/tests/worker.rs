@@ -143,8 +143,8 @@ async fn an_authorisation_without_an_outcome_fails() {
 #[tokio::test(start_paused = true)]
 async fn a_conflicting_payment_is_read_again() {
     let world = shop(Answer::Accept);
-    // Read the order, reserve two SKUs, load the payment.
-    world.allow(4);
+    // Read the order, reserve two SKUs.
+    world.allow(3);
     let (_, late) = start(world.checkout(0)).await;
     tokio::time::sleep(HELD_BACK).await;
     world.cancel(0);
@@ -212,9 +212,9 @@ async fn a_refused_step_waits_for_a_decision() {
     for (call, step, is_cancelled) in [("capture", Step::Capture, false), ("refund", Step::Refund, true)] {
         let world = shop(Answer::Accept);
         if is_cancelled {
-            // Read the order, reserve two SKUs, load and save the payment, authorise, confirm, clear, take two, load the
-            // payment, capture it and save that.
-            world.allow(13);
+            // Read the order, reserve two SKUs, save the payment, authorise, confirm, clear, take two, capture the payment
+            // and save that.
+            world.allow(11);
             let (worker, ended) = start(world.checkout(0)).await;
             tokio::time::sleep(HELD_BACK).await;
             worker.kill();
@@ -261,8 +261,8 @@ async fn an_unconfigured_provider_is_not_waited_for() {
     assert_nothing_sold(&world);
 
     let world = shop(Answer::Accept);
-    // Read the order, reserve two SKUs, load and save the payment.
-    world.allow(5);
+    // Read the order, reserve two SKUs, save the payment.
+    world.allow(4);
     let (worker, ended) = start(world.checkout(0)).await;
     tokio::time::sleep(HELD_BACK).await;
     worker.kill();
@@ -283,7 +283,8 @@ async fn an_unconfigured_provider_is_not_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_cancellation_interrupts_a_call_to_the_provider() {
     let world = shop(Answer::Accept);
-    world.allow(5);
+    // Up to the intent.
+    world.allow(4);
     let mut checkout = world.checkout(0);
     checkout.limits.payment_call = Duration::from_secs(3_600);
     let cancelled = Arc::clone(&checkout.cancelled);
@@ -306,7 +307,7 @@ async fn a_cancellation_interrupts_a_call_to_the_provider() {
 async fn an_unrecorded_refund_is_recognised() {
     let world = shop(Answer::Accept);
     // Up to the capture; then read the order, load the payment, query, refund.
-    for calls in [12, 4] {
+    for calls in [10, 4] {
         world.allow(calls);
         let (worker, ended) = start(world.checkout(0)).await;
         tokio::time::sleep(HELD_BACK).await;

@@ -453,19 +453,19 @@ impl Services for World {
         Ok(self.call("load_payment", load).await?)
     }
 
-    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<(), StepError> {
+    async fn save_payment(&self, payment: &Payment, expected: u64) -> Result<bool, StepError> {
         let save = |state: &mut State| {
             let version = state.payments.get(&payment.id).map_or(0, |(_, version)| *version);
             if version != expected {
-                return Err(StepError::retry("conflict"));
+                return false;
             }
             state
                 .payments
                 .insert(payment.id.clone(), (payment.clone(), version + 1));
             state.count("payment", true);
-            Ok(())
+            true
         };
-        self.call("save_payment", save).await?
+        Ok(self.call("save_payment", save).await?)
     }
 
     fn gateway(&self, _name: &str) -> Option<&dyn PaymentGateway> {
