@@ -132,7 +132,8 @@ impl Connection {
         if self.closed.is_cancelled() {
             return Err(SendError::NoLink);
         }
-        let lane = &self.outgoing.get().ok_or(SendError::NoLink)?[lane % LANES];
+        let lanes = self.outgoing.get().ok_or(SendError::NoLink)?;
+        let lane = lanes.get(lane).ok_or(SendError::NoLink)?;
         let before = lane.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let queued = if before + bytes > QUEUE_BYTES {
             Err(SendError::Busy)

@@ -147,7 +147,7 @@ pub async fn place(
         .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
     let id = front.keys.order_id(caller.buyer(), &key);
     // What is kept of the first request is its order.
-    let earlier = async || earlier(&front, &context, &id).await;
+    let earlier = async || placed_earlier(&front, &context, &id).await;
     if let Some(order) = earlier().await? {
         return repeated(&front, &context, &identity, &order).await;
     }
@@ -163,7 +163,11 @@ pub async fn place(
 }
 
 /// The order that was placed earlier under the same key. Nearly always there is none, and the store alone is asked.
-async fn earlier(front: &Front, context: &Context, id: &OrderId) -> Result<Option<PlacedOrder>, Problem> {
+async fn placed_earlier(
+    front: &Front,
+    context: &Context,
+    id: &OrderId,
+) -> Result<Option<PlacedOrder>, Problem> {
     if !front.regions.orders.has_row(id.as_str()).await? {
         return Ok(None);
     }
