@@ -15,7 +15,7 @@ use crate::support::waiting::eventually;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Idle limit of connections: one from before the new certificate must outlive the change.
-const IDLE: (&str, &str) = ("SOUK_LIMITS__HEADER_SECONDS", "300");
+const IDLE: (&str, &str) = ("SOUK_LIMITS__KEEP_ALIVE_SECONDS", "300");
 
 /// Two nodes with one certificate, separate from that of their links.
 fn configuration(folder: &Path) -> (String, u16) {
@@ -85,7 +85,8 @@ async fn operator_calls_use_tls_and_reload_certificates() {
     let seen = eventually("both nodes are ready as one of them tells", LIMIT, async || {
         let shown = command::run(&["inspect", "nodes", "--json", "--config", &config], &[]).await;
         if shown.code != Some(0) {
-            return Err(shown.stderr);
+            let log = fs::read_to_string(folder.path().join("n1.log")).unwrap();
+            return Err(format!("{}; n1 says: {log}", shown.stderr));
         }
         let states: Vec<_> = shown.json()["items"]
             .as_array()
