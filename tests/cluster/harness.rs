@@ -252,7 +252,6 @@ impl Cluster {
     }
 
     /// Waits until a node that this harness started ends by itself, and tells how it did.
-    #[cfg(feature = "failpoints")]
     pub async fn exit(&mut self, index: usize) -> std::process::ExitStatus {
         let process = self.nodes[index].process.as_mut().expect("started here");
         process.wait().await.unwrap()

@@ -18,6 +18,7 @@ mod load;
 mod panic;
 mod partition;
 mod rolling;
+mod same_name;
 mod shop;
 mod stop_node;
 mod two_killed;

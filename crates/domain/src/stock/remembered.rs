@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rpds::{HashTrieSetSync, RedBlackTreeSetSync};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Timestamp;
@@ -27,8 +27,8 @@ pub(super) struct Window {
 const UNKNOWN: Timestamp = Timestamp::from_millis(0);
 
 /// What was handled, oldest first, each with its time. A copy shares its entries with the original.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Form", into = "Rows")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Form")]
 pub(super) struct Remembered {
     by_time: RedBlackTreeSetSync<(Timestamp, u64)>,
     known: HashTrieSetSync<u64>,
@@ -60,9 +60,10 @@ impl From<Form> for Remembered {
     }
 }
 
-impl From<Remembered> for Rows {
-    fn from(remembered: Remembered) -> Self {
-        remembered.by_time.iter().copied().collect()
+// As `Rows`, without a copy of them.
+impl Serialize for Remembered {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.by_time.iter())
     }
 }
 

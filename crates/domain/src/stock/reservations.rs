@@ -1,7 +1,7 @@
 //! The open reservations of a SKU.
 
 use rpds::RedBlackTreeMapSync;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{OrderId, Timestamp};
 
@@ -15,8 +15,8 @@ pub struct Reservation {
 }
 
 /// The open reservations by order, with their sum and the order in which they expire. A copy shares its entries with the original.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Form", into = "Rows")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Form")]
 pub struct Reservations {
     by_order: RedBlackTreeMapSync<OrderId, Reservation>,
     by_expiry: RedBlackTreeMapSync<(Timestamp, OrderId), ()>,
@@ -46,10 +46,11 @@ impl From<Form> for Reservations {
     }
 }
 
-impl From<Reservations> for Rows {
-    fn from(reservations: Reservations) -> Self {
-        let row = |(order, held): (&OrderId, &Reservation)| (order.clone(), held.quantity, held.expires_at);
-        reservations.iter().map(row).collect()
+// As `Rows`, without a copy of them: a SKU in demand is written some hundred times a second.
+impl Serialize for Reservations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rows = self.iter();
+        serializer.collect_seq(rows.map(|(order, held)| (order, held.quantity, held.expires_at)))
     }
 }
 
