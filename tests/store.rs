@@ -37,8 +37,9 @@ const ROW_BYTES: usize = 6_000;
 /// Longest time for anything here that happens by itself.
 const LIMIT: Duration = Duration::from_secs(120);
 
-const INSERT: &str = "INSERT INTO documents (id, shard, version, mark, body) VALUES (?1, 0, 1, 'm', ?2)";
-const PAGE: &str = "SELECT id, body FROM documents WHERE id > ?1 ORDER BY id LIMIT 500";
+const INSERT: &str =
+    "INSERT INTO carts_documents (id, shard, version, fence, mark, body) VALUES (?1, 0, 1, 0, 'm', ?2)";
+const PAGE: &str = "SELECT id, body FROM carts_documents WHERE id > ?1 ORDER BY id LIMIT 500";
 
 /// The store processes of one folder, as clients start them; killed when this is dropped.
 struct Processes {
@@ -116,7 +117,7 @@ async fn write(writer: &Writer, id: &str) -> Told {
         Statement::new(INSERT).bind(id).bind(content)
     };
     let rows = (0..PARTS).map(row).collect();
-    match writer.transact("carts", rows).await {
+    match writer.transact("shop", rows).await {
         Ok(_) => Told::Acknowledged,
         Err(error) => match error.kind {
             ErrorKind::OutcomeUnknown => Told::Unknown,
@@ -161,7 +162,7 @@ async fn a_killed_store_process_loses_no_acknowledged_write() {
     })
     .await;
     let database = reached("the carts are open", async || {
-        Database::open(&writer, folder.path(), "carts").await
+        Database::open(&writer, folder.path(), "shop").await
     })
     .await;
 
@@ -211,7 +212,7 @@ async fn a_killed_store_process_loses_no_acknowledged_write() {
     })
     .await;
     let database = reached("the carts are open again", async || {
-        Database::open(&writer, folder.path(), "carts").await
+        Database::open(&writer, folder.path(), "shop").await
     })
     .await;
     let stored = rows(&database).await;

@@ -16,7 +16,7 @@ use super::section::{Section, text};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString)]
 #[strum(serialize_all = "lowercase")]
 pub enum Scheme {
-    /// `sqlite:`, the embedded default: one file for each store in the data directory.
+    /// `sqlite:`, the embedded default: files in the data directory.
     Sqlite,
     /// `postgres://`
     #[strum(to_string = "postgres", serialize = "postgresql")]

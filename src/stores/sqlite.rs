@@ -14,7 +14,7 @@ use souk_embedded::{Engine, ErrorKind, OpenError, Row, Rows, Schema, Spawner, St
 use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use super::{StoreError, documents, idempotency, products, sessions, users, views};
 
-/// The databases of rows, each with the consumers of its events.
+/// The stores of rows, each with the consumers of its events.
 pub const ROWS: [(&str, &[&str]); 5] = [
     ("carts", &[]),
     ("orders", ORDER_CONSUMERS),
@@ -25,19 +25,22 @@ pub const ROWS: [(&str, &[&str]); 5] = [
 
 /// The databases of the embedded store.
 pub static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
-    let rows = ROWS.map(|(name, _)| schema(name, documents::sqlite::MIGRATIONS));
-    let others = [
+    vec![
+        documents::sqlite::schema(&ROWS.map(|(name, _)| name)),
         schema("catalogue", products::sqlite::MIGRATIONS),
         schema("idempotency", idempotency::sqlite::MIGRATIONS),
         schema("sessions", sessions::sqlite::MIGRATIONS),
         schema("users", users::sqlite::MIGRATIONS),
         schema("views", views::sqlite::MIGRATIONS),
-    ];
-    rows.into_iter().chain(others).collect()
+    ]
 });
 
 const fn schema(name: &'static str, migrations: &'static [&'static str]) -> Schema {
-    Schema { name, migrations }
+    Schema {
+        name,
+        migrations,
+        formers: &[],
+    }
 }
 
 /// A writer of `directory` within this process: for tests and benches.
@@ -99,7 +102,10 @@ fn store_error(store: &'static str, error: souk_embedded::Error) -> StoreError {
 
 /// A database of the embedded store, with the errors of the ports. Cheap to clone.
 #[derive(Clone)]
-pub struct Database(souk_embedded::Database);
+pub struct Database {
+    database: souk_embedded::Database,
+    store: &'static str,
+}
 
 impl Database {
     /// Opens `name` of `directory`, which must be the directory that `writer` writes to. The writer creates the file and
@@ -108,15 +114,28 @@ impl Database {
     /// # Errors
     /// [`StoreError`]
     pub async fn open(writer: &Writer, directory: &Path, name: &'static str) -> Result<Self, StoreError> {
-        souk_embedded::Database::open(writer, directory, name)
-            .await
-            .map(Self)
-            .map_err(|error| store_error(name, error))
+        Self::open_for(name, writer, directory, name).await
     }
 
-    /// The database's name.
+    /// As [`Database::open`], of the database `name`, for a store that shares it with others.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn open_for(
+        store: &'static str,
+        writer: &Writer,
+        directory: &Path,
+        name: &'static str,
+    ) -> Result<Self, StoreError> {
+        match souk_embedded::Database::open(writer, directory, name).await {
+            Ok(database) => Ok(Self { database, store }),
+            Err(error) => Err(store_error(store, error)),
+        }
+    }
+
+    /// The store's name.
     pub fn name(&self) -> &'static str {
-        self.0.name()
+        self.store
     }
 
     fn named<T>(&self, result: Result<T, souk_embedded::Error>) -> Result<T, StoreError> {
@@ -128,7 +147,7 @@ impl Database {
     /// # Errors
     /// [`StoreError`]
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.named(self.0.ping().await)
+        self.named(self.database.ping().await)
     }
 
     /// Reads from the file, everything that was acknowledged before.
@@ -136,7 +155,7 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`], or [`StoreError::Refused`] for an invalid statement.
     pub async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
-        self.named(self.0.read(statement).await)
+        self.named(self.database.read(statement).await)
     }
 
     /// Runs statements in one transaction and returns the rows of each once it is durable.
@@ -144,7 +163,7 @@ impl Database {
     /// # Errors
     /// [`StoreError`]. A request without a reply is [`StoreError::OutcomeUnknown`].
     pub async fn transact(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
-        self.named(self.0.transact(statements).await)
+        self.named(self.database.transact(statements).await)
     }
 
     /// As [`Database::transact`], with one statement.

@@ -37,9 +37,9 @@ const MARKERS: [&str; 17] = [
 
 /// The stores with sealed values, and their columns.
 const SEALED: [(&str, &str, &str); 6] = [
-    ("orders", "documents", "body"),
-    ("payments", "documents", "body"),
-    ("sandbox", "documents", "body"),
+    ("shop", "orders_documents", "body"),
+    ("shop", "payments_documents", "body"),
+    ("shop", "sandbox_documents", "body"),
     ("idempotency", "idempotency", "CAST(body AS TEXT)"),
     ("users", "users", "phone"),
     ("users", "addresses", "body"),

@@ -14,6 +14,7 @@ const SCHEMAS: &[Schema] = &[Schema {
     migrations: &[
         "CREATE TABLE documents (id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, body TEXT NOT NULL) STRICT",
     ],
+    formers: &[],
 }];
 
 const WRITE: &str = "INSERT INTO documents (id, version, body) VALUES (?1, 1, ?2) \

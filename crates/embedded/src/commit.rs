@@ -35,12 +35,11 @@ pub(crate) struct DatabaseWriter {
 impl DatabaseWriter {
     /// Opens the file, creates it where there is none, and applies the migrations that it lacks.
     pub(crate) fn open(directory: PathBuf, schema: &'static Schema) -> Result<Self, Error> {
-        let mut connection = options::writer(&directory, schema.name).map_err(Error::unavailable)?;
-        schema.migrate(&mut connection)?;
+        let connection = Some(schema.open(&directory)?);
         Ok(Self {
             directory,
             schema,
-            connection: Some(connection),
+            connection,
         })
     }
 

@@ -7,7 +7,7 @@
 //! acknowledged before it began, and neither blocks nor is blocked.
 //!
 //! ```text
-//!  adapter ── read ──────────> Database: read-only pool ──────────────> carts.db
+//!  adapter ── read ──────────> Database: read-only pool ──────────────> shop.db
 //!     └── transact ──> Writer ──socket──> server ──> Engine: one queue per file, many transactions per COMMIT
 //! ```
 
@@ -30,5 +30,5 @@ pub use client::{Spawner, Writer, socket_path};
 pub use database::Database;
 pub use engine::{Engine, OpenError};
 pub use error::{Error, ErrorKind};
-pub use schema::Schema;
+pub use schema::{Former, Schema};
 pub use statement::{Row, Rows, Statement, Value};

@@ -34,6 +34,11 @@ pub(crate) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.db"))
 }
 
+/// A database's log and index of the log, and last the file itself.
+pub(crate) fn files(path: &Path) -> [PathBuf; 3] {
+    ["db-wal", "db-shm", "db"].map(|extension| path.with_extension(extension))
+}
+
 fn open(directory: &Path, name: &str, access: OpenFlags) -> Result<Connection> {
     // No memory mapping: a disk error in a mapped file is a signal that kills the process, not an error. No mutex: a
     // connection is used by one thread at a time.

@@ -124,7 +124,7 @@ impl Statement {
     }
 
     /// A statement that runs once for each of these lists of values.
-    pub fn each(sql: &'static str, runs: Vec<Vec<Value>>) -> Self {
+    pub fn each(sql: impl Into<Cow<'static, str>>, runs: Vec<Vec<Value>>) -> Self {
         Self {
             sql: sql.into(),
             runs,

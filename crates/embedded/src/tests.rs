@@ -26,6 +26,7 @@ use super::*;
 static SCHEMAS: &[Schema] = &[Schema {
     name: "carts",
     migrations: &["CREATE TABLE documents (id TEXT PRIMARY KEY) STRICT"],
+    formers: &[],
 }];
 
 const INSERT: &str = "INSERT INTO documents (id) VALUES (?1) RETURNING id";
@@ -259,10 +260,12 @@ mod migrations {
     static BOTH: &[Schema] = &[Schema {
         name: "carts",
         migrations: &[FIRST, SECOND],
+        formers: &[],
     }];
     static BROKEN: &[Schema] = &[Schema {
         name: "carts",
         migrations: &[FIRST, SECOND, "INSERT INTO documents VALUES ('third'); nonsense"],
+        formers: &[],
     }];
 
     async fn opened(directory: &Path, schemas: &'static [Schema]) -> Result<BTreeSet<String>, Error> {
@@ -323,6 +326,61 @@ mod migrations {
         let expected =
             "the database carts has version 2 of its schema, and this program knows 1: start a newer one";
         assert_eq!(error.to_string(), expected);
+    }
+
+    static MERGED: &[Schema] = &[Schema {
+        name: "carts",
+        migrations: &[FIRST],
+        formers: &[Former {
+            schema: Schema {
+                name: "baskets",
+                migrations: &[
+                    "CREATE TABLE baskets (id TEXT) STRICT",
+                    "INSERT INTO baskets VALUES ('migrated')",
+                ],
+                formers: &[],
+            },
+            copy: "INSERT INTO documents (id) SELECT id FROM former.baskets",
+        }],
+    }];
+
+    /// The file as the version before left it: without the second migration, and with a row of its own.
+    fn former_file(directory: &Path) {
+        let file = Connection::open(directory.join("baskets.db")).unwrap();
+        file.execute_batch(
+            "PRAGMA journal_mode = WAL; CREATE TABLE baskets (id TEXT) STRICT;
+             INSERT INTO baskets VALUES ('kept'); PRAGMA user_version = 1",
+        )
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_rows_of_a_former_file_are_taken_over_once() {
+        let directory = TempDir::new().unwrap();
+        former_file(directory.path());
+        let taken = set(&["first", "kept", "migrated"]);
+        assert_eq!(opened(directory.path(), MERGED).await.unwrap(), taken);
+        let file = directory.path().join("baskets.db");
+        assert!(!file.exists());
+        // As if the process had ended between the copy and the removal.
+        former_file(directory.path());
+        assert_eq!(opened(directory.path(), MERGED).await.unwrap(), taken);
+        assert!(!file.exists());
+    }
+
+    #[tokio::test]
+    async fn a_former_file_that_can_not_be_copied_is_kept() {
+        let directory = TempDir::new().unwrap();
+        let file = Connection::open(directory.path().join("baskets.db")).unwrap();
+        file.execute_batch("CREATE TABLE baskets (id TEXT) STRICT; INSERT INTO baskets VALUES ('first')")
+            .unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        for _ in 0..2 {
+            let error = opened(directory.path(), MERGED).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Unavailable);
+            assert!(error.to_string().contains("UNIQUE"), "{error}");
+            assert!(file.table_exists(None, "baskets").unwrap());
+        }
     }
 
     #[tokio::test]

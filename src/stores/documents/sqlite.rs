@@ -1,5 +1,5 @@
-//! Documents in SQLite: one file a store, all the same schema. A batch is a handful of statements that run once for each of
-//! its rows.
+//! Documents in SQLite: the same tables for each store, all of them in one file, so that one commit serves what several
+//! stores write at the same time. A batch is a handful of statements that run once for each of its rows.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -16,16 +16,47 @@ use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::sqlite::{Columns, Database};
 use souk_domain::{NewEvent, Timestamp};
-use souk_embedded::{Rows, Statement, Value, Writer};
+use souk_embedded::{Former, Rows, Schema, Statement, Value, Writer};
 use souk_error_chain::Chain;
 
-/// The schema: every migration, oldest first.
-pub const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_documents.sql"),
-    include_str!("migrations/0002_deliveries.sql"),
-    include_str!("migrations/0003_fences.sql"),
-    include_str!("migrations/0004_newest_first.sql"),
+/// The file of all stores of rows.
+const FILE: &str = "shop";
+
+/// The migrations of the file that each store had to itself before.
+pub(super) const FORMER_MIGRATIONS: &[&str] = &[
+    include_str!("former/0001_documents.sql"),
+    include_str!("former/0002_deliveries.sql"),
+    include_str!("former/0003_fences.sql"),
+    include_str!("former/0004_newest_first.sql"),
 ];
+
+/// The schema of the file in which these stores have their tables. Made once for the life of the program, and leaked.
+pub fn schema(stores: &[&'static str]) -> Schema {
+    let tables = include_str!("migrations/0001_rows.sql");
+    let tables: String = stores.iter().map(|store| of(store, tables)).collect();
+    let former = |store: &&'static str| Former {
+        schema: former_schema(store),
+        copy: of(store, include_str!("former/copy.sql")).leak(),
+    };
+    Schema {
+        name: FILE,
+        migrations: vec![&*tables.leak()].leak(),
+        formers: stores.iter().map(former).collect::<Vec<_>>().leak(),
+    }
+}
+
+const fn former_schema(store: &'static str) -> Schema {
+    Schema {
+        name: store,
+        migrations: FORMER_MIGRATIONS,
+        formers: &[],
+    }
+}
+
+/// A text of SQL for the tables of a store.
+fn of(store: &str, sql: &str) -> String {
+    sql.replace("{store}", store)
+}
 
 /// One of the document stores (`carts`, `orders`, `inventory`, `payments`, `sandbox`) in SQLite.
 pub struct SqliteDocuments {
@@ -34,7 +65,7 @@ pub struct SqliteDocuments {
 }
 
 impl SqliteDocuments {
-    /// Opens the database `name` of `directory`, whose events go to these consumers. Without consumers it keeps no events.
+    /// Opens the store `name` in the database of `directory`; its events go to these consumers. Without consumers it keeps no events.
     ///
     /// # Errors
     /// As of [`Database::open`].
@@ -45,9 +76,19 @@ impl SqliteDocuments {
         consumers: &'static [&'static str],
     ) -> Result<Self, StoreError> {
         Ok(Self {
-            database: Database::open(writer, directory, name).await?,
+            database: Database::open_for(name, writer, directory, FILE).await?,
             consumers,
         })
+    }
+
+    /// A statement on this store's tables.
+    pub(super) fn statement(&self, sql: &str) -> Statement {
+        Statement::new(of(self.database.name(), sql))
+    }
+
+    /// A statement on this store's tables that runs once for each of these lists of values.
+    fn each(&self, sql: &str, runs: Vec<Vec<Value>>) -> Statement {
+        Statement::each(of(self.database.name(), sql), runs)
     }
 
     async fn documents(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
@@ -128,7 +169,7 @@ impl SqliteDocuments {
         ]
         .into_iter()
         .filter(|(_, runs)| !runs.is_empty())
-        .map(|(sql, runs)| Statement::each(sql, runs))
+        .map(|(sql, runs)| self.each(sql, runs))
         .collect();
         let results = self.database.transact(statements).await?;
         // The events return no rows.
@@ -182,14 +223,11 @@ impl DocumentStore for SqliteDocuments {
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
-        self.documents(Statement::each(LOAD_MANY, each_id(ids))).await
+        self.documents(self.each(LOAD_MANY, each_id(ids))).await
     }
 
     async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
-        let rows = self
-            .database
-            .read(Statement::each(VERSIONS, each_id(ids)))
-            .await?;
+        let rows = self.database.read(self.each(VERSIONS, each_id(ids))).await?;
         let decode = |row: &mut Columns| Ok((row.text("id")?, row.integer("version")?));
         let found: HashMap<String, u64> = self.database.decode(rows, decode)?.into_iter().collect();
         Ok(ids.iter().map(|id| found.get(id).copied().unwrap_or(0)).collect())
@@ -254,12 +292,13 @@ impl DocumentStore for SqliteDocuments {
             .iter()
             .map(|id| vec![id.as_str().into(), mark.into()])
             .collect();
-        let found = self.ids(self.database.transact_one(Statement::each(APPLIED, runs)).await?)?;
+        let found = self.ids(self.database.transact_one(self.each(APPLIED, runs)).await?)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
     async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
-        let statement = Statement::new(DUE)
+        let statement = self
+            .statement(DUE)
             .bind(until.as_millis())
             .bind(self.database.json(&shards)?)
             .bind(limit);
@@ -274,18 +313,19 @@ impl DocumentStore for SqliteDocuments {
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let statement = match before {
-            Some(before) => Statement::new(BY_OWNER_BEFORE)
+            Some(before) => self
+                .statement(BY_OWNER_BEFORE)
                 .bind(owner)
                 .bind(limit)
                 .bind(before),
-            None => Statement::new(BY_OWNER).bind(owner).bind(limit),
+            None => self.statement(BY_OWNER).bind(owner).bind(limit),
         };
         self.documents(statement).await
     }
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
         // No id is empty, so that every id lies above the empty one.
-        self.documents(Statement::new(SCAN).bind(after.unwrap_or_default()).bind(limit))
+        self.documents(self.statement(SCAN).bind(after.unwrap_or_default()).bind(limit))
             .await
     }
 }
@@ -297,7 +337,8 @@ impl RowsAtRest for SqliteDocuments {
     }
 
     async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
-        let statement = Statement::new(AT_REST)
+        let statement = self
+            .statement(AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);
         let rows = self.database.read(statement).await?;
@@ -321,7 +362,7 @@ impl RowsAtRest for SqliteDocuments {
                 ])
             })
             .collect::<Result<_, StoreError>>()?;
-        let statement = Statement::each(RESEAL, runs);
+        let statement = self.each(RESEAL, runs);
         let replaced = self.ids(self.database.transact_one(statement).await?)?;
         Ok(rows
             .iter()
@@ -372,11 +413,19 @@ mod tests {
         ] {
             let plan = store
                 .database
-                .read(Statement::new(format!("EXPLAIN QUERY PLAN {sql}")))
+                .read(store.statement(&format!("EXPLAIN QUERY PLAN {sql}")))
                 .await
                 .unwrap();
             let plan = format!("{plan:?}");
-            for table in ["documents", "d", "ledger", "l", "outbox", "o", "f"] {
+            for table in [
+                "orders_documents",
+                "d",
+                "orders_ledger",
+                "l",
+                "orders_outbox",
+                "o",
+                "f",
+            ] {
                 // The dead letters are few, and listed newest first of all consumers.
                 let is_listing = sql == DEAD_LETTERS && table == "o";
                 assert!(

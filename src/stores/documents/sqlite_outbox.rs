@@ -62,7 +62,8 @@ impl Outbox for SqliteDocuments {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let statement = Statement::new(DELIVERABLE)
+        let statement = self
+            .statement(DELIVERABLE)
             .bind(consumer)
             .bind(self.database.json(&shards)?)
             .bind(now.as_millis())
@@ -71,7 +72,8 @@ impl Outbox for SqliteDocuments {
     }
 
     async fn delivered(&self, consumer: &str, sequences: &[i64]) -> Result<(), StoreError> {
-        let statement = Statement::new(DELIVERED)
+        let statement = self
+            .statement(DELIVERED)
             .bind(consumer)
             .bind(self.database.json(&sequences)?);
         self.database.transact_one(statement).await.map(|_| ())
@@ -84,13 +86,13 @@ impl Outbox for SqliteDocuments {
             .collect();
         let lines = self.database.json(&lines)?;
         let statements = [RETRY, BURY, REMOVE_BURIED]
-            .map(|sql| Statement::new(sql).bind(consumer).bind(lines.as_str()))
+            .map(|sql| self.statement(sql).bind(consumer).bind(lines.as_str()))
             .into();
         self.database.transact(statements).await.map(|_| ())
     }
 
     async fn depth(&self) -> Result<Vec<OutboxDepth>, StoreError> {
-        let statement = Statement::new(DEPTH).bind(self.database.json(&self.consumers)?);
+        let statement = self.statement(DEPTH).bind(self.database.json(&self.consumers)?);
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| {
             Ok(OutboxDepth {
@@ -103,12 +105,12 @@ impl Outbox for SqliteDocuments {
     }
 
     async fn pending(&self, consumer: &str, limit: usize) -> Result<Vec<Delivery>, StoreError> {
-        self.deliveries(Statement::new(PENDING).bind(consumer).bind(limit))
+        self.deliveries(self.statement(PENDING).bind(consumer).bind(limit))
             .await
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let statement = Statement::new(DEAD_LETTERS).bind(limit);
+        let statement = self.statement(DEAD_LETTERS).bind(limit);
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| {
             Ok(DeadLetter {
@@ -122,7 +124,7 @@ impl Outbox for SqliteDocuments {
     async fn replay(&self, event: &EventId, consumer: Option<&str>) -> Result<Vec<String>, StoreError> {
         let statements = [REPLAY, REMOVE_REPLAYED]
             .map(|sql| {
-                Statement::new(sql)
+                self.statement(sql)
                     .bind(event.entity.as_str())
                     .bind(event.version)
                     .bind(event.ordinal)
@@ -140,7 +142,8 @@ impl Outbox for SqliteDocuments {
         after_version: u64,
         limit: usize,
     ) -> Result<Vec<LedgerEvent>, StoreError> {
-        let statement = Statement::new(LEDGER)
+        let statement = self
+            .statement(LEDGER)
             .bind(entity)
             .bind(after_version)
             .bind(limit);
@@ -157,19 +160,21 @@ mod tests {
     use super::*;
     use crate::stores::documents::DocumentStore;
     use crate::stores::documents::outbox::{INVENTORY_CONSUMERS, STOCK_BADGES};
-    use crate::stores::documents::sqlite::MIGRATIONS;
+    use crate::stores::documents::sqlite::FORMER_MIGRATIONS;
     use crate::stores::sqlite;
 
     static BEFORE: &[Schema] = &[Schema {
         name: "inventory",
-        migrations: &[MIGRATIONS[0]],
+        migrations: &[FORMER_MIGRATIONS[0]],
+        formers: &[],
     }];
 
     /// What waited in the first schema, or was dead, does so for the one consumer that there was. Rows have no fence yet.
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_first_schema_is_migrated() {
+    async fn the_file_of_a_store_in_its_first_schema_is_taken_over() {
         let directory = TempDir::new().unwrap();
-        let writer = Writer::in_process(Engine::open(directory.path(), BEFORE).unwrap());
+        let engine = Engine::open(directory.path(), BEFORE).unwrap();
+        let writer = Writer::in_process(engine);
         let insert = "INSERT INTO outbox (entity, version, ordinal, shard, at, name, detail, attempts, delivered_at, dead_reason) \
              VALUES ('A-1', 1, 0, 7, 10, 'stock.received', '{}', 0, 11, NULL), \
                  ('A-1', 2, 0, 7, 12, 'stock.sold', '{\"quantity\":1}', 3, NULL, NULL), \
@@ -209,5 +214,6 @@ mod tests {
         assert_eq!(store.ledger("A-1", 0, 10).await.unwrap().len(), 2);
         let row = store.load("A-1").await.unwrap().unwrap();
         assert_eq!((row.version, row.fence), (2, 0));
+        assert!(!directory.path().join("inventory.db").exists());
     }
 }

@@ -12,7 +12,10 @@ use crate::stores::sqlite::Database;
 use souk_embedded::{Statement, Writer};
 
 /// The schema: every migration, oldest first.
-pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_views.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_views.sql"),
+    include_str!("migrations/0002_shop.sql"),
+];
 
 const CURRENT: &str = "SELECT body FROM views";
 const FIRST: &str = "INSERT INTO views (singleton, number, body) VALUES (1, ?1, ?2) \

@@ -1,0 +1,2 @@
+-- Changes nothing here: carts, orders, stock and payments have moved into shop.db, and a version of Souk that does not know it
+-- would start with an empty shop. This number makes it refuse the folder.
