@@ -42,17 +42,14 @@ fn schema(prefix: &str) -> RefOr<Schema> {
     RefOr::T(Schema::Object(object.build()))
 }
 
-macro_rules! identifier {
-    ($(#[$documentation:meta])* $name:ident, $prefix:literal) => {
+macro_rules! identifiers {
+    ($($(#[$documentation:meta])* $name:ident = $prefix:literal;)*) => {$(
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The prefix of identifiers of this type (may be empty).
-            pub const PREFIX: &'static str = $prefix;
-
             /// Accepts a string of ASCII letters, digits, `_`, `-` and `.` with the right prefix.
             ///
             /// # Errors
@@ -89,60 +86,30 @@ macro_rules! identifier {
                 f.write_str(&self.0)
             }
         }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-    };
+    )*};
 }
 
-identifier!(
+// Each with its prefix.
+identifiers! {
     /// A shopping cart.
-    CartId,
-    "crt_"
-);
-identifier!(
+    CartId = "crt_";
     /// An order.
-    OrderId,
-    "ord_"
-);
-identifier!(
+    OrderId = "ord_";
     /// A payment of an order.
-    PaymentId,
-    "pay_"
-);
-identifier!(
+    PaymentId = "pay_";
     /// A product, which has one or more SKUs.
-    ProductId,
-    "prd_"
-);
-identifier!(
+    ProductId = "prd_";
     /// A stock-keeping unit: a variant that is counted, reserved and sold.
-    Sku,
-    ""
-);
-identifier!(
+    Sku = "";
     /// An account.
-    UserId,
-    "usr_"
-);
-identifier!(
+    UserId = "usr_";
     /// A session: one device on which an account is logged in.
-    SessionId,
-    "ses_"
-);
-identifier!(
+    SessionId = "ses_";
     /// An address saved in an account.
-    AddressId,
-    "adr_"
-);
-identifier!(
+    AddressId = "adr_";
     /// A command, so that its repetition is recognised and answered from the record (invariant 9).
-    CommandId,
-    ""
-);
+    CommandId = "";
+}
 
 #[cfg(test)]
 mod tests {
