@@ -48,53 +48,19 @@ const TAX_BASIS_POINTS: [(&str, u16); 25] = [
     ("SI", 2_200),
 ];
 
-/// A shipping service with its price per parcel.
-struct Rate {
-    id: &'static str,
-    carrier: &'static str,
-    service: &'static str,
-    home: Zone,
-    abroad: Zone,
-}
+/// Of a parcel: its price in minor units of the shop's currency, and fewest and most working days until delivery.
+type Zone = (i64, u32, u32);
 
-/// Price of a parcel in minor units of the shop's currency, and working days until delivery.
-struct Zone {
-    price: i64,
-    min_days: u32,
-    max_days: u32,
-}
-
-const RATES: [Rate; 2] = [
-    Rate {
-        id: "standard",
-        carrier: "Wayfare Post",
-        service: "Standard",
-        home: Zone {
-            price: 499,
-            min_days: 3,
-            max_days: 5,
-        },
-        abroad: Zone {
-            price: 1299,
-            min_days: 6,
-            max_days: 12,
-        },
-    },
-    Rate {
-        id: "express",
-        carrier: "Kestrel Couriers",
-        service: "Express",
-        home: Zone {
-            price: 1499,
-            min_days: 1,
-            max_days: 2,
-        },
-        abroad: Zone {
-            price: 3499,
-            min_days: 2,
-            max_days: 4,
-        },
-    },
+/// Shipping services: id, carrier, the carrier's name for it, terms within [`HOME_COUNTRY`] and abroad.
+const RATES: [(&str, &str, &str, Zone, Zone); 2] = [
+    ("standard", "Wayfare Post", "Standard", (499, 3, 5), (1299, 6, 12)),
+    (
+        "express",
+        "Kestrel Couriers",
+        "Express",
+        (1499, 1, 2),
+        (3499, 2, 4),
+    ),
 ];
 
 /// Why a basket has no price.
@@ -152,25 +118,20 @@ pub struct Totals {
 /// The options to ship `weight_grams` to `country` (ISO 3166-1 alpha-2), the cheapest first; never empty.
 pub fn shipping_options(country: &str, weight_grams: u64) -> Vec<ShippingOption> {
     let parcels = weight_grams.div_ceil(PARCEL_LIMIT_GRAMS).max(1);
+    let is_home = country.eq_ignore_ascii_case(HOME_COUNTRY);
     RATES
-        .iter()
-        .map(|rate| {
-            let zone = if country.eq_ignore_ascii_case(HOME_COUNTRY) {
-                &rate.home
-            } else {
-                &rate.abroad
-            };
+        .into_iter()
+        .map(|(id, carrier, service, home, abroad)| {
+            let (price, min_days, max_days) = if is_home { home } else { abroad };
             // Never saturates: 2^64 grams are 6e14 parcels, at 35 dollars each 2e18 cents of the 9e18 that fit.
-            let amount = i64::try_from(parcels)
-                .unwrap_or(i64::MAX)
-                .saturating_mul(zone.price);
+            let amount = i64::try_from(parcels).unwrap_or(i64::MAX).saturating_mul(price);
             ShippingOption {
-                id: rate.id.to_owned(),
-                carrier: rate.carrier.to_owned(),
-                service: rate.service.to_owned(),
+                id: id.to_owned(),
+                carrier: carrier.to_owned(),
+                service: service.to_owned(),
                 price: Money::new(amount, Currency::USD),
-                min_days: zone.min_days,
-                max_days: zone.max_days,
+                min_days,
+                max_days,
             }
         })
         .collect()
