@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +9,11 @@ use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{
     CA_CERTIFICATE_FILE, CertificateError, NAME_SUFFIX, certificates, check_node_name, file_error, provider,
@@ -69,27 +68,30 @@ pub fn generate(
         key
     };
     let issuer = Issuer::new(ca_parameters, ca_key);
-    let verifier = leaf_verifier(&ca_path)?;
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots(&ca_path)?), provider()).build()?;
     for node in nodes {
         let certificate_path = directory.join(format!("{node}.pem"));
         let key_path = directory.join(format!("{node}.key"));
-        if leaf_is_good(&verifier, &certificate_path, &key_path, node, now)? {
-            continue;
+        let name = server_name(node)?;
+        let verify = |leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], in_time: Duration| {
+            verifier.verify_server_cert(leaf, intermediates, &name, &[], unix_time(now, in_time))
+        };
+        // Kept where both files exist and the certificate is not about to expire.
+        if certificate_path.exists() && key_path.exists() {
+            let chain = certificates(&certificate_path)?;
+            if let Some((leaf, intermediates)) = chain.split_first()
+                && verify(leaf, intermediates, RENEWAL).is_ok()
+            {
+                continue;
+            }
         }
         let key = KeyPair::generate()?;
         let certificate = leaf_parameters(node, now)?.signed_by(&key, &issuer)?;
-        verifier
-            .verify_server_cert(
-                certificate.der(),
-                &[],
-                &server_name(node)?,
-                &[],
-                unix_time(now, Duration::ZERO),
-            )
-            .map_err(|source| CertificateError::ForeignCa {
-                path: ca_path.clone(),
-                source,
-            })?;
+        verify(certificate.der(), &[], Duration::ZERO).map_err(|source| CertificateError::ForeignCa {
+            path: ca_path.clone(),
+            source,
+        })?;
         write(&key_path, &key.serialize_pem(), SECRET_MODE)?;
         write(&certificate_path, &certificate.pem(), PUBLIC_MODE)?;
         written.extend([key_path, certificate_path]);
@@ -98,86 +100,51 @@ pub fn generate(
 }
 
 fn ca_parameters(now: jiff::Timestamp) -> Result<CertificateParams, CertificateError> {
-    let mut parameters = CertificateParams::new(Vec::new())?;
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, CA_NAME);
-    parameters.distinguished_name = name;
+    let mut parameters = parameters(CA_NAME, Vec::new(), now, CA_VALIDITY)?;
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut parameters, now, CA_VALIDITY);
     Ok(parameters)
 }
 
 fn leaf_parameters(node: &str, now: jiff::Timestamp) -> Result<CertificateParams, CertificateError> {
-    let names = vec![format!("{node}.{NAME_SUFFIX}"), "localhost".to_owned()];
-    let mut parameters = CertificateParams::new(names)?;
-    parameters
-        .subject_alt_names
-        .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, node);
-    parameters.distinguished_name = name;
+    let own = format!("{node}.{NAME_SUFFIX}");
+    let names = [own.as_str(), "localhost", "127.0.0.1"].map(str::to_owned);
+    let mut parameters = parameters(node, names.to_vec(), now, VALIDITY)?;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
     parameters.use_authority_key_identifier_extension = true;
-    set_validity(&mut parameters, now, VALIDITY);
     Ok(parameters)
 }
 
-fn set_validity(parameters: &mut CertificateParams, now: jiff::Timestamp, validity: Duration) {
-    let (year, month, day) = calendar_day(now.saturating_sub(CLOCK_SKEW).unwrap_or(now));
-    parameters.not_before = rcgen::date_time_ymd(year, month, day);
-    let (year, month, day) = calendar_day(now.saturating_add(validity).unwrap_or(now));
-    parameters.not_after = rcgen::date_time_ymd(year, month, day);
-}
-
-/// Year, month and day in UTC.
-fn calendar_day(at: jiff::Timestamp) -> (i32, u8, u8) {
-    let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
-    // Months and days of a date count from 1.
-    (
-        i32::from(date.year()),
-        date.month().unsigned_abs(),
-        date.day().unsigned_abs(),
-    )
+/// For the subject with this common name, valid from a day that includes [`CLOCK_SKEW`] on.
+fn parameters(
+    common_name: &str,
+    alternative_names: Vec<String>,
+    now: jiff::Timestamp,
+    validity: Duration,
+) -> Result<CertificateParams, CertificateError> {
+    let mut parameters = CertificateParams::new(alternative_names)?;
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    let start_of_day = |at: jiff::Timestamp| {
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        // Months and days of a date count from 1.
+        let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
+        rcgen::date_time_ymd(date.year().into(), month, day)
+    };
+    parameters.not_before = start_of_day(now.saturating_sub(CLOCK_SKEW).unwrap_or(now));
+    parameters.not_after = start_of_day(now.saturating_add(validity).unwrap_or(now));
+    Ok(parameters)
 }
 
 fn unix_time(now: jiff::Timestamp, plus: Duration) -> UnixTime {
     let seconds = u64::try_from(now.as_second()).unwrap_or(0);
     UnixTime::since_unix_epoch(Duration::from_secs(seconds) + plus)
-}
-
-fn leaf_verifier(ca: &Path) -> Result<Arc<WebPkiServerVerifier>, CertificateError> {
-    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider()).build()?)
-}
-
-/// Whether a certificate and its key exist and are not about to expire.
-fn leaf_is_good(
-    verifier: &WebPkiServerVerifier,
-    certificate_path: &Path,
-    key_path: &Path,
-    node: &str,
-    now: jiff::Timestamp,
-) -> Result<bool, CertificateError> {
-    if !certificate_path.exists() || !key_path.exists() {
-        return Ok(false);
-    }
-    let chain = certificates(certificate_path)?;
-    let Some((leaf, intermediates)) = chain.split_first() else {
-        return Ok(false);
-    };
-    Ok(verifier
-        .verify_server_cert(
-            leaf,
-            intermediates,
-            &server_name(node)?,
-            &[],
-            unix_time(now, RENEWAL),
-        )
-        .is_ok())
 }
 
 /// Writes a temporary file and renames it: readers never see half of it, and its mode is set from the start.
