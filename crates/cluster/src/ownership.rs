@@ -39,17 +39,24 @@ pub struct Tenure {
 pub struct Table {
     /// The view.
     pub view: View,
-    /// The name of the owner of each shard.
-    owners: Vec<Option<Arc<str>>>,
-    /// When the owner of each shard may serve it, by this node's clock.
-    serve_from: Vec<Instant>,
-    /// The same for the previous owner. If it was still waiting when it lost the shard, its release says nothing about
-    /// the owner before it, which may answer from memory until then.
-    previous_serve_from: Vec<Instant>,
-    /// The owner of each shard in the previous view, if known.
-    previous: Vec<Option<Arc<str>>>,
-    /// The number of the view with which this node acquired each shard that it owns.
-    acquired: Vec<u64>,
+    /// Each shard, by its number.
+    shards: Vec<Shard>,
+}
+
+/// A shard under the installed view.
+#[derive(Clone, Debug)]
+struct Shard {
+    /// The name of its owner.
+    owner: Option<Arc<str>>,
+    /// When the owner may serve it, by this node's clock.
+    serve_from: Instant,
+    /// The owner in the previous view, if known.
+    previous: Option<Arc<str>>,
+    /// From when the previous owner could serve it. If it was still waiting when it lost the shard, its release says nothing
+    /// about the owner before it, which may answer from memory until then.
+    previous_serve_from: Instant,
+    /// The number of the view with which this node acquired it, where it owns it.
+    acquired: u64,
 }
 
 /// The routing table of a node. Each view replaces all of it.
@@ -66,16 +73,18 @@ impl Routing {
     /// The routing of the node `me` before its first view.
     pub fn new(me: &str) -> Arc<Self> {
         let now = Instant::now();
-        let shards = usize::from(SHARDS);
+        let unowned = Shard {
+            owner: None,
+            serve_from: now,
+            previous: None,
+            previous_serve_from: now,
+            acquired: 0,
+        };
         Arc::new(Self {
             me: Arc::from(me),
             table: ArcSwap::from_pointee(Table {
                 view: View::default(),
-                owners: vec![None; shards],
-                serve_from: vec![now; shards],
-                previous_serve_from: vec![now; shards],
-                previous: vec![None; shards],
-                acquired: vec![0; shards],
+                shards: vec![unowned; SHARDS.into()],
             }),
             lease: Lease::default(),
             changed: watch::Sender::new(0),
@@ -95,20 +104,24 @@ impl Routing {
 
     /// The owner of `shard`.
     pub fn owner(&self, shard: u16) -> Owner {
-        let table = self.table.load();
-        match &table.owners[usize::from(shard)] {
+        let shard = &self.table.load().shards[usize::from(shard)];
+        match &shard.owner {
             Some(name) if *name != self.me => Owner::Remote(Arc::clone(name)),
-            Some(_) if table.serve_from[usize::from(shard)] <= Instant::now() => Owner::Local,
+            Some(_) if shard.serve_from <= Instant::now() => Owner::Local,
             Some(_) => Owner::AcquiringLease,
             None => Owner::Nobody,
         }
+    }
+
+    fn owns(&self, shard: &Shard) -> bool {
+        shard.owner.as_ref() == Some(&self.me)
     }
 
     /// The shards that this node owns, whether it may serve them yet or not.
     pub fn owned(&self) -> Vec<u16> {
         let table = self.table.load();
         (0..SHARDS)
-            .filter(|shard| table.owners[usize::from(*shard)].as_ref() == Some(&self.me))
+            .filter(|shard| self.owns(&table.shards[usize::from(*shard)]))
             .collect()
     }
 
@@ -126,7 +139,7 @@ impl Routing {
 
     /// When the owner of `shard` may serve it, as far as this node knows.
     pub fn serve_from(&self, shard: u16) -> Instant {
-        self.table.load().serve_from[usize::from(shard)]
+        self.table.load().shards[usize::from(shard)].serve_from
     }
 
     /// Whether the lease that this node renewed last is still valid.
@@ -146,9 +159,9 @@ impl Routing {
     /// This node's ownership of a shard; `None` where it does not own it.
     pub fn tenure(&self, shard: u16) -> Option<Tenure> {
         let table = self.table.load();
-        let at = usize::from(shard);
-        (table.owners[at].as_ref() == Some(&self.me)).then(|| Tenure {
-            since: table.acquired[at],
+        let shard = &table.shards[usize::from(shard)];
+        self.owns(shard).then(|| Tenure {
+            since: shard.acquired,
             view: table.view.number,
         })
     }
@@ -182,41 +195,31 @@ impl Routing {
         let before = self.table.load_full();
         let in_sequence = view.number == before.view.number + 1;
         let first_ever = view.number <= 1;
-        let mut next = Table {
-            owners: (0..SHARDS)
-                .map(|shard| placement::owner(&view, shard).map(|member| Arc::from(member.name.as_str())))
-                .collect(),
-            serve_from: before.serve_from.clone(),
-            previous_serve_from: before.serve_from.clone(),
-            previous: if in_sequence {
-                before.owners.clone()
-            } else {
-                vec![None; usize::from(SHARDS)]
-            },
-            acquired: before.acquired.clone(),
-            view,
-        };
+        let mut shards = before.shards.clone();
         let mut lost = Vec::new();
-        for shard in 0..SHARDS {
-            let at = usize::from(shard);
-            let was_mine = before.owners[at].as_ref() == Some(&self.me);
-            let is_mine = next.owners[at].as_ref() == Some(&self.me);
+        for (number, shard) in (0..SHARDS).zip(&mut shards) {
+            let was_mine = self.owns(shard);
+            let owner = placement::owner(&view, number).map(|member| Arc::from(member.name.as_str()));
+            let former = std::mem::replace(&mut shard.owner, owner);
+            let is_mine = self.owns(shard);
             // Out of sequence, another node may have owned the shard in a view that this node never saw.
             if was_mine && !(is_mine && in_sequence) {
-                lost.push(shard);
+                lost.push(number);
             }
             if is_mine && !(was_mine && in_sequence) {
-                next.acquired[at] = next.view.number;
+                shard.acquired = view.number;
             }
-            let has_stayed = in_sequence && before.owners[at] == next.owners[at];
+            shard.previous_serve_from = shard.serve_from;
+            let has_stayed = in_sequence && former == shard.owner;
             if !has_stayed && !first_ever {
                 // For a shard that this node gave away nobody but the new owner answers.
                 let given_away = was_mine && !is_mine;
-                next.serve_from[at] = if given_away { read_at } else { read_at + lease };
+                shard.serve_from = if given_away { read_at } else { read_at + lease };
             }
+            shard.previous = former.filter(|_| in_sequence);
         }
-        let number = next.view.number;
-        self.table.store(Arc::new(next));
+        let number = view.number;
+        self.table.store(Arc::new(Table { view, shards }));
         self.changed.send_replace(number);
         lost
     }
@@ -227,10 +230,9 @@ impl Routing {
             let mut table = Table::clone(table);
             if table.view.number == number {
                 let now = Instant::now();
-                for (at, since) in table.serve_from.iter_mut().enumerate() {
-                    if table.previous[at].as_deref() == Some(from) {
-                        *since = (*since).min(now.max(table.previous_serve_from[at]));
-                    }
+                let released = |shard: &&mut Shard| shard.previous.as_deref() == Some(from);
+                for shard in table.shards.iter_mut().filter(released) {
+                    shard.serve_from = shard.serve_from.min(now.max(shard.previous_serve_from));
                 }
             }
             table
@@ -246,10 +248,10 @@ impl Routing {
             let mut table = Table::clone(table);
             table.view.number = 0;
             table.view.members.retain(|member| *member.name != *self.me);
-            for shard in &lost {
-                table.owners[usize::from(*shard)] = None;
+            for shard in &mut table.shards {
+                shard.owner.take_if(|owner| *owner == self.me);
+                shard.previous = None;
             }
-            table.previous.fill(None);
             table
         });
         self.changed.send_modify(|_| {});
