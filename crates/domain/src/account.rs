@@ -105,10 +105,7 @@ pub fn email_key(email: &EmailAddress) -> EmailKey {
 /// # Errors
 /// [`FieldError`] of the field `name`.
 pub fn check_name(name: &str) -> Result<(), FieldError> {
-    match text_error(name, NAME_LIMIT) {
-        Some(message) => Err(FieldError::new("name", message)),
-        None => Ok(()),
-    }
+    text_error(name, NAME_LIMIT).map_or(Ok(()), |message| Err(FieldError::new("name", message)))
 }
 
 #[cfg(test)]

@@ -77,12 +77,7 @@ impl fmt::Debug for EmailAddress {
 fn is_local_part(local: &str) -> bool {
     // The characters left out would need quoting, or could break out of a mail header.
     let allowed = |character: char| {
-        !character.is_control()
-            && !character.is_whitespace()
-            && !matches!(
-                character,
-                '@' | '"' | '(' | ')' | ',' | ':' | ';' | '<' | '>' | '[' | ']' | '\\'
-            )
+        !character.is_control() && !character.is_whitespace() && !r#"@"(),:;<>[]\"#.contains(character)
     };
     !local.is_empty()
         && local.len() <= LOCAL_PART_LIMIT
@@ -97,11 +92,10 @@ fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
     if domain.is_ascii() {
         return Some(domain.into());
     }
-    let is_honest = domain.split('.').all(|label| !mixes_look_alikes(label));
-    is_honest
-        .then(|| idna::domain_to_ascii_strict(domain).ok())
-        .flatten()
-        .map(Cow::from)
+    if domain.split('.').any(mixes_look_alikes) {
+        return None;
+    }
+    idna::domain_to_ascii_strict(domain).ok().map(Cow::from)
 }
 
 /// Whether a label has Latin letters beside some of a script whose letters look like them: no language does, only somebody

@@ -31,16 +31,6 @@ impl<T: Clone + PartialEq, const LIMIT: usize> Recent<T, LIMIT> {
             self.0.pop_front();
         }
     }
-
-    /// How many are remembered.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -53,7 +43,7 @@ mod tests {
         for item in [1, 2, 2, 3, 1] {
             recent.remember(&item);
         }
-        assert_eq!(recent.len(), 3);
+        assert_eq!(recent.0.len(), 3);
         recent.remember(&4);
         assert!(!recent.contains(&1), "the oldest stayed");
         assert!([2, 3, 4].iter().all(|item| recent.contains(item)));
