@@ -52,7 +52,7 @@ pub async fn run(
         let until = (from + BATCH).min(products);
         let (batch, stock) = make(Arc::clone(&generator), from, until).await;
         put_stock(stores, &stock, now).await?;
-        put_products(stores, &batch).await?;
+        put_products(stores, batch).await?;
         seeded.products += until - from;
         seeded.skus += u64::try_from(stock.len()).unwrap_or(u64::MAX);
         progress.set_position(until);
@@ -75,7 +75,7 @@ async fn make(generator: Arc<Generator>, from: u64, until: u64) -> (Vec<Product>
 }
 
 /// Writes the products that do not exist yet: a merchant may have changed the others.
-async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), StoreError> {
+async fn put_products(stores: &Stores, mut products: Vec<Product>) -> Result<(), StoreError> {
     let skus: Vec<Sku> = products
         .iter()
         .flat_map(|product| &product.variants)
@@ -88,12 +88,8 @@ async fn put_products(stores: &Stores, products: &[Product]) -> Result<(), Store
         .into_iter()
         .map(|product| product.id)
         .collect();
-    let new: Vec<Product> = products
-        .iter()
-        .filter(|product| !known.contains(&product.id))
-        .cloned()
-        .collect();
-    stores.products.put_products(&new).await
+    products.retain(|product| !known.contains(&product.id));
+    stores.products.put_products(&products).await
 }
 
 /// Receives the opening stock of SKUs that have no row yet.

@@ -125,10 +125,6 @@ impl Generator {
         let grams = draw.between(noun.grams);
         // Cents below a whole dollar amount.
         let ending = *draw.one_of(&[1, 1, 1, 1, 5, 5, 50, 0, 0]);
-        let chosen = leaf
-            .variants
-            .as_ref()
-            .map_or_else(Vec::new, |axis| draw.values(axis));
         let variant = |option: Option<(&Axis, u32, &str)>| {
             let percent = option.map_or(100, |(axis, steps, _)| 100 + axis.step_percent * steps);
             Variant {
@@ -141,13 +137,13 @@ impl Generator {
                 weight_grams: grams * percent / 100,
             }
         };
-        match &leaf.variants {
-            None => vec![variant(None)],
-            Some(axis) => (0..)
-                .zip(chosen)
-                .map(|(steps, value)| variant(Some((axis, steps, value))))
-                .collect(),
-        }
+        let Some(axis) = &leaf.variants else {
+            return vec![variant(None)];
+        };
+        (0..)
+            .zip(draw.values(axis))
+            .map(|(steps, value)| variant(Some((axis, steps, value))))
+            .collect()
     }
 
     /// `BRW-KETTL-00042-NAVY`. Unique by construction: the index distinguishes products, the option distinguishes their
