@@ -138,13 +138,11 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
 /// Makes a new span part of the caller's trace.
 pub fn adopt(span: &Span, parent: &TraceParent<'_>) {
     // Both were read as hexadecimal digits.
-    let (Ok(trace), Ok(caller)) = (
-        TraceId::from_hex(parent.trace_id),
-        SpanId::from_hex(parent.parent_id),
-    ) else {
-        return;
-    };
-    set_parent(span, trace, caller, parent.sampled);
+    if let Ok(trace) = TraceId::from_hex(parent.trace_id)
+        && let Ok(caller) = SpanId::from_hex(parent.parent_id)
+    {
+        set_parent(span, trace, caller, parent.sampled);
+    }
 }
 
 /// Records the status of the reply on a request's span.
@@ -166,22 +164,12 @@ pub fn current() -> Option<TraceContext> {
 /// A span for a command from another node.
 pub fn continued(parent: TraceContext, kind: &'static str, request_id: &str) -> Span {
     let span = tracing::info_span!(target: TARGET, parent: None, "command", kind, request_id);
-    let (trace, caller) = (parent.trace_id.to_be_bytes(), parent.span_id.to_be_bytes());
-    set_parent(
-        &span,
-        TraceId::from_bytes(trace),
-        SpanId::from_bytes(caller),
-        true,
-    );
+    set_parent(&span, parent.trace_id.into(), parent.span_id.into(), true);
     span
 }
 
 fn set_parent(span: &Span, trace: TraceId, caller: SpanId, sampled: bool) {
-    let flags = if sampled {
-        TraceFlags::SAMPLED
-    } else {
-        TraceFlags::default()
-    };
+    let flags = TraceFlags::default().with_sampled(sampled);
     let caller = SpanContext::new(trace, caller, flags, true, TraceState::default());
     // Fails only if no traces are exported.
     let _ = span.set_parent(Context::new().with_remote_span_context(caller));
@@ -242,10 +230,9 @@ impl HttpClient for CollectorClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         // Blocks the processor's own thread, which waits for the response anyway.
         let outcome = self.send(request);
-        let failed = match &outcome {
-            Ok(response) => !response.status().is_success(),
-            Err(_) => true,
-        };
+        let failed = !outcome
+            .as_ref()
+            .is_ok_and(|response| response.status().is_success());
         let failed_before = self.failing.swap(failed, Ordering::Relaxed);
         if failed {
             counter!("souk_traces_unsent_total").increment(1);
