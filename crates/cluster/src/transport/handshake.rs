@@ -72,14 +72,10 @@ pub enum HandshakeError {
     Wire(#[from] WireError),
 }
 
-pub(super) async fn write<Stream, Message>(
-    stream: &mut Stream,
-    message: &Message,
-) -> Result<(), HandshakeError>
-where
-    Stream: AsyncWrite + Unpin,
-    Message: Serialize,
-{
+pub(super) async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &impl Serialize,
+) -> Result<(), HandshakeError> {
     let bytes = souk_wire::encode(message)?;
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     if length > MESSAGE_LIMIT {
@@ -91,11 +87,9 @@ where
     Ok(())
 }
 
-pub(super) async fn read<Stream, Message>(stream: &mut Stream) -> Result<Message, HandshakeError>
-where
-    Stream: AsyncRead + Unpin,
-    Message: DeserializeOwned,
-{
+pub(super) async fn read<Message: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Message, HandshakeError> {
     let length = stream.read_u32().await?;
     if length > MESSAGE_LIMIT {
         return Err(HandshakeError::TooLong(length));
@@ -226,12 +220,12 @@ mod tests {
         ));
         near.write_u32(u32::MAX).await.unwrap();
         assert!(matches!(
-            read::<_, Hello>(&mut far).await,
+            read::<Hello>(&mut far).await,
             Err(HandshakeError::TooLong(u32::MAX))
         ));
         near.write_all(&[0, 0, 0, 2, 1, 0xff]).await.unwrap();
         assert!(matches!(
-            read::<_, Hello>(&mut far).await,
+            read::<Hello>(&mut far).await,
             Err(HandshakeError::Wire(_))
         ));
     }

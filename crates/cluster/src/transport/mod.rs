@@ -15,8 +15,8 @@ use std::time::Duration;
 use ractor_cluster::ClusterBidiStream;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -210,15 +210,14 @@ impl AcceptError {
 /// [`DialError::Connect`] and [`DialError::TooSlow`].
 pub async fn connect(address: SocketAddr, settings: &TransportSettings) -> Result<TcpStream, DialError> {
     let limit = settings.connect_limit;
-    let stream = tokio::time::timeout(limit, TcpStream::connect(address))
+    timeout(limit, TcpStream::connect(address))
         .await
         .map_err(|_| DialError::TooSlow {
             what: "connecting",
             limit,
         })?
         .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-        .map_err(|source| DialError::Connect { address, source })?;
-    Ok(stream)
+        .map_err(|source| DialError::Connect { address, source })
 }
 
 /// Opens a connection to one incarnation of a node.
@@ -235,7 +234,6 @@ pub async fn dial(
     let name = certificates::server_name(&peer.name)?;
     let stream = connect(address, settings).await?;
     let limit = settings.handshake_limit;
-    let deadline = Instant::now() + limit;
     let handshake = async {
         let connector = TlsConnector::from(Arc::clone(tls));
         let mut stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
@@ -247,25 +245,26 @@ pub async fn dial(
         };
         handshake::write(&mut stream, &hello).await?;
         match handshake::read(&mut stream).await? {
-            Answer::Welcome { token: outbound } => Ok((stream, token, outbound)),
+            Answer::Welcome {
+                token: outbound_token,
+            } => {
+                let closed = CancellationToken::new();
+                Ok(Secured {
+                    peer: peer.clone(),
+                    incoming: false,
+                    inbound_token: token,
+                    outbound_token,
+                    stream: GuardedStream::new(stream.into(), settings.stream, closed.clone(), None),
+                    closed,
+                })
+            }
             Answer::Refused(refusal) => Err(DialError::Refused(refusal)),
         }
     };
-    let (stream, inbound_token, outbound_token) =
-        timeout_at(deadline, handshake)
-            .await
-            .map_err(|_| DialError::TooSlow {
-                what: "the handshake",
-                limit,
-            })??;
-    Ok(secured(
-        peer.clone(),
-        false,
-        (inbound_token, outbound_token),
-        TlsStream::Client(stream),
-        settings,
-        None,
-    ))
+    timeout(limit, handshake).await.map_err(|_| DialError::TooSlow {
+        what: "the handshake",
+        limit,
+    })?
 }
 
 /// The acceptor's side of a connection.
@@ -280,81 +279,53 @@ pub async fn accept(
     settings: &TransportSettings,
 ) -> Result<Secured, AcceptError> {
     let limit = settings.handshake_limit;
-    tokio::time::timeout(
-        limit,
-        accept_unlimited(stream, tls, admission, sessions, settings),
-    )
-    .await
-    .map_err(|_| AcceptError::TooSlow(limit))?
-}
-
-async fn accept_unlimited(
-    stream: TcpStream,
-    tls: &Arc<ServerConfig>,
-    admission: &Admission,
-    sessions: &Arc<Semaphore>,
-    settings: &TransportSettings,
-) -> Result<Secured, AcceptError> {
-    stream.set_nodelay(true).map_err(AcceptError::Socket)?;
-    let mut stream = TlsAcceptor::from(Arc::clone(tls))
-        .accept(stream)
-        .await
-        .map_err(AcceptError::Tls)?;
-    let hello: Hello = handshake::read(&mut stream).await?;
-    let certificate = stream
-        .get_ref()
-        .1
-        .peer_certificates()
-        .and_then(|chain| chain.first())
-        .ok_or(AcceptError::Anonymous)?;
-    certificates::verify_node(certificate, &hello.from.name).map_err(|source| AcceptError::Impostor {
-        claimed: hello.from.name.clone(),
-        source,
-    })?;
-    let permit = admission.check(&hello).and_then(|()| {
-        Arc::clone(sessions)
-            .try_acquire_owned()
-            .map_err(|_| Refusal::Full)
-    });
-    let permit = match permit {
-        Ok(permit) => permit,
-        Err(refusal) => {
-            handshake::write(&mut stream, &Answer::Refused(refusal)).await?;
-            return Err(AcceptError::Refused {
-                peer: hello.from,
-                refusal,
-            });
-        }
+    let handshake = async {
+        stream.set_nodelay(true).map_err(AcceptError::Socket)?;
+        let mut stream = TlsAcceptor::from(Arc::clone(tls))
+            .accept(stream)
+            .await
+            .map_err(AcceptError::Tls)?;
+        let hello: Hello = handshake::read(&mut stream).await?;
+        let certificate = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .ok_or(AcceptError::Anonymous)?;
+        certificates::verify_node(certificate, &hello.from.name).map_err(|source| AcceptError::Impostor {
+            claimed: hello.from.name.clone(),
+            source,
+        })?;
+        let permit = admission.check(&hello).and_then(|()| {
+            Arc::clone(sessions)
+                .try_acquire_owned()
+                .map_err(|_| Refusal::Full)
+        });
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                handshake::write(&mut stream, &Answer::Refused(refusal)).await?;
+                return Err(AcceptError::Refused {
+                    peer: hello.from,
+                    refusal,
+                });
+            }
+        };
+        let token = random_token().ok_or(AcceptError::Randomness)?;
+        handshake::write(&mut stream, &Answer::Welcome { token }).await?;
+        let closed = CancellationToken::new();
+        Ok(Secured {
+            peer: hello.from,
+            incoming: true,
+            inbound_token: token,
+            outbound_token: hello.token,
+            stream: GuardedStream::new(stream.into(), settings.stream, closed.clone(), Some(permit)),
+            closed,
+        })
     };
-    let token = random_token().ok_or(AcceptError::Randomness)?;
-    handshake::write(&mut stream, &Answer::Welcome { token }).await?;
-    Ok(secured(
-        hello.from,
-        true,
-        (token, hello.token),
-        TlsStream::Server(stream),
-        settings,
-        Some(permit),
-    ))
-}
-
-fn secured(
-    peer: NodeIdentity,
-    incoming: bool,
-    (inbound_token, outbound_token): (u64, u64),
-    stream: TlsStream<TcpStream>,
-    settings: &TransportSettings,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Secured {
-    let closed = CancellationToken::new();
-    Secured {
-        peer,
-        incoming,
-        inbound_token,
-        outbound_token,
-        stream: GuardedStream::new(stream, settings.stream, closed.clone(), permit),
-        closed,
-    }
+    timeout(limit, handshake)
+        .await
+        .map_err(|_| AcceptError::TooSlow(limit))?
 }
 
 fn random_token() -> Option<u64> {
