@@ -66,18 +66,13 @@ impl Liveness {
         now: Instant,
     ) {
         let peers = self.peers(me, view);
-        let (linked, unlinked): (Vec<_>, Vec<_>) = peers.iter().map(Member::identity).partition(is_linked);
-        for peer in linked {
-            self.refused.remove(&peer);
+        let (linked, unlinked): (HashSet<_>, HashSet<_>) =
+            peers.iter().map(Member::identity).partition(is_linked);
+        self.refused.retain(|peer| !linked.contains(peer));
+        self.unlinked.retain(|peer, _| unlinked.contains(peer));
+        for peer in unlinked {
+            self.unlinked.entry(peer).or_insert(now);
         }
-        let before = std::mem::take(&mut self.unlinked);
-        self.unlinked = unlinked
-            .into_iter()
-            .map(|peer| {
-                let since = before.get(&peer).copied().unwrap_or(now);
-                (peer, since)
-            })
-            .collect();
     }
 
     /// The names of the live nodes to which there has been no link for `limit`, sorted.
