@@ -165,14 +165,11 @@ impl Assembly {
     fn peers_child(&self) -> ChildSpec {
         let (membership, requests) = (self.membership.clone(), Arc::clone(&self.ownership.requests));
         let events: LinkEvents = Arc::new(move |event| {
-            membership.cast(match event {
-                LinkEvent::Up { peer } => MembershipMessage::LinkUp(peer),
-                LinkEvent::Down { peer, refused } => {
-                    // Here and not in membership, which may be waiting for its store.
-                    requests.fail(&peer.name);
-                    MembershipMessage::LinkDown { peer, refused }
-                }
-            });
+            // Here and not in membership, which may be waiting for its store.
+            if let LinkEvent::Down { peer, .. } = &event {
+                requests.fail(&peer.name);
+            }
+            membership.cast(MembershipMessage::Link(event));
         });
         let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
         let (settings, links, handle) = (

@@ -19,7 +19,8 @@ pub use change::{OwnershipChange, OwnershipListener};
 
 use crate::gossip::NodeReport;
 use crate::ownership::Routing;
-use crate::view::{Member, NodeIdentity, View};
+use crate::peers::LinkEvent;
+use crate::view::{Member, View};
 use crate::views::Views;
 use heartbeats::INTERVAL;
 pub use operations::{Ended, Look};
@@ -50,15 +51,8 @@ pub enum MembershipMessage {
     Gossip(Vec<NodeReport>),
     /// An operation of the coordination store has ended.
     Ended(Ended),
-    /// The link to a node ended.
-    LinkDown {
-        /// Which node.
-        peer: NodeIdentity,
-        /// Whether its address refuses connections, so that the process is gone.
-        refused: bool,
-    },
-    /// There is a link to a node again.
-    LinkUp(NodeIdentity),
+    /// A link has changed.
+    Link(LinkEvent),
     /// Another node has released the shards that it lost with a view.
     Released {
         /// Which node.
@@ -140,12 +134,12 @@ impl Actor for Membership {
             MembershipMessage::Beat => state.beat(),
             MembershipMessage::Ended(ended) => state.ended(ended),
             MembershipMessage::Gossip(reports) => state.gossip(reports),
-            MembershipMessage::LinkDown { peer, refused } => {
+            MembershipMessage::Link(LinkEvent::Up { .. }) => state.propose(),
+            MembershipMessage::Link(LinkEvent::Down { peer, refused }) => {
                 if refused {
                     state.refused(peer);
                 }
             }
-            MembershipMessage::LinkUp(_) => state.propose(),
             MembershipMessage::Released { from, view } => state.released(from, view),
             MembershipMessage::HandedOver(view) => state.handed_over(view),
             MembershipMessage::Leave(done) => state.leave(done),

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::ownership::Owner;
 use crate::placement::SHARDS;
-use crate::view::MemberState;
 use crate::view::fixtures::{member, report};
+use crate::view::{MemberState, NodeIdentity};
 use crate::views::ViewsError;
 
 /// More than any step takes on a busy machine.
@@ -355,7 +355,7 @@ async fn a_member_that_refuses_connections_is_removed_at_once() {
     let peer = node("c").identity();
     a.recorder.network.cut("a", "c");
     a.actor
-        .cast(MembershipMessage::LinkDown { peer, refused: true })
+        .cast(MembershipMessage::Link(LinkEvent::Down { peer, refused: true }))
         .unwrap();
     a.wait_for(|description| description.view == view(7, &["a", "b"]))
         .await;
