@@ -56,7 +56,7 @@ pub(super) struct Assembly {
     pub(super) peers: Handle<PeersMessage>,
     pub(super) membership: Handle<MembershipMessage>,
     pub(super) ownership: Arc<OwnershipEffects>,
-    pub(super) gossip: Gossip,
+    pub(super) gossip: Arc<Gossip>,
     pub(super) links: Links,
     pub(super) clock: Clock,
     pub(super) probe: Arc<Probe>,
@@ -220,14 +220,12 @@ fn now() -> Timestamp {
     (clock::system())()
 }
 
-async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Gossip, NodeError> {
-    let interval = config.membership.gossip_interval_ms.duration();
-    let mut settings = GossipSettings::new(config.cluster.name.clone(), interval);
-    settings.seeds = config
-        .nodes
-        .iter()
-        .filter(|node| node.name != me.name)
-        .map(|node| node.gossip.to_string())
-        .collect();
+async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Arc<Gossip>, NodeError> {
+    let others = config.nodes.iter().filter(|node| node.name != me.name);
+    let settings = GossipSettings {
+        cluster: config.cluster.name.clone(),
+        seeds: others.map(|node| node.gossip.to_string()).collect(),
+        interval: config.membership.gossip_interval_ms.duration(),
+    };
     Ok(Gossip::start(settings, key, me).await?)
 }

@@ -28,7 +28,7 @@ pub(super) struct OwnershipEffects {
     pub(super) sagas: Handle<SagasMessage>,
     pub(super) sweeper: Handle<SweeperMessage>,
     pub(super) peers: Handle<PeersMessage>,
-    pub(super) gossip: Gossip,
+    pub(super) gossip: Arc<Gossip>,
     pub(super) links: Links,
     /// Cancelled when a newer process has this node's name.
     pub(super) superseded: CancellationToken,

@@ -15,22 +15,6 @@ pub enum Role {
     Entities,
 }
 
-impl Role {
-    const ALL: [Self; 2] = [Self::Front, Self::Entities];
-
-    /// Its name in gossip.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Front => "front",
-            Self::Entities => "entities",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
-    }
-}
-
 /// Whether a member owns shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,22 +23,6 @@ pub enum MemberState {
     Ready,
     /// Draining: owns nothing any more and hands over what it had.
     Leaving,
-}
-
-impl MemberState {
-    const ALL: [Self; 2] = [Self::Ready, Self::Leaving];
-
-    /// Its name in gossip.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Leaving => "leaving",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
 }
 
 /// One incarnation of a node. A restarted node is another member.

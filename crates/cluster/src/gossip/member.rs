@@ -1,10 +1,14 @@
 //! What nodes publish about themselves in gossip, and the reports made of it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 use chitchat::{Chitchat, ChitchatId, NodeState};
+use serde::Serialize;
+use serde::de::value::{Error, StrDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
-use crate::view::{Member, MemberState, Role};
+use crate::view::Member;
 
 /// `ready` or `leaving`.
 pub(super) const STATE: &str = "state";
@@ -26,16 +30,22 @@ pub struct NodeReport {
     pub unreachable: Vec<String>,
 }
 
-/// Values as one text, separated by commas.
-pub(super) fn joined<'a>(values: impl Iterator<Item = &'a str>) -> String {
-    values.collect::<Vec<_>>().join(",")
+/// The name of a state or role: as in JSON.
+pub(super) fn name(value: impl Serialize) -> String {
+    fmt::from_fn(|f| value.serialize(f)).to_string()
+}
+
+/// The state or role with this name.
+fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let name: StrDeserializer<'_, Error> = name.into_deserializer();
+    T::deserialize(name).ok()
 }
 
 /// What a node publishes when it starts.
 pub(super) fn key_values(me: &Member) -> Vec<(String, String)> {
     [
-        (STATE, me.state.as_str().to_owned()),
-        (ROLES, joined(me.roles.iter().map(|role| role.as_str()))),
+        (STATE, name(me.state)),
+        (ROLES, me.roles.iter().map(name).collect::<Vec<_>>().join(",")),
         (CLUSTER_ADDRESS, me.cluster_address.to_string()),
         (SHOP_ADDRESS, me.shop_address.to_string()),
         (OPERATOR_ADDRESS, me.operator_address.to_string()),
@@ -68,8 +78,8 @@ fn report(id: &ChitchatId, state: &NodeState) -> Option<NodeReport> {
     let member = Member {
         name: id.node_id.to_string(),
         incarnation: id.generation_id,
-        state: MemberState::parse(state.get(STATE)?)?,
-        roles: state.get(ROLES)?.split(',').filter_map(Role::parse).collect(),
+        state: named(state.get(STATE)?)?,
+        roles: state.get(ROLES)?.split(',').filter_map(named).collect(),
         gossip_address: id.gossip_advertise_addr,
         cluster_address: address(CLUSTER_ADDRESS)?,
         shop_address: address(SHOP_ADDRESS)?,

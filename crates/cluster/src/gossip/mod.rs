@@ -16,28 +16,38 @@ use chitchat::{Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDete
 use metrics::gauge;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 pub use member::NodeReport;
-pub use seal::SealError;
 
 use crate::key::ClusterKey;
 use crate::view::{Member, MemberState};
-use member::{STATE, UNREACHABLE, joined, key_values, reports};
+use member::{STATE, UNREACHABLE, key_values, name, reports};
 use socket::SealedTransport;
 
 /// For how long a deleted key is remembered. Souk deletes none.
 const TOMBSTONE_GRACE: Duration = Duration::from_secs(900);
 
-/// How a node gossips.
+/// When a silent node is considered dead.
 ///
-/// # When a silent node is considered dead
 /// chitchat divides the time since the last heartbeat by a smoothed mean of the last intervals, and considers a node dead
 /// above `phi_threshold`. The mean is (sum of samples + 5 × `initial_interval`) / (samples + 5). How often heartbeats of a
 /// node arrive depends on the size of the cluster (two or three times an interval, directly and through others), so a large
 /// window would make the time to detection depend on it as well. With a window of 5 the prior has half the weight: at
 /// arrivals of 30 to 120 ms the mean is 215 to 260 ms, so 6 of them are 1.3 to 1.6 s. On a starved machine the samples grow,
 /// and the time to detection with them.
+fn failure_detector() -> FailureDetectorConfig {
+    FailureDetectorConfig {
+        phi_threshold: 6.0,
+        sampling_window_size: 5,
+        initial_interval: Duration::from_millis(400),
+        // Longer intervals are not sampled: the node was unavailable.
+        max_interval: Duration::from_secs(2),
+        // After this time a dead node is forgotten.
+        dead_node_grace_period: Duration::from_secs(300),
+    }
+}
+
+/// How a node gossips, as far as an operator sets it.
 #[derive(Clone, Debug)]
 pub struct GossipSettings {
     /// The cluster's name. Nodes of other clusters are ignored.
@@ -46,32 +56,6 @@ pub struct GossipSettings {
     pub seeds: Vec<String>,
     /// Between rounds.
     pub interval: Duration,
-    /// Silence in mean intervals after which a node is considered dead.
-    pub phi_threshold: f64,
-    /// How many intervals are remembered for a node.
-    pub sampling_window: usize,
-    /// The interval that is assumed before any is known.
-    pub initial_interval: Duration,
-    /// Longer intervals are not sampled: the node was unavailable.
-    pub longest_interval: Duration,
-    /// After this time a dead node is forgotten.
-    pub dead_grace: Duration,
-}
-
-impl GossipSettings {
-    /// For a node of this cluster that gossips at this interval, which an operator sets; the rest is the same everywhere.
-    pub fn new(cluster: impl Into<String>, interval: Duration) -> Self {
-        Self {
-            cluster: cluster.into(),
-            seeds: Vec::new(),
-            interval,
-            phi_threshold: 6.0,
-            sampling_window: 5,
-            initial_interval: Duration::from_millis(400),
-            longest_interval: Duration::from_secs(2),
-            dead_grace: Duration::from_secs(300),
-        }
-    }
 }
 
 /// Why gossip did not start.
@@ -91,18 +75,11 @@ pub enum GossipError {
     Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A node's gossip. Dropping the last handle ends it.
-#[derive(Clone)]
+/// A node's gossip. Dropping it ends it.
 pub struct Gossip {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
     handle: ChitchatHandle,
-    address: SocketAddr,
     published: watch::Sender<Published>,
     reports: watch::Receiver<Vec<NodeReport>>,
-    follower: JoinHandle<()>,
 }
 
 /// What this node publishes about itself and changes while it runs.
@@ -117,7 +94,11 @@ impl Gossip {
     ///
     /// # Errors
     /// [`GossipError`].
-    pub async fn start(settings: GossipSettings, key: &ClusterKey, me: &Member) -> Result<Self, GossipError> {
+    pub async fn start(
+        settings: GossipSettings,
+        key: &ClusterKey,
+        me: &Member,
+    ) -> Result<Arc<Self>, GossipError> {
         let bind_error = |source| GossipError::Bind {
             address: me.gossip_address,
             source,
@@ -131,13 +112,7 @@ impl Gossip {
             gossip_interval: settings.interval,
             listen_addr: address,
             seed_nodes: settings.seeds,
-            failure_detector_config: FailureDetectorConfig {
-                phi_threshold: settings.phi_threshold,
-                sampling_window_size: settings.sampling_window,
-                max_interval: settings.longest_interval,
-                initial_interval: settings.initial_interval,
-                dead_node_grace_period: settings.dead_grace,
-            },
+            failure_detector_config: failure_detector(),
             marked_for_deletion_grace_period: TOMBSTONE_GRACE,
             catchup_callback: None,
             extra_liveness_predicate: None,
@@ -150,58 +125,46 @@ impl Gossip {
             state: me.state,
             unreachable: Vec::new(),
         });
-        let (sender, receiver) = watch::channel(Vec::new());
-        let follower = follow(&handle, published.subscribe(), sender).await;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                handle,
-                address,
-                published,
-                reports: receiver,
-                follower,
-            }),
-        })
-    }
-
-    /// The address listened on.
-    pub fn local_address(&self) -> SocketAddr {
-        self.inner.address
+        let (sender, reports) = watch::channel(Vec::new());
+        follow(&handle, published.subscribe(), sender).await;
+        Ok(Arc::new(Self {
+            handle,
+            published,
+            reports,
+        }))
     }
 
     /// Publishes the state of this node.
     pub fn publish_state(&self, state: MemberState) {
-        self.publish(|published| published.state = state);
+        self.published.send_modify(|published| published.state = state);
     }
 
     /// Publishes the names of the live nodes to which this node has had no link for too long.
     pub fn publish_unreachable(&self, names: Vec<String>) {
-        self.publish(|published| published.unreachable = names);
-    }
-
-    fn publish(&self, change: impl FnOnce(&mut Published)) {
-        self.inner.published.send_modify(change);
+        self.published
+            .send_modify(|published| published.unreachable = names);
     }
 
     /// What the live nodes including this one say of themselves, sorted by name. Of each name only the greatest incarnation
     /// that was ever seen counts, even if that one is dead.
     pub fn reports(&self) -> watch::Receiver<Vec<NodeReport>> {
-        self.inner.reports.clone()
+        self.reports.clone()
     }
 }
 
-impl Drop for Inner {
+impl Drop for Gossip {
     fn drop(&mut self) {
-        self.follower.abort();
         self.handle.abort();
     }
 }
 
-/// Takes what this node publishes to chitchat, and passes on the reports of all whenever chitchat has a change.
+/// Takes what this node publishes to chitchat, and passes on the reports of all whenever chitchat has a change. Ends with
+/// the [`Gossip`], which holds the other end of `published`.
 async fn follow(
     handle: &ChitchatHandle,
     mut published: watch::Receiver<Published>,
     sender: watch::Sender<Vec<NodeReport>>,
-) -> JoinHandle<()> {
+) {
     let chitchat = handle.chitchat();
     let mut live = chitchat.lock().await.live_nodes_watcher();
     tokio::spawn(async move {
@@ -215,9 +178,7 @@ async fn follow(
                     gauge!("souk_gossip_members").set(current.len() as f64);
                     sender.send_if_modified(|previous| {
                         let changed = *previous != current;
-                        if changed {
-                            *previous = current;
-                        }
+                        *previous = current;
                         changed
                     });
                 }
@@ -230,12 +191,12 @@ async fn follow(
                 }
             }
         }
-    })
+    });
 }
 
 /// Values that have not changed are not sent again.
 fn publish(chitchat: &mut Chitchat, own: &Published) {
     let state = chitchat.self_node_state();
-    state.set(STATE, own.state.as_str());
-    state.set(UNREACHABLE, joined(own.unreachable.iter().map(String::as_str)));
+    state.set(STATE, name(own.state));
+    state.set(UNREACHABLE, own.unreachable.join(","));
 }

@@ -18,17 +18,14 @@ const VERSION: u8 = 1;
 const HEADER: usize = 1 + NONCE_LEN;
 const PREFIX: usize = 8;
 
-/// Why a datagram could not be sealed.
+/// A datagram could not be sealed: the system has no randomness, or the cipher failed.
 #[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// The system has no randomness, or the cipher failed.
-    #[error("the system's cryptography failed")]
-    Cryptography,
-}
+#[error("the system's cryptography failed")]
+pub struct SealError;
 
 impl From<Unspecified> for SealError {
     fn from(_: Unspecified) -> Self {
-        Self::Cryptography
+        Self
     }
 }
 
@@ -62,7 +59,7 @@ impl Seal {
     /// Derives the key for gossip and draws a nonce prefix.
     ///
     /// # Errors
-    /// [`SealError::Cryptography`].
+    /// [`SealError`].
     pub fn new(key: &ClusterKey) -> Result<Self, SealError> {
         let key = UnboundKey::new(&AES_256_GCM, &key.derive("souk gossip 1"))?;
         let mut seal = Self {
@@ -83,7 +80,7 @@ impl Seal {
     /// A datagram that [`Seal::open`] with the same key turns back into `plain`.
     ///
     /// # Errors
-    /// [`SealError::Cryptography`].
+    /// [`SealError`].
     pub fn seal(&mut self, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         nonce[..PREFIX].copy_from_slice(&self.prefix);
@@ -98,11 +95,7 @@ impl Seal {
             Aad::from([VERSION]),
             &mut body,
         )?;
-        let mut datagram = Vec::with_capacity(HEADER + body.len());
-        datagram.push(VERSION);
-        datagram.extend_from_slice(&nonce);
-        datagram.extend_from_slice(&body);
-        Ok(datagram)
+        Ok([&[VERSION][..], &nonce, &body].concat())
     }
 
     /// The plain text. Decrypts in place.

@@ -11,7 +11,7 @@ use chitchat::{ChitchatMessage, Deserializable, Serializable};
 use metrics::counter;
 use tokio::net::UdpSocket;
 
-use super::seal::{Rejection, Seal, SealError};
+use super::seal::{Rejection, Seal};
 use crate::key::ClusterKey;
 
 /// Largest UDP payload there is over IPv4.
@@ -44,7 +44,11 @@ impl Transport for SealedTransport {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
             .ok_or_else(|| anyhow::anyhow!("the gossip socket is already in use"))?;
-        Ok(Box::new(SealedSocket::new(socket, &self.key)?))
+        Ok(Box::new(SealedSocket {
+            socket,
+            seal: Seal::new(&self.key)?,
+            buffer: vec![0; DATAGRAM_LIMIT],
+        }))
     }
 }
 
@@ -55,14 +59,6 @@ struct SealedSocket {
 }
 
 impl SealedSocket {
-    fn new(socket: UdpSocket, key: &ClusterKey) -> Result<Self, SealError> {
-        Ok(Self {
-            socket,
-            seal: Seal::new(key)?,
-            buffer: vec![0; DATAGRAM_LIMIT],
-        })
-    }
-
     /// Opens and decodes the datagram of this length in the buffer.
     fn message(&mut self, length: usize) -> Result<ChitchatMessage, &'static str> {
         let mut plain = self
