@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{OrderId, Timestamp};
 
-/// The stock and its events after a command; `None` where nothing changes.
-type Outcome = Result<Option<(Stock, Vec<StockEvent>)>, StockRefusal>;
+/// The events of a change, or `None` where nothing changes. After a refusal the stock is of no use.
+type Outcome = Result<Option<Vec<StockEvent>>, StockRefusal>;
 
 impl Stock {
     /// What the ledger says of the stock after an event.
@@ -19,28 +19,26 @@ impl Stock {
         }
     }
 
-    pub(super) fn receive(&self, reference: &str, quantity: u32, at: Timestamp) -> Outcome {
+    pub(super) fn receive(&mut self, reference: &str, quantity: u32, at: Timestamp) -> Outcome {
         let reference = checked_reference(reference)?;
         if self.receipts.contains(&reference) {
             return Ok(None);
         }
-        let mut next = self.clone();
-        next.received = self.received.saturating_add(quantity.into());
-        if quantity == 0 || next.received > TOTAL_LIMIT || next.level().on_hand > ON_HAND_LIMIT {
+        self.received = self.received.saturating_add(quantity.into());
+        if quantity == 0 || self.received > TOTAL_LIMIT || self.level().on_hand > ON_HAND_LIMIT {
             return Err(StockRefusal::OutOfRange);
         }
         // There is always room: the oldest is forgotten.
-        let _ = next.receipts.remember(&reference, at, REFERENCED);
-        let after = next.figures();
+        let _ = self.receipts.remember(&reference, at, REFERENCED);
         let event = StockEvent::Received {
             quantity,
             reference,
-            after,
+            after: self.figures(),
         };
-        Ok(Some((next, vec![event])))
+        Ok(Some(vec![event]))
     }
 
-    pub(super) fn adjust(&self, delta: i64, reason: &str, reference: &str, at: Timestamp) -> Outcome {
+    pub(super) fn adjust(&mut self, delta: i64, reason: &str, reference: &str, at: Timestamp) -> Outcome {
         let reference = checked_reference(reference)?;
         if self.adjustments.contains(&reference) {
             return Ok(None);
@@ -63,19 +61,18 @@ impl Stock {
         if on_hand > ON_HAND_LIMIT || adjusted.unsigned_abs() > TOTAL_LIMIT {
             return Err(StockRefusal::OutOfRange);
         }
-        let mut next = self.clone();
-        next.adjusted = adjusted;
-        let _ = next.adjustments.remember(&reference, at, REFERENCED);
+        self.adjusted = adjusted;
+        let _ = self.adjustments.remember(&reference, at, REFERENCED);
         let event = StockEvent::Adjusted {
             delta,
             reason: reason.to_owned(),
             reference,
-            after: next.figures(),
+            after: self.figures(),
         };
-        Ok(Some((next, vec![event])))
+        Ok(Some(vec![event]))
     }
 
-    pub(super) fn reserve(&self, order: &OrderId, quantity: u32, expires_at: Timestamp) -> Outcome {
+    pub(super) fn reserve(&mut self, order: &OrderId, quantity: u32, expires_at: Timestamp) -> Outcome {
         if quantity == 0 {
             return Err(StockRefusal::OutOfRange);
         }
@@ -102,30 +99,24 @@ impl Stock {
         if self.reservations.len() >= RESERVATION_LIMIT {
             return Err(StockRefusal::TooManyReservations);
         }
-        let mut next = self.clone();
-        next.reservations
+        self.reservations
             .insert(order.clone(), Reservation { quantity, expires_at });
-        Ok(Some((next, Vec::new())))
+        Ok(Some(Vec::new()))
     }
 
-    pub(super) fn extend(&self, order: &OrderId, expires_at: Timestamp) -> Outcome {
-        let held = self.reservations.get(order).ok_or(StockRefusal::NotReserved)?;
+    pub(super) fn extend(&mut self, order: &OrderId, expires_at: Timestamp) -> Outcome {
+        let held = *self.reservations.get(order).ok_or(StockRefusal::NotReserved)?;
         if held.expires_at >= expires_at {
             return Ok(None);
         }
-        let mut next = self.clone();
-        next.reservations
-            .insert(order.clone(), Reservation { expires_at, ..*held });
-        Ok(Some((next, Vec::new())))
+        self.reservations
+            .insert(order.clone(), Reservation { expires_at, ..held });
+        Ok(Some(Vec::new()))
     }
 
-    pub(super) fn release(&self, order: &OrderId) -> Outcome {
-        let mut next = self.clone();
-        let released = next.reservations.remove(order);
-        Ok(released.map(|held| {
-            let event = next.released(order, held);
-            (next, vec![event])
-        }))
+    pub(super) fn release(&mut self, order: &OrderId) -> Outcome {
+        let released = self.reservations.remove(order);
+        Ok(released.map(|held| vec![self.released(order, held)]))
     }
 
     fn released(&self, order: &OrderId, held: Reservation) -> StockEvent {
@@ -136,50 +127,47 @@ impl Stock {
         }
     }
 
-    pub(super) fn take(&self, order: &OrderId, at: Timestamp) -> Outcome {
-        let mut next = self.clone();
-        let Some(Reservation { quantity, .. }) = next.reservations.remove(order) else {
+    pub(super) fn take(&mut self, order: &OrderId, at: Timestamp) -> Outcome {
+        let Some(Reservation { quantity, .. }) = self.reservations.remove(order) else {
             return Ok(None);
         };
         // on_hand and reserved decrease together: available stays the same (invariants 1 and 2).
-        next.sold = next.sold.saturating_add(quantity.into());
-        if !next.taken.remember(order.as_str(), at, TAKEN) {
+        self.sold = self.sold.saturating_add(quantity.into());
+        if !self.taken.remember(order.as_str(), at, TAKEN) {
             return Err(StockRefusal::TooManySales);
         }
         let event = StockEvent::Sold {
             quantity,
             order: order.clone(),
-            after: next.figures(),
+            after: self.figures(),
         };
-        Ok(Some((next, vec![event])))
+        Ok(Some(vec![event]))
     }
 
-    pub(super) fn give_back(&self, order: &OrderId, quantity: u32, at: Timestamp) -> Outcome {
+    pub(super) fn give_back(&mut self, order: &OrderId, quantity: u32, at: Timestamp) -> Outcome {
         if self.returned.contains(order.as_str()) {
             return Ok(None);
         }
-        let mut next = self.clone();
         // Remembered in both cases: a repetition after the release must not count as a return of sold units.
-        if !next.returned.remember(order.as_str(), at, RETURNED) {
+        if !self.returned.remember(order.as_str(), at, RETURNED) {
             return Err(StockRefusal::TooManyReturns);
         }
-        if let Some(held) = next.reservations.remove(order) {
-            let event = next.released(order, held);
-            return Ok(Some((next, vec![event])));
+        if let Some(held) = self.reservations.remove(order) {
+            return Ok(Some(vec![self.released(order, held)]));
         }
         if quantity == 0 {
             return Err(StockRefusal::OutOfRange);
         }
-        next.sold = self
+        self.sold = self
             .sold
             .checked_sub(quantity.into())
             .ok_or(StockRefusal::OutOfRange)?;
         let event = StockEvent::Returned {
             quantity,
             order: order.clone(),
-            after: next.figures(),
+            after: self.figures(),
         };
-        Ok(Some((next, vec![event])))
+        Ok(Some(vec![event]))
     }
 
     pub(super) fn overdue(&self, at: Timestamp) -> Vec<OrderId> {

@@ -250,28 +250,29 @@ impl Aggregate for Stock {
     }
 
     fn decide(&self, command: &Self::Command, at: Timestamp) -> Decision<Self> {
+        let mut next = self.clone();
         let outcome = match command {
             StockCommand::Get => Ok(None),
             StockCommand::Overdue => return Decision::keep(StockReply::Overdue(self.overdue(at))),
-            StockCommand::Receive { reference, quantity } => self.receive(reference, *quantity, at),
+            StockCommand::Receive { reference, quantity } => next.receive(reference, *quantity, at),
             StockCommand::Adjust {
                 delta,
                 reason,
                 reference,
-            } => self.adjust(*delta, reason, reference, at),
+            } => next.adjust(*delta, reason, reference, at),
             StockCommand::Reserve {
                 order,
                 quantity,
                 expires_at,
-            } => self.reserve(order, *quantity, *expires_at),
-            StockCommand::Extend { order, expires_at } => self.extend(order, *expires_at),
-            StockCommand::Release { order } => self.release(order),
-            StockCommand::Take { order } => self.take(order, at),
-            StockCommand::Return { order, quantity } => self.give_back(order, *quantity, at),
+            } => next.reserve(order, *quantity, *expires_at),
+            StockCommand::Extend { order, expires_at } => next.extend(order, *expires_at),
+            StockCommand::Release { order } => next.release(order),
+            StockCommand::Take { order } => next.take(order, at),
+            StockCommand::Return { order, quantity } => next.give_back(order, *quantity, at),
         };
         match outcome {
             Ok(None) => Decision::keep(StockReply::Done),
-            Ok(Some((state, events))) => Decision::change_with(StockReply::Done, state, events),
+            Ok(Some(events)) => Decision::change_with(StockReply::Done, next, events),
             Err(refusal) => Decision::keep(StockReply::Refused(refusal)),
         }
     }
