@@ -104,16 +104,6 @@ impl Drop for LinkState {
 }
 
 impl LinkState {
-    fn serial(&self) -> Option<Serial> {
-        self.current.as_ref().map(|current| current.serial)
-    }
-
-    fn is_up(&self) -> bool {
-        self.current
-            .as_ref()
-            .is_some_and(|current| current.up_since.is_some())
-    }
-
     fn attempt_after(&mut self, pause: Duration, myself: &ActorRef<LinkMessage>) {
         if let Some(earlier) = self.next_attempt.take() {
             earlier.abort();
@@ -162,7 +152,11 @@ impl LinkState {
                     .increment(1);
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::debug!(peer = %self.peer.identity, %error, cause, "cannot connect");
-                if error.is_connection_refused() && !self.is_up() && !self.refusal_reported {
+                let is_up = self
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| current.up_since.is_some());
+                if error.is_connection_refused() && !is_up && !self.refusal_reported {
                     self.refusal_reported = true;
                     (self.context.events)(LinkEvent::Down {
                         peer: self.peer.identity.clone(),
@@ -248,10 +242,7 @@ impl LinkState {
 
     /// The current connection has ended: reports it and reconnects, at once if the link was stable.
     fn ended(&mut self, myself: &ActorRef<LinkMessage>, serial: Serial, closed: bool) {
-        if self.serial() != Some(serial) {
-            return;
-        }
-        let Some(current) = self.current.take() else {
+        let Some(current) = self.current.take_if(|current| current.serial == serial) else {
             return;
         };
         if !closed {
@@ -322,12 +313,13 @@ impl Actor for Link {
             }
             LinkMessage::Ended(serial) => state.ended(&myself, serial, false),
             LinkMessage::ReadyOverdue(serial) => {
-                if state.serial() == Some(serial) && !state.is_up() {
+                if let Some(current) = &state.current
+                    && current.serial == serial
+                    && current.up_since.is_none()
+                {
                     tracing::debug!(peer = %state.peer.identity, "the session was not ready in time; closing the link");
                     // The watcher reports the end.
-                    if let Some(current) = &state.current {
-                        current.connection.closed().cancel();
-                    }
+                    current.connection.closed().cancel();
                 }
             }
             LinkMessage::CloseOverdue => {
