@@ -3,7 +3,6 @@
 //! An unavailable collector costs spans and nothing else: the queue is bounded, and what does not fit is dropped.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -176,6 +175,7 @@ fn set_parent(span: &Span, trace: TraceId, caller: SpanId, sampled: bool) {
 }
 
 /// The HTTP client of the exporter. Has a runtime of its own, so that it outlives the node's.
+#[derive(Debug)]
 struct CollectorClient {
     client: reqwest::Client,
     runtime: Option<Runtime>,
@@ -216,12 +216,6 @@ impl CollectorClient {
             *response.headers_mut() = std::mem::take(answer.headers_mut());
             Ok(response)
         })
-    }
-}
-
-impl fmt::Debug for CollectorClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CollectorClient")
     }
 }
 

@@ -59,7 +59,7 @@ impl Generator {
     /// The product at this index.
     pub fn product(&self, index: u64) -> Product {
         let mut draw = Draw::new(self.seed, index);
-        let (department, leaf) = draw.leaf();
+        let (department, leaf) = *draw.one_of(&LEAVES);
         let noun = draw.one_of(&leaf.nouns);
         let brand = draw.one_of(&department.brands).as_str();
         let series = draw.one_of(&COMMON.series).as_str();
@@ -211,10 +211,6 @@ impl Draw {
     /// An entry of a table. Tables are not empty and have fewer than 2^32 entries.
     fn one_of<'a, T>(&mut self, table: &'a [T]) -> &'a T {
         &table[self.below(table.len() as u32) as usize]
-    }
-
-    fn leaf(&mut self) -> (&'static Department, &'static Leaf) {
-        *self.one_of(&LEAVES)
     }
 
     fn title(

@@ -5,8 +5,8 @@ use std::fmt;
 
 use chitchat::{Chitchat, ChitchatId, NodeState};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde::de::value::{Error, StrDeserializer};
-use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::view::Member;
 
@@ -37,8 +37,7 @@ pub(super) fn name(value: impl Serialize) -> String {
 
 /// The state or role with this name.
 fn named<T: DeserializeOwned>(name: &str) -> Option<T> {
-    let name: StrDeserializer<'_, Error> = name.into_deserializer();
-    T::deserialize(name).ok()
+    T::deserialize(StrDeserializer::<Error>::new(name)).ok()
 }
 
 /// What a node publishes when it starts.
