@@ -84,16 +84,10 @@ pub trait Mailer: Send + Sync + 'static {
 }
 
 /// Writes each e-mail to a file that only the node's user can read.
-pub struct MailFolder {
-    path: PathBuf,
-}
-
-impl MailFolder {
-    /// E-mails go into `path`, which is created where it is missing.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
-    }
-}
+pub struct MailFolder(
+    /// Where they go; created where it is missing.
+    pub PathBuf,
+);
 
 fn write(folder: &Path, message: &str) -> std::io::Result<()> {
     std::fs::DirBuilder::new()
@@ -116,7 +110,7 @@ fn write(folder: &Path, message: &str) -> std::io::Result<()> {
 #[async_trait]
 impl Mailer for MailFolder {
     async fn send(&self, email: &Email) -> Result<(), MailError> {
-        let (folder, message) = (self.path.clone(), email.message());
+        let (folder, message) = (self.0.clone(), email.message());
         tokio::task::spawn_blocking(move || write(&folder, &message))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
@@ -136,7 +130,7 @@ mod tests {
         let path = folder.path().join("mail");
         let to = EmailAddress::parse("ada@example.org").unwrap();
         let email = Email::verification(&to, "a-code");
-        MailFolder::new(&path).send(&email).await.unwrap();
+        MailFolder(path.clone()).send(&email).await.unwrap();
         let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(Result::unwrap).collect();
         assert_eq!(files.len(), 1);
         assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -276,7 +276,7 @@ pub async fn accounts() -> Arc<Accounts> {
         codes: stores.codes,
         guests: Guests::new(&cluster),
         mailer: Arc::new(TemporaryMail {
-            folder: MailFolder::new(folder.path().join("mail")),
+            folder: MailFolder(folder.path().join("mail")),
             _directory: folder,
         }),
         settings: AccountSettings::from(&crate::config::Accounts::default()),

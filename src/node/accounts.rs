@@ -82,7 +82,7 @@ impl AccountParts {
                 counters: Arc::clone(&stores.counters),
             },
             guests: Guests::new(key),
-            mailer: Arc::new(MailFolder::new(config.cluster.data.join(MAIL_FOLDER))),
+            mailer: Arc::new(MailFolder(config.cluster.data.join(MAIL_FOLDER))),
             settings: AccountSettings::from(accounts),
             clock: Arc::clone(clock),
         };
