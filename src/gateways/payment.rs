@@ -13,7 +13,7 @@ use souk_domain::{Money, OrderId};
 /// The cause of a [`GatewayError`]; for the log.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// A request to authorise a payment for an order.
+/// A request to authorise a payment for an order. Without debug output, which would show the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorisation {
     /// The idempotency key: it names the charge.
@@ -24,39 +24,6 @@ pub struct Authorisation {
     pub amount: Money,
     /// The order, as shown in the provider's ledger.
     pub order: OrderId,
-}
-
-impl std::fmt::Debug for Authorisation {
-    /// Omits the token.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authorisation")
-            .field("key", &self.key)
-            .field("amount", &self.amount)
-            .field("order", &self.order)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The reply to an [`Authorisation`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authorised {
-    /// The amount is authorised.
-    Authorised {
-        /// The provider's name for the charge.
-        reference: String,
-    },
-    /// The shopper must confirm first.
-    RequiresAction {
-        /// The provider's name for the charge.
-        reference: String,
-        /// The page for that.
-        url: String,
-    },
-    /// The payment is declined. Final under this key.
-    Declined {
-        /// Why, in the provider's words: lower case and underscores.
-        code: String,
-    },
 }
 
 /// The state of a charge at the provider.
@@ -74,7 +41,7 @@ pub enum ChargeState {
         /// The page for that.
         url: String,
     },
-    /// The payment was declined.
+    /// The payment is declined. Final under this key.
     Declined {
         /// Why, in the provider's words: lower case and underscores.
         code: String,
@@ -93,16 +60,6 @@ pub enum ChargeState {
     },
     /// The provider has decided nothing under this key.
     Unknown,
-}
-
-impl From<Authorised> for ChargeState {
-    fn from(answer: Authorised) -> Self {
-        match answer {
-            Authorised::Authorised { reference } => Self::Authorised { reference },
-            Authorised::RequiresAction { reference, url } => Self::RequiresAction { reference, url },
-            Authorised::Declined { code } => Self::Declined { code },
-        }
-    }
 }
 
 /// Why a call to a provider failed.
@@ -129,11 +86,12 @@ pub trait PaymentGateway: Send + Sync {
     /// Its name in orders, for example `sandbox`.
     fn name(&self) -> &'static str;
 
-    /// Authorises the amount. Repeated under the same key, it gives the first reply again.
+    /// Authorises the amount. The reply is [`ChargeState::Authorised`], [`ChargeState::RequiresAction`] or
+    /// [`ChargeState::Declined`]; repeated under the same key, the call gives the first reply again.
     ///
     /// # Errors
     /// [`GatewayError`]; refused when the key was voided, or used for another authorisation.
-    async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError>;
+    async fn authorise(&self, request: &Authorisation) -> Result<ChargeState, GatewayError>;
 
     /// The state of the charge under this key.
     ///

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 pub use self::charge::{Charge, Standing, is_reference, reference};
 
 use self::charge::Verdict;
-use super::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
+use super::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 use souk_cluster::placement::shard_of;
@@ -45,7 +45,7 @@ impl SandboxGateway {
         }
     }
 
-    /// The shopper's action at the address of [`Authorised::RequiresAction`]: confirms or cancels the payment.
+    /// The shopper's action at the address of [`ChargeState::RequiresAction`]: confirms or cancels the payment.
     /// Returns the resulting state; a charge that does not wait for an action is unchanged.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ impl PaymentGateway for SandboxGateway {
         "sandbox"
     }
 
-    async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError> {
+    async fn authorise(&self, request: &Authorisation) -> Result<ChargeState, GatewayError> {
         // A decided charge is answered at once, whatever the token.
         let is_slow = matches!(request.token.as_str(), "tok_slow" | "tok_timeout");
         if is_slow && self.read(&request.key).await?.0.is_undecided() {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest;
-use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError};
+use crate::gateways::payment::{Authorisation, ChargeState, GatewayError};
 use souk_domain::{Money, OrderId, Timestamp};
 
 /// Failures of `tok_flaky` per key before it succeeds.
@@ -50,6 +50,12 @@ impl<T> Verdict<T> {
 
 fn refused(code: &str) -> GatewayError {
     GatewayError::Refused {
+        code: code.to_owned(),
+    }
+}
+
+fn declined(code: &str) -> Standing {
+    Standing::Declined {
         code: code.to_owned(),
     }
 }
@@ -150,10 +156,6 @@ impl Charge {
         reference(&self.key)
     }
 
-    fn action_address(&self) -> String {
-        format!("{ACTION_ADDRESS}{}", self.reference())
-    }
-
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self.standing, Standing::Undecided { .. })
     }
@@ -165,7 +167,7 @@ impl Charge {
         }
     }
 
-    pub(super) fn authorise(&self, authorisation: &Authorisation) -> Verdict<Authorised> {
+    pub(super) fn authorise(&self, authorisation: &Authorisation) -> Verdict<ChargeState> {
         if authorisation.amount.amount <= 0 {
             return Verdict::refuse("invalid_amount");
         }
@@ -182,12 +184,8 @@ impl Charge {
             },
             "tok_ok" | "tok_slow" | "tok_reply_lost" | "tok_flaky" => Standing::Authorised,
             "tok_requires_action" => Standing::RequiresAction,
-            "tok_declined" => Standing::Declined {
-                code: "card_declined".to_owned(),
-            },
-            _ => Standing::Declined {
-                code: "invalid_token".to_owned(),
-            },
+            "tok_declined" => declined("card_declined"),
+            _ => declined("invalid_token"),
         });
         next.request = Some(request);
         let answer = if authorisation.token == "tok_reply_lost" {
@@ -201,41 +199,33 @@ impl Charge {
     }
 
     /// The reply to an authorisation.
-    fn authorised(&self) -> Result<Authorised, GatewayError> {
+    fn authorised(&self) -> Result<ChargeState, GatewayError> {
         match &self.standing {
             Standing::Undecided { .. } => Err(GatewayError::Unavailable(
                 "the sandbox failed, as its token asks for".into(),
             )),
-            Standing::Authorised | Standing::Captured { .. } => Ok(Authorised::Authorised {
-                reference: self.reference(),
-            }),
-            Standing::RequiresAction => Ok(Authorised::RequiresAction {
-                reference: self.reference(),
-                url: self.action_address(),
-            }),
-            Standing::Declined { code } => Ok(Authorised::Declined { code: code.clone() }),
+            // As before the capture.
+            Standing::Captured { .. } => Ok(self.at(Standing::Authorised).state()),
+            Standing::Authorised | Standing::RequiresAction | Standing::Declined { .. } => Ok(self.state()),
             Standing::Voided => Err(refused("voided")),
         }
     }
 
     /// The reply to a query.
     pub(super) fn state(&self) -> ChargeState {
+        let reference = self.reference();
         match &self.standing {
             Standing::Undecided { .. } => ChargeState::Unknown,
-            Standing::Authorised => ChargeState::Authorised {
-                reference: self.reference(),
-            },
+            Standing::Authorised => ChargeState::Authorised { reference },
             Standing::RequiresAction => ChargeState::RequiresAction {
-                reference: self.reference(),
-                url: self.action_address(),
+                url: format!("{ACTION_ADDRESS}{reference}"),
+                reference,
             },
             Standing::Declined { code } => ChargeState::Declined { code: code.clone() },
-            Standing::Captured { amount } if self.refunded() == amount.amount => ChargeState::Refunded {
-                reference: self.reference(),
-            },
-            Standing::Captured { .. } => ChargeState::Captured {
-                reference: self.reference(),
-            },
+            Standing::Captured { amount } if self.refunded() == amount.amount => {
+                ChargeState::Refunded { reference }
+            }
+            Standing::Captured { .. } => ChargeState::Captured { reference },
             Standing::Voided => ChargeState::Voided,
         }
     }
@@ -316,9 +306,7 @@ impl Charge {
         let next = self.at(if confirmed {
             Standing::Authorised
         } else {
-            Standing::Declined {
-                code: "action_refused".to_owned(),
-            }
+            declined("action_refused")
         });
         let state = next.state();
         Verdict::Change(next, Ok(state))

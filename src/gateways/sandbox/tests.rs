@@ -6,7 +6,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::SandboxGateway;
-use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
+use crate::gateways::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
 use crate::stores::documents::DocumentStore;
 use crate::stores::documents::faulty::{Fault, FaultyDocuments};
 use souk_domain::{Currency, Money, OrderId, Timestamp};
@@ -63,18 +63,15 @@ async fn tokens_are_authorised_or_declined_once_and_for_all() {
         let ledger = ledger().await;
         let first = sandbox(&ledger).authorise(&wish(token)).await.unwrap();
         match (&first, declined) {
-            (Authorised::Authorised { reference }, None) => assert!(reference.starts_with("sbx_")),
-            (Authorised::Declined { code }, Some(expected)) => assert_eq!(code, expected),
+            (ChargeState::Authorised { reference }, None) => assert!(reference.starts_with("sbx_")),
+            (ChargeState::Declined { code }, Some(expected)) => assert_eq!(code, expected),
             other => panic!("{token}: {other:?}"),
         }
         // Another process, the same ledger.
         let again = sandbox(&ledger).authorise(&wish(token)).await.unwrap();
         assert_eq!(first, again);
         assert_eq!(ledger.version(&super::reference(KEY)).await.unwrap(), 1);
-        assert_eq!(
-            sandbox(&ledger).query(KEY).await.unwrap(),
-            ChargeState::from(first)
-        );
+        assert_eq!(sandbox(&ledger).query(KEY).await.unwrap(), first);
     }
 }
 
@@ -113,7 +110,7 @@ async fn a_slow_token_takes_its_time_and_is_authorised() {
     let start = Instant::now();
     let answer = sandbox.authorise(&wish("tok_slow")).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(20));
-    assert!(matches!(answer, Authorised::Authorised { .. }));
+    assert!(matches!(answer, ChargeState::Authorised { .. }));
 }
 
 #[tokio::test]
@@ -156,7 +153,7 @@ async fn a_lost_reply_has_charged() {
     };
     assert_eq!(
         sandbox.authorise(&wish("tok_reply_lost")).await.unwrap(),
-        Authorised::Authorised { reference }
+        ChargeState::Authorised { reference }
     );
     sandbox.capture(KEY, dollars(5_000)).await.unwrap();
 }
@@ -175,7 +172,7 @@ async fn a_flaky_token_fails_twice_a_key_whichever_node_asks() {
     };
     assert!(sandbox(&ledger).authorise(&other).await.is_err());
     let answer = sandbox(&ledger).authorise(&wish("tok_flaky")).await.unwrap();
-    assert!(matches!(answer, Authorised::Authorised { .. }));
+    assert!(matches!(answer, ChargeState::Authorised { .. }));
 }
 
 #[tokio::test]
@@ -183,7 +180,7 @@ async fn an_action_is_confirmed_or_called_off_by_the_shopper() {
     for (confirmed, expected) in [(true, None), (false, Some("action_refused"))] {
         let sandbox = sandbox(&ledger().await);
         let answer = sandbox.authorise(&wish("tok_requires_action")).await.unwrap();
-        let Authorised::RequiresAction { reference, url } = answer else {
+        let ChargeState::RequiresAction { reference, url } = answer else {
             panic!("{answer:?}");
         };
         assert!(url.ends_with(&reference));
@@ -348,7 +345,7 @@ async fn the_ledgers_own_failures_are_told_apart() {
     // The write landed and its answer was lost: what the ledger holds tells, so that the caller need not ask.
     ledger.inject(Fault::ReplyLost);
     let answer = sandbox(&ledger).authorise(&wish("tok_ok")).await.unwrap();
-    assert!(matches!(answer, Authorised::Authorised { .. }));
+    assert!(matches!(answer, ChargeState::Authorised { .. }));
     // If the ledger is unavailable right after a lost reply, the outcome stays unknown.
     ledger.inject(Fault::ReplyLost);
     ledger.inject(Fault::Unavailable);

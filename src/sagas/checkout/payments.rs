@@ -176,7 +176,7 @@ impl Checkout {
             order: order.placement.id.clone(),
         };
         match self.call(gateway.authorise(&authorisation)).await? {
-            Ok(authorised) => Ok(authorised.into()),
+            Ok(charge) => Ok(charge),
             Err(GatewayError::Refused { code }) => Ok(ChargeState::Declined { code }),
             Err(GatewayError::Unavailable(error)) => Err(StepError::retry(error)),
             Err(GatewayError::OutcomeUnknown(_)) => self.query(gateway, key.as_str()).await,

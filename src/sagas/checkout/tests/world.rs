@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proptest::prelude::*;
 
-use crate::gateways::payment::{Authorisation, Authorised, ChargeState, GatewayError, PaymentGateway};
+use crate::gateways::payment::{Authorisation, ChargeState, GatewayError, PaymentGateway};
 use crate::sagas::checkout::CheckoutLimits;
 use crate::sagas::checkout::run::{Checkout, StepError};
 use crate::sagas::checkout::services::Services;
@@ -71,7 +71,7 @@ pub(super) const CALLS: [&str; 10] = [
 /// What the provider knows under one key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Charge {
-    verdict: Option<Authorised>,
+    verdict: Option<ChargeState>,
     voided: bool,
     pub(super) captures: u32,
     refunds: u32,
@@ -79,7 +79,7 @@ pub(super) struct Charge {
 
 impl Charge {
     fn is_held(&self) -> bool {
-        matches!(self.verdict, Some(Authorised::Authorised { .. })) && !self.voided && self.captures == 0
+        matches!(self.verdict, Some(ChargeState::Authorised { .. })) && !self.voided && self.captures == 0
     }
 
     fn state(&self) -> ChargeState {
@@ -91,7 +91,7 @@ impl Charge {
                 reference: REFERENCE.to_owned(),
             },
             _ if self.voided => ChargeState::Voided,
-            Some(verdict) => verdict.clone().into(),
+            Some(verdict) => verdict.clone(),
             None => ChargeState::Unknown,
         }
     }
@@ -480,7 +480,7 @@ impl PaymentGateway for World {
         "sandbox"
     }
 
-    async fn authorise(&self, request: &Authorisation) -> Result<Authorised, GatewayError> {
+    async fn authorise(&self, request: &Authorisation) -> Result<ChargeState, GatewayError> {
         let answer = self.state().answers[&request.order];
         let reference = REFERENCE.to_owned();
         self.charged("authorise", &request.key, |charge| {
@@ -488,11 +488,11 @@ impl PaymentGateway for World {
                 return Err("voided");
             }
             let verdict = charge.verdict.get_or_insert(match answer {
-                Answer::Accept => Authorised::Authorised { reference },
-                Answer::Decline => Authorised::Declined {
+                Answer::Accept => ChargeState::Authorised { reference },
+                Answer::Decline => ChargeState::Declined {
                     code: "declined".to_owned(),
                 },
-                Answer::RequireAction => Authorised::RequiresAction {
+                Answer::RequireAction => ChargeState::RequiresAction {
                     reference,
                     url: String::new(),
                 },
