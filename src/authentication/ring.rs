@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
@@ -37,11 +37,13 @@ pub enum KeyError {
 
 /// One Ed25519 key.
 pub struct SigningKey {
-    id: String,
-    created_at: Timestamp,
+    /// Its identifier in tokens (`kid`).
+    pub(super) id: String,
+    pub(super) created_at: Timestamp,
+    /// The public key, as in a JWK.
     public: String,
-    signing: EncodingKey,
-    verifying: DecodingKey,
+    pub(super) signing: EncodingKey,
+    pub(super) verifying: DecodingKey,
 }
 
 impl fmt::Debug for SigningKey {
@@ -70,26 +72,6 @@ impl SigningKey {
             signing: EncodingKey::from_ed_der(document.as_ref()),
             verifying,
         })
-    }
-
-    /// Its identifier in tokens (`kid`).
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// When it was created.
-    pub const fn created_at(&self) -> Timestamp {
-        self.created_at
-    }
-
-    /// The private key.
-    pub const fn signing(&self) -> &EncodingKey {
-        &self.signing
-    }
-
-    /// The public key.
-    pub const fn verifying(&self) -> &DecodingKey {
-        &self.verifying
     }
 }
 
@@ -187,26 +169,8 @@ pub struct PublicKey<'a> {
     x: &'a str,
 }
 
-/// The node's ring. Reading takes no lock; clones share it.
-#[derive(Clone, Debug, Default)]
-pub struct SharedRing(Arc<ArcSwap<Ring>>);
-
-impl SharedRing {
-    /// Starts with `ring`.
-    pub fn new(ring: Ring) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(ring)))
-    }
-
-    /// The current ring. Not to be held over an `await`.
-    pub fn load(&self) -> Guard<Arc<Ring>> {
-        self.0.load()
-    }
-
-    /// Replaces it.
-    pub fn store(&self, ring: Ring) {
-        self.0.store(Arc::new(ring));
-    }
-}
+/// The node's ring. Reading takes no lock, but what was read is not to be held over an `await`; clones share it.
+pub type SharedRing = Arc<ArcSwap<Ring>>;
 
 #[cfg(test)]
 mod tests {
@@ -226,7 +190,7 @@ mod tests {
     }
 
     fn id(seed: u8) -> String {
-        key(seed, at(0)).id().to_owned()
+        key(seed, at(0)).id
     }
 
     /// The ring of a node that loaded it at that second: the `n`th key was created at the `n`th of `times`.
@@ -247,7 +211,7 @@ mod tests {
             .unwrap();
         let key = SigningKey::from_seed(&Zeroizing::new(seed.try_into().unwrap()), at(0)).unwrap();
         assert_eq!(key.public, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
-        assert_eq!(key.id(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(key.id, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
         assert!(!format!("{key:?}").contains("nWGx"));
         let ring = Ring::new(vec![key]);
         assert_eq!(
@@ -263,11 +227,11 @@ mod tests {
     #[test]
     fn a_later_key_signs_when_it_has_settled() {
         let ring = Ring::new(vec![key(1, at(0))]);
-        assert_eq!(ring.signer(at(0), RULES).unwrap().id(), id(1));
+        assert_eq!(ring.signer(at(0), RULES).unwrap().id, id(1));
         let ring = Ring::new(vec![key(1, at(0)), key(2, at(100))]);
-        assert_eq!(ring.signer(at(104), RULES).unwrap().id(), id(1));
-        assert_eq!(ring.signer(at(105), RULES).unwrap().id(), id(2));
-        assert_eq!(ring.keys()[0].id(), id(2), "newest first");
+        assert_eq!(ring.signer(at(104), RULES).unwrap().id, id(1));
+        assert_eq!(ring.signer(at(105), RULES).unwrap().id, id(2));
+        assert_eq!(ring.keys()[0].id, id(2), "newest first");
         assert!(Ring::default().signer(at(0), RULES).is_none());
     }
 
@@ -303,7 +267,7 @@ mod tests {
             let own = loaded(&times, (now - own_lag).max(0));
             let other = loaded(&times, (now - other_lag).max(0));
             let signer = own.signer(at(now), RULES).unwrap();
-            prop_assert!(other.find(signer.id()).is_some());
+            prop_assert!(other.find(&signer.id).is_some());
         }
 
         #[test]
@@ -315,7 +279,7 @@ mod tests {
             let now = signed + later;
             if let Some(before) = loaded(&times, now).removable_before(at(now), RULES) {
                 let alive = at(now) < at(signed).plus(RULES.longest_life);
-                prop_assert!(!alive || signer.created_at() >= before);
+                prop_assert!(!alive || signer.created_at >= before);
             }
         }
 
@@ -323,8 +287,8 @@ mod tests {
         fn a_key_always_remains(times in history(2_000), now in 0..10_000_i64) {
             let ring = loaded(&times, now);
             if let Some(before) = ring.removable_before(at(now), RULES) {
-                prop_assert!(ring.keys().iter().any(|key| key.created_at() >= before));
-                prop_assert!(ring.keys().iter().any(|key| key.created_at() < before));
+                prop_assert!(ring.keys().iter().any(|key| key.created_at >= before));
+                prop_assert!(ring.keys().iter().any(|key| key.created_at < before));
             }
         }
     }

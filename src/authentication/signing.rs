@@ -143,14 +143,14 @@ impl SigningKeys {
     /// Where the store is unavailable: the ring does not change.
     pub async fn reload(&self, now: Timestamp) -> Result<(), SigningError> {
         let mut known = self.0.unopened.lock().await;
-        let mut rows = self.rows().await?;
+        let mut rows = self.0.store.list().await?;
         let (mut ring, mut unopened) = open_rows(&self.0.sealer, &rows);
         if ring.keys().is_empty() {
             // Keys sealed under a former cluster key are useless and harmless: the new one is newer than they are.
             let newest = rows.iter().map(|row| row.created_at).max().unwrap_or(BEGINNING);
             let created_at = now.max(newest.plus(Duration::from_millis(1)));
             self.add(created_at, newest).await?;
-            rows = self.rows().await?;
+            rows = self.0.store.list().await?;
             (ring, unopened) = open_rows(&self.0.sealer, &rows);
         }
         report(&unopened, &known);
@@ -159,7 +159,7 @@ impl SigningKeys {
             return Err(SigningError::NoKey);
         }
         metrics::gauge!("souk_signing_keys").set(ring.keys().len() as f64);
-        self.0.ring.store(ring);
+        self.0.ring.store(Arc::new(ring));
         Ok(())
     }
 
@@ -169,7 +169,7 @@ impl SigningKeys {
     /// Where the store is unavailable.
     pub async fn maintain(&self, now: Timestamp) -> Result<(), SigningError> {
         self.reload(now).await?;
-        let newest = self.0.ring.load().keys().first().map(SigningKey::created_at);
+        let newest = self.0.ring.load().keys().first().map(|key| key.created_at);
         let due = now.minus(self.0.settings.rotation);
         if newest.is_some_and(|newest| newest <= due) && self.add(now, due).await? {
             tracing::info!("the signing key was rotated; the new one signs as soon as every node has it");
@@ -201,17 +201,13 @@ impl SigningKeys {
         .await;
     }
 
-    async fn rows(&self) -> Result<Vec<SigningKeyRow>, SigningError> {
-        Ok(self.0.store.list().await?)
-    }
-
     async fn add(&self, created_at: Timestamp, unless_newer_than: Timestamp) -> Result<bool, SigningError> {
         // Any 32 random bytes are the seed of an Ed25519 key.
         let seed = Zeroizing::new(rand::random::<[u8; SEED_LENGTH]>());
         let key = SigningKey::from_seed(&seed, created_at)?;
         let row = SigningKeyRow {
-            id: key.id().to_owned(),
-            material: self.0.sealer.seal(key.id(), &seed)?,
+            material: self.0.sealer.seal(&key.id, &seed)?,
+            id: key.id,
             created_at,
         };
         Ok(self.0.store.add(&row, unless_newer_than).await?)
@@ -224,13 +220,9 @@ fn open_rows(sealer: &Sealer, rows: &[SigningKeyRow]) -> (Ring, Vec<(String, Sea
     let mut unopened = Vec::new();
     for row in rows {
         let opened = sealer.open(&row.id, &row.material).and_then(|seed| {
-            let key = SigningKey::from_seed(&seed, row.created_at).map_err(|_| SealError::Format)?;
+            let key = SigningKey::from_seed(&seed, row.created_at).ok();
             // An id must be the key's own.
-            if key.id() == row.id {
-                Ok(key)
-            } else {
-                Err(SealError::Format)
-            }
+            key.filter(|key| key.id == row.id).ok_or(SealError::Format)
         });
         match opened {
             Ok(key) => keys.push(key),

@@ -198,8 +198,8 @@ impl Issuer {
             exp,
         };
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(key.id().to_owned());
-        let token = jsonwebtoken::encode(&header, &claims, key.signing())?;
+        header.kid = Some(key.id.clone());
+        let token = jsonwebtoken::encode(&header, &claims, &key.signing)?;
         if token.len() > TOKEN_LIMIT {
             return Err(IssueError::TooLong(token.len()));
         }
@@ -288,7 +288,7 @@ impl Verifier {
         }
         let kid = key_of(token)?;
         let key = ring.find(&kid).ok_or(TokenError::UnknownKey)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key.verifying(), &self.validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifying, &self.validation)
             .map_err(refusal)?
             .claims;
         let checked = Arc::new(Checked {

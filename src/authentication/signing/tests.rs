@@ -92,14 +92,14 @@ fn ids(keys: &SigningKeys) -> Vec<String> {
         .load()
         .keys()
         .iter()
-        .map(|key| key.id().to_owned())
+        .map(|key| key.id.clone())
         .collect()
 }
 
 fn signer(keys: &SigningKeys, now: Timestamp) -> String {
     let ring = keys.ring();
     let ring = ring.load();
-    ring.signer(now, keys.rules()).unwrap().id().to_owned()
+    ring.signer(now, keys.rules()).unwrap().id.clone()
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn concurrent_rotations_create_one_key() {
     here.unwrap();
     there.unwrap();
     one.reload(due).await.unwrap();
-    let newest = one.ring().load().keys()[0].created_at();
+    let newest = one.ring().load().keys()[0].created_at;
     assert_eq!(newest, due);
     assert_eq!(
         store

@@ -31,7 +31,7 @@ fn key(seed: [u8; 32]) -> SigningKey {
 }
 
 fn ring() -> SharedRing {
-    SharedRing::new(Ring::new(vec![key(SEED)]))
+    SharedRing::new(Arc::new(Ring::new(vec![key(SEED)])).into())
 }
 
 fn verifier() -> Verifier {
@@ -67,7 +67,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 fn header() -> Value {
-    json!({"alg": "EdDSA", "typ": "JWT", "kid": key(SEED).id()})
+    json!({"alg": "EdDSA", "typ": "JWT", "kid": key(SEED).id})
 }
 
 /// Signs whatever it is given, as a key thief or a careless library would.
@@ -121,7 +121,7 @@ fn hand_signed_tokens_are_accepted() {
 
 #[test]
 fn no_other_algorithm_is_accepted() {
-    let kid = key(SEED).id().to_owned();
+    let kid = key(SEED).id;
     let pair = Ed25519KeyPair::from_seed_unchecked(&SEED).unwrap();
     for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
         let mut header = Header::new(algorithm);
@@ -154,7 +154,7 @@ fn no_other_algorithm_is_accepted() {
 fn the_signing_key_must_be_named_and_known() {
     let nameless = json!({"alg": "EdDSA", "typ": "JWT"});
     assert_eq!(verify(&sign(SEED, &nameless, &claims())), Err(TokenError::NoKey));
-    let unknown = json!({"alg": "EdDSA", "typ": "JWT", "kid": key(OTHER_SEED).id()});
+    let unknown = json!({"alg": "EdDSA", "typ": "JWT", "kid": key(OTHER_SEED).id});
     for seed in [SEED, OTHER_SEED] {
         assert_eq!(
             verify(&sign(seed, &unknown, &claims())),
@@ -165,7 +165,7 @@ fn the_signing_key_must_be_named_and_known() {
         verify(&sign(OTHER_SEED, &header(), &claims())),
         Err(TokenError::Signature)
     );
-    let both = SharedRing::new(Ring::new(vec![key(SEED), key(OTHER_SEED)]));
+    let both = SharedRing::new(Arc::new(Ring::new(vec![key(SEED), key(OTHER_SEED)])).into());
     let both = Verifier::new(both, RevokedSessions::default(), &settings());
     assert!(both.verify(&sign(OTHER_SEED, &unknown, &claims()), at(0)).is_ok());
     assert_eq!(
@@ -196,7 +196,7 @@ fn unknown_header_members_are_refused() {
     let mut other = header();
     other["typ"] = json!("refresh+jwt");
     assert_eq!(verify(&sign(SEED, &other, &claims())), Err(TokenError::Malformed));
-    let kid = key(SEED).id().to_owned();
+    let kid = key(SEED).id;
     let twice = format!(r#"{{"alg":"none","alg":"EdDSA","kid":"{kid}"}}"#);
     assert_eq!(
         verify(&sign_text(SEED, &twice, &claims().to_string())),
@@ -295,7 +295,7 @@ fn a_cached_token_ends_with_session_and_key() {
     assert!(verifier.verify(&token, at(1)).is_ok());
     revoked.insert("ses_1", at(10_000));
     assert_eq!(verifier.verify(&token, at(2)), Err(TokenError::Revoked));
-    ring.store(Ring::new(vec![key(OTHER_SEED)]));
+    ring.store(Arc::new(Ring::new(vec![key(OTHER_SEED)])));
     assert_eq!(verifier.verify(&token, at(3)), Err(TokenError::UnknownKey));
     // One changed letter is another token, which nobody remembers.
     let mut forged = token.into_bytes();
