@@ -3,7 +3,6 @@
 //! A hash takes some 20 ms and 19 MiB on purpose. So a few workers ([`Pool`]) do it, each with a block of memory that it reuses;
 //! excess work waits in a short queue, and is refused when that is full.
 
-use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -116,39 +115,27 @@ pub struct Passwords {
     patience: Duration,
 }
 
-impl fmt::Debug for Passwords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Passwords")
-            .field("params", &self.params)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Passwords {
     /// Starts the workers.
     ///
     /// # Errors
     /// [`PasswordSetupError`]
     pub fn start(settings: PasswordSettings) -> Result<Self, PasswordSetupError> {
-        let PasswordSettings {
-            memory_kib,
-            passes,
-            lanes,
-            workers,
-            queue,
-            patience,
-        } = settings;
-        if workers == 0 || queue == 0 {
+        let (memory, lanes) = (settings.memory_kib, settings.lanes);
+        if settings.workers == 0 || settings.queue == 0 {
             return Err(PasswordSetupError::Empty);
         }
         // argon2 multiplies before it checks: more lanes than there is memory for must not get that far.
-        if lanes > memory_kib / 8 {
+        if lanes > memory / 8 {
             return Err(PasswordSetupError::Parameters(argon2::Error::MemoryTooLittle));
         }
-        let params = Params::new(memory_kib, passes, lanes, Some(OUTPUT_LENGTH))
+        let params = Params::new(memory, settings.passes, lanes, Some(OUTPUT_LENGTH))
             .map_err(PasswordSetupError::Parameters)?;
         let blocks = params.block_count();
-        let pool = Pool::start("passwords", workers, queue, move || Hasher::new(blocks))
+        let hasher = move || Hasher {
+            memory: vec![Block::default(); blocks],
+        };
+        let pool = Pool::start("passwords", settings.workers, settings.queue, hasher)
             .map_err(PasswordSetupError::Thread)?;
         Ok(Self {
             pool,
@@ -160,7 +147,7 @@ impl Passwords {
                     .map_err(|_| PasswordSetupError::Parameters(argon2::Error::OutputTooShort))?,
             },
             params,
-            patience,
+            patience: settings.patience,
         })
     }
 
@@ -249,12 +236,6 @@ struct Hasher {
 }
 
 impl Hasher {
-    fn new(blocks: usize) -> Self {
-        Self {
-            memory: vec![Block::default(); blocks],
-        }
-    }
-
     fn compute(
         &mut self,
         params: &Params,

@@ -3,7 +3,6 @@
 //! Work of tens of milliseconds on the runtime's threads would delay every shopper's request. Here it has threads of its own
 //! with a low priority, and is refused at once when the queue is full.
 
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -30,12 +29,6 @@ impl<S> Clone for Pool<S> {
         Self {
             queue: self.queue.clone(),
         }
-    }
-}
-
-impl<S> fmt::Debug for Pool<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 
