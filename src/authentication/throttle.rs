@@ -7,6 +7,7 @@
 //!
 //! The counters are shared by all nodes. While their store is unavailable, nothing is throttled.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use futures::future::join_all;
 use metrics::counter;
 
 use crate::config::counted;
-use crate::stores::TokenHash;
 use crate::stores::counters::{Counter, CounterStore};
+use crate::stores::{StoreError, TokenHash};
 use souk_domain::account::EmailKey;
 use souk_domain::{Timestamp, UserId};
 
@@ -34,11 +35,12 @@ const ACCOUNT: [(Duration, u64); 2] = [(QUARTER, 50), (DAY, 200)];
 /// Password reset e-mails per account, whoever requests them: no inbox is flooded.
 const EMAILS: (Duration, u64) = (Duration::from_secs(3600), 5);
 
-/// A login attempt. Accounts are named by a hash: the counters hold no e-mail addresses.
+/// A login attempt: its counters, each with the number of failures that it allows. Accounts are named by a hash: the counters
+/// hold no e-mail addresses.
 pub struct Attempt {
-    pair: String,
-    address: String,
-    account: String,
+    pair: Vec<(Counter, u64)>,
+    address: Vec<(Counter, u64)>,
+    account: Vec<(Counter, u64)>,
 }
 
 impl Attempt {
@@ -47,28 +49,22 @@ impl Attempt {
         let hash = TokenHash::of(email.as_str());
         let account = hex::encode(&hash.0[..16]);
         let network = counted(address);
+        let ladder = |key: String, steps: &[(Duration, u64)]| {
+            let step = |&(window, limit): &(Duration, u64)| {
+                let key = format!("{key}:{}", window.as_secs());
+                (Counter { key, window }, limit)
+            };
+            steps.iter().map(step).collect()
+        };
         Self {
-            pair: format!("login:pair:{account}:{network}"),
-            address: format!("login:address:{network}"),
-            account: format!("login:account:{account}"),
+            pair: ladder(format!("login:pair:{account}:{network}"), &PAIR),
+            address: ladder(format!("login:address:{network}"), &ADDRESS),
+            account: ladder(format!("login:account:{account}"), &ACCOUNT),
         }
     }
 
-    /// The counters of the attempt, each with the number of failures that it allows.
-    fn counts(&self) -> Vec<(Counter, u64)> {
-        let ladder = |key: &str, steps: &[(Duration, u64)]| {
-            let step = |(window, limit): &(Duration, u64)| {
-                let key = format!("{key}:{}", window.as_secs());
-                (Counter { key, window: *window }, *limit)
-            };
-            steps.iter().map(step).collect::<Vec<_>>()
-        };
-        [
-            ladder(&self.pair, &PAIR),
-            ladder(&self.address, &ADDRESS),
-            ladder(&self.account, &ACCOUNT),
-        ]
-        .concat()
+    fn counters(&self) -> impl Iterator<Item = &(Counter, u64)> {
+        self.pair.iter().chain(&self.address).chain(&self.account)
     }
 }
 
@@ -90,8 +86,7 @@ impl Throttle {
     /// How long the attempt has to wait; `None` where it is allowed now. `is_known`: the account is signed in from this
     /// network already.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
-        let counts = attempt.counts();
-        let keys: Vec<Counter> = counts.iter().map(|(count, _)| count.clone()).collect();
+        let keys: Vec<Counter> = attempt.counters().map(|(counter, _)| counter.clone()).collect();
         let found = match self.counters.counts(&keys, now).await {
             Ok(found) => found,
             Err(error) => {
@@ -99,13 +94,11 @@ impl Throttle {
                 return None;
             }
         };
-        counts
-            .iter()
+        attempt
+            .counters()
             .zip(found)
-            .filter(|((count, limit), found)| {
-                found >= limit && !(is_known && count.key.starts_with(&attempt.account))
-            })
-            .map(|((count, _), _)| remaining(count.window, now))
+            .filter(|(entry, found)| *found >= entry.1 && !(is_known && attempt.account.contains(entry)))
+            .map(|((counter, _), _)| remaining(counter.window, now))
             .max()
     }
 
@@ -123,10 +116,8 @@ impl Throttle {
 
     /// Counts a failed attempt.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
-        let counts = attempt.counts();
-        let hits = counts
-            .iter()
-            .map(|(count, _)| self.counters.hit(&count.key, now, count.window, 1));
+        let counters = attempt.counters();
+        let hits = counters.map(|(counter, _)| self.counters.hit(&counter.key, now, counter.window, 1));
         for hit in join_all(hits).await {
             if let Err(error) = hit {
                 unavailable(&error);
@@ -136,9 +127,8 @@ impl Throttle {
 
     /// Resets the counters of a successful attempt's account and address.
     pub async fn succeeded(&self, attempt: &Attempt) {
-        for (window, _) in PAIR {
-            let key = format!("{}:{}", attempt.pair, window.as_secs());
-            if let Err(error) = self.counters.forget(&key).await {
+        for (counter, _) in &attempt.pair {
+            if let Err(error) = self.counters.forget(&counter.key).await {
                 unavailable(&error);
             }
         }
@@ -152,12 +142,9 @@ fn remaining(window: Duration, now: Timestamp) -> Duration {
     Duration::from_millis(length - into)
 }
 
-fn unavailable(error: &crate::stores::StoreError) {
+fn unavailable(error: &StoreError) {
     counter!("souk_throttle_unavailable_total").increment(1);
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "failed logins can't be counted"
-    );
+    tracing::warn!(error = error as &dyn Error, "failed logins can't be counted");
 }
 
 #[cfg(test)]
