@@ -8,6 +8,7 @@ mod opaque;
 mod recovery;
 mod types;
 
+use std::error::Error;
 use std::sync::Arc;
 
 pub use change::CHANGE_ATTEMPTS;
@@ -16,7 +17,7 @@ use error::retry_store;
 pub use types::{AccountSettings, Device, Identity, Registration, SignedIn};
 
 use super::guests::Guests;
-use super::passwords::Passwords;
+use super::passwords::{PasswordError, Passwords};
 use super::revocations::Revocations;
 use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle, is_same_network};
@@ -71,18 +72,13 @@ impl Accounts {
         registration: Registration,
         device: &Device,
     ) -> Result<SignedIn, AccountError> {
-        let Registration {
-            email,
-            name,
-            password,
-        } = registration;
         // Hashed first, so that a taken address takes as long as a free one.
-        let credential = Credential::new(self.passwords.hash(&password).await?);
+        let credential = Credential::new(self.passwords.hash(&registration.password).await?);
         let now = (self.clock)();
         let account = Account {
             id: UserId::from_suffix(uuid::Uuid::now_v7().simple()),
-            email,
-            name,
+            email: registration.email,
+            name: registration.name,
             phone: None,
             roles: [Role::Customer].into(),
             email_verified: false,
@@ -90,9 +86,8 @@ impl Accounts {
             version: 1,
         };
         let record = UserRecord { account, credential };
-        match self.users.create(&record).await? {
-            Creation::EmailTaken => return Err(AccountError::EmailTaken),
-            Creation::Created => {}
+        if self.users.create(&record).await? == Creation::EmailTaken {
+            return Err(AccountError::EmailTaken);
         }
         let now = (self.clock)();
         let (session, token) = self.open_session(&record.account.id, device, now).await?;
@@ -121,11 +116,7 @@ impl Accounts {
             return Err(AccountError::Throttled { retry_after });
         }
         let matches = match &found {
-            Some(record) => {
-                self.passwords
-                    .verify(password, record.credential.expose())
-                    .await?
-            }
+            Some(record) => self.matches(&record.credential, password).await?,
             None => {
                 self.passwords.verify_nobody(password).await?;
                 false
@@ -150,7 +141,8 @@ impl Accounts {
         match self.recheck(&user, &credential, password).await {
             Ok(account) => self.pair(account, &session, token, now),
             Err(error) => {
-                self.abandon(&user, &session).await;
+                // Its tokens were given to nobody. A failure has been logged.
+                let _ = retry_store("end an abandoned session", || self.end_session(&user, &session)).await;
                 Err(error)
             }
         }
@@ -164,26 +156,18 @@ impl Accounts {
         credential: &Credential,
         password: &str,
     ) -> Result<Account, AccountError> {
-        let record = self
-            .users
-            .by_id(user)
-            .await?
-            .ok_or(AccountError::BadCredentials)?;
+        let found = self.users.by_id(user).await?;
+        let record = found.ok_or(AccountError::BadCredentials)?;
         // Another login may have rehashed the same password.
-        let is_valid = record.credential == *credential
-            || self
-                .passwords
-                .verify(password, record.credential.expose())
-                .await?;
-        is_valid
-            .then_some(record.account)
-            .ok_or(AccountError::BadCredentials)
+        if record.credential == *credential || self.matches(&record.credential, password).await? {
+            Ok(record.account)
+        } else {
+            Err(AccountError::BadCredentials)
+        }
     }
 
-    /// Ends a session whose tokens were given to nobody.
-    async fn abandon(&self, user: &UserId, session: &SessionId) {
-        // A failure has been logged.
-        let _ = retry_store("end an abandoned session", || self.end_session(user, session)).await;
+    async fn matches(&self, credential: &Credential, password: &str) -> Result<bool, PasswordError> {
+        self.passwords.verify(password, credential.expose()).await
     }
 
     /// Whether the account has a live session from the same network: strangers' failed logins must not lock its owner out.
@@ -202,30 +186,22 @@ impl Accounts {
     /// The credential, rehashed and stored where the hashing parameters have changed. Where that fails, the next login does
     /// it.
     async fn rehashed(&self, record: UserRecord, password: &str) -> Credential {
-        let UserRecord {
-            account,
-            credential: stored,
-        } = record;
+        let (account, stored) = (record.account, record.credential);
         if !self.passwords.needs_rehash(stored.expose()) {
             return stored;
         }
         let expected = account.version;
         let outcome = async {
             let credential = Credential::new(self.passwords.hash(password).await?);
-            let account = Account {
-                version: expected + 1,
-                ..account
-            };
+            let version = expected + 1;
+            let account = Account { version, ..account };
             let change = self.users.update(&account, Some(&credential), expected).await?;
             Ok::<_, AccountError>((change == Change::Applied).then_some(credential))
         };
         match outcome.await {
             Ok(credential) => credential.unwrap_or(stored),
             Err(error) => {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "a password could not be rehashed"
-                );
+                tracing::debug!(error = &error as &dyn Error, "a password could not be rehashed");
                 stored
             }
         }

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::RngCore;
 
 use crate::stores::TokenHash;
 
@@ -14,9 +13,7 @@ const TOKEN_LIMIT: usize = 64;
 
 /// A new opaque token with its hash.
 pub(super) fn opaque_token() -> (String, TokenHash) {
-    let mut bytes = [0; TOKEN_BYTES];
-    rand::rng().fill_bytes(&mut bytes);
-    let token = URL_SAFE_NO_PAD.encode(bytes);
+    let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>());
     let hash = TokenHash::of(&token);
     (token, hash)
 }

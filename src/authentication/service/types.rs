@@ -75,31 +75,22 @@ impl Registration {
     /// # Errors
     /// Every invalid field.
     pub fn new(email: &str, name: String, password: Zeroizing<String>) -> Result<Self, Vec<FieldError>> {
-        let email = EmailAddress::parse(email);
+        let email = EmailAddress::parse(email).map_err(|error| FieldError::new("email", error.to_string()));
         let strength = match &email {
             Ok(email) => password::check(&password, email, &name),
             Err(_) => password::check_strength(&password),
         };
-        let errors: Vec<_> = [
-            email
-                .as_ref()
-                .err()
-                .map(|error| FieldError::new("email", error.to_string())),
-            check_name(&name).err(),
-            strength
-                .err()
-                .map(|refusal| FieldError::new("password", refusal.to_string())),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        match email {
-            Ok(email) if errors.is_empty() => Ok(Self {
+        let strength = strength.map_err(|refusal| FieldError::new("password", refusal.to_string()));
+        match (email, check_name(&name), strength) {
+            (Ok(email), Ok(()), Ok(())) => Ok(Self {
                 email,
                 name,
                 password,
             }),
-            _ => Err(errors),
+            (email, name, strength) => {
+                let errors = [email.err(), name.err(), strength.err()];
+                Err(errors.into_iter().flatten().collect())
+            }
         }
     }
 }
