@@ -25,7 +25,7 @@ use crate::stores::search::SearchIndex;
 use api::health::HealthSource;
 use catalogue_cache::CatalogueCache;
 use edge::admission::Admission;
-use edge::conventions::{Conventions, wrap};
+use edge::conventions::wrap;
 use edge::settings::HttpSettings;
 use request::asset::Asset;
 use request::front::Front;
@@ -78,8 +78,8 @@ pub struct Shop {
 
 /// The routes of the shop, with their conventions around them: ready for [`serve`](edge::server::serve).
 pub fn router(shop: Shop) -> Router {
-    let conventions = Conventions::from(&shop.settings);
-    wrap(routes(shop), conventions)
+    let settings = shop.settings.clone();
+    wrap(routes(shop), settings)
 }
 
 /// The routes of the shop alone, to be merged with others (the pages) before [`wrap`].

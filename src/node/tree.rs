@@ -15,7 +15,6 @@ use crate::actors::handle::Handle;
 use crate::actors::persistence::PersistenceActor;
 use crate::actors::region::AnyRegion;
 use crate::http::Shop;
-use crate::http::edge::conventions::Conventions;
 use crate::http::edge::settings::HttpSettings;
 use crate::operator::{OperatorState, SupervisionState, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
@@ -268,10 +267,9 @@ impl Assembly {
         if self.me.roles.contains(&Role::Front) {
             return crate::http::router(shop);
         }
-        let conventions = Conventions::from(&shop.settings);
         crate::http::edge::conventions::wrap(
             crate::http::api::health::router(shop.health, shop.admission),
-            conventions,
+            shop.settings,
         )
     }
 
@@ -331,7 +329,7 @@ impl Assembly {
             metrics: self.metrics.clone(),
             drain: Arc::new(move || drain.cancel()),
             client: self.client.clone(),
-            conventions: Conventions::from(&self.http_settings()),
+            settings: self.http_settings(),
         })
     }
 

@@ -19,7 +19,8 @@ use crate::config::Secret;
 use crate::http::api::health;
 use crate::http::api::health::HealthSource;
 use crate::http::edge::admission::Admission;
-use crate::http::edge::conventions::{Conventions, wrap};
+use crate::http::edge::conventions::wrap;
+use crate::http::edge::settings::HttpSettings;
 use crate::sagas::checkout::Trace;
 use crate::stores::Stores;
 use souk_cluster::membership::MembershipMessage;
@@ -84,7 +85,7 @@ pub struct OperatorState {
     /// The client for other nodes.
     pub client: peers::OperatorClient,
     /// Limits of a request.
-    pub conventions: Conventions,
+    pub settings: HttpSettings,
 }
 
 /// The state of the handlers.
@@ -94,7 +95,7 @@ type Shared = Arc<OperatorState>;
 ///
 /// All of them require the operator token except `/livez` and `/readyz`.
 pub fn router(state: OperatorState) -> Router {
-    let conventions = state.conventions.clone().internal();
+    let settings = state.settings.clone().internal();
     let health = health::router(Arc::clone(&state.health), Arc::clone(&state.admission));
     let state = Arc::new(state);
     let routes = Router::new()
@@ -120,5 +121,5 @@ pub fn router(state: OperatorState) -> Router {
         ))
         .with_state(state)
         .merge(health);
-    wrap(routes, conventions)
+    wrap(routes, settings)
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -20,13 +20,14 @@ use tower_http::cors::CorsLayer;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::http::edge::client_address::{ClientAddress, TrustedProxies};
+use crate::http::edge::client_address::ClientAddress;
 use crate::http::edge::compression::NeverCompressed;
 use crate::http::edge::context::{self, Context};
 use crate::http::edge::headers::REQUEST_ID;
 use crate::http::edge::problem::{self, Problem};
+use crate::http::edge::security::{self, Encrypted};
 use crate::http::edge::settings::HttpSettings;
-use crate::http::edge::{compression, cors, security};
+use crate::http::edge::{compression, cors};
 use crate::panics;
 use crate::traces::{self, TraceParent};
 
@@ -35,51 +36,12 @@ pub const READY: &str = "/readyz";
 /// The target of access log lines, one per request.
 pub const ACCESS: &str = "souk::access";
 
-/// What [`wrap`] enforces.
-#[derive(Clone, Debug)]
-pub struct Conventions {
-    /// Time limit of a request.
-    pub request_timeout: Duration,
-    /// Longest path and query accepted, in bytes.
-    pub uri_limit: usize,
-    /// The proxies whose forwarding headers are trusted.
-    pub trusted_proxies: TrustedProxies,
-    /// The origins whose pages may call from a browser.
-    pub cors_origins: Vec<String>,
-    /// Whether large replies are compressed.
-    pub compression: bool,
-}
-
-impl Conventions {
-    /// For the listener of operators: no pages of other origins, and no compression, since its replies contain secrets.
-    #[must_use]
-    pub fn internal(self) -> Self {
-        Self {
-            cors_origins: Vec::new(),
-            compression: false,
-            ..self
-        }
-    }
-}
-
-impl From<&HttpSettings> for Conventions {
-    fn from(settings: &HttpSettings) -> Self {
-        Self {
-            request_timeout: settings.request_timeout,
-            uri_limit: settings.uri_limit,
-            trusted_proxies: settings.trusted_proxies.clone(),
-            cors_origins: settings.cors_origins.clone(),
-            compression: settings.compression,
-        }
-    }
-}
-
 /// Wraps a router whose routes are complete.
-pub fn wrap(router: Router, conventions: Conventions) -> Router {
-    let compressed = conventions.compression;
+pub fn wrap(router: Router, settings: HttpSettings) -> Router {
+    let compressed = settings.compression;
     let wrapping = Arc::new(Wrapping {
-        cors: cors::layer(&conventions.cors_origins),
-        conventions,
+        cors: cors::layer(&settings.cors_origins),
+        settings,
     });
     // One layer for all of it: a layer for each convention costs more than the convention.
     let router = router
@@ -96,7 +58,7 @@ pub fn wrap(router: Router, conventions: Conventions) -> Router {
 
 /// The state of the envelope.
 struct Wrapping {
-    conventions: Conventions,
+    settings: HttpSettings,
     cors: Option<CorsLayer>,
 }
 
@@ -118,28 +80,28 @@ fn panicked(cause: &(dyn Any + Send)) -> Response {
 /// The reply, refusals included, with its CORS headers.
 async fn with_cors(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
     let Some(cors) = &wrapping.cors else {
-        return limited(&wrapping.conventions, request, next).await;
+        return limited(&wrapping.settings, request, next).await;
     };
     let inner = service_fn(|request: Request| {
         let (wrapping, next) = (Arc::clone(wrapping), next.clone());
-        async move { Ok::<_, Infallible>(limited(&wrapping.conventions, request, next).await) }
+        async move { Ok::<_, Infallible>(limited(&wrapping.settings, request, next).await) }
     });
     let response = cors.layer(inner).oneshot(request).await;
     response.unwrap_or_else(|never| match never {})
 }
 
 /// The reply within the limits on the length of the URL and on time. A panic of a handler affects its request alone.
-async fn limited(conventions: &Conventions, request: Request, next: Next) -> Response {
+async fn limited(settings: &HttpSettings, request: Request, next: Next) -> Response {
     let uri_length = request
         .uri()
         .path_and_query()
         .map_or(0, |path| path.as_str().len());
-    if uri_length > conventions.uri_limit {
+    if uri_length > settings.uri_limit {
         return Problem::new(problem::URI_TOO_LONG).into_response();
     }
     // Shared state (caches, counters) is consistent after every step.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(conventions.request_timeout, answer).await {
+    match tokio::time::timeout(settings.request_timeout, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(cause)) => panicked(&*cause),
         Err(_) => Problem::busy(problem::RETRY_AFTER).into_response(),
@@ -148,7 +110,7 @@ async fn limited(conventions: &Conventions, request: Request, next: Next) -> Res
 
 async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let conventions = &wrapping.conventions;
+    let settings = &wrapping.settings;
     let (mut parts, body) = request.into_parts();
     let request_id = context::request_id(&parts.headers);
     let parent = TraceParent::of(&parts.headers);
@@ -157,7 +119,7 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     let observed = Observed {
         method: method_name(&parts.method),
         route,
-        client: conventions
+        client: settings
             .trusted_proxies
             .mark(&mut parts.extensions, &parts.headers),
         trace_id: parent.map(|parent| parent.trace_id.to_owned()),
@@ -176,9 +138,9 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     }
     parts.extensions.insert(Context {
         request_id: Arc::clone(&request_id),
-        deadline: started + conventions.request_timeout,
+        deadline: started + settings.request_timeout,
     });
-    let encrypted = security::is_encrypted(&parts.extensions);
+    let encrypted = parts.extensions.get::<Encrypted>().is_some();
     let secret = compression::holds_secrets(parts.uri.path());
 
     let request = Request::from_parts(parts, body);

@@ -1,5 +1,7 @@
 //! What every reply has in common.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header;
 use axum::routing::{get, post};
@@ -22,11 +24,11 @@ fn router() -> Router {
         .route("/never", get(std::future::pending::<()>));
     wrap(
         router,
-        Conventions::from(&HttpSettings {
+        HttpSettings {
             request_timeout: Duration::from_millis(50),
             uri_limit: 100,
             ..HttpSettings::default()
-        }),
+        },
     )
 }
 

@@ -1,7 +1,7 @@
 //! Security headers of every reply. A header that a handler sets itself (for a page, a picture) stays.
 
+use axum::http::HeaderMap;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{Extensions, HeaderMap};
 
 /// In the extensions of a request that came over TLS of this listener.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +32,13 @@ static ALWAYS: [(HeaderName, HeaderValue); 6] = [
 /// Two years, as browsers' preload lists ask for. Without subdomains: they don't belong to this listener.
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
-/// Whether a request came over TLS of this listener.
-pub(crate) fn is_encrypted(extensions: &Extensions) -> bool {
-    extensions.get::<Encrypted>().is_some()
-}
-
 /// Adds the missing headers to a reply.
 pub(crate) fn complete(headers: &mut HeaderMap, encrypted: bool) {
     for (name, value) in &ALWAYS {
         headers.entry(name).or_insert_with(|| value.clone());
     }
     if encrypted {
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT.clone());
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
 }
 

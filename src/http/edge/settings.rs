@@ -65,6 +65,16 @@ impl HttpSettings {
             compression: gateway.compression,
         }
     }
+
+    /// For the listener of operators: no pages of other origins, and no compression, since its replies contain secrets.
+    #[must_use]
+    pub fn internal(self) -> Self {
+        Self {
+            cors_origins: Vec::new(),
+            compression: false,
+            ..self
+        }
+    }
 }
 
 impl Default for HttpSettings {

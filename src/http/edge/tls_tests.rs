@@ -62,9 +62,7 @@ async fn start(folder: &Path, handshakes: usize, limit: Duration) -> Server {
     };
     let router = crate::http::edge::conventions::wrap(
         Router::new().route("/", get(async || "fine")),
-        crate::http::edge::conventions::Conventions::from(
-            &crate::http::edge::settings::HttpSettings::default(),
-        ),
+        crate::http::edge::settings::HttpSettings::default(),
     );
     tokio::spawn(serve(
         listener,

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use tower::ServiceExt;
 
 use crate::http::edge::client_address::{ClientAddress, TrustedProxies};
-use crate::http::edge::conventions::{ACCESS, Conventions, wrap};
+use crate::http::edge::conventions::{ACCESS, wrap};
 use crate::http::edge::headers::REQUEST_ID;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::edge::settings::HttpSettings;
@@ -43,7 +43,7 @@ fn router(settings: HttpSettings) -> Router {
             "/who",
             get(async |ClientAddress(address): ClientAddress| address.to_string()),
         );
-    wrap(router, Conventions::from(&settings))
+    wrap(router, settings)
 }
 
 fn with_origins(origins: &[&str]) -> HttpSettings {
@@ -195,7 +195,7 @@ async fn only_large_text_without_credentials_is_compressed() {
         compression: false,
         ..settings.clone()
     };
-    let inside = Conventions::from(&settings).internal();
+    let inside = settings.internal();
     assert!(!inside.compression && inside.cors_origins.is_empty());
     assert!(
         !send(&off, "GET", "/large", &accept)

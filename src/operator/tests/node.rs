@@ -25,7 +25,6 @@ use crate::actors::region::{Ask, Region};
 use crate::config::Secret;
 use crate::http::api::health::HealthReport;
 use crate::http::edge::admission::Admission;
-use crate::http::edge::conventions::Conventions;
 use crate::http::edge::headers::REQUEST_ID;
 use crate::http::edge::settings::HttpSettings;
 use crate::operator::peers::LOCAL;
@@ -136,10 +135,10 @@ impl Node {
                 counted.fetch_add(1, Ordering::Relaxed);
             }),
             client: peers::OperatorClient::new(None, ANSWERED, ANSWERED).unwrap(),
-            conventions: Conventions::from(&HttpSettings {
+            settings: HttpSettings {
                 request_timeout: LONG,
                 ..HttpSettings::default()
-            }),
+            },
         };
         Self {
             router: router(state),

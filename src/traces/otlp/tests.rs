@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::http::edge::conventions::{Conventions, wrap};
+use crate::http::edge::conventions::wrap;
 use crate::http::edge::settings::HttpSettings;
 use crate::traces::captured::follow;
 
@@ -83,7 +83,7 @@ async fn sent(one_in: u32, requests: &[Option<&str>]) -> Vec<(String, Vec<u8>)> 
         None => "not recorded",
     };
     let router = Router::new().route("/things/{id}", get(remote));
-    let router = wrap(router, Conventions::from(&HttpSettings::default()));
+    let router = wrap(router, HttpSettings::default());
     for traceparent in requests {
         let mut request = Request::get("/things/secret?q=searched");
         if let Some(traceparent) = traceparent {
