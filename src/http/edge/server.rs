@@ -28,7 +28,6 @@ use crate::http::edge::connections::{ConnectionPermit, Connections};
 use crate::http::edge::head_timeout::{HeadTimeout, Progress};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
-use crate::http::edge::tls::ServerTls;
 use crate::http::edge::unread;
 
 /// Pause after the system refused a connection for lack of descriptors or memory.
@@ -56,10 +55,8 @@ pub async fn serve(
     let (grace, linger) = (settings.grace, settings.linger.min(settings.grace));
     let server = Arc::new(Server {
         builder: builder(&settings),
-        header_timeout: settings.header_timeout,
-        write_timeout: settings.write_timeout,
+        settings,
         router,
-        tls: settings.tls,
         shutdown: shutdown.clone(),
     });
     let watched = GracefulShutdown::new();
@@ -74,10 +71,7 @@ pub async fn serve(
             continue;
         };
         let (server, watcher) = (Arc::clone(&server), watched.watcher());
-        let held = Held {
-            _permit: permit,
-            _of_address: Some(of_address),
-        };
+        let held = (permit, Some(of_address));
         tasks.spawn(async move { server.converse(stream, peer, watcher, held).await });
     }
     // Clients consider these connections established; each gets one reply. They are few: the limits don't matter any
@@ -89,10 +83,12 @@ pub async fn serve(
                 tasks.spawn(async move { server.converse(stream, peer, watcher, Held::default()).await });
             }
         }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the listener could not be closed in order"
-        ),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the listener could not be closed in order"
+            );
+        }
     }
     tasks.close();
     // A kept connection that is used now gets `Connection: close`. Only unused ones are closed without a reply: a
@@ -107,20 +103,14 @@ pub async fn serve(
     }
 }
 
-/// What an open connection holds.
-#[derive(Default)]
-struct Held {
-    _permit: Option<OwnedSemaphorePermit>,
-    _of_address: Option<ConnectionPermit>,
-}
+/// What an open connection holds: its place among all connections, and among those of its address.
+type Held = (Option<OwnedSemaphorePermit>, Option<ConnectionPermit>);
 
 /// What all connections of a listener share.
 struct Server {
     builder: http1::Builder,
-    header_timeout: Duration,
-    write_timeout: Duration,
+    settings: ServerSettings,
     router: Router,
-    tls: Option<ServerTls>,
     /// Once cancelled, a new connection gets one reply.
     shutdown: CancellationToken,
 }
@@ -128,14 +118,14 @@ struct Server {
 impl Server {
     /// Serves one connection, from its handshake to its end.
     async fn converse(&self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, _held: Held) {
-        let Some(tls) = &self.tls else {
+        let Some(tls) = &self.settings.tls else {
             return self.answer(stream, peer, false, watcher).await;
         };
         match tls.accept(stream).await {
             Ok(stream) => self.answer(stream, peer, true, watcher).await,
             Err(error) => {
                 metrics::counter!("souk_http_handshakes_failed_total").increment(1);
-                tracing::debug!(error = &error as &dyn std::error::Error, "no TLS with a client");
+                tracing::debug!(error = &error as &dyn Error, "no TLS with a client");
             }
         }
     }
@@ -172,8 +162,8 @@ impl Server {
         });
         // A connection whose client reads nothing is not held for ever.
         let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(self.write_timeout));
-        let stream = HeadTimeout::new(Box::pin(stream), self.header_timeout, progress.clone());
+        stream.set_timeout(Some(self.settings.write_timeout));
+        let stream = HeadTimeout::new(Box::pin(stream), self.settings.header_timeout, progress.clone());
         let stream = TokioIo::new(stream);
         if self.shutdown.is_cancelled() {
             // A watched connection would be closed before anything is read from it.
@@ -182,11 +172,8 @@ impl Server {
             builder.keep_alive(false);
             ended(builder.serve_connection(stream, service).await);
         } else {
-            ended(
-                watcher
-                    .watch(self.builder.serve_connection(stream, service))
-                    .await,
-            );
+            let connection = self.builder.serve_connection(stream, service);
+            ended(watcher.watch(connection).await);
         }
     }
 }
@@ -252,16 +239,13 @@ async fn accept(
             Ok((stream, peer)) => {
                 // Small replies don't wait for an acknowledgement; without it they are late, not wrong.
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "no TCP_NODELAY");
+                    tracing::debug!(error = &error as &dyn Error, "no TCP_NODELAY");
                 }
                 return (stream, peer, permit);
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "no connection can be accepted"
-                );
+                tracing::warn!(error = &error as &dyn Error, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

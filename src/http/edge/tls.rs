@@ -215,10 +215,9 @@ impl ServerTls {
             let _place = self.handshakes.acquire().await.ok();
             begun.into_stream(Arc::clone(&self.config)).await
         };
-        match tokio::time::timeout(self.limit, handshake).await {
-            Ok(done) => done.map_err(HandshakeError::Failed),
-            Err(_) => Err(HandshakeError::TooSlow),
-        }
+        let done = tokio::time::timeout(self.limit, handshake).await;
+        done.map_err(|_| HandshakeError::TooSlow)?
+            .map_err(HandshakeError::Failed)
     }
 }
 

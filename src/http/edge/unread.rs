@@ -68,38 +68,25 @@ impl Drop for Returned {
 /// The body of a request, and what its reply leaves unread.
 pub fn track(headers: &HeaderMap, body: Incoming) -> (Body, Rest) {
     if body.is_end_stream() {
-        return (Body::new(body), Rest::Nothing);
+        return (Body::new(body), Rest(None));
     }
     let (unread, rest) = oneshot::channel();
-    let rest = if headers.contains_key(EXPECT) {
-        Rest::Awaited(rest)
-    } else {
-        Rest::Sent(rest)
-    };
+    let is_sent = !headers.contains_key(EXPECT);
     let body = Returned {
         body: Some(body),
         unread: Some(unread),
     };
-    (Body::new(body), rest)
+    (Body::new(body), Rest(Some((rest, is_sent))))
 }
 
-/// What a reply leaves unread.
-pub enum Rest {
-    /// The request has no body.
-    Nothing,
-    /// The client sends the body at once.
-    Sent(oneshot::Receiver<Incoming>),
-    /// The client sends the body when it is asked to.
-    Awaited(oneshot::Receiver<Incoming>),
-}
+/// What a reply leaves unread of a body, and whether the client sends that unasked. `None` for a request without a body.
+pub struct Rest(Option<(oneshot::Receiver<Incoming>, bool)>);
 
 impl Rest {
     /// Reads and discards the rest of the body, once the reply is made. False where the connection can't be used any more.
     pub async fn discard(self) -> bool {
-        let (mut rest, is_sent) = match self {
-            Self::Nothing => return true,
-            Self::Sent(rest) => (rest, true),
-            Self::Awaited(rest) => (rest, false),
+        let Some((mut rest, is_sent)) = self.0 else {
+            return true;
         };
         match rest.try_recv() {
             Ok(body) if is_sent => tokio::time::timeout(REST_TIMEOUT, skip(body)).await == Ok(true),
