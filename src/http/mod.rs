@@ -88,12 +88,12 @@ pub fn routes(shop: Shop) -> Router {
     let front = Arc::new(Front {
         catalogue_cache: CatalogueCache::new(Arc::clone(&shop.products), &shop.settings.catalogue_cache),
         keys: Keys::derive(&shop.secret),
-        rate_limits: RateLimiter::new(
+        rate_limits: Arc::new(RateLimiter::new(
             Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,
             shop.settings.trusted_proxies.clone(),
             Arc::clone(&shop.clock),
-        ),
+        )),
         regions: shop.regions,
         products: shop.products,
         search: shop.search,

@@ -30,7 +30,7 @@ pub struct Front {
     pub(in crate::http) idempotency: Arc<dyn IdempotencyStore>,
     pub(in crate::http) settings: HttpSettings,
     pub(in crate::http) keys: Keys,
-    pub(in crate::http) rate_limits: RateLimiter,
+    pub(in crate::http) rate_limits: Arc<RateLimiter>,
     pub(in crate::http) clock: Clock,
     pub(in crate::http) background: TaskTracker,
     /// The published description of the interface; made when it is asked for.

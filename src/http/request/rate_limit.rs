@@ -15,7 +15,6 @@ mod tests;
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -168,11 +167,8 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Counts requests. Clones share their counts.
-#[derive(Clone)]
-pub(crate) struct RateLimiter(Arc<Inner>);
-
-struct Inner {
+/// Counts requests.
+pub(crate) struct RateLimiter {
     store: Arc<dyn CounterStore>,
     clock: Clock,
     trusted_proxies: TrustedProxies,
@@ -188,12 +184,6 @@ struct Inner {
     away_until: AtomicI64,
 }
 
-impl fmt::Debug for RateLimiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RateLimiter")
-    }
-}
-
 impl RateLimiter {
     /// Settles with `store`.
     pub(crate) fn new(
@@ -202,7 +192,7 @@ impl RateLimiter {
         trusted_proxies: TrustedProxies,
         clock: Clock,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             store,
             clock,
             trusted_proxies,
@@ -213,13 +203,13 @@ impl RateLimiter {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             is_away: AtomicBool::new(false),
             away_until: AtomicI64::new(i64::MIN),
-        }))
+        }
     }
 
     /// The address that a request counts for, if any.
     pub(crate) fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> Option<ClientAddress> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
-        if self.0.trusted_proxies.speaks_for_itself(peer.ip(), headers) {
+        if self.trusted_proxies.speaks_for_itself(peer.ip(), headers) {
             return None;
         }
         ClientAddress::of(extensions)
@@ -227,10 +217,10 @@ impl RateLimiter {
 
     /// Counts a request of this address; `None` where it has no limit.
     pub(crate) async fn by_address(
-        &self,
+        self: &Arc<Self>,
         client: Option<ClientAddress>,
     ) -> Result<Option<Allowance>, Refusal> {
-        match (&self.0.per_address, client) {
+        match (&self.per_address, client) {
             (Some(rule), Some(client)) => {
                 let who = Subject::Address(client.counted());
                 self.count(rule, &who).await.map(Some)
@@ -240,20 +230,20 @@ impl RateLimiter {
     }
 
     /// Counts a request of this caller; `None` where it has no limit.
-    pub(crate) async fn by_caller(&self, caller: &Caller) -> Result<Option<Allowance>, Refusal> {
-        let Some(rule) = &self.0.per_caller else {
+    pub(crate) async fn by_caller(self: &Arc<Self>, caller: &Caller) -> Result<Option<Allowance>, Refusal> {
+        let Some(rule) = &self.per_caller else {
             return Ok(None);
         };
         self.count(rule, &Subject::of(caller)).await.map(Some)
     }
 
-    async fn count(&self, rule: &Rule, who: &Subject) -> Result<Allowance, Refusal> {
+    async fn count(self: &Arc<Self>, rule: &Rule, who: &Subject) -> Result<Allowance, Refusal> {
         loop {
             let allowance = |standing| Allowance {
                 limit: rule.header.clone(),
                 standing,
             };
-            let turn = match self.0.take(rule.limit, who, (self.0.clock)()) {
+            let turn = match self.take(rule.limit, who) {
                 Taken::Admitted(standing) => return Ok(allowance(standing)),
                 Taken::Refused(standing) => {
                     counter!("souk_rate_limited_total", "by" => who.kind()).increment(1);
@@ -265,43 +255,19 @@ impl RateLimiter {
                 Taken::MustSettle(turn) => turn.lock_owned().await,
             };
             // Another request may have settled meanwhile.
-            if let Some(claim) = self.0.claim(rule.limit, who) {
-                let (inner, limit, whose) = (Arc::clone(&self.0), rule.limit, who.clone());
+            if let Some(claim) = self.claim(rule.limit, who) {
+                let (limiter, limit, whose) = (Arc::clone(self), rule.limit, who.clone());
                 // Runs to its end even if the client disconnects: otherwise it would be unknown whether the store
                 // counted.
-                let settled = tokio::spawn(async move { inner.settle(limit, &whose, claim, turn).await });
+                let settled = tokio::spawn(async move { limiter.settle(limit, &whose, claim, turn).await });
                 if let Err(error) = settled.await {
                     tracing::error!(error = &error as &dyn StdError, "a rate limit was not settled");
-                    self.0.credit(rule.limit, who, claim, None);
+                    self.credit(rule.limit, who, claim, None);
                 }
             }
         }
     }
-}
 
-fn too_many(rule: &Rule, who: &Subject, standing: Standing) -> Problem {
-    let whose = match who {
-        Subject::Account(_) => "an account",
-        Subject::Guest(_) => "a guest",
-        Subject::Address(_) => "one address",
-    };
-    let wait = u64::try_from(standing.reset).unwrap_or(0);
-    Problem::new(problem::TOO_MANY_REQUESTS)
-        .detail(format!(
-            "{whose} may make {} requests a minute",
-            rule.limit.requests
-        ))
-        .retry_after(Duration::from_millis(wait))
-}
-
-/// The decision about a request; see [`Verdict`].
-enum Taken {
-    Admitted(Standing),
-    Refused(Standing),
-    MustSettle(Arc<AsyncMutex<()>>),
-}
-
-impl Inner {
     fn shard(&self, who: &Subject) -> MutexGuard<'_, HashMap<Subject, Entry>> {
         // The remainder is far below the range of usize.
         #[expect(clippy::cast_possible_truncation)]
@@ -310,7 +276,8 @@ impl Inner {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, limit: Limit, who: &Subject, now: Timestamp) -> Taken {
+    fn take(&self, limit: Limit, who: &Subject) -> Taken {
+        let now = (self.clock)();
         let mut shard = self.shard(who);
         if let Some(entry) = shard.get_mut(who) {
             return entry.take(limit, now);
@@ -349,22 +316,15 @@ impl Inner {
         let (key, amount) = (who.key(), u64::from(claim.amount));
         let hit = self.store.hit(&key, claim.made_at(limit), WINDOW, amount);
         let total = match tokio::time::timeout(self.patience, hit).await {
-            Ok(Ok(total)) => {
-                if self.is_away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("requests are counted across nodes again");
-                }
-                Some(total)
-            }
-            Ok(Err(error)) => {
-                self.failed(&error.into());
-                None
-            }
-            Err(_) => {
-                self.failed(&Unsettled::TimedOut(self.patience));
-                None
-            }
+            Ok(total) => total.map_err(Unsettled::from),
+            Err(_) => Err(Unsettled::TimedOut(self.patience)),
         };
-        self.credit(limit, who, claim, total);
+        if let Err(error) = &total {
+            self.failed(error);
+        } else if self.is_away.swap(false, Ordering::Relaxed) {
+            tracing::info!("requests are counted across nodes again");
+        }
+        self.credit(limit, who, claim, total.ok());
     }
 
     fn credit(&self, limit: Limit, who: &Subject, claim: Claim, total: Option<u64>) {
@@ -385,6 +345,28 @@ impl Inner {
             );
         }
     }
+}
+
+fn too_many(rule: &Rule, who: &Subject, standing: Standing) -> Problem {
+    let whose = match who {
+        Subject::Account(_) => "an account",
+        Subject::Guest(_) => "a guest",
+        Subject::Address(_) => "one address",
+    };
+    let wait = u64::try_from(standing.reset).unwrap_or(0);
+    Problem::new(problem::TOO_MANY_REQUESTS)
+        .detail(format!(
+            "{whose} may make {} requests a minute",
+            rule.limit.requests
+        ))
+        .retry_after(Duration::from_millis(wait))
+}
+
+/// The decision about a request; see [`Verdict`].
+enum Taken {
+    Admitted(Standing),
+    Refused(Standing),
+    MustSettle(Arc<AsyncMutex<()>>),
 }
 
 /// Why a count is local to this node.

@@ -103,13 +103,18 @@ fn proxies() -> TrustedProxies {
     TrustedProxies::new(&["127.0.0.0/8".parse().unwrap()])
 }
 
-fn limiter(store: &Arc<Counters>, hand: &Hand, per_caller: u32, per_address: u32) -> RateLimiter {
+fn limiter(store: &Arc<Counters>, hand: &Hand, per_caller: u32, per_address: u32) -> Arc<RateLimiter> {
     let settings = RateLimitSettings {
         per_caller,
         per_address,
         ..RateLimitSettings::from(&crate::config::Gateway::default())
     };
-    RateLimiter::new(Arc::clone(store) as Arc<_>, settings, proxies(), hand.clock())
+    Arc::new(RateLimiter::new(
+        Arc::clone(store) as Arc<_>,
+        settings,
+        proxies(),
+        hand.clock(),
+    ))
 }
 
 fn guest(name: &str) -> Caller {
@@ -197,7 +202,7 @@ async fn an_unavailable_store_refuses_nobody() {
             assert!(node.by_caller(&guest("late")).await.is_ok());
         }
         assert!(store.asked() > 1);
-        assert!(!node.0.is_away.load(Ordering::Relaxed));
+        assert!(!node.is_away.load(Ordering::Relaxed));
     }
 }
 
@@ -280,22 +285,15 @@ fn a_proxys_own_requests_have_no_address() {
 fn memory_is_bounded_and_the_busiest_stay() {
     let (store, hand) = (Arc::new(Counters::default()), Hand::new());
     let node = limiter(&store, &hand, 10, 0);
-    let limit = node.0.per_caller.as_ref().unwrap().limit;
-    let now = || Timestamp::from_millis(hand.0.load(Ordering::Relaxed));
+    let limit = node.per_caller.as_ref().unwrap().limit;
     let busy = Subject::Guest(CartId::from_suffix("busy"));
-    node.0.take(limit, &busy, now());
-    let claim = node.0.claim(limit, &busy).unwrap();
-    node.0.credit(limit, &busy, claim, Some(10));
+    node.take(limit, &busy);
+    let claim = node.claim(limit, &busy).unwrap();
+    node.credit(limit, &busy, claim, Some(10));
     for number in 0..2 * SHARDS * SHARD_LIMIT {
-        node.0
-            .take(limit, &Subject::Guest(CartId::from_suffix(number)), now());
+        node.take(limit, &Subject::Guest(CartId::from_suffix(number)));
     }
-    let known: usize = node
-        .0
-        .shards
-        .iter()
-        .map(|shard| shard.lock().unwrap().len())
-        .sum();
+    let known: usize = node.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
     assert!(known <= SHARDS * SHARD_LIMIT, "{known}");
-    assert!(matches!(node.0.take(limit, &busy, now()), Taken::Refused(_)));
+    assert!(matches!(node.take(limit, &busy), Taken::Refused(_)));
 }
