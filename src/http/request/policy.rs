@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::{self, Caller};
 use crate::http::request::front::SharedFront;
-use crate::http::request::rate_limit::Allowance;
+use crate::http::request::rate_limit::{Allowance, Refusal};
 use souk_domain::account::Role;
 
 /// What replies depend on wherever the caller matters: `Authorization` and `Cart-Token`. Without it a browser's cache
@@ -102,7 +102,8 @@ pub(crate) async fn enforce<W>(
 where
     W: Future<Output = Response>,
 {
-    let mut response = checked(policy, front, request, handler).await;
+    let outcome = checked(policy, front, request, handler).await;
+    let mut response = outcome.unwrap_or_else(Refusal::into_response);
     policy.add_caching_headers(response.headers_mut());
     response
 }
@@ -112,37 +113,27 @@ async fn checked<W>(
     front: &SharedFront,
     mut request: Request,
     handler: impl FnOnce(Request) -> W,
-) -> Response
+) -> Result<Response, Refusal>
 where
     W: Future<Output = Response>,
 {
     let limits = &front.rate_limits;
     let client = limits.client(request.extensions(), request.headers());
     // The address first: it limits senders of invalid tokens too, whose verification costs time.
-    let of_address = match limits.by_address(client).await {
-        Ok(allowance) => allowance,
-        Err(refusal) => return refusal.into_response(),
+    let mut allowance = limits.by_address(client).await?;
+    let mut response = match policy.authenticate(front, request.headers()) {
+        Err(problem) => problem.into_response(),
+        Ok(None) => handler(request).await,
+        Ok(Some(caller)) => {
+            allowance = Allowance::tighter(limits.by_caller(&caller).await?, allowance);
+            request.extensions_mut().insert(caller);
+            handler(request).await
+        }
     };
-    let caller = match policy.authenticate(front, request.headers()) {
-        Ok(caller) => caller,
-        Err(problem) => return with_allowance(problem.into_response(), of_address),
-    };
-    let Some(caller) = caller else {
-        return with_allowance(handler(request).await, of_address);
-    };
-    let of_caller = match limits.by_caller(&caller).await {
-        Ok(allowance) => allowance,
-        Err(refusal) => return refusal.into_response(),
-    };
-    request.extensions_mut().insert(caller);
-    with_allowance(handler(request).await, Allowance::tighter(of_caller, of_address))
-}
-
-fn with_allowance(mut response: Response, allowance: Option<Allowance>) -> Response {
     if let Some(allowance) = allowance {
         allowance.write(response.headers_mut());
     }
-    response
+    Ok(response)
 }
 
 #[cfg(test)]
