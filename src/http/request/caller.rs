@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::HeaderMap;
-use axum::http::header;
+use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::request::Parts;
 
 use crate::authentication::service::Accounts;
@@ -141,39 +141,41 @@ fn refused(error: &TokenError) -> Problem {
 
 /// The access token in the headers, if any.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let token = value
-        .to_str()
-        .ok()
-        .filter(|_| values.next().is_none())
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(BEARER))
-        .map(|(_, token)| token.trim_start_matches(' '));
-    token.map(Some).ok_or_else(|| Problem::new(problem::BAD_TOKEN))
+    single(headers, header::AUTHORIZATION, problem::BAD_TOKEN, |value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme
+            .eq_ignore_ascii_case(BEARER)
+            .then(|| token.trim_start_matches(' '))
+    })
 }
 
 /// The guest's cart that the headers open, if any.
 fn guest(keys: &Keys, headers: &HeaderMap) -> Result<Option<CartId>, Problem> {
-    let mut tokens = headers.get_all(CART_TOKEN).iter();
-    let Some(token) = tokens.next() else {
+    single(headers, CART_TOKEN, problem::BAD_CART_TOKEN, |value| {
+        keys.open_cart(value.to_str().ok()?)
+    })
+}
+
+/// What `read` makes of a header, if the request has it. A header that occurs twice, or that `read` does not accept, is
+/// refused.
+pub(super) fn single<'a, T>(
+    headers: &'a HeaderMap,
+    name: HeaderName,
+    refusal: problem::Kind,
+    read: impl FnOnce(&'a HeaderValue) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    token
-        .to_str()
-        .ok()
-        .filter(|_| tokens.next().is_none())
-        .and_then(|token| keys.open_cart(token))
-        .map(Some)
-        .ok_or_else(|| Problem::new(problem::BAD_CART_TOKEN))
+    match (read(value), values.next()) {
+        (Some(read), None) => Ok(Some(read)),
+        _ => Err(Problem::new(refusal)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
-
     use super::*;
     use crate::http::request::keys::SECRET_LENGTH;
 

@@ -5,9 +5,8 @@
 //! key ([`Repetition::Recorded`]), no reply is stored at all.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::error::Error;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +18,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use futures::future::{Either, select};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -30,7 +28,7 @@ use crate::http::edge::headers::{IDEMPOTENCY_KEY, REPLAYED};
 use crate::http::edge::problem::{self, Problem};
 use crate::http::edge::settings::IdempotencySettings;
 use crate::http::request::background::Background;
-use crate::http::request::caller::Caller;
+use crate::http::request::caller::{self, Caller};
 use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 use crate::http::request::keys;
@@ -70,9 +68,9 @@ pub struct Identity {
 }
 
 impl<S: Sync> FromRequestParts<S> for Identity {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(parts.extensions.get().cloned().unwrap_or_else(|| Self {
             command: CommandId::from_suffix(uuid::Uuid::now_v7().simple()),
             key: None,
@@ -104,16 +102,12 @@ pub(crate) async fn once(
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    match (visible_ascii(value, KEY_LIMIT), values.next()) {
-        (Some(key), None) => Ok(Some(Arc::from(key))),
-        _ => Err(Problem::new(problem::BAD_IDEMPOTENCY_KEY).detail(format!(
+    let read = |value| visible_ascii(value, KEY_LIMIT).map(Arc::from);
+    caller::single(headers, IDEMPOTENCY_KEY, problem::BAD_IDEMPOTENCY_KEY, read).map_err(|problem| {
+        problem.detail(format!(
             "one key of 1 to {KEY_LIMIT} visible ASCII characters is accepted"
-        ))),
-    }
+        ))
+    })
 }
 
 async fn under_key(
@@ -127,7 +121,7 @@ async fn under_key(
     let caller = parts.extensions.get::<Caller>().cloned();
     let body = json::read(body, &front).await?;
     let fingerprint = front.keys.fingerprint(&body);
-    let scope = scope(caller.as_ref(), client_address(&parts), &parts, &key);
+    let scope = scope(caller.as_ref(), &parts, &key);
     parts.extensions.insert(Identity {
         command: keys::command_id(&scope, &fingerprint),
         key: Some(key),
@@ -158,10 +152,10 @@ async fn under_key(
 
 /// The scope of a key. Without a caller it includes the client's address, so that a stranger who guesses a weak key
 /// gets nobody else's reply (and cart token).
-fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &str) -> String {
-    let (kind, who) = match (caller, client) {
+fn scope(caller: Option<&Caller>, parts: &Parts, key: &str) -> String {
+    let (kind, who) = match (caller, ClientAddress::of(&parts.extensions)) {
         (Some(caller), _) => ("caller", caller.buyer().to_owned()),
-        (None, Some(address)) => ("address", address.to_string()),
+        (None, Some(ClientAddress(address))) => ("address", address.to_string()),
         (None, None) => ("unknown", String::new()),
     };
     digest::of_parts(&[
@@ -171,10 +165,6 @@ fn scope(caller: Option<&Caller>, client: Option<IpAddr>, parts: &Parts, key: &s
         parts.uri.path().as_bytes(),
         key.as_bytes(),
     ])
-}
-
-fn client_address(parts: &Parts) -> Option<IpAddr> {
-    ClientAddress::of(&parts.extensions).map(|ClientAddress(address)| address)
 }
 
 /// One request under a key.
@@ -195,7 +185,13 @@ impl KeyedRequest {
         if let Some(reply) = self.claim().await? {
             return replay(reply);
         }
-        match self.holding(AssertUnwindSafe(work).catch_unwind()).await {
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let done = tokio::select! {
+            biased;
+            done = work => done,
+            never = self.renew() => match never {},
+        };
+        match done {
             Ok(response) => self.keep(problem::finish(response, &self.request_id)).await,
             Err(panic) => {
                 self.release().await;
@@ -226,15 +222,8 @@ impl KeyedRequest {
         }
     }
 
-    /// Runs the work and renews the lease meanwhile. So the lease may be short: where the node of the first attempt
-    /// died, a repetition waits no longer than that.
-    async fn holding<T>(&self, work: impl Future<Output = T>) -> T {
-        match select(pin!(work), pin!(self.renew())).await {
-            Either::Left((done, _)) => done,
-            Either::Right((never, _)) => match never {},
-        }
-    }
-
+    /// Renews the lease while the work runs. So the lease may be short: where the node of the first attempt died, a
+    /// repetition waits no longer than that.
     async fn renew(&self) -> Infallible {
         loop {
             tokio::time::sleep(self.settings.lease / RENEWALS).await;
@@ -242,7 +231,7 @@ impl KeyedRequest {
             // other's reply is stored.
             if let Err(error) = self.try_claim().await {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = &error as &dyn Error,
                     "the lease of an idempotency key could not be renewed"
                 );
             }
@@ -278,20 +267,15 @@ impl KeyedRequest {
             headers: STORED_HEADERS
                 .iter()
                 .filter_map(|name| {
-                    Some((
-                        name.as_str().to_owned(),
-                        parts.headers.get(name)?.to_str().ok()?.to_owned(),
-                    ))
+                    let value = parts.headers.get(name)?.to_str().ok()?;
+                    Some((name.to_string(), value.to_owned()))
                 })
                 .collect(),
             body: body.to_vec(),
         };
         if let Err(error) = self.store.answer(&self.scope, &self.holder, &reply).await {
             // The work is done, and entities remember its commands: a repetition has the same result.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a reply could not be kept"
-            );
+            tracing::warn!(error = &error as &dyn Error, "a reply could not be kept");
         }
         Ok(Response::from_parts(parts, Body::from(body)))
     }
@@ -300,7 +284,7 @@ impl KeyedRequest {
         if let Err(error) = self.store.release(&self.scope, &self.holder).await {
             // The lease expires by itself.
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = &error as &dyn Error,
                 "an idempotency key could not be given back"
             );
         }
