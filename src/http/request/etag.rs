@@ -135,8 +135,8 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // Strong comparison: a weak tag matches nothing.
         Ok(match tags(&parts.headers, &header::IF_MATCH, false) {
-            None | Some(Tags::Any) => Self::Any,
-            Some(Tags::OneOf(tags)) => Self::OneOf(tags.iter().map(|tag| tag.version).collect()),
+            IfNoneMatch::Absent | IfNoneMatch::Any => Self::Any,
+            IfNoneMatch::OneOf(tags) => Self::OneOf(tags.iter().map(|tag| tag.version).collect()),
         })
     }
 }
@@ -145,11 +145,7 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(match tags(&parts.headers, &header::IF_NONE_MATCH, true) {
-            None => Self::Absent,
-            Some(Tags::Any) => Self::Any,
-            Some(Tags::OneOf(tags)) => Self::OneOf(tags),
-        })
+        Ok(tags(&parts.headers, &header::IF_NONE_MATCH, true))
     }
 }
 
@@ -177,21 +173,17 @@ fn condition(name: &str, description: &str, example: &str) -> Parameter {
     parameter(name, ParameterIn::Header, description, schema)
 }
 
-enum Tags {
-    Any,
-    OneOf(Vec<Tag>),
-}
-
-/// The tags in a header. Foreign tags are left out: they match nothing.
-fn tags(headers: &HeaderMap, name: &HeaderName, weak_too: bool) -> Option<Tags> {
+/// The tags in a header; both conditions are written alike. Foreign tags are left out: they match nothing.
+fn tags(headers: &HeaderMap, name: &HeaderName, weak_too: bool) -> IfNoneMatch {
+    if !headers.contains_key(name) {
+        return IfNoneMatch::Absent;
+    }
     let mut tags = Vec::new();
-    let mut present = false;
     for value in headers.get_all(name) {
-        present = true;
         // Commas within foreign tags split them into pieces, which match nothing either.
         for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             if tag == "*" {
-                return Some(Tags::Any);
+                return IfNoneMatch::Any;
             }
             let strong = match tag.strip_prefix("W/") {
                 Some(weak) if weak_too => weak,
@@ -201,7 +193,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName, weak_too: bool) -> Option<Tags> 
             tags.extend(Tag::parse(strong));
         }
     }
-    present.then_some(Tags::OneOf(tags))
+    IfNoneMatch::OneOf(tags)
 }
 
 #[cfg(test)]

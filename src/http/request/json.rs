@@ -1,5 +1,6 @@
 //! JSON bodies: strict reading that names every invalid field, and writing.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -82,7 +83,7 @@ async fn read_within(body: Body, limit: usize, within: Duration) -> Result<Bytes
 }
 
 fn is_length_limit(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
+    error.source().is_some_and(<dyn Error>::is::<LengthLimitError>)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -179,10 +180,7 @@ pub fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Pro
 
 fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(body).map_err(|error| {
-        tracing::error!(
-            error = &error as &dyn std::error::Error,
-            "a reply does not encode"
-        );
+        tracing::error!(error = &error as &dyn Error, "a reply does not encode");
         Problem::new(problem::INTERNAL)
     })
 }

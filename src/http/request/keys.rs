@@ -3,12 +3,9 @@
 //! Each purpose has its own key, derived from the shop's secret, so that no signature is valid for another purpose.
 //! HMAC-SHA-256 throughout (RFC 2104).
 
-use std::fmt;
-
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rand::RngCore;
 use subtle::ConstantTimeEq;
 
 use crate::digest;
@@ -19,12 +16,8 @@ pub const SECRET_LENGTH: usize = 32;
 
 /// Random bytes in a cart token.
 const NONCE_LENGTH: usize = 16;
-/// Bytes of a truncated signature: 128 bits.
+/// Bytes of a truncated signature, and of the hash in an identifier: 128 bits.
 const TAG_LENGTH: usize = 16;
-/// Bytes of a decoded cart token.
-const TOKEN_LENGTH: usize = NONCE_LENGTH + TAG_LENGTH;
-/// Bytes of the hash in an identifier: 128 bits.
-const IDENTIFIER_BYTES: usize = 16;
 
 /// One derived key.
 #[derive(Clone)]
@@ -68,12 +61,6 @@ pub struct Keys {
     fingerprint: Key,
 }
 
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(redacted)")
-    }
-}
-
 impl Keys {
     /// Derives the keys from the shop's secret, which all nodes share.
     pub fn derive(secret: &[u8; SECRET_LENGTH]) -> Self {
@@ -90,39 +77,33 @@ impl Keys {
 
     /// A new guest's token and the cart that it opens. The cart's id does not reveal the token.
     pub fn mint_cart(&self) -> (String, CartId) {
-        let mut token = [0; TOKEN_LENGTH];
-        let (nonce, tag) = token.split_at_mut(NONCE_LENGTH);
-        rand::rng().fill_bytes(nonce);
-        tag.copy_from_slice(&self.cart_token.tag(&[nonce]));
-        let cart = self.cart_of(nonce);
-        (URL_SAFE_NO_PAD.encode(token), cart)
+        let nonce: [u8; NONCE_LENGTH] = rand::random();
+        let token = [nonce, self.cart_token.tag(&[&nonce])].concat();
+        (URL_SAFE_NO_PAD.encode(token), self.cart_of(&nonce))
     }
 
     /// The cart that a token opens; `None` for a token that this shop did not sign.
     pub fn open_cart(&self, token: &str) -> Option<CartId> {
-        // The decoder requires whole groups of three bytes.
-        let mut buffer = [0; TOKEN_LENGTH.next_multiple_of(3)];
-        let length = URL_SAFE_NO_PAD.decode_slice(token, &mut buffer).ok()?;
-        let (nonce, tag) = buffer.get(..length)?.split_at_checked(NONCE_LENGTH)?;
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (nonce, tag) = bytes.split_at_checked(NONCE_LENGTH)?;
         let genuine: bool = self.cart_token.tag(&[nonce]).ct_eq(tag).into();
         genuine.then(|| self.cart_of(nonce))
     }
 
     /// The cart of an account: the same one on every node and after every sign-in.
     pub fn account_cart(&self, user: &str) -> CartId {
-        CartId::from_suffix(hex::encode(
-            &self.account_cart.sign(&[user.as_bytes()])[..IDENTIFIER_BYTES],
-        ))
+        CartId::from_suffix(hex::encode(self.account_cart.tag(&[user.as_bytes()])))
     }
 
     fn cart_of(&self, nonce: &[u8]) -> CartId {
-        CartId::from_suffix(hex::encode(&self.cart_id.sign(&[nonce])[..IDENTIFIER_BYTES]))
+        CartId::from_suffix(hex::encode(self.cart_id.tag(&[nonce])))
     }
 
     /// The order that `buyer` places under the idempotency key `key`: always the same (invariant 9).
     pub fn order_id(&self, buyer: &str, key: &str) -> OrderId {
-        let signature = self.order_id.sign(&[buyer.as_bytes(), key.as_bytes()]);
-        OrderId::from_suffix(hex::encode(&signature[..IDENTIFIER_BYTES]))
+        OrderId::from_suffix(hex::encode(
+            self.order_id.tag(&[buyer.as_bytes(), key.as_bytes()]),
+        ))
     }
 
     /// The fingerprint of a body, in hexadecimal. It is stored instead of the body: without the shop's secret, no guess
@@ -133,9 +114,8 @@ impl Keys {
 
     /// A cursor: `position` in the list that `list` describes, signed.
     pub fn seal_cursor(&self, list: &str, position: &str) -> String {
-        let mut bytes = self.cursor.tag(&[list.as_bytes(), position.as_bytes()]).to_vec();
-        bytes.extend_from_slice(position.as_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        let tag = self.cursor.tag(&[list.as_bytes(), position.as_bytes()]);
+        URL_SAFE_NO_PAD.encode([&tag[..], position.as_bytes()].concat())
     }
 
     /// The position that a cursor names; `None` unless this shop made it for the same list.
@@ -154,7 +134,7 @@ impl Keys {
 /// fingerprint depends on the shop's secret, the id reveals nothing of either.
 pub fn command_id(scope: &str, fingerprint: &str) -> CommandId {
     let mut digits = digest::of_parts(&[scope.as_bytes(), fingerprint.as_bytes()]);
-    digits.truncate(2 * IDENTIFIER_BYTES);
+    digits.truncate(2 * TAG_LENGTH);
     CommandId::from_suffix(digits)
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -46,14 +45,10 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
         for (name, value) in pairs {
             if value.len() > VALUE_LIMIT {
                 parameters.refuse(name, format!("holds at most {VALUE_LIMIT} bytes"));
+            } else if parameters.values.contains_key(&name) {
+                parameters.refuse(name, "duplicate parameter");
             } else {
-                match parameters.values.entry(name) {
-                    Entry::Vacant(place) => drop(place.insert(value)),
-                    Entry::Occupied(place) => {
-                        let name = place.key().clone();
-                        parameters.refuse(name, "duplicate parameter");
-                    }
-                }
+                parameters.values.insert(name, value);
             }
         }
         Ok(parameters)
@@ -135,13 +130,11 @@ impl Parameters {
     /// # Errors
     /// 400 `bad-cursor`.
     pub fn cursor(&mut self, keys: &Keys, list: &str) -> Result<Option<String>, Problem> {
-        self.values
-            .remove("cursor")
-            .map(|cursor| {
-                keys.open_cursor(list, &cursor)
-                    .ok_or(Problem::new(problem::BAD_CURSOR))
-            })
-            .transpose()
+        let Some(cursor) = self.values.remove("cursor") else {
+            return Ok(None);
+        };
+        let position = keys.open_cursor(list, &cursor);
+        position.map(Some).ok_or(Problem::new(problem::BAD_CURSOR))
     }
 
     /// Checks that everything was valid and nothing is left over.

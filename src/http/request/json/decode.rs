@@ -165,7 +165,8 @@ fn element(parent: &str, index: usize) -> String {
 }
 
 /// Why a field is refused.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 struct Fault {
     /// The path of the field; set by the [`Node`] in which it happened.
     path: Option<String>,
@@ -246,14 +247,6 @@ impl de::Error for Fault {
         Self::of_member(name, "is required")
     }
 }
-
-impl Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}
 
 fn is_blamed(faults: &[Fault], path: &str) -> bool {
     faults.iter().any(|fault| fault.path() == path)
