@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::authentication::guests::Guests;
-use crate::authentication::service::{AccountSettings, Accounts};
+use crate::authentication::service::Accounts;
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
@@ -279,7 +279,7 @@ pub async fn accounts() -> Arc<Accounts> {
             folder: MailFolder(folder.path().join("mail")),
             _directory: folder,
         }),
-        settings: AccountSettings::from(&crate::config::Accounts::default()),
+        settings: crate::config::Accounts::default(),
         clock: Arc::new(|| NOW),
     })
 }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use super::NodeError;
 use super::service::Run;
 use crate::authentication::guests::Guests;
-use crate::authentication::service::{AccountSettings, Accounts};
+use crate::authentication::service::Accounts;
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
@@ -83,7 +83,7 @@ impl AccountParts {
             },
             guests: Guests::new(key),
             mailer: Arc::new(MailFolder(config.cluster.data.join(MAIL_FOLDER))),
-            settings: AccountSettings::from(accounts),
+            settings: accounts.clone(),
             clock: Arc::clone(clock),
         };
         Ok(Self {

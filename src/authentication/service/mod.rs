@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use change::CHANGE_ATTEMPTS;
 pub use error::AccountError;
 use error::retry_store;
-pub use types::{AccountSettings, Device, Identity, Registration, SignedIn};
+pub use types::{Device, Identity, Registration, SignedIn};
 
 use super::guests::Guests;
 use super::passwords::{PasswordError, Passwords};
@@ -23,6 +23,7 @@ use super::ring::SharedRing;
 use super::throttle::{Attempt, Throttle, is_same_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
 use crate::clock::Clock;
+use crate::config;
 use crate::gateways::mail::Mailer;
 use crate::stores::codes::CodeStore;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
@@ -56,7 +57,7 @@ pub struct Accounts {
     /// Sends e-mail.
     pub mailer: Arc<dyn Mailer>,
     /// Lifetimes of sessions and codes.
-    pub settings: AccountSettings,
+    pub settings: config::Accounts,
     /// The clock.
     pub clock: Clock,
 }
@@ -219,7 +220,7 @@ impl Accounts {
             user: user.clone(),
             created_at: now,
             last_used_at: now,
-            expires_at: now.plus(self.settings.session),
+            expires_at: now.plus(self.settings.session_seconds.duration()),
             user_agent: device.user_agent.clone(),
             address: device.address.to_string(),
         };
@@ -264,7 +265,7 @@ impl Accounts {
         let account = record.ok_or(AccountError::BadToken)?.account;
         let (fresh, new) = opaque_token();
         let pair = self.pair(account, &session.id, fresh, now)?;
-        let expires_at = now.plus(self.settings.session);
+        let expires_at = now.plus(self.settings.session_seconds.duration());
         match self.sessions.rotate(&old, &new, now, expires_at).await? {
             Rotation::Rotated(_) => Ok(pair),
             Rotation::Reused(session) => {

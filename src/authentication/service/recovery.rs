@@ -33,9 +33,9 @@ impl Accounts {
             metrics::counter!("souk_emails_withheld_total").increment(1);
             return Ok(());
         }
-        let code = self
-            .issue_code(Purpose::PasswordReset, &account.id, self.settings.reset)
-            .await?;
+        let lifetime = self.settings.reset_seconds.duration();
+        let issued = self.issue_code(Purpose::PasswordReset, &account.id, lifetime);
+        let code = issued.await?;
         self.send(Email::password_reset(&account.email, &code)).await;
         Ok(())
     }
@@ -88,7 +88,7 @@ impl Accounts {
 
     /// Sends the code that verifies the account's address. A failure is logged; the account exists all the same.
     pub async fn send_verification(&self, account: &Account) {
-        let lifetime = self.settings.verification;
+        let lifetime = self.settings.verification_seconds.duration();
         let issued = self.issue_code(Purpose::EmailVerification, &account.id, lifetime);
         match issued.await {
             Ok(code) => self.send(Email::verification(&account.email, &code)).await,

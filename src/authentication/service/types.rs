@@ -1,34 +1,11 @@
 //! Parameters and results of the account service.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::config::Accounts;
 use souk_domain::account::{Account, Role, check_name, password};
 use souk_domain::{EmailAddress, FieldError, SessionId, UserId};
-
-/// Lifetimes of sessions and one-time codes.
-#[derive(Clone, Copy, Debug)]
-pub struct AccountSettings {
-    /// How long a session lives after its last refresh.
-    pub session: Duration,
-    /// The lifetime of a password reset code.
-    pub reset: Duration,
-    /// The lifetime of an e-mail verification code.
-    pub verification: Duration,
-}
-
-impl From<&Accounts> for AccountSettings {
-    fn from(accounts: &Accounts) -> Self {
-        Self {
-            session: accounts.session_seconds.duration(),
-            reset: accounts.reset_seconds.duration(),
-            verification: accounts.verification_seconds.duration(),
-        }
-    }
-}
 
 /// The device that somebody signs in on.
 #[derive(Clone, Debug)]
