@@ -76,11 +76,9 @@ where
 {
     let mut response = match admission.enter(request.method()) {
         Some(permit) => {
-            // A handler that outlives its client takes a clone.
+            // A handler that outlives its client takes a clone; this one is held until the reply is made.
             request.extensions_mut().insert(permit.clone());
-            let response = work(request).await;
-            drop(permit);
-            response
+            work(request).await
         }
         None => {
             let kind = if request.method().is_safe() {

@@ -115,19 +115,14 @@ impl TrustedProxies {
 
 /// An address as proxies write it: alone, or with a port; IPv6 in brackets or not.
 fn address(text: &str) -> Option<IpAddr> {
-    let alone = text.parse::<IpAddr>().ok();
-    let in_brackets = || {
-        text.strip_prefix('[')?
-            .strip_suffix(']')?
-            .parse()
-            .ok()
-            .map(IpAddr::V6)
+    let in_brackets = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = match in_brackets {
+        Some(address) => address.parse().map(IpAddr::V6),
+        None => text
+            .parse::<IpAddr>()
+            .or_else(|_| text.parse().map(|address: SocketAddr| address.ip())),
     };
-    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    alone
-        .or_else(in_brackets)
-        .or_else(with_port)
-        .map(|address| address.to_canonical())
+    Some(address.ok()?.to_canonical())
 }
 
 /// The `for` of each element of a `Forwarded` header (RFC 7239); `None` for an element without one, or with a name in

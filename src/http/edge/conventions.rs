@@ -1,7 +1,6 @@
 //! Wraps every route: request id, time limit, tracing span, metrics, one form of errors, security headers. The shop's
 //! listener and the operator's share it.
 
-use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -71,12 +70,6 @@ async fn method_not_allowed(method: Method) -> Response {
     }
 }
 
-fn panicked(cause: &(dyn Any + Send)) -> Response {
-    let message = panics::message(cause);
-    tracing::error!(message, "a handler panicked");
-    Problem::new(problem::INTERNAL).into_response()
-}
-
 /// The reply, refusals included, with its CORS headers.
 async fn with_cors(wrapping: &Arc<Wrapping>, request: Request, next: Next) -> Response {
     let Some(cors) = &wrapping.cors else {
@@ -103,7 +96,11 @@ async fn limited(settings: &HttpSettings, request: Request, next: Next) -> Respo
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(settings.request_timeout, answer).await {
         Ok(Ok(response)) => response,
-        Ok(Err(cause)) => panicked(&*cause),
+        Ok(Err(cause)) => {
+            let message = panics::message(&*cause);
+            tracing::error!(message, "a handler panicked");
+            Problem::new(problem::INTERNAL).into_response()
+        }
         Err(_) => Problem::busy(problem::RETRY_AFTER).into_response(),
     }
 }

@@ -37,9 +37,8 @@ impl Background {
     ) -> JoinHandle<T> {
         let permit = self.permit.clone();
         let work = async move {
-            let done = work.await;
-            drop(permit);
-            done
+            let _permit = permit;
+            work.await
         };
         self.tasks.spawn(work.in_current_span())
     }
