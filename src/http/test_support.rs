@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::authentication::guests::Guests;
-use crate::authentication::service::Accounts;
+use crate::authentication::service::{Accounts, Successors};
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
@@ -275,6 +275,7 @@ pub async fn accounts() -> Arc<Accounts> {
         sessions: stores.sessions,
         codes: stores.codes,
         guests: Guests::new(&cluster),
+        successors: Successors::new(&cluster),
         mailer: Arc::new(TemporaryMail {
             folder: MailFolder(folder.path().join("mail")),
             _directory: folder,

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use super::NodeError;
 use super::service::Run;
 use crate::authentication::guests::Guests;
-use crate::authentication::service::Accounts;
+use crate::authentication::service::{Accounts, Successors};
 use crate::authentication::throttle::Throttle;
 use crate::authentication::{
     Issuer, PasswordSettings, Passwords, RevocationSettings, Revocations, SigningKeySettings, SigningKeys,
@@ -82,6 +82,7 @@ impl AccountParts {
                 counters: Arc::clone(&stores.counters),
             },
             guests: Guests::new(key),
+            successors: Successors::new(key),
             mailer: Arc::new(MailFolder(config.cluster.data.join(MAIL_FOLDER))),
             settings: accounts.clone(),
             clock: Arc::clone(clock),

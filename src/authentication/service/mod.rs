@@ -28,6 +28,7 @@ use crate::gateways::mail::Mailer;
 use crate::stores::codes::CodeStore;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
+pub use opaque::Successors;
 use opaque::{opaque_token, token_hash};
 use souk_domain::account::{Account, EmailKey, Role};
 use souk_domain::{SessionId, Timestamp, UserId};
@@ -54,6 +55,8 @@ pub struct Accounts {
     pub throttle: Throttle,
     /// Names guests, whose orders wait for an account.
     pub guests: Guests,
+    /// Derives refresh tokens.
+    pub successors: Successors,
     /// Sends e-mail.
     pub mailer: Arc<dyn Mailer>,
     /// Lifetimes of sessions and codes.
@@ -251,7 +254,8 @@ impl Accounts {
         })
     }
 
-    /// Exchanges a refresh token for a new pair. A spent one ends its session: one of its two holders is a thief.
+    /// Exchanges a refresh token for a new pair. Again within [`REPEATABLE_FOR`](crate::stores::sessions::REPEATABLE_FOR) it
+    /// gets the same refresh token; one that was spent longer ago ends its session: one of its two holders is a thief.
     ///
     /// # Errors
     /// [`AccountError::BadToken`]
@@ -263,7 +267,7 @@ impl Accounts {
         let session = session.ok_or(AccountError::BadToken)?;
         let record = self.users.by_id(&session.user).await?;
         let account = record.ok_or(AccountError::BadToken)?.account;
-        let (fresh, new) = opaque_token();
+        let (fresh, new) = self.successors.of(token);
         let pair = self.pair(account, &session.id, fresh, now)?;
         let expires_at = now.plus(self.settings.session_seconds.duration());
         match self.sessions.rotate(&old, &new, now, expires_at).await? {

@@ -217,7 +217,8 @@ pub async fn login(
 
 /// Get new tokens
 ///
-/// A refresh token can be used once; using it again ends the session.
+/// A refresh token is exchanged once. Again within 10 seconds (two tabs, a lost answer) it gives the same successor; later, that
+/// ends the session.
 #[utoipa::path(
     post,
     path = "/v1/auth/refresh",

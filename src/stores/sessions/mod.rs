@@ -17,6 +17,10 @@ use souk_domain::{SessionId, Timestamp, UserId};
 /// Most sessions of one user that [`SessionStore::list`] returns.
 pub const LIST_LIMIT: usize = 100;
 
+/// How long after its exchange a refresh token may be exchanged again for the same successor: two tabs of a browser do that at
+/// once, and a client whose answer was lost.
+pub const REPEATABLE_FOR: Duration = Duration::from_secs(10);
+
 /// A device on which somebody is signed in. Debug output, which ends in logs, does not show the device.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session {
@@ -76,8 +80,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// session, or never existed.
     ///
     /// A spent token is [`Rotation::Reused`] until it expires, also after its session has been ended (until that is swept).
-    /// The same call repeated, with the same `new` that has not been used yet, is [`Rotation::Rotated`]: the call may be
-    /// repeated after a lost reply.
+    /// The same call repeated within [`REPEATABLE_FOR`], with the same `new`, is [`Rotation::Rotated`], whether or not that
+    /// has been used since.
     async fn rotate(
         &self,
         old: &TokenHash,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{LIST_LIMIT, Rotation, Session, SessionStore};
+use super::{LIST_LIMIT, REPEATABLE_FOR, Rotation, Session, SessionStore};
 use crate::stores::sqlite::{Columns, Database, has_row};
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::identifiers::InvalidIdentifier;
@@ -16,6 +16,7 @@ use souk_embedded::Statement;
 pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_sessions.sql"),
     include_str!("migrations/0002_without_keys.sql"),
+    include_str!("migrations/0003_spent_at.sql"),
 ];
 
 const OPEN: &str = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address) \
@@ -24,26 +25,24 @@ const FIRST_TOKEN: &str = "INSERT INTO tokens (hash, session_id, expires_at) SEL
      WHERE NOT EXISTS (SELECT 1 FROM tokens WHERE session_id = ?2) ON CONFLICT (hash) DO NOTHING";
 const FAMILY: &str = "SELECT session_id FROM tokens WHERE hash = ?1 AND session_id = ?2";
 
-// The parameters of a rotation, the same in all of its statements: ?1 old, ?2 new, ?3 now, ?4 expires_at.
-const SPEND: &str = "UPDATE tokens SET successor = ?2 \
+// The parameters of a rotation, the same in all of its statements: ?1 old, ?2 new, ?3 now, ?4 expires_at, ?5 the time since
+// which an exchange may be repeated.
+const SPEND: &str = "UPDATE tokens SET successor = ?2, spent_at = ?3 \
      WHERE hash = ?1 AND successor IS NULL AND expires_at > ?3 AND EXISTS \
          (SELECT 1 FROM sessions AS s WHERE s.id = tokens.session_id AND s.revoked_at IS NULL AND s.expires_at > ?3)";
 const SUCCEED: &str = "INSERT INTO tokens (hash, session_id, expires_at) \
      SELECT ?2, session_id, ?4 FROM tokens WHERE hash = ?1 AND successor = ?2 ON CONFLICT (hash) DO NOTHING";
-/// The session whose live token `?2` took the place of `?1`, by this call or an earlier one like it.
+/// The session in which `?2` took the place of `?1`, by this call or lately by one like it.
 const USE: &str = "UPDATE sessions SET last_used_at = max(last_used_at, ?3), expires_at = ?4 \
      WHERE revoked_at IS NULL AND expires_at > ?3 AND id = \
-         (SELECT old.session_id FROM tokens AS old JOIN tokens AS new ON new.hash = old.successor \
-          WHERE old.hash = ?1 AND new.hash = ?2 AND new.successor IS NULL)";
-/// The session of the token `?1`, where that was spent by another call than this one.
+         (SELECT session_id FROM tokens WHERE hash = ?1 AND successor = ?2 AND spent_at > ?5)";
+/// The session of the token `?1`, where that was spent for another one, or too long ago.
 const END_FAMILY: &str = "UPDATE sessions SET revoked_at = ?3 WHERE revoked_at IS NULL AND id IN \
-     (SELECT old.session_id FROM tokens AS old LEFT JOIN tokens AS new ON new.hash = old.successor \
-      WHERE old.hash = ?1 AND old.expires_at > ?3 AND old.successor IS NOT NULL \
-         AND (new.hash IS NOT ?2 OR new.successor IS NOT NULL))";
+     (SELECT session_id FROM tokens WHERE hash = ?1 AND expires_at > ?3 AND successor IS NOT NULL \
+         AND (successor <> ?2 OR coalesce(spent_at, 0) <= ?5))";
 const ROTATED: &str = "SELECT s.id, s.user_id, s.created_at, s.last_used_at, s.expires_at, s.user_agent, s.address, \
-         s.revoked_at IS NOT NULL, old.successor IS NOT NULL, new.hash IS ?2 AND new.successor IS NULL \
+         s.revoked_at IS NOT NULL, old.successor IS NOT NULL, old.successor IS ?2 AND coalesce(old.spent_at, 0) > ?5 \
      FROM tokens AS old JOIN sessions AS s ON s.id = old.session_id \
-     LEFT JOIN tokens AS new ON new.hash = old.successor \
      WHERE old.hash = ?1 AND old.expires_at > ?3 AND s.expires_at > ?3";
 const ROTATION: [&str; 5] = [SPEND, SUCCEED, USE, END_FAMILY, ROTATED];
 
@@ -159,6 +158,7 @@ impl SessionStore for SqliteSessions {
                 .bind(blob(new))
                 .bind(now.as_millis())
                 .bind(expires_at.as_millis())
+                .bind(now.minus(REPEATABLE_FOR).as_millis())
         });
         let mut results = self.0.transact(statements.into()).await?;
         let rows = results.pop().unwrap_or_default();
