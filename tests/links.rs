@@ -17,7 +17,7 @@ use souk::config::Transport;
 use souk_cluster::certificates::{generate, load_directory};
 use souk_cluster::frames::{FRAME_BYTES, Item};
 use souk_cluster::key::ClusterKey;
-use souk_cluster::lanes::{LANES, Links, QUEUE_BYTES, SendError, WINDOW_BYTES};
+use souk_cluster::lanes::{Links, QUEUE_BYTES, SendError, WINDOW_BYTES};
 use souk_cluster::peers::{LinkEvent, Peer, Peers, PeersArguments, PeersMessage};
 use souk_cluster::transport::{StreamLimits, TransportSettings};
 use souk_cluster::view::NodeIdentity;
@@ -29,11 +29,11 @@ use tokio::time::timeout;
 /// More than any step takes on a busy machine; a step that fails, fails by it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Above the longest pause between ractor's pings, and more than a busy machine takes to fill the lanes of a stopped peer:
+/// Above the longest pause between ractor's pings, and more than a busy machine takes to fill the lane of a stopped peer:
 /// its link must stand until then.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// How long lanes that are full stay so, at least.
+/// How long a lane that is full stays so, at least.
 const FULL_FOR: Duration = Duration::from_secs(2);
 
 const PEER_NAME: &str = "SOUK_LINKS_TEST_NAME";
@@ -54,18 +54,16 @@ fn identity(name: &str) -> NodeIdentity {
     }
 }
 
-/// An item: kind, lane, number, and as many bytes more.
-fn item(kind: u8, lane: u64, number: u64, more: usize) -> Item {
+/// An item: kind, number, and as many bytes more.
+fn item(kind: u8, number: u64, more: usize) -> Item {
     let mut bytes = vec![kind];
-    bytes.extend(lane.to_be_bytes());
     bytes.extend(number.to_be_bytes());
     bytes.resize(bytes.len() + more, 7);
     Item(bytes)
 }
 
-fn parse(item: &Item) -> (u8, u64, u64) {
-    let number = |at: usize| u64::from_be_bytes(item.0[at..at + 8].try_into().unwrap());
-    (item.0[0], number(1), number(9))
+fn parse(item: &Item) -> (u8, u64) {
+    (item.0[0], u64::from_be_bytes(item.0[1..9].try_into().unwrap()))
 }
 
 struct Node {
@@ -134,13 +132,13 @@ impl Node {
         begun.elapsed()
     }
 
-    async fn send(&self, to: &str, lane: u64, item: Item) {
+    async fn send(&self, to: &str, item: Item) {
         let begun = Instant::now();
         loop {
-            match self.links.send(to, lane, item.clone()) {
+            match self.links.send(to, item.clone()) {
                 Ok(()) => return,
                 Err(SendError::Busy) if begun.elapsed() < PATIENCE => tokio::task::yield_now().await,
-                Err(error) => panic!("lane {lane} to {to}: {error}"),
+                Err(error) => panic!("to {to}: {error}"),
             }
         }
     }
@@ -197,7 +195,7 @@ impl Drop for OtherProcess {
     }
 }
 
-/// Not a test by itself: what the other process runs. Counts items and reports each lane's count when asked for it, or a
+/// Not a test by itself: what the other process runs. Counts items and reports the count when asked for it, or a
 /// count that nobody expects where the order was broken.
 #[test]
 fn the_peer() {
@@ -206,18 +204,17 @@ fn the_peer() {
     let other: SocketAddr = env::var(PEER_OTHER).unwrap().parse().unwrap();
     runtime().block_on(async {
         let (reports, mut due) = mpsc::unbounded_channel();
-        let next: [AtomicU64; LANES] = Default::default();
+        let next = AtomicU64::default();
         let peer = node(&name, Path::new(&folder), move |from, items| {
             assert_eq!(from, &identity("n2"));
             for item in &items {
-                let (kind, lane, number) = parse(item);
-                let next = &next[lane as usize];
+                let (kind, number) = parse(item);
                 match kind {
                     COUNT => {
                         let _ =
                             next.compare_exchange(number, number + 1, Ordering::Relaxed, Ordering::Relaxed);
                     }
-                    REPORT => reports.send((lane, next.swap(0, Ordering::Relaxed))).unwrap(),
+                    REPORT => reports.send(next.swap(0, Ordering::Relaxed)).unwrap(),
                     PANIC => panic!("as the test wants it"),
                     _ => {}
                 }
@@ -226,8 +223,8 @@ fn the_peer() {
         .await;
         peer.want(&[("n2", other)]);
         println!("{ADDRESS}{}", peer.address);
-        while let Some((lane, count)) = due.recv().await {
-            peer.send("n2", lane, item(REPORT, lane, count, 0)).await;
+        while let Some(count) = due.recv().await {
+            peer.send("n2", item(REPORT, count, 0)).await;
         }
     });
 }
@@ -271,20 +268,17 @@ fn links_between_processes() {
 
         // n2 sorts last, so it dials n1.
         let n1 = OtherProcess::start("n1", folder.path(), n2.address);
-        assert_eq!(
-            n2.links.send("n1", 0, item(COUNT, 0, 0, 0)),
-            Err(SendError::NoLink)
-        );
+        assert_eq!(n2.links.send("n1", item(COUNT, 0, 0)), Err(SendError::NoLink));
         n2.want(&[("n1", n1.address), ("n2", n2.address)]);
         n2.expect(up("n1")).await;
         assert_eq!(n2.links.peers(), [identity("n1")]);
         order_and_throughput(&n2, &mut reported).await;
-        a_stopped_peer_fills_its_lanes_and_no_memory(&n2, &n1, &mut reported).await;
+        a_stopped_peer_fills_its_lane_and_no_memory(&n2, &n1, &mut reported).await;
 
         garbage_leaves_nothing_behind(&n2).await;
 
         // A part of the other node fails: the link is made anew.
-        n2.send("n1", 0, item(PANIC, 0, 0, 0)).await;
+        n2.send("n1", item(PANIC, 0, 0)).await;
         n2.expect(down("n1", false)).await;
         n2.expect(up("n1")).await;
         order_and_throughput(&n2, &mut reported).await;
@@ -294,10 +288,7 @@ fn links_between_processes() {
         let silent = n2.expect(down("n1", false)).await;
         // Not by the limits of a dead connection, which are minutes.
         assert!(silent < IDLE + Duration::from_secs(30), "{silent:?}");
-        assert_eq!(
-            n2.links.send("n1", 0, item(COUNT, 0, 0, 0)),
-            Err(SendError::NoLink)
-        );
+        assert_eq!(n2.links.send("n1", item(COUNT, 0, 0)), Err(SendError::NoLink));
         n1.signal(Signal::CONT);
         n2.expect(up("n1")).await;
         killed(&mut n2, n1, "n1").await;
@@ -306,9 +297,9 @@ fn links_between_processes() {
         let n3 = OtherProcess::start("n3", folder.path(), n2.address);
         n2.want(&[("n3", n3.address)]);
         n2.expect(up("n3")).await;
-        n2.send("n3", 0, item(COUNT, 0, 0, 0)).await;
-        n2.send("n3", 0, item(REPORT, 0, 0, 0)).await;
-        assert_eq!(next_report(&mut reported).await, (REPORT, 0, 1));
+        n2.send("n3", item(COUNT, 0, 0)).await;
+        n2.send("n3", item(REPORT, 0, 0)).await;
+        assert_eq!(next_report(&mut reported).await, (REPORT, 1));
         killed(&mut n2, n3, "n3").await;
 
         // No longer wanted: no link, though the node is there.
@@ -343,7 +334,7 @@ fn open_files() -> usize {
 }
 
 /// The peer's next report. A peer that has died, or that could not answer, shows here and not as a test that hangs.
-async fn next_report(reported: &mut mpsc::UnboundedReceiver<(u8, u64, u64)>) -> (u8, u64, u64) {
+async fn next_report(reported: &mut mpsc::UnboundedReceiver<(u8, u64)>) -> (u8, u64) {
     timeout(PATIENCE, reported.recv())
         .await
         .expect("the peer reports in time")
@@ -371,34 +362,27 @@ async fn garbage_leaves_nothing_behind(n2: &Node) {
     assert!(n2.links.is_up(&identity("n1")));
 }
 
-async fn order_and_throughput(n2: &Node, reported: &mut mpsc::UnboundedReceiver<(u8, u64, u64)>) {
+async fn order_and_throughput(n2: &Node, reported: &mut mpsc::UnboundedReceiver<(u8, u64)>) {
     const EACH: u64 = 50_000;
     let begun = Instant::now();
     for number in 0..EACH {
-        for lane in 0..LANES as u64 {
-            n2.send("n1", lane, item(COUNT, lane, number, 64)).await;
-        }
+        n2.send("n1", item(COUNT, number, 64)).await;
     }
-    for lane in 0..LANES as u64 {
-        n2.send("n1", lane, item(REPORT, lane, 0, 0)).await;
-    }
-    for _ in 0..LANES {
-        let (kind, lane, count) = next_report(reported).await;
-        assert_eq!((kind, count), (REPORT, EACH), "lane {lane}");
-    }
-    let rate = (EACH * LANES as u64) as f64 / begun.elapsed().as_secs_f64();
+    n2.send("n1", item(REPORT, 0, 0)).await;
+    assert_eq!(next_report(reported).await, (REPORT, EACH));
+    let rate = EACH as f64 / begun.elapsed().as_secs_f64();
     println!("{rate:.0} items a second");
     assert!(rate > 1000.0);
 }
 
-async fn a_stopped_peer_fills_its_lanes_and_no_memory(
+async fn a_stopped_peer_fills_its_lane_and_no_memory(
     n2: &Node,
     n1: &OtherProcess,
-    reported: &mut mpsc::UnboundedReceiver<(u8, u64, u64)>,
+    reported: &mut mpsc::UnboundedReceiver<(u8, u64)>,
 ) {
     const BYTES: usize = 100_000;
     /// A frame more than the window, and the item that is looked at.
-    const LIMIT: usize = LANES * (QUEUE_BYTES + WINDOW_BYTES + 2 * FRAME_BYTES);
+    const LIMIT: usize = QUEUE_BYTES + WINDOW_BYTES + 2 * FRAME_BYTES;
     /// What is on its way is there several times: encoded, in ractor's buffers, in the TLS session.
     const COPIES: usize = 4;
 
@@ -406,18 +390,16 @@ async fn a_stopped_peer_fills_its_lanes_and_no_memory(
     n1.signal(Signal::STOP);
     let stopped = Instant::now();
     let mut sent = 0;
-    let mut full = [false; LANES];
-    let large = item(FILL, 0, 0, BYTES);
+    let mut full = false;
+    let large = item(FILL, 0, BYTES);
     // For a while even when full, for the bound to be one; and until full, which a busy machine may take longer for.
-    while stopped.elapsed() < FULL_FOR || full != [true; LANES] {
-        assert!(stopped.elapsed() < IDLE, "lanes that fill up: {full:?}");
-        for (lane, full) in (0..).zip(&mut full) {
-            let sending = n2.links.send("n1", lane, large.clone());
-            *full = sending == Err(SendError::Busy);
-            match sending {
-                Ok(()) => sent += BYTES,
-                Err(error) => assert_eq!(error, SendError::Busy),
-            }
+    while stopped.elapsed() < FULL_FOR || !full {
+        assert!(stopped.elapsed() < IDLE, "the lane does not fill up");
+        let sending = n2.links.send("n1", large.clone());
+        full = sending == Err(SendError::Busy);
+        match sending {
+            Ok(()) => sent += BYTES,
+            Err(error) => assert_eq!(error, SendError::Busy),
         }
         tokio::task::yield_now().await;
     }
@@ -425,16 +407,11 @@ async fn a_stopped_peer_fills_its_lanes_and_no_memory(
     assert!(sent < LIMIT + 16 * 1024 * 1024, "{sent}");
     let grown = resident_bytes().saturating_sub(before);
     println!("stopped: {sent} bytes taken, {grown} bytes more memory");
-    assert!(grown < sent + COPIES * LANES * WINDOW_BYTES, "{grown}");
+    assert!(grown < sent + COPIES * WINDOW_BYTES, "{grown}");
     n1.signal(Signal::CONT);
     // All that was taken goes through, in order: the report comes after it.
-    for lane in 0..LANES as u64 {
-        n2.send("n1", lane, item(REPORT, lane, 0, 0)).await;
-    }
-    for _ in 0..LANES {
-        let (kind, _, count) = next_report(reported).await;
-        assert_eq!((kind, count), (REPORT, 0));
-    }
+    n2.send("n1", item(REPORT, 0, 0)).await;
+    assert_eq!(next_report(reported).await, (REPORT, 0));
 }
 
 async fn killed(n2: &mut Node, mut other: OtherProcess, name: &str) {

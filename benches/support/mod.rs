@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 struct Nowhere;
 
 impl NodeTransport for Nowhere {
-    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), SendError> {
+    fn send(&self, _node: &str, _item: Vec<u8>) -> Result<(), SendError> {
         Err(SendError::NoLink)
     }
 

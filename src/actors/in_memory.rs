@@ -39,7 +39,7 @@ pub const LIMITS: RegionLimits = RegionLimits {
 struct Nowhere;
 
 impl NodeTransport for Nowhere {
-    fn send(&self, _node: &str, _key: u64, _item: Vec<u8>) -> Result<(), SendError> {
+    fn send(&self, _node: &str, _item: Vec<u8>) -> Result<(), SendError> {
         Err(SendError::NoLink)
     }
 

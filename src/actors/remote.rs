@@ -13,21 +13,21 @@ use souk_cluster::frames::Item;
 use souk_cluster::lanes::{Links, SendError};
 use souk_domain::{Aggregate, CommandId};
 
-/// Sends encoded items to other nodes. Items with the same key stay in order.
+/// Sends encoded items to other nodes. The items to a node stay in order.
 pub trait NodeTransport: Send + Sync + 'static {
     /// Queues `item` for `node`.
     ///
     /// # Errors
     /// [`SendError`]; the item was not queued.
-    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), SendError>;
+    fn send(&self, node: &str, item: Vec<u8>) -> Result<(), SendError>;
 
     /// Closes the connection to `node`: its requests to this node that wait for a reply fail, and are repeated.
     fn disconnect(&self, node: &str);
 }
 
 impl NodeTransport for Links {
-    fn send(&self, node: &str, key: u64, item: Vec<u8>) -> Result<(), SendError> {
-        Self::send(self, node, key, Item(item))
+    fn send(&self, node: &str, item: Vec<u8>) -> Result<(), SendError> {
+        Self::send(self, node, Item(item))
     }
 
     fn disconnect(&self, node: &str) {
@@ -191,7 +191,7 @@ impl ReturnPath {
             })
             .map_err(|error| tracing::warn!(%error, "cannot encode a reply"))
             .ok()
-            .map(|item| self.transport.send(&self.node, self.correlation, item))
+            .map(|item| self.transport.send(&self.node, item))
     }
 }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     impl NodeTransport for Refusing {
-        fn send(&self, _node: &str, _key: u64, item: Vec<u8>) -> Result<(), SendError> {
+        fn send(&self, _node: &str, item: Vec<u8>) -> Result<(), SendError> {
             match self.errors.lock().unwrap().pop() {
                 Some(error) => Err(error),
                 None => {

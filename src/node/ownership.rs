@@ -18,9 +18,6 @@ use souk_cluster::peers::{Peer, PeersMessage};
 use souk_cluster::view::{Member, NodeIdentity};
 use tokio_util::sync::CancellationToken;
 
-/// All notices to a node use this lane, so that they stay in order.
-const NOTICE_KEY: u64 = 0;
-
 /// Passes changes on to the parts of a node.
 pub(super) struct OwnershipEffects {
     pub(super) me: String,
@@ -48,7 +45,7 @@ impl OwnershipEffects {
         };
         for member in members.iter().filter(|member| member.name != self.me) {
             // Notices only save time: a node that misses one learns the same at its next look, or waits for the lease.
-            if let Err(error) = self.transport.send(&member.name, NOTICE_KEY, item.clone()) {
+            if let Err(error) = self.transport.send(&member.name, item.clone()) {
                 tracing::debug!(%error, node = member.name, "cannot send a notice");
             }
         }

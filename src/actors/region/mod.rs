@@ -214,7 +214,7 @@ impl<A: Aggregate> Region<A> {
             changes.mark_unchanged();
             let outcome = match routing.owner(shard) {
                 Owner::Local => self.ask_here(shard, id, ask.clone()).await,
-                Owner::Remote(node) => self.ask_there(node, shard, id, &ask).await,
+                Owner::Remote(node) => self.ask_there(node, id, &ask).await,
                 Owner::AcquiringLease | Owner::Nobody => Outcome::NotOwner(None),
             };
             owner_seen |= !matches!(outcome, Outcome::NotOwner(_));
@@ -294,7 +294,7 @@ impl<A: Aggregate> Region<A> {
         self.0.supervisor.cast(RegionMessage::Deliver { shard, message });
     }
 
-    async fn ask_there(&self, node: Arc<str>, shard: u16, id: &str, ask: &Ask<A>) -> Outcome<A> {
+    async fn ask_there(&self, node: Arc<str>, id: &str, ask: &Ask<A>) -> Outcome<A> {
         let budget = ask.deadline.saturating_duration_since(Instant::now());
         let mut request = self.0.requests.register(Arc::clone(&node));
         let remote = RemoteAsk::<A> {
@@ -317,7 +317,7 @@ impl<A: Aggregate> Region<A> {
             })
         });
         let sent = match item {
-            Ok(item) => self.0.transport.send(&node, u64::from(shard), item),
+            Ok(item) => self.0.transport.send(&node, item),
             Err(error) => {
                 tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be encoded");
                 return Outcome::Failed(Failure::Undecodable);

@@ -1,4 +1,4 @@
-//! The lanes of a connection: outgoing queues and windows, incoming order and acknowledgements.
+//! The lanes of a connection, one each way: outgoing queue and window, incoming order and acknowledgements.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::window::{ReceiveWindow, SendWindow, WindowError};
-use super::{FrameSink, LANES, SendError};
+use super::{FrameSink, SendError};
 use crate::frames::{EncodedFrame, FRAME_BYTES, FRAME_ITEMS, Frame, ITEM_BYTES, Item, LaneMessage};
 use crate::transport::Secured;
 use crate::view::NodeIdentity;
@@ -26,9 +26,9 @@ pub struct Connection {
     inbound_token: u64,
     outbound_token: u64,
     closed: CancellationToken,
-    incoming: [Mutex<IncomingLane>; LANES],
-    /// Set when the peer's gateways are known; frames may arrive before.
-    outgoing: OnceLock<[OutgoingLane; LANES]>,
+    incoming: Mutex<IncomingLane>,
+    /// Set when the peer's gateway is known; frames may arrive before.
+    outgoing: OnceLock<OutgoingLane>,
 }
 
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl Connection {
             inbound_token: secured.inbound_token,
             outbound_token: secured.outbound_token,
             closed: secured.closed.clone(),
-            incoming: Default::default(),
+            incoming: Mutex::default(),
             outgoing: OnceLock::new(),
         }
     }
@@ -84,47 +84,38 @@ impl Connection {
         self.inbound_token
     }
 
-    /// Begins to send to the peer's gateways. A second call has no effect.
-    pub(super) fn activate(self: &Arc<Self>, gateways: [ActorRef<LaneMessage>; LANES]) {
-        let mut receivers = Vec::with_capacity(LANES);
-        let lanes = gateways.map(|gateway| {
-            let (queue, receiver) = mpsc::channel(QUEUE_ITEMS);
-            receivers.push(receiver);
-            OutgoingLane {
-                gateway,
-                window: SendWindow::default(),
-                queue,
-                queued_bytes: AtomicUsize::new(0),
-            }
-        });
-        if self.outgoing.set(lanes).is_err() {
-            return;
-        }
-        for (index, receiver) in receivers.into_iter().enumerate() {
-            tokio::spawn(Arc::clone(self).drain(index, receiver));
+    /// Begins to send to the peer's gateway. A second call has no effect.
+    pub(super) fn activate(self: &Arc<Self>, gateway: ActorRef<LaneMessage>) {
+        let (queue, receiver) = mpsc::channel(QUEUE_ITEMS);
+        let lane = OutgoingLane {
+            gateway,
+            window: SendWindow::default(),
+            queue,
+            queued_bytes: AtomicUsize::new(0),
+        };
+        if self.outgoing.set(lane).is_ok() {
+            tokio::spawn(Arc::clone(self).drain(receiver));
         }
     }
 
     /// Delivers the items that were kept until replies could be sent, and all later ones.
     pub(super) fn start_delivery(&self, sink: &dyn FrameSink) {
-        for index in 0..LANES {
-            let mut lane = self.incoming(index);
-            if let Pending::Kept(items) = std::mem::replace(&mut lane.pending, Pending::Delivered)
-                && !items.is_empty()
-            {
-                sink.deliver(&self.peer, items);
-            }
-            // The peer may have filled its window and wait for an acknowledgement that could not be sent.
-            self.acknowledge(index, &mut lane.window);
+        let mut lane = self.incoming();
+        if let Pending::Kept(items) = std::mem::replace(&mut lane.pending, Pending::Delivered)
+            && !items.is_empty()
+        {
+            sink.deliver(&self.peer, items);
         }
+        // The peer may have filled its window and wait for an acknowledgement that could not be sent.
+        self.acknowledge(&mut lane.window);
     }
 
-    fn incoming(&self, lane: usize) -> MutexGuard<'_, IncomingLane> {
-        self.incoming[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    fn incoming(&self) -> MutexGuard<'_, IncomingLane> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts an item into the queue of a lane.
-    pub(super) fn send(&self, lane: usize, item: Item) -> Result<(), SendError> {
+    /// Puts an item into the queue.
+    pub(super) fn send(&self, item: Item) -> Result<(), SendError> {
         let bytes = item.0.len();
         if bytes > ITEM_BYTES {
             return Err(SendError::TooLarge(bytes));
@@ -132,8 +123,7 @@ impl Connection {
         if self.closed.is_cancelled() {
             return Err(SendError::NoLink);
         }
-        let lanes = self.outgoing.get().ok_or(SendError::NoLink)?;
-        let lane = lanes.get(lane).ok_or(SendError::NoLink)?;
+        let lane = self.outgoing.get().ok_or(SendError::NoLink)?;
         let before = lane.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let queued = if before + bytes > QUEUE_BYTES {
             Err(SendError::Busy)
@@ -149,17 +139,13 @@ impl Connection {
         queued
     }
 
-    /// Sends the items of a queue, packed into frames, whenever the window is open.
-    async fn drain(self: Arc<Self>, index: usize, mut queue: mpsc::Receiver<Item>) {
-        let closed = self.closed.clone();
-        tokio::select! {
-            () = closed.cancelled() => {}
-            () = self.pack_and_send(index, &mut queue) => {}
-        }
+    /// Sends the items of the queue, packed into frames, whenever the window is open.
+    async fn drain(self: Arc<Self>, queue: mpsc::Receiver<Item>) {
+        self.closed.run_until_cancelled(self.pack_and_send(queue)).await;
     }
 
-    async fn pack_and_send(&self, index: usize, queue: &mut mpsc::Receiver<Item>) {
-        let Some(lane) = self.outgoing.get().map(|lanes| &lanes[index]) else {
+    async fn pack_and_send(&self, mut queue: mpsc::Receiver<Item>) {
+        let Some(lane) = self.outgoing.get() else {
             return;
         };
         let counters = Counters::new(&self.peer);
@@ -202,7 +188,7 @@ impl Connection {
         }
     }
 
-    /// Sends a frame to a gateway of the peer. A failure closes the connection, because a lane must have no gap.
+    /// Sends a frame to the peer's gateway. A failure closes the connection, because a lane must have no gap.
     fn cast(&self, gateway: &ActorRef<LaneMessage>, frame: &Frame) -> bool {
         let sent = match souk_wire::encode(frame) {
             Ok(bytes) => gateway
@@ -222,12 +208,11 @@ impl Connection {
     /// Receives the items of a frame.
     pub(super) fn receive(
         &self,
-        lane: usize,
         sequence: u64,
         items: Vec<Item>,
         sink: &dyn FrameSink,
     ) -> Result<(), WindowError> {
-        let mut incoming = self.incoming(lane);
+        let mut incoming = self.incoming();
         incoming.window.check(sequence)?;
         let bytes = items.iter().map(|item| item.0.len()).sum();
         match &mut incoming.pending {
@@ -235,27 +220,27 @@ impl Connection {
             Pending::Delivered => sink.deliver(&self.peer, items),
         }
         incoming.window.received(bytes);
-        self.acknowledge(lane, &mut incoming.window);
+        self.acknowledge(&mut incoming.window);
         Ok(())
     }
 
-    /// Sends the acknowledgement that is due, if the peer's gateways are known.
-    fn acknowledge(&self, lane: usize, window: &mut ReceiveWindow) {
-        if let (Some(sequence), Some(lanes)) = (window.due(), self.outgoing.get()) {
+    /// Sends the acknowledgement that is due, if the peer's gateway is known.
+    fn acknowledge(&self, window: &mut ReceiveWindow) {
+        if let (Some(sequence), Some(lane)) = (window.due(), self.outgoing.get()) {
             let frame = Frame::Acknowledge {
                 token: self.outbound_token,
                 sequence,
             };
-            if self.cast(&lanes[lane].gateway, &frame) {
+            if self.cast(&lane.gateway, &frame) {
                 window.acknowledged();
             }
         }
     }
 
-    /// The peer acknowledges the frames of a lane.
-    pub(super) fn acknowledged(&self, lane: usize, sequence: u64) -> Result<(), WindowError> {
+    /// The peer acknowledges the frames up to this one.
+    pub(super) fn acknowledged(&self, sequence: u64) -> Result<(), WindowError> {
         match self.outgoing.get() {
-            Some(lanes) => lanes[lane].window.acknowledge(sequence),
+            Some(lane) => lane.window.acknowledge(sequence),
             None => Err(WindowError::NeverSent {
                 got: sequence,
                 sent: 0,

@@ -1,5 +1,7 @@
-//! Lanes: ordered, windowed streams of items between nodes. ractor announces only the four gateway actors of a node to its
-//! peers; entities have no names and no groups. Items that wait at the same time travel in one frame, and a window bounds
+//! Lanes: ordered, windowed streams of items between nodes, one in each direction. ractor announces only the gateway actor of a
+//! node to its peers; entities have no names and no groups. One lane: what waits at the same time shares a frame, and with more
+//! lanes less of it waits at the same one. A gateway handles 40 to 58 thousand frames a second; a machine on which that is too
+//! few gains from a second. Items that wait at the same time travel in one frame, and a window bounds
 //! what is in flight, so a peer that stops causes `Busy` errors and no growing memory.
 //!
 //! The items of one lane arrive in the order in which they were sent while the connection lives. When it ends, items in
@@ -20,11 +22,6 @@ pub use window::{WINDOW_BYTES, WINDOW_FRAMES, WindowError};
 use crate::frames::{EncodedFrame, Frame, Item, LaneMessage};
 use crate::transport::Secured;
 use crate::view::NodeIdentity;
-
-/// Lanes towards each node, and gateways that receive them. One: what waits at the same time shares a frame, and with more lanes
-/// less of it waits at the same one. A gateway handles 40 to 58 thousand frames a second; a machine on which that is too few
-/// gains from a second.
-pub const LANES: usize = 1;
 
 /// Receives the items of other nodes.
 pub trait FrameSink: Send + Sync + 'static {
@@ -82,20 +79,18 @@ impl Links {
         }
     }
 
-    /// Sends an item to a node. Items with the same key, usually a shard, arrive in order.
+    /// Sends an item to a node. Items arrive in order.
     ///
     /// # Errors
     /// [`SendError`]; the item was not sent. `Ok` does not mean that it arrives.
-    pub fn send(&self, node: &str, key: u64, item: Item) -> Result<(), SendError> {
+    pub fn send(&self, node: &str, item: Item) -> Result<(), SendError> {
         let connection = self
             .inner
             .by_node
             .get(node)
             .map(|entry| Arc::clone(entry.value()))
             .ok_or(SendError::NoLink)?;
-        // The remainder is below LANES.
-        let lane = (key % LANES as u64) as usize;
-        connection.send(lane, item)
+        connection.send(item)
     }
 
     /// Whether there is a link to this incarnation.
@@ -129,8 +124,8 @@ impl Links {
 
     /// Sends items by this connection from now on, and delivers incoming ones. Not before: the peer may be ready first, and
     /// the reply to a command that it sends needs a way back.
-    pub(super) fn activate(&self, connection: &Arc<Connection>, gateways: [ActorRef<LaneMessage>; LANES]) {
-        connection.activate(gateways);
+    pub(super) fn activate(&self, connection: &Arc<Connection>, gateway: ActorRef<LaneMessage>) {
+        connection.activate(gateway);
         self.inner
             .by_node
             .insert(connection.peer().name.clone(), Arc::clone(connection));
@@ -164,13 +159,13 @@ impl Links {
         }
     }
 
-    fn receive(&self, lane: usize, EncodedFrame(bytes): &EncodedFrame) {
+    fn receive(&self, EncodedFrame(bytes): &EncodedFrame) {
         let frame: Frame = match souk_wire::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
                 // Only the frame itself tells which peer sent it.
                 counter!("souk_link_frames_dropped_total", "why" => "undecodable").increment(1);
-                tracing::warn!(%error, lane, "cannot decode a frame of another node");
+                tracing::warn!(%error, "cannot decode a frame of another node");
                 return;
             }
         };
@@ -188,55 +183,47 @@ impl Links {
         let received = match frame {
             Frame::Items { sequence, items, .. } => {
                 counter!("souk_link_items_received_total").increment(items.len() as u64);
-                connection.receive(lane, sequence, items, self.inner.sink.as_ref())
+                connection.receive(sequence, items, self.inner.sink.as_ref())
             }
-            Frame::Acknowledge { sequence, .. } => connection.acknowledged(lane, sequence),
+            Frame::Acknowledge { sequence, .. } => connection.acknowledged(sequence),
         };
         if let Err(error) = received {
             counter!("souk_link_frames_dropped_total", "why" => "out_of_order").increment(1);
-            tracing::warn!(peer = %connection.peer(), %error, lane, "closing the link");
+            tracing::warn!(peer = %connection.peer(), %error, "closing the link");
             connection.closed().cancel();
         }
     }
 }
 
-/// The actor that receives the frames of a lane from other nodes.
+/// The actor that receives the frames of other nodes.
 pub struct Gateway;
 
 impl Gateway {
-    /// The process group by which peers find the gateway of a lane.
-    pub fn group(lane: usize) -> String {
-        format!("souk.lane.{lane}")
-    }
-}
-
-/// A gateway's state.
-pub struct GatewayState {
-    lane: usize,
-    links: Links,
+    /// The process group by which peers find the gateway.
+    pub const GROUP: &str = "souk.lane.0";
 }
 
 impl Actor for Gateway {
     type Msg = LaneMessage;
-    type State = GatewayState;
-    type Arguments = (usize, Links);
+    type State = Links;
+    type Arguments = Links;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Self::Msg>,
-        (lane, links): Self::Arguments,
+        links: Links,
     ) -> Result<Self::State, ActorProcessingErr> {
-        ractor::pg::join(Self::group(lane), vec![myself.get_cell()]);
-        Ok(GatewayState { lane, links })
+        ractor::pg::join(Self::GROUP.to_owned(), vec![myself.get_cell()]);
+        Ok(links)
     }
 
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
         LaneMessage::Frame(frame): Self::Msg,
-        state: &mut Self::State,
+        links: &mut Links,
     ) -> Result<(), ActorProcessingErr> {
-        state.links.receive(state.lane, &frame);
+        links.receive(&frame);
         Ok(())
     }
 }

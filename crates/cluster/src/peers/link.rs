@@ -15,7 +15,7 @@ use souk_retry::Backoff;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::sessions::{Serial, SessionEvent, Sessions, gateways, ractor_name};
+use super::sessions::{Serial, SessionEvent, Sessions, gateway, ractor_name};
 use super::{LinkEvent, LinkEvents, Peer};
 use crate::lanes::{Connection, Links};
 use crate::transport::{Admission, DialError, Secured, TransportSettings, connect, dial};
@@ -228,12 +228,12 @@ impl LinkState {
             current.connection.closed().cancel();
             return;
         }
-        let Some(gateways) = gateways(node) else {
-            tracing::warn!(%peer, "the peer has not announced its gateways; closing the link");
+        let Some(gateway) = gateway(node) else {
+            tracing::warn!(%peer, "the peer has not announced its gateway; closing the link");
             current.connection.closed().cancel();
             return;
         };
-        self.context.links.activate(&current.connection, gateways);
+        self.context.links.activate(&current.connection, gateway);
         current.up_since = Some(Instant::now());
         self.refusal_reported = false;
         tracing::info!(%peer, "link up");

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::certificates::NodeTls;
 use crate::key::ClusterKey;
-use crate::lanes::{Gateway, LANES, Links};
+use crate::lanes::{Gateway, Links};
 use crate::transport::{Admission, Listener, ListenerArguments, Secured, TransportSettings};
 use crate::view::NodeIdentity;
 use link::{Link, LinkContext, LinkMessage};
@@ -73,8 +73,8 @@ pub enum Child {
     Server,
     /// The listener.
     Listener,
-    /// The gateway of a lane.
-    Gateway(usize),
+    /// The gateway.
+    Gateway,
     /// The link to the node of this name.
     Link(String),
 }
@@ -125,13 +125,10 @@ impl PeersState {
                 .get_id(),
             // Without a name: the exit of a named remote actor would remove a local one of the same name from ractor's
             // registry.
-            Child::Gateway(lane) => {
-                let arguments = (*lane, self.context.links.clone());
-                Actor::spawn_linked(None, Gateway, arguments, supervisor)
-                    .await?
-                    .0
-                    .get_id()
-            }
+            Child::Gateway => Actor::spawn_linked(None, Gateway, self.context.links.clone(), supervisor)
+                .await?
+                .0
+                .get_id(),
             Child::Link(name) => {
                 let Some(peer) = self.wanted.get(name).cloned() else {
                     return Ok(());
@@ -187,7 +184,7 @@ impl PeersState {
         tracing::warn!(?child, why, "a child of the links has ended; restarting");
         match &child {
             // Peers learn the address of a new gateway only with the next session.
-            Child::Server | Child::Gateway(_) => self.context.links.end_all(),
+            Child::Server | Child::Gateway => self.context.links.end_all(),
             Child::Link(name) => {
                 self.links.remove(name);
             }
@@ -234,12 +231,10 @@ impl Actor for Peers {
             links: HashMap::new(),
             children: HashMap::new(),
         };
-        // The gateways start before the listener: a session announces those that exist.
-        for lane in 0..LANES {
-            state.start(Child::Gateway(lane), myself.get_cell()).await?;
+        // The gateway starts before the listener: a session announces it if it exists.
+        for child in [Child::Gateway, Child::Server, Child::Listener] {
+            state.start(child, myself.get_cell()).await?;
         }
-        state.start(Child::Server, myself.get_cell()).await?;
-        state.start(Child::Listener, myself.get_cell()).await?;
         Ok(state)
     }
 

@@ -20,7 +20,7 @@ use super::link::LinkMessage;
 use crate::certificates;
 use crate::frames::LaneMessage;
 use crate::key::ClusterKey;
-use crate::lanes::{Gateway, LANES};
+use crate::lanes::Gateway;
 use crate::view::NodeIdentity;
 
 const LABEL: &str = "souk-link-";
@@ -43,7 +43,7 @@ impl Serial {
 /// An event of a session.
 #[derive(Debug)]
 pub(super) enum SessionEvent {
-    /// Both sides have announced their gateways.
+    /// Both sides have announced their gateway.
     Ready {
         /// ractor's number of the session: remote actors of it carry it in their id.
         node: u64,
@@ -165,16 +165,12 @@ pub(super) fn ractor_name(node: &NodeIdentity) -> String {
     format!("{name}@{host}")
 }
 
-/// The gateways that a session announced, in the order of their lanes; `None` if one is missing.
-pub(super) fn gateways(node: u64) -> Option<[ActorRef<LaneMessage>; LANES]> {
-    let mut found = Vec::with_capacity(LANES);
-    for lane in 0..LANES {
-        let member = ractor::pg::get_members(&Gateway::group(lane))
-            .into_iter()
-            .find(|cell| matches!(cell.get_id(), ActorId::Remote { node_id, .. } if node_id == node))?;
-        found.push(ActorRef::from(member));
-    }
-    found.try_into().ok()
+/// The gateway that a session announced.
+pub(super) fn gateway(node: u64) -> Option<ActorRef<LaneMessage>> {
+    let members = ractor::pg::get_members(&Gateway::GROUP.to_owned());
+    let is_of_node =
+        |cell: &ActorCell| matches!(cell.get_id(), ActorId::Remote { node_id, .. } if node_id == node);
+    members.into_iter().find(is_of_node).map(ActorRef::from)
 }
 
 struct Subscription(Arc<Sessions>);
