@@ -91,7 +91,7 @@ async fn region<A: Aggregate>(
         requests: Arc::default(),
         transport: Arc::new(Nowhere),
     };
-    let region = parts.region(Arc::clone(store), Arc::new(NoEffects));
+    let region = Region::new(&parts, Arc::clone(store), Arc::new(NoEffects));
     let persistence = region.persistence();
     let (actor, _) = Actor::spawn(None, PersistenceActor, persistence.clone())
         .await

@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use ractor::{ActorRef, Message};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SpawnErr};
+
+/// Starts an actor below a parent.
+pub type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
 
 /// Refers to the current incarnation of an actor; empty while there is none.
 pub struct Handle<M: Message>(Arc<ArcSwapOption<ActorRef<M>>>);
@@ -21,6 +26,24 @@ impl<M: Message> Default for Handle<M> {
 }
 
 impl<M: Message> Handle<M> {
+    /// Starts an actor and makes it the current incarnation, each time it is called. `make` gives its handler and arguments.
+    pub fn starter<Handler: Actor<Msg = M>>(
+        &self,
+        make: impl Fn() -> Result<(Handler, Handler::Arguments), ActorProcessingErr> + Send + Sync + 'static,
+    ) -> Start {
+        let handle = self.clone();
+        Arc::new(move |parent| {
+            let (handle, made) = (handle.clone(), make());
+            async move {
+                let (handler, arguments) = made.map_err(SpawnErr::StartupFailed)?;
+                let (actor, _) = Handler::spawn_linked(None, handler, arguments, parent).await?;
+                handle.point_at(actor.clone());
+                Ok(actor.get_cell())
+            }
+            .boxed()
+        })
+    }
+
     /// Sets the current incarnation.
     pub fn point_at(&self, actor: ActorRef<M>) {
         self.0.store(Some(Arc::new(actor)));

@@ -94,7 +94,7 @@ pub async fn region<A: Aggregate>(
     routing: &Arc<Routing>,
     limits: RegionLimits,
 ) -> Region<A> {
-    let region = parts(routing, limits).region(store, Arc::new(NoEffects));
+    let region = Region::new(&parts(routing, limits), store, Arc::new(NoEffects));
     start(&region).await;
     region
 }

@@ -15,9 +15,7 @@ mod testing;
 
 use std::sync::Arc;
 
-use entity::{Effects, EntityContext, NoEffects};
-use metrics::KindMetrics;
-use persistence::Persistence;
+use entity::{Effects, NoEffects};
 use region::{AnyRegion, Region, RegionLimits};
 use remote::{NodeTransport, PendingRequests};
 
@@ -25,7 +23,7 @@ use crate::clock::Clock;
 use crate::stores::documents::DocumentStore;
 use souk_cluster::ownership::Routing;
 use souk_domain::stock::Stock;
-use souk_domain::{Aggregate, Cart, Order};
+use souk_domain::{Cart, Order};
 
 /// The regions of all kinds of entities.
 #[derive(Clone)]
@@ -49,9 +47,9 @@ impl Regions {
         checkouts: Arc<dyn Effects<Order>>,
     ) -> Result<Self, E> {
         Ok(Self {
-            carts: parts.region(store("carts")?, Arc::new(NoEffects)),
-            orders: parts.region(store("orders")?, checkouts),
-            skus: parts.region(store("inventory")?, Arc::new(NoEffects)),
+            carts: Region::new(parts, store("carts")?, Arc::new(NoEffects)),
+            orders: Region::new(parts, store("orders")?, checkouts),
+            skus: Region::new(parts, store("inventory")?, Arc::new(NoEffects)),
         })
     }
 
@@ -87,27 +85,4 @@ pub struct RegionParts {
     pub requests: Arc<PendingRequests>,
     /// Sends items to other nodes.
     pub transport: Arc<dyn NodeTransport>,
-}
-
-impl RegionParts {
-    /// A region without its supervisor.
-    pub fn region<A: Aggregate>(
-        &self,
-        store: Arc<dyn DocumentStore>,
-        effects: Arc<dyn Effects<A>>,
-    ) -> Region<A> {
-        let entity = EntityContext {
-            persistence: Persistence::new(store, self.batch_rows),
-            routing: Arc::clone(&self.routing),
-            effects,
-            clock: Arc::clone(&self.clock),
-            metrics: Arc::new(KindMetrics::new(A::KIND)),
-        };
-        Region::new(
-            entity,
-            self.limits,
-            Arc::clone(&self.requests),
-            Arc::clone(&self.transport),
-        )
-    }
 }

@@ -12,7 +12,8 @@ use super::remote::ReturnPath;
 use souk_domain::{Aggregate, CommandId};
 
 /// A command for an entity, with the conditions of its caller.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 pub struct Ask<A: Aggregate> {
     /// The command to decide.
     pub command: A::Command,
@@ -21,7 +22,9 @@ pub struct Ask<A: Aggregate> {
     pub command_id: Option<CommandId>,
     /// Decide only at this version of the entity (`If-Match`).
     pub expected_version: Option<u64>,
-    /// After this moment the caller has given up, and the command does not run.
+    /// After this moment the caller has given up, and the command does not run. Sent to another node as the remaining time,
+    /// because clocks differ.
+    #[serde(with = "remaining_ms")]
     pub deadline: Instant,
     /// Identifies the request of the shopper in the logs of all nodes.
     pub request_id: Arc<str>,
@@ -62,6 +65,29 @@ impl<A: Aggregate> Ask<A> {
         self.command_id = Some(id);
         self
     }
+}
+
+/// A moment as the milliseconds that remain until then.
+mod remaining_ms {
+    use std::time::{Duration, Instant};
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(moment: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
+        let remaining = moment.saturating_duration_since(Instant::now());
+        serializer.serialize_u64(super::milliseconds(remaining))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        let remaining = Duration::from_millis(u64::deserialize(deserializer)?);
+        let moment = Instant::now().checked_add(remaining);
+        moment.ok_or_else(|| D::Error::custom("a time that is too far away"))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where a command comes from. Each origin has a budget of its own, so that neither keeps the other from its work.
@@ -123,6 +149,13 @@ pub enum Outcome<A: Aggregate> {
 }
 
 impl<A: Aggregate> Outcome<A> {
+    /// Refused for so long.
+    pub fn busy(retry_after: Duration) -> Self {
+        Self::Busy {
+            retry_after_ms: milliseconds(retry_after),
+        }
+    }
+
     /// States another version: the state has been written again without a change.
     pub fn at_version(&mut self, written: u64) {
         match self {

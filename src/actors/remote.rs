@@ -7,11 +7,11 @@ use dashmap::DashMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::outcome::{Failure, Origin, Outcome};
+use super::outcome::{Ask, Failure, Outcome};
 use crate::traces::TraceContext;
 use souk_cluster::frames::Item;
 use souk_cluster::lanes::{Links, SendError};
-use souk_domain::{Aggregate, CommandId};
+use souk_domain::Aggregate;
 
 /// Sends encoded items to other nodes. The items to a node stay in order.
 pub trait NodeTransport: Send + Sync + 'static {
@@ -65,26 +65,12 @@ pub enum Envelope {
     LookNow,
 }
 
-/// An [`Ask`](super::outcome::Ask) to another node. The deadline is sent as the remaining time, because clocks differ.
+/// An ask to another node.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct RemoteAsk<A: Aggregate> {
-    /// The command.
-    pub command: A::Command,
-    /// Its id.
-    pub command_id: Option<CommandId>,
-    /// The version that the entity must have.
-    pub expected_version: Option<u64>,
-    /// Milliseconds left until the deadline.
-    pub budget_ms: u64,
-    /// The id of the HTTP request.
-    pub request_id: String,
-    /// Whether to reply only when the entity has settled.
-    pub wait_until_settled: bool,
-    /// Whose budget it draws on.
-    pub origin: Origin,
-    /// Whether the entity is presumed to have no row yet.
-    pub presumes_absence: bool,
+    /// The command and its conditions.
+    pub ask: Ask<A>,
     /// The trace that it belongs to, if traces are recorded.
     pub trace: Option<TraceContext>,
 }

@@ -2,6 +2,7 @@
 //! cap, and parks those that crash repeatedly.
 
 use std::collections::{HashMap, VecDeque};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -53,13 +54,7 @@ impl<A: Aggregate> ShardMessage<A> {
 }
 
 /// The actor.
-pub struct Shard<A: Aggregate>(std::marker::PhantomData<A>);
-
-impl<A: Aggregate> Default for Shard<A> {
-    fn default() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
+pub struct Shard<A: Aggregate>(pub(super) PhantomData<A>);
 
 struct Crashes {
     count: u32,
@@ -170,13 +165,11 @@ impl<A: Aggregate> ShardState<A> {
             self.closing.insert(id, vec![command]);
             return Ok(());
         }
+        let now = Instant::now();
         if let Some(crashes) = self.crashes.get(&id)
-            && crashes.refused_until > Instant::now()
+            && crashes.refused_until > now
         {
-            let remaining = crashes.refused_until.saturating_duration_since(Instant::now());
-            command.reply_to.send(Outcome::Busy {
-                retry_after_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
-            });
+            command.reply_to.send(Outcome::busy(crashes.refused_until - now));
             return Ok(());
         }
         self.make_room();
@@ -198,7 +191,7 @@ impl<A: Aggregate> ShardState<A> {
             context: Arc::clone(&self.context.entity),
             stats: Arc::clone(&stats),
         };
-        let (actor, _) = Entity::<A>::spawn_linked(None, Entity::new(), arguments, myself.get_cell()).await?;
+        let (actor, _) = Actor::spawn_linked(None, Entity(PhantomData), arguments, myself.get_cell()).await?;
         metrics.live.fetch_add(1, Ordering::Relaxed);
         metrics.activations.fetch_add(1, Ordering::Relaxed);
         if self.crashes.contains_key(&id) {
@@ -241,12 +234,8 @@ impl<A: Aggregate> ShardState<A> {
         let Some((id, seen)) = self.queue.pop_front() else {
             return false;
         };
-        let Some(stats) = self
-            .context
-            .directory
-            .get(&id)
-            .map(|live| Arc::clone(&live.stats))
-        else {
+        let live = self.context.directory.get(&id);
+        let Some(stats) = live.map(|live| Arc::clone(&live.stats)) else {
             // It has stopped already.
             return true;
         };
@@ -276,11 +265,8 @@ impl<A: Aggregate> ShardState<A> {
         // Removed from the directory before it stops: a command of somebody who still has its address is lost at worst,
         // and repeated through the shard.
         if let Some((id, live)) = self.context.directory.remove(id) {
-            self.context
-                .entity
-                .metrics
-                .passivations
-                .fetch_add(1, Ordering::Relaxed);
+            let metrics = &self.context.entity.metrics;
+            metrics.passivations.fetch_add(1, Ordering::Relaxed);
             self.closing.insert(id, Vec::new());
             // If it has stopped by itself, its supervision event is still to come.
             drop(live.actor.cast(EntityMessage::Passivate));

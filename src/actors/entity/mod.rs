@@ -8,6 +8,7 @@
 mod pipeline;
 mod record;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -98,21 +99,8 @@ pub struct Description {
     pub last_error: Option<String>,
 }
 
-/// The actor.
-pub struct Entity<A: Aggregate>(std::marker::PhantomData<A>);
-
-impl<A: Aggregate> Entity<A> {
-    /// The handler; all state is in [`EntityState`].
-    pub fn new() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<A: Aggregate> Default for Entity<A> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// The actor. All state is in [`EntityState`].
+pub struct Entity<A: Aggregate>(pub(super) PhantomData<A>);
 
 /// Arguments of an entity.
 pub struct EntityArguments<A: Aggregate> {

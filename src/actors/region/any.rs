@@ -1,20 +1,20 @@
 //! What the regions of all kinds of entities have in common, for code that treats all kinds alike.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use ractor::{Actor, ActorCell, RpcReplyPort, SpawnErr};
+use ractor::RpcReplyPort;
 use serde_json::Value;
 
 use super::{Region, RegionMessage, RegionSupervisor};
 use crate::actors::entity::{Command, Description, EntityMessage, Record};
+use crate::actors::handle::Start;
 use crate::actors::metrics::KindMetrics;
-use crate::actors::outcome::{Ask, Failure, Outcome, ReplyTo};
+use crate::actors::outcome::{Failure, Outcome, ReplyTo};
 use crate::actors::persistence::Persistence;
 use crate::actors::remote::{RemoteAsk, ReturnPath};
 use crate::stores::documents::Document;
@@ -25,9 +25,6 @@ use souk_domain::{Aggregate, Kind};
 
 /// Longest time for an entity to describe itself.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
-
-/// Starts an actor below a parent.
-pub type Starter = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
 
 /// A region of any kind of entity.
 #[async_trait]
@@ -42,7 +39,7 @@ pub trait AnyRegion: Send + Sync + 'static {
     fn metrics(&self) -> &KindMetrics;
 
     /// Starts the supervisor of its shards, each time it is called.
-    fn starter(&self) -> Starter;
+    fn starter(&self) -> Start;
 
     /// Takes a command from another node.
     fn accept(&self, id: &str, body: &[u8], path: ReturnPath);
@@ -86,24 +83,15 @@ impl<A: Aggregate> AnyRegion for Region<A> {
         &self.0.entity.metrics
     }
 
-    fn starter(&self) -> Starter {
-        let region = self.clone();
-        Arc::new(move |parent| {
-            let region = region.clone();
-            async move {
-                let handle = region.0.supervisor.clone();
-                let supervisor = RegionSupervisor::default();
-                let (actor, _) = Actor::spawn_linked(None, supervisor, region, parent).await?;
-                handle.point_at(actor.clone());
-                Ok(actor.get_cell())
-            }
-            .boxed()
-        })
+    fn starter(&self) -> Start {
+        let context = Arc::clone(&self.0);
+        let make = move || Ok((RegionSupervisor(PhantomData), Arc::clone(&context)));
+        self.0.supervisor.starter(make)
     }
 
     fn accept(&self, id: &str, body: &[u8], path: ReturnPath) {
         let reply_to = ReplyTo::<A>::there(path);
-        let remote: RemoteAsk<A> = match souk_wire::decode(body) {
+        let RemoteAsk { ask, trace } = match souk_wire::decode::<RemoteAsk<A>>(body) {
             Ok(remote) => remote,
             Err(error) => {
                 tracing::warn!(%error, kind = A::KIND.as_str(), "a command could not be decoded");
@@ -116,28 +104,18 @@ impl<A: Aggregate> AnyRegion for Region<A> {
             Owner::Remote(node) => return reply_to.send(Outcome::NotOwner(Some(node.to_string()))),
             Owner::AcquiringLease | Owner::Nobody => return reply_to.send(Outcome::NotOwner(None)),
         }
-        let Some(permit) = self.0.admit(remote.origin) else {
+        let Some(permit) = self.0.admit(ask.origin) else {
             return reply_to.send(self.0.busy());
         };
         tracing::debug!(
-            request_id = remote.request_id,
+            request_id = &*ask.request_id,
             kind = A::KIND.as_str(),
             id,
             "a command arrived from another node"
         );
-        let reply_to = match remote.trace {
-            Some(trace) => reply_to.within(traces::continued(trace, A::KIND.as_str(), &remote.request_id)),
+        let reply_to = match trace {
+            Some(trace) => reply_to.within(traces::continued(trace, A::KIND.as_str(), &ask.request_id)),
             None => reply_to,
-        };
-        let ask = Ask {
-            command: remote.command,
-            command_id: remote.command_id,
-            expected_version: remote.expected_version,
-            deadline: Instant::now() + Duration::from_millis(remote.budget_ms),
-            request_id: Arc::from(remote.request_id),
-            wait_until_settled: remote.wait_until_settled,
-            origin: remote.origin,
-            presumes_absence: remote.presumes_absence,
         };
         let command = Box::new(Command {
             ask,
@@ -150,11 +128,8 @@ impl<A: Aggregate> AnyRegion for Region<A> {
 
     async fn hand_over(&self, shards: Vec<u16>) {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        if self
-            .0
-            .supervisor
-            .cast(RegionMessage::HandOver { shards, done: sender })
-        {
+        let message = RegionMessage::HandOver { shards, done: sender };
+        if self.0.supervisor.cast(message) {
             // An error means that the supervisor died, and its shards with it.
             drop(receiver.await);
         }

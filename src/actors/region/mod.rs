@@ -11,13 +11,17 @@ use dashmap::DashMap;
 use ractor::ActorRef;
 use tokio::time::timeout_at;
 
-use super::entity::{Command, EntityContext, EntityMessage};
+use super::RegionParts;
+use super::entity::{Command, Effects, EntityContext, EntityMessage};
 use super::handle::Handle;
+use super::metrics::KindMetrics;
 pub use super::outcome::{Answer, Ask, AskError};
 use super::outcome::{EntityStats, Failure, InFlight, Origin, Outcome, Permit, ReplyTo};
+use super::persistence::Persistence;
 use super::remote::{Envelope, NodeTransport, PendingRequests, RemoteAsk};
 use super::shard::ShardMessage;
 use crate::config::Limits;
+use crate::stores::documents::DocumentStore;
 use crate::traces;
 pub use any::AnyRegion;
 use souk_cluster::lanes::SendError;
@@ -34,6 +38,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The `Retry-After` of a refused command.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same, where only the entity has too many commands.
+const ENTITY_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// The limits of a region; the configuration explains them.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +92,7 @@ impl<A: Aggregate> Live<A> {
     /// The command, where the entity has stopped.
     pub fn offer(&self, mut command: Box<Command<A>>, limit: u32) -> Result<(), Box<Command<A>>> {
         if !command.permit.at_entity(&self.stats, limit) {
-            command.reply_to.send(Outcome::Busy { retry_after_ms: 100 });
+            command.reply_to.send(Outcome::busy(ENTITY_RETRY_AFTER));
             return Ok(());
         }
         match self.actor.send_message(EntityMessage::Command(command)) {
@@ -138,9 +144,7 @@ impl<A: Aggregate> RegionContext<A> {
     /// The outcome of a command beyond a limit.
     pub fn busy(&self) -> Outcome<A> {
         self.entity.metrics.refused.fetch_add(1, Ordering::Relaxed);
-        Outcome::Busy {
-            retry_after_ms: u64::try_from(self.limits.retry_after.as_millis()).unwrap_or(u64::MAX),
-        }
+        Outcome::busy(self.limits.retry_after)
     }
 }
 
@@ -155,20 +159,21 @@ impl<A: Aggregate> Clone for Region<A> {
 
 impl<A: Aggregate> Region<A> {
     /// A region without its supervisor yet; see [`RegionSupervisor`].
-    pub fn new(
-        entity: EntityContext<A>,
-        limits: RegionLimits,
-        requests: Arc<PendingRequests>,
-        transport: Arc<dyn NodeTransport>,
-    ) -> Self {
+    pub fn new(parts: &RegionParts, store: Arc<dyn DocumentStore>, effects: Arc<dyn Effects<A>>) -> Self {
         Self(Arc::new(RegionContext {
-            entity: Arc::new(entity),
+            entity: Arc::new(EntityContext {
+                persistence: Persistence::new(store, parts.batch_rows),
+                routing: Arc::clone(&parts.routing),
+                effects,
+                clock: Arc::clone(&parts.clock),
+                metrics: Arc::new(KindMetrics::new(A::KIND)),
+            }),
             directory: DashMap::new(),
             shards: (0..SHARDS).map(|_| Handle::default()).collect(),
-            limits,
+            limits: parts.limits,
             in_flight: Arc::default(),
-            requests,
-            transport,
+            requests: Arc::clone(&parts.requests),
+            transport: Arc::clone(&parts.transport),
             started_shards: AtomicUsize::new(0),
             supervisor: Handle::default(),
         }))
@@ -214,7 +219,7 @@ impl<A: Aggregate> Region<A> {
             changes.mark_unchanged();
             let outcome = match routing.owner(shard) {
                 Owner::Local => self.ask_here(shard, id, ask.clone()).await,
-                Owner::Remote(node) => self.ask_there(node, id, &ask).await,
+                Owner::Remote(node) => self.ask_there(node, id, ask.clone()).await,
                 Owner::AcquiringLease | Owner::Nobody => Outcome::NotOwner(None),
             };
             owner_seen |= !matches!(outcome, Outcome::NotOwner(_));
@@ -294,18 +299,11 @@ impl<A: Aggregate> Region<A> {
         self.0.supervisor.cast(RegionMessage::Deliver { shard, message });
     }
 
-    async fn ask_there(&self, node: Arc<str>, id: &str, ask: &Ask<A>) -> Outcome<A> {
-        let budget = ask.deadline.saturating_duration_since(Instant::now());
+    async fn ask_there(&self, node: Arc<str>, id: &str, ask: Ask<A>) -> Outcome<A> {
+        let deadline = ask.deadline;
         let mut request = self.0.requests.register(Arc::clone(&node));
-        let remote = RemoteAsk::<A> {
-            command: ask.command.clone(),
-            command_id: ask.command_id.clone(),
-            expected_version: ask.expected_version,
-            budget_ms: u64::try_from(budget.as_millis()).unwrap_or(u64::MAX),
-            request_id: ask.request_id.to_string(),
-            wait_until_settled: ask.wait_until_settled,
-            origin: ask.origin,
-            presumes_absence: ask.presumes_absence,
+        let remote = RemoteAsk {
+            ask,
             trace: traces::current(),
         };
         let item = souk_wire::encode(&remote).and_then(|body| {
@@ -332,7 +330,7 @@ impl<A: Aggregate> Region<A> {
                 return Outcome::Failed(Failure::Undecodable);
             }
         }
-        match timeout_at(ask.deadline.into(), &mut request.receiver).await {
+        match timeout_at(deadline.into(), &mut request.receiver).await {
             Ok(Ok(body)) => souk_wire::decode(&body).unwrap_or_else(|error| {
                 tracing::warn!(%error, %node, "a reply could not be decoded");
                 Outcome::Failed(Failure::Undecodable)

@@ -1,13 +1,15 @@
 //! The supervisor of a region's shards on this node.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
 
-use super::Region;
+use super::RegionContext;
 use crate::actors::shard::{Shard, ShardMessage};
 use souk_cluster::ownership::Owner;
 use souk_cluster::placement::shard_of;
@@ -27,7 +29,7 @@ pub enum RegionMessage<A: Aggregate> {
         /// Which.
         shards: Vec<u16>,
         /// Notified when the last of them has stopped.
-        done: tokio::sync::oneshot::Sender<()>,
+        done: oneshot::Sender<()>,
     },
     /// Have the shards passivate idle entities.
     Tick,
@@ -36,42 +38,36 @@ pub enum RegionMessage<A: Aggregate> {
 impl<A: Aggregate> ractor::Message for RegionMessage<A> {}
 
 /// The actor that supervises a region's shards.
-pub struct RegionSupervisor<A: Aggregate>(std::marker::PhantomData<A>);
-
-impl<A: Aggregate> Default for RegionSupervisor<A> {
-    fn default() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
+pub struct RegionSupervisor<A: Aggregate>(pub(super) PhantomData<A>);
 
 /// State of a region's supervisor.
 pub struct RegionState<A: Aggregate> {
-    region: Region<A>,
+    context: Arc<RegionContext<A>>,
     shards: HashMap<ActorId, u16>,
-    hand_overs: Vec<(Vec<u16>, tokio::sync::oneshot::Sender<()>)>,
+    hand_overs: Vec<(Vec<u16>, oneshot::Sender<()>)>,
 }
 
 impl<A: Aggregate> Actor for RegionSupervisor<A> {
     type Msg = RegionMessage<A>;
     type State = RegionState<A>;
-    type Arguments = Region<A>;
+    type Arguments = Arc<RegionContext<A>>;
 
     async fn pre_start(
         &self,
         myself: ActorRef<Self::Msg>,
-        region: Region<A>,
+        context: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         // The shards of an earlier incarnation died with it.
-        region.0.directory.clear();
-        for shard in &region.0.shards {
+        context.directory.clear();
+        for shard in &context.shards {
             shard.clear();
         }
-        region.0.started_shards.store(0, Ordering::Relaxed);
-        region.0.entity.metrics.live.store(0, Ordering::Relaxed);
-        let period = (region.0.limits.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
+        context.started_shards.store(0, Ordering::Relaxed);
+        context.entity.metrics.live.store(0, Ordering::Relaxed);
+        let period = (context.limits.idle / 4).clamp(Duration::from_millis(250), Duration::from_secs(30));
         myself.send_interval(period, || RegionMessage::Tick);
         Ok(RegionState {
-            region,
+            context,
             shards: HashMap::new(),
             hand_overs: Vec::new(),
         })
@@ -88,7 +84,7 @@ impl<A: Aggregate> Actor for RegionSupervisor<A> {
             RegionMessage::HandOver { shards, done } => state.hand_over(shards, done),
             RegionMessage::Tick => {
                 for shard in state.shards.values() {
-                    state.region.0.shards[usize::from(*shard)].cast(ShardMessage::Tick);
+                    state.context.shards[usize::from(*shard)].cast(ShardMessage::Tick);
                 }
             }
         }
@@ -120,20 +116,19 @@ impl<A: Aggregate> RegionState<A> {
         shard: u16,
         message: ShardMessage<A>,
     ) -> Result<(), ActorProcessingErr> {
-        let handle = &self.region.0.shards[usize::from(shard)];
+        let handle = &self.context.shards[usize::from(shard)];
         if handle.get().is_none() {
             // Sent before the shard was handed over, and received afterwards. Started now, its entities would stay in memory
             // and be stale when the node owns the shard again.
-            if self.region.0.entity.routing.owner(shard) != Owner::Local {
+            if self.context.entity.routing.owner(shard) != Owner::Local {
                 message.refuse();
                 return Ok(());
             }
-            let arguments = (shard, Arc::clone(&self.region.0));
+            let arguments = (shard, Arc::clone(&self.context));
             let (actor, _) =
-                Shard::<A>::spawn_linked(None, Shard::default(), arguments, myself.get_cell()).await?;
+                Actor::spawn_linked(None, Shard(PhantomData), arguments, myself.get_cell()).await?;
             self.shards.insert(actor.get_id(), shard);
-            self.region
-                .0
+            self.context
                 .started_shards
                 .store(self.shards.len(), Ordering::Relaxed);
             handle.point_at(actor);
@@ -143,13 +138,13 @@ impl<A: Aggregate> RegionState<A> {
         Ok(())
     }
 
-    fn hand_over(&mut self, shards: Vec<u16>, done: tokio::sync::oneshot::Sender<()>) {
+    fn hand_over(&mut self, shards: Vec<u16>, done: oneshot::Sender<()>) {
         let live: Vec<u16> = shards
             .into_iter()
             .filter(|shard| self.shards.values().any(|started| started == shard))
             .collect();
         for shard in &live {
-            self.region.0.shards[usize::from(*shard)].cast(ShardMessage::HandOver);
+            self.context.shards[usize::from(*shard)].cast(ShardMessage::HandOver);
         }
         self.hand_overs.push((live, done));
         self.report_finished_hand_overs();
@@ -159,17 +154,15 @@ impl<A: Aggregate> RegionState<A> {
         let Some(shard) = self.shards.remove(&actor) else {
             return;
         };
-        self.region
-            .0
+        self.context
             .started_shards
             .store(self.shards.len(), Ordering::Relaxed);
-        self.region.0.shards[usize::from(shard)].clear();
+        self.context.shards[usize::from(shard)].clear();
         // After a failure the directory still has entities, whose actors died with the shard.
-        let before = self.region.0.directory.len();
-        self.region.0.directory.retain(|id, _| shard_of(id) != shard);
-        let left = before.saturating_sub(self.region.0.directory.len());
-        self.region
-            .0
+        let before = self.context.directory.len();
+        self.context.directory.retain(|id, _| shard_of(id) != shard);
+        let left = before.saturating_sub(self.context.directory.len());
+        self.context
             .entity
             .metrics
             .live
@@ -181,11 +174,7 @@ impl<A: Aggregate> RegionState<A> {
     }
 
     fn report_finished_hand_overs(&mut self) {
-        let (finished, waiting) = std::mem::take(&mut self.hand_overs)
-            .into_iter()
-            .partition(|(shards, _)| shards.is_empty());
-        self.hand_overs = waiting;
-        let finished: Vec<(Vec<u16>, tokio::sync::oneshot::Sender<()>)> = finished;
+        let finished = self.hand_overs.extract_if(.., |(shards, _)| shards.is_empty());
         for (_, done) in finished {
             // The caller may have given up.
             let _ = done.send(());
