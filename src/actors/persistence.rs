@@ -251,19 +251,11 @@ impl Actor for PersistenceActor {
     }
 }
 
-/// Ends a batch even when its task panics: the actor must not wait for it for ever.
-struct Done {
-    actor: ActorRef<PersistenceMessage>,
-    message: Option<PersistenceMessage>,
-}
-
-impl Drop for Done {
-    fn drop(&mut self) {
-        if let Some(message) = self.message.take() {
-            // Only a stopped actor can't be reached, and it waits for nothing.
-            drop(self.actor.cast(message));
-        }
-    }
+/// Tells the actor that a batch has ended, also when its task panics: it must not wait for it for ever.
+fn when_done(actor: &ActorRef<PersistenceMessage>, message: PersistenceMessage) -> Receipt<()> {
+    let actor = actor.clone();
+    // Only a stopped actor can't be reached, and it waits for nothing.
+    Receipt::new(|| (), move |()| drop(actor.cast(message)))
 }
 
 impl PersistenceState {
@@ -329,10 +321,7 @@ impl PersistenceState {
         }
         self.write_batches += 1;
         let ids = writes.iter().map(|write| write.document.id.clone()).collect();
-        let done = Done {
-            actor: myself.clone(),
-            message: Some(PersistenceMessage::WritesDone(ids)),
-        };
+        let done = when_done(myself, PersistenceMessage::WritesDone(ids));
         let handle = self.handle.clone();
         tokio::spawn(async move {
             // A second unknown outcome of a row does not settle the first.
@@ -361,10 +350,7 @@ impl PersistenceState {
             return false;
         }
         self.load_batches += 1;
-        let done = Done {
-            actor: myself.clone(),
-            message: Some(PersistenceMessage::LoadsDone),
-        };
+        let done = when_done(myself, PersistenceMessage::LoadsDone);
         let store = Arc::clone(&self.handle.store);
         // No write of these rows is in flight, unless an earlier incarnation of this actor sent it.
         let unsettled: Vec<bool> = loads
@@ -375,30 +361,24 @@ impl PersistenceState {
             let ids: Vec<String> = loads.iter().map(|(id, _)| id.clone()).collect();
             let found = store.load_many(&ids).await;
             drop(done);
-            match found {
-                Ok(rows) => {
-                    let rows: HashMap<String, Result<Option<Document>, LoadFailed>> = rows
-                        .into_iter()
-                        .map(|row| {
-                            let id = row_id(&row).to_owned();
-                            let loaded = row.map(Some).map_err(|unreadable| {
-                                log_failure(&*store, "load", &unreadable.error);
-                                LoadFailed
-                            });
-                            (id, loaded)
-                        })
-                        .collect();
-                    for ((id, receipt), is_unsettled) in loads.into_iter().zip(unsettled) {
-                        let row = rows.get(&id).cloned().unwrap_or(Ok(None));
-                        receipt.give(Loaded { row, is_unsettled });
-                    }
-                }
-                Err(error) => {
-                    log_failure(&*store, "load", &error);
-                    for (_, receipt) in loads {
-                        receipt.give(Loaded::failed());
-                    }
-                }
+            let rows = match found {
+                Ok(rows) => rows.into_iter(),
+                // Without a result the receipts say that the load has failed.
+                Err(error) => return log_failure(&*store, "load", &error),
+            };
+            let rows: HashMap<String, Result<Option<Document>, LoadFailed>> = rows
+                .map(|row| {
+                    let id = row_id(&row).to_owned();
+                    let loaded = row.map(Some).map_err(|unreadable| {
+                        log_failure(&*store, "load", &unreadable.error);
+                        LoadFailed
+                    });
+                    (id, loaded)
+                })
+                .collect();
+            for ((id, receipt), is_unsettled) in loads.into_iter().zip(unsettled) {
+                let row = rows.get(&id).cloned().unwrap_or(Ok(None));
+                receipt.give(Loaded { row, is_unsettled });
             }
         });
         true

@@ -19,7 +19,7 @@ use serde::Serialize;
 use self::pipeline::{LoadError, Pipeline, Queued};
 pub use self::record::Record;
 use super::metrics::KindMetrics;
-use super::outcome::{Ask, EntityStats, Outcome, Permit, ReplyTo};
+use super::outcome::{Ask, EntityStats, Failure, Outcome, Permit, ReplyTo};
 use super::persistence::{Loaded, Persistence, Written};
 use super::shard::ShardMessage;
 use crate::clock::Clock;
@@ -160,7 +160,7 @@ impl<A: Aggregate> Actor for Entity<A> {
         match message {
             EntityMessage::Command(command) => state.accept(&myself, command).await?,
             EntityMessage::Loaded(loaded) => state.loaded(&myself, loaded).await?,
-            EntityMessage::Written(written) => state.written(&myself, written)?,
+            EntityMessage::Written(written) => state.written(&myself, written),
             EntityMessage::WaitersDue => state.pipeline.release_waiters(Instant::now()),
             EntityMessage::Passivate => state.closing = true,
             EntityMessage::Describe(port) => {
@@ -277,26 +277,24 @@ impl<A: Aggregate> EntityState<A> {
             Ok(decided) => decided,
             Err(panicked) => {
                 self.context.metrics.crashed(&self.id, &panicked.0);
-                command
-                    .reply_to
-                    .send(Outcome::Failed(super::outcome::Failure::Crashed));
+                command.reply_to.send(Outcome::Failed(Failure::Crashed));
                 return Err(panicked.into());
             }
         };
         let rests_on_a_write = decided.changed || self.pipeline.awaits_write();
-        if !rests_on_a_write && self.pipeline.is_presumed() {
+        if !rests_on_a_write && self.pipeline.presumed {
             self.pipeline.reload_with(command);
             self.request_load(myself);
             return Ok(());
         }
-        let (routing, since) = (&self.context.routing, self.pipeline.since());
+        let (routing, since) = (&self.context.routing, self.pipeline.since);
         if rests_on_a_write || just_loaded || routing.may_answer_from_memory(self.shard, since) {
             self.pipeline.deliver_or_hold(myself, decided, command);
             return Ok(());
         }
         // Unverified, and the answer does not depend on a pending write: ask the store.
         match self.context.persistence.store.version(&self.id).await {
-            Ok(version) if version == self.pipeline.version() => {
+            Ok(version) if version == self.pipeline.durable_version => {
                 self.pipeline.deliver_or_hold(myself, decided, command);
             }
             Ok(_) => {
@@ -306,9 +304,7 @@ impl<A: Aggregate> EntityState<A> {
             }
             Err(error) => {
                 tracing::warn!(kind = A::KIND.as_str(), id = %self.id, %error, "a version could not be read");
-                command
-                    .reply_to
-                    .send(Outcome::Failed(super::outcome::Failure::Store));
+                command.reply_to.send(Outcome::Failed(Failure::Store));
             }
         }
         Ok(())
@@ -333,35 +329,23 @@ impl<A: Aggregate> EntityState<A> {
         }
     }
 
-    fn written(
-        &mut self,
-        myself: &ActorRef<EntityMessage<A>>,
-        written: Written,
-    ) -> Result<(), ActorProcessingErr> {
+    fn written(&mut self, myself: &ActorRef<EntityMessage<A>>, written: Written) {
         match written {
             Written::Applied => {
                 if let Some(state) = self.pipeline.applied(&self.id, myself) {
                     self.context.effects.durable(&self.id, state);
                 }
-                self.flush(myself);
+                return self.flush(myself);
             }
-            Written::Conflict | Written::Unknown => {
-                if written == Written::Conflict {
-                    self.context.metrics.conflicts.fetch_add(1, Ordering::Relaxed);
-                }
-                self.pipeline.conflicted(written == Written::Unknown);
-                self.request_load(myself);
+            Written::Conflict => {
+                self.context.metrics.conflicts.fetch_add(1, Ordering::Relaxed);
+                self.pipeline.conflicted(false);
             }
-            Written::Refused | Written::Unavailable => {
-                self.pipeline.fail_all(if written == Written::Refused {
-                    "the store refused the row"
-                } else {
-                    "the store was unavailable"
-                });
-                self.request_load(myself);
-            }
+            Written::Unknown => self.pipeline.conflicted(true),
+            Written::Refused => self.pipeline.fail_all("the store refused the row"),
+            Written::Unavailable => self.pipeline.fail_all("the store was unavailable"),
         }
-        Ok(())
+        self.request_load(myself);
     }
 
     fn describe(&self) -> Description {
@@ -370,10 +354,10 @@ impl<A: Aggregate> EntityState<A> {
             state: state
                 .and_then(|state| serde_json::to_value(state).ok())
                 .unwrap_or_default(),
-            version: self.pipeline.version(),
+            version: self.pipeline.durable_version,
             waiting: self.pipeline.waiting(),
             active_seconds: self.activated.elapsed().as_secs(),
-            last_error: self.pipeline.last_error().map(str::to_owned),
+            last_error: self.pipeline.last_error.clone().map(String::from),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{Command, DecisionPanicked, EntityMessage, Record};
 use crate::actors::outcome::{Answer, Ask, Failure, Outcome, Permit, ReplyTo};
 use crate::panics;
 use crate::stores::documents::{Document, DocumentWrite};
-use souk_domain::{Aggregate, NewEvent, Timestamp};
+use souk_domain::{Aggregate, Decision, NewEvent, Timestamp};
 
 /// A waiting caller is answered this long before its deadline, so that the answer arrives in time.
 const WAITER_MARGIN: Duration = Duration::from_millis(50);
@@ -48,36 +48,33 @@ struct Flight<A: Aggregate> {
     version: u64,
 }
 
-enum Phase<A: Aggregate> {
-    /// The row is being loaded and commands wait. While a load is in flight, `asked` says how many of them were there
-    /// before it was sent.
-    Loading {
-        queued: Vec<Box<Command<A>>>,
-        asked: Option<usize>,
-    },
-    /// The row is loaded and commands are decided.
-    Ready,
+/// Commands that wait for the row to be loaded.
+struct Loading<A: Aggregate> {
+    queued: Vec<Box<Command<A>>>,
+    /// While a load is in flight: how many of them were there before it was sent.
+    asked: Option<usize>,
 }
 
 pub(super) struct Pipeline<A: Aggregate> {
-    phase: Phase<A>,
+    /// `None` where the row is loaded, and commands are decided.
+    loading: Option<Loading<A>>,
     durable: Option<Arc<Record<A>>>,
-    durable_version: u64,
+    pub(super) durable_version: u64,
     tentative: Option<Arc<Record<A>>>,
     tentative_version: u64,
     events: Vec<(u64, A::Event)>,
     gathered: Vec<Held<A>>,
     flight: Option<Box<Flight<A>>>,
     waiters: Vec<Waiter<A>>,
-    last_error: Option<Box<str>>,
+    pub(super) last_error: Option<Box<str>>,
     /// The view with which this node acquired the shard, when the row was loaded.
-    since: u64,
+    pub(super) since: u64,
     /// The fence of the next write: not below that of the row.
     fence: u64,
     /// Whether no other node can write the row as it was loaded. Until then nothing is answered from it.
     fenced: bool,
-    /// Nobody has looked whether there is a row.
-    presumed: bool,
+    /// Nobody has looked whether there is a row: nothing may be answered but what a write confirms.
+    pub(super) presumed: bool,
     /// The lowest version with the same state as the tentative one: a write that only fences changes nothing else.
     same_since: u64,
 }
@@ -85,10 +82,10 @@ pub(super) struct Pipeline<A: Aggregate> {
 impl<A: Aggregate> Pipeline<A> {
     pub(super) fn new() -> Self {
         Self {
-            phase: Phase::Loading {
+            loading: Some(Loading {
                 queued: Vec::new(),
                 asked: None,
-            },
+            }),
             durable: None,
             durable_version: 0,
             tentative: None,
@@ -116,35 +113,15 @@ impl<A: Aggregate> Pipeline<A> {
         !self.is_clean() || !self.fenced
     }
 
-    /// The view with which this node acquired the shard, when the row was loaded.
-    pub(super) fn since(&self) -> u64 {
-        self.since
-    }
-
     /// No command waits for anything.
     pub(super) fn is_idle(&self) -> bool {
-        let queue_is_empty = match &self.phase {
-            Phase::Loading { queued, .. } => queued.is_empty(),
-            Phase::Ready => true,
-        };
-        queue_is_empty && self.is_clean() && self.waiters.is_empty()
+        self.waiting() == 0 && self.flight.is_none()
     }
 
     pub(super) fn waiting(&self) -> usize {
-        let queued = match &self.phase {
-            Phase::Loading { queued, .. } => queued.len(),
-            Phase::Ready => 0,
-        };
+        let queued = self.loading.as_ref().map_or(0, |loading| loading.queued.len());
         let in_flight = self.flight.as_ref().map_or(0, |flight| flight.held.len());
         queued + in_flight + self.gathered.len() + self.waiters.len()
-    }
-
-    pub(super) fn version(&self) -> u64 {
-        self.durable_version
-    }
-
-    pub(super) fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
     }
 
     /// The state in the store. While it equals the tentative one, memory holds a single copy.
@@ -168,42 +145,29 @@ impl<A: Aggregate> Pipeline<A> {
         at: Timestamp,
     ) -> Result<Decided<A>, DecisionPanicked> {
         let version = self.tentative_version;
+        let refused = |outcome| Decided {
+            outcome,
+            settled: true,
+            changed: false,
+        };
         let Some(record) = &mut self.tentative else {
             // Not loaded: "there is nothing" would be wrong.
-            return Ok(Decided {
-                outcome: Outcome::Lost,
-                settled: true,
-                changed: false,
-            });
+            return Ok(refused(Outcome::Lost));
         };
-        if let Some(reply) = ask.command_id.as_ref().and_then(|command| record.recall(command)) {
-            return Ok(Decided {
-                outcome: Outcome::Reply(Answer {
-                    reply: reply.clone(),
-                    version,
-                    view: record.state.view(),
-                }),
-                settled: record.state.settled(),
-                changed: false,
-            });
+        let recalled = ask.command_id.as_ref().and_then(|command| record.recall(command));
+        let is_stale = |expected: u64| !(self.same_since..=version).contains(&expected);
+        if recalled.is_none() && ask.expected_version.is_some_and(is_stale) {
+            return Ok(refused(Outcome::VersionConflict { current: version }));
         }
-        let same = self.same_since..=version;
-        if ask
-            .expected_version
-            .is_some_and(|expected| !same.contains(&expected))
-        {
-            return Ok(Decided {
-                outcome: Outcome::VersionConflict { current: version },
-                settled: true,
-                changed: false,
-            });
-        }
-        // The state is only read, so that a panic leaves nothing half done.
-        let decision = catch_unwind(AssertUnwindSafe(|| {
-            crate::fail::point("entity.decide", id);
-            record.state.decide(&ask.command, at)
-        }))
-        .map_err(|payload| DecisionPanicked(panics::message(&*payload).to_owned()))?;
+        let decision = match recalled {
+            Some(reply) => Decision::keep(reply.clone()),
+            // The state is only read, so that a panic leaves nothing half done.
+            None => catch_unwind(AssertUnwindSafe(|| {
+                crate::fail::point("entity.decide", id);
+                record.state.decide(&ask.command, at)
+            }))
+            .map_err(|payload| DecisionPanicked(panics::message(&*payload).to_owned()))?,
+        };
         let changed = decision.change.is_some();
         if let Some(change) = decision.change {
             if self.durable.is_none() {
@@ -339,20 +303,21 @@ impl<A: Aggregate> Pipeline<A> {
 
     /// Replies to callers that wait for the entity to settle, if the durable state has.
     fn settle_waiters(&mut self) {
+        if self.fenced_state().is_some_and(A::settled) {
+            self.answer_waiters(|_| true);
+        }
+    }
+
+    /// Replies with the durable state to these callers. Where it may not be shown they are dropped, and ask again.
+    fn answer_waiters(&mut self, is_due: impl Fn(&Waiter<A>) -> bool) {
         let version = self.durable_version;
-        let Some(view) = self
-            .fenced_state()
-            .filter(|state| state.settled())
-            .map(Aggregate::view)
-        else {
-            return;
-        };
-        for waiter in self.waiters.drain(..) {
-            waiter.reply_to.send(Outcome::Reply(Answer {
-                reply: waiter.reply,
-                version,
-                view: view.clone(),
-            }));
+        let view = self.fenced_state().map(A::view);
+        for waiter in self.waiters.extract_if(.., |waiter| is_due(waiter)) {
+            if let Some(view) = view.clone() {
+                let reply = waiter.reply;
+                let answer = Answer { reply, version, view };
+                waiter.reply_to.send(Outcome::Reply(answer));
+            }
         }
     }
 
@@ -374,26 +339,20 @@ impl<A: Aggregate> Pipeline<A> {
                 queued.push(held.command);
             }
         }
-        queued.extend(
-            std::mem::take(&mut self.gathered)
-                .into_iter()
-                .map(|held| held.command),
-        );
-        self.last_error = Some(
-            if unknown {
-                "a write's outcome is unknown"
-            } else {
-                "a write met another version"
-            }
-            .into(),
-        );
+        queued.extend(self.gathered.drain(..).map(|held| held.command));
+        let error = if unknown {
+            "a write's outcome is unknown"
+        } else {
+            "a write met another version"
+        };
+        self.last_error = Some(error.into());
         self.start_loading(queued, true);
     }
 
     /// The write failed for this reason: its callers and those behind it get an error, and the row is loaded again.
     pub(super) fn fail_all(&mut self, reason: &str) {
         let in_flight = self.flight.take().map(|flight| flight.held).unwrap_or_default();
-        for held in in_flight.into_iter().chain(std::mem::take(&mut self.gathered)) {
+        for held in in_flight.into_iter().chain(self.gathered.drain(..)) {
             held.command.reply_to.send(Outcome::Failed(Failure::Store));
         }
         self.last_error = Some(reason.into());
@@ -402,21 +361,6 @@ impl<A: Aggregate> Pipeline<A> {
 
     /// Replies with the durable state to callers whose time to wait for the entity to settle has passed.
     pub(super) fn release_waiters(&mut self, now: Instant) {
-        let version = self.durable_version;
-        let Some(view) = self.fenced_state().map(Aggregate::view) else {
-            return self.waiters.retain(|waiter| waiter.until > now);
-        };
-        let (due, waiting) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter| waiter.until <= now);
-        self.waiters = waiting;
-        let due: Vec<Waiter<A>> = due;
-        for waiter in due {
-            waiter.reply_to.send(Outcome::Reply(Answer {
-                reply: waiter.reply,
-                version,
-                view: view.clone(),
-            }));
-        }
+        self.answer_waiters(|waiter| waiter.until <= now);
     }
 }

@@ -62,12 +62,8 @@ impl<A: Aggregate> Record<A> {
 
     /// Remembers the reply to a command, and forgets the oldest beyond the limit.
     pub fn remember(&mut self, command: CommandId, reply: A::Reply) {
-        if A::REMEMBERED_COMMANDS == 0 {
-            return;
-        }
-        while self.answered.len() >= A::REMEMBERED_COMMANDS {
-            self.answered.pop_front();
-        }
         self.answered.push_back((command, reply));
+        let beyond = self.answered.len().saturating_sub(A::REMEMBERED_COMMANDS);
+        self.answered.drain(..beyond);
     }
 }

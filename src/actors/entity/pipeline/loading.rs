@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Phase, Pipeline};
+use super::{Loading, Pipeline};
 use crate::actors::entity::{Command, Record};
 use crate::actors::outcome::{Failure, Outcome};
 use crate::actors::persistence::{LoadFailed, Loaded};
@@ -48,19 +48,15 @@ pub(in crate::actors::entity) enum LoadError {
 }
 
 impl<A: Aggregate> Pipeline<A> {
-    pub(in crate::actors::entity) fn is_loading(&self) -> bool {
-        matches!(self.phase, Phase::Loading { .. })
-    }
-
     /// There was no row, and nothing that would make one. Absence is not remembered, because another node can end it
     /// without notice: there is no row to fence.
     fn is_absent(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.durable_version == 0 && self.is_clean()
+        self.loading.is_none() && self.durable_version == 0 && self.is_clean()
     }
 
     /// Whether the next command has to wait for a load.
     pub(in crate::actors::entity) fn must_load(&self) -> bool {
-        self.is_loading() || self.is_absent()
+        self.loading.is_some() || self.is_absent()
     }
 
     /// Whether it is of no use to keep the entity in memory.
@@ -68,40 +64,34 @@ impl<A: Aggregate> Pipeline<A> {
         self.is_absent() && self.waiters.is_empty()
     }
 
-    /// Whether nobody has looked for a row: nothing may be answered but what a write confirms.
-    pub(in crate::actors::entity) fn is_presumed(&self) -> bool {
-        self.presumed
-    }
-
     /// Begins without a row and without a look, where nobody has asked for one. A write that finds one conflicts, and leads
     /// to a load.
     pub(in crate::actors::entity) fn presume_absent(&mut self, id: &str, tenure: Option<Tenure>) -> bool {
-        let is_asked_for =
-            matches!(&self.phase, Phase::Loading { queued, asked } if asked.is_some() || !queued.is_empty());
+        let is_asked_for = |loading: &Loading<A>| loading.asked.is_some() || !loading.queued.is_empty();
+        let is_asked_for = self.loading.as_ref().is_some_and(is_asked_for);
         let Some(tenure) = tenure.filter(|_| !is_asked_for) else {
             return false;
         };
-        self.phase = Phase::Ready;
-        self.begin(id, tenure);
+        self.loading = None;
+        self.begin(Record::initial(id), 0, 0, tenure);
+        self.fenced = true;
         self.presumed = true;
         true
     }
 
-    /// The state of an entity without a row.
-    fn begin(&mut self, id: &str, tenure: Tenure) {
+    /// Begins with this record, which has this version and fence in the store.
+    fn begin(&mut self, record: Record<A>, version: u64, fence: u64, tenure: Tenure) {
         self.since = tenure.since;
-        self.fence = tenure.since;
-        // There is no row that another node could write over.
-        self.fenced = true;
-        self.tentative = Some(Arc::new(Record::initial(id)));
-        self.durable_version = 0;
-        self.tentative_version = 0;
-        self.same_since = 0;
+        self.fence = fence.max(tenure.since);
+        self.tentative = Some(Arc::new(record));
+        self.durable_version = version;
+        self.tentative_version = version;
+        self.same_since = version;
     }
 
     /// Queues a command until the row is loaded. True where the caller has to request the load.
     pub(in crate::actors::entity) fn queue_for_load(&mut self, command: Box<Command<A>>) -> bool {
-        if let Phase::Loading { queued, asked } = &mut self.phase {
+        if let Some(Loading { queued, asked }) = &mut self.loading {
             queued.push(command);
             let is_first = asked.is_none();
             asked.get_or_insert(queued.len());
@@ -121,10 +111,10 @@ impl<A: Aggregate> Pipeline<A> {
         self.tentative = None;
         self.fenced = false;
         self.events.clear();
-        self.phase = Phase::Loading {
+        self.loading = Some(Loading {
             asked: asked.then_some(queued.len()),
             queued,
-        };
+        });
     }
 
     /// Takes the loaded row and returns the commands that waited for it. Where it can't be used, they are answered with
@@ -135,7 +125,7 @@ impl<A: Aggregate> Pipeline<A> {
         loaded: Loaded,
         tenure: Option<Tenure>,
     ) -> Result<Queued<A>, LoadError> {
-        let Phase::Loading { queued, asked } = std::mem::replace(&mut self.phase, Phase::Ready) else {
+        let Some(Loading { queued, asked }) = self.loading.take() else {
             return Ok(Queued {
                 before: Vec::new(),
                 later: Vec::new(),
@@ -160,9 +150,7 @@ impl<A: Aggregate> Pipeline<A> {
             .into_iter()
             .partition(|command| command.conflicts <= CONFLICT_LIMIT);
         for command in given_up {
-            command.reply_to.send(Outcome::Busy {
-                retry_after_ms: u64::try_from(CONFLICT_RETRY.as_millis()).unwrap_or(0),
-            });
+            command.reply_to.send(Outcome::busy(CONFLICT_RETRY));
         }
         Ok(Queued { before, later })
     }
@@ -179,21 +167,16 @@ impl<A: Aggregate> Pipeline<A> {
                 view: tenure.map_or(0, |tenure| tenure.view),
             })?;
         self.presumed = false;
-        let Some(document) = row else {
-            self.begin(id, tenure);
-            return Ok(());
+        let (record, version) = match &row {
+            Some(document) => (
+                Record::decode(document).map_err(LoadError::Decode)?,
+                document.version,
+            ),
+            None => (Record::initial(id), 0),
         };
-        let (record, version) = (
-            Record::decode(&document).map_err(LoadError::Decode)?,
-            document.version,
-        );
-        self.since = tenure.since;
-        self.fence = fence.max(tenure.since);
-        self.fenced = fence >= tenure.since && !loaded.is_unsettled;
-        self.tentative = Some(Arc::new(record));
-        self.durable_version = version;
-        self.tentative_version = version;
-        self.same_since = version;
+        self.begin(record, version, fence, tenure);
+        // Without a row there is none that another node could write over.
+        self.fenced = row.is_none() || (fence >= tenure.since && !loaded.is_unsettled);
         Ok(())
     }
 }
