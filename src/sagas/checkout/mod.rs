@@ -32,7 +32,7 @@ use souk_domain::checkout::{Step, StepRecord};
 use souk_domain::order::{Order, Phase, PlacedOrder};
 use souk_domain::{OrderId, Timestamp};
 use souk_retry::Backoff;
-use worker::{Worker, WorkerMessage};
+use worker::{Run, Worker};
 
 /// Most workers of a node; further orders wait for the next sweep.
 pub const WORKER_LIMIT: usize = 20_000;
@@ -85,7 +85,7 @@ pub struct CheckoutContext {
 pub type Traces = Arc<DashMap<String, Trace>>;
 
 /// A running checkout, for operators.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Trace {
     /// The current step.
     pub step: Option<Step>,
@@ -151,7 +151,7 @@ pub struct Sagas;
 
 struct Running {
     order: OrderId,
-    actor: ActorRef<WorkerMessage>,
+    actor: ActorRef<Run>,
     /// Tells the worker that the order was cancelled.
     cancelled: Arc<Notify>,
     /// The worker was told: it has to be started again when it stops, because it may have missed that.
@@ -228,11 +228,8 @@ impl SagasState {
         order: OrderId,
         cancelling: bool,
     ) -> Result<(), ActorProcessingErr> {
-        if let Some(running) = self
-            .by_order
-            .get(&order)
-            .and_then(|actor| self.running.get_mut(actor))
-        {
+        let actor = self.by_order.get(&order);
+        if let Some(running) = actor.and_then(|actor| self.running.get_mut(actor)) {
             if cancelling && !running.restart {
                 running.restart = true;
                 running.cancelled.notify_one();
@@ -246,11 +243,8 @@ impl SagasState {
         }
         let context = &self.context;
         let trace = Trace {
-            step: None,
-            attempts: 0,
             started_at: (context.clock)(),
-            done: Vec::new(),
-            last_error: None,
+            ..Trace::default()
         };
         context.traces.insert(order.as_str().to_owned(), trace);
         let services = NodeServices {

@@ -38,16 +38,14 @@ impl Checkout {
         version: u64,
         change: PaymentChange,
     ) -> Result<Payment, StepError> {
-        match payment.apply(change) {
-            Ok(Some(next)) => {
-                if !self.services.save_payment(&next, version).await? {
-                    return Err(StepError::retry("another worker has written the payment"));
-                }
-                Ok(next)
-            }
-            Ok(None) => Ok(payment),
-            Err(refusal) => Err(StepError::retry(format_args!("the payment refused: {refusal}"))),
+        let refused = |refusal| StepError::retry(format_args!("the payment refused: {refusal}"));
+        let Some(next) = payment.apply(change).map_err(refused)? else {
+            return Ok(payment);
+        };
+        if !self.services.save_payment(&next, version).await? {
+            return Err(StepError::retry("another worker has written the payment"));
         }
+        Ok(next)
     }
 
     fn intended(&self, order: &PlacedOrder) -> Payment {
@@ -214,9 +212,8 @@ impl Checkout {
             Some(begun) => Some(begun),
             None => self.payment(order).await?,
         };
-        let Some((payment, version)) = found else {
-            return Err(StepError::retry("the confirmed order has no payment"));
-        };
+        let (payment, version) =
+            found.ok_or_else(|| StepError::retry("the confirmed order has no payment"))?;
         let gateway = self.gateway(order)?;
         let key = payment.id.clone();
         let payment = match payment.status {
@@ -239,10 +236,10 @@ impl Checkout {
             PaymentState::Authorised => payment,
             _ => return Ok(()),
         };
-        let answer = self.call(gateway.capture(key.as_str(), payment.amount)).await?;
         // Somebody may have captured it at the provider by hand.
         let is_captured = |state: &ChargeState| matches!(state, ChargeState::Captured { .. });
-        self.done_or_refused(gateway, key.as_str(), answer, is_captured)
+        let capture = gateway.capture(key.as_str(), payment.amount);
+        self.have_done(gateway, key.as_str(), capture, is_captured)
             .await?;
         crate::fail::crash("checkout.capture.captured");
         self.settle(payment, version, PaymentChange::Captured).await
@@ -276,10 +273,9 @@ impl Checkout {
         version: u64,
     ) -> Result<(), StepError> {
         let key = payment.id.as_str();
-        let answer = self.call(gateway.void(key)).await?;
         let is_over =
             |state: &ChargeState| matches!(state, ChargeState::Voided | ChargeState::Declined { .. });
-        self.done_or_refused(gateway, key, answer, is_over).await?;
+        self.have_done(gateway, key, gateway.void(key), is_over).await?;
         self.settle(payment, version, PaymentChange::Voided).await
     }
 
@@ -309,9 +305,9 @@ impl Checkout {
         };
         let amount = payment.refundable();
         let key = payment.id.as_str();
-        let answer = self.call(gateway.refund(key, CANCELLATION, amount)).await?;
         let is_refunded = |state: &ChargeState| matches!(state, ChargeState::Refunded { .. });
-        self.done_or_refused(gateway, key, answer, is_refunded).await?;
+        let refund = gateway.refund(key, CANCELLATION, amount);
+        self.have_done(gateway, key, refund, is_refunded).await?;
         let change = PaymentChange::Refunded {
             key: CANCELLATION.to_owned(),
             amount,
@@ -333,16 +329,16 @@ impl Checkout {
         self.record(payment, version, change).await.map(drop)
     }
 
-    /// The provider's answer to a call that must succeed in the end. A refusal is for good, unless the provider says that
-    /// what was asked for has been done.
-    async fn done_or_refused(
+    /// Makes a call that must succeed in the end. A refusal is for good, unless the provider says that what was asked for has
+    /// been done.
+    async fn have_done(
         &self,
         gateway: &dyn PaymentGateway,
         key: &str,
-        answer: Result<(), GatewayError>,
+        call: impl Future<Output = Result<(), GatewayError>>,
         is_done: impl Fn(&ChargeState) -> bool + Send,
     ) -> Result<(), StepError> {
-        match answer {
+        match self.call(call).await? {
             Ok(()) => Ok(()),
             Err(GatewayError::Refused { code }) => {
                 if is_done(&self.query(gateway, key).await?) {

@@ -121,8 +121,7 @@ impl Checkout {
     /// # Errors
     /// [`StepError`] to be retried.
     pub(super) async fn advance(&mut self) -> Result<bool, StepError> {
-        let result = self.perform_next().await;
-        match result {
+        match self.perform_next().await {
             Err(StepError::Cancelled) => {
                 self.read_again();
                 Ok(true)
@@ -146,10 +145,8 @@ impl Checkout {
     /// The next action; `None` where there is nothing to do, or a person has to decide first.
     fn next_action(&self, order: &PlacedOrder) -> Option<&'static Action> {
         let progress = &order.progress;
-        progress
-            .has_work()
-            .then(|| table::next(&progress.phase, &self.done))
-            .flatten()
+        let next = || table::next(&progress.phase, &self.done);
+        progress.has_work().then(next).flatten()
     }
 
     /// Reads the order anew before the next step: it may have been cancelled, or changed by another worker.
@@ -208,24 +205,21 @@ impl Checkout {
     pub(super) async fn decide(&mut self, step: Step, command: OrderCommand) -> Result<(), StepError> {
         self.ask_order(command).await?;
         let next = self.order.as_ref().and_then(|order| self.next_action(order));
-        let is_stuck = next.is_some_and(|action| action.step == step);
-        if is_stuck {
+        if next.is_some_and(|action| action.step == step) {
             return Err(StepError::retry("the order refused the decision"));
         }
         Ok(())
     }
 
     fn begin(&mut self, step: Step) {
-        let attempts = match self.attempts.take() {
-            Some(attempts) if attempts.step == step => Attempts {
-                count: attempts.count.saturating_add(1),
-                ..attempts
-            },
-            _ => Attempts {
-                step,
-                count: 1,
-                started_at: self.services.now(),
-            },
+        let earlier = self.attempts.take().filter(|earlier| earlier.step == step);
+        let attempts = Attempts {
+            step,
+            count: earlier
+                .as_ref()
+                .map_or(0, |earlier| earlier.count)
+                .saturating_add(1),
+            started_at: earlier.map_or_else(|| self.services.now(), |earlier| earlier.started_at),
         };
         self.trace(|trace| {
             trace.step = Some(step);

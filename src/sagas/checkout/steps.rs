@@ -48,27 +48,25 @@ impl Checkout {
 
     /// Undoes [`Self::reserve`].
     pub(super) async fn release(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let release = |_: &OrderLine| StockCommand::Release {
-            order: self.id.clone(),
-        };
-        all_done(self.for_each_sku(order, release).await?)
+        let id = &self.id;
+        self.change_stock(order, |_| StockCommand::Release { order: id.clone() })
+            .await
     }
 
     /// Turns reserved stock into sold stock.
     pub(super) async fn take(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let take = |_: &OrderLine| StockCommand::Take {
-            order: self.id.clone(),
-        };
-        all_done(self.for_each_sku(order, take).await?)
+        let id = &self.id;
+        self.change_stock(order, |_| StockCommand::Take { order: id.clone() })
+            .await
     }
 
     /// Undoes [`Self::take`], and [`Self::reserve`] where nothing was taken yet.
     pub(super) async fn return_stock(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
-        let give_back = |line: &OrderLine| StockCommand::Return {
+        self.change_stock(order, |line| StockCommand::Return {
             order: self.id.clone(),
             quantity: line.quantity,
-        };
-        all_done(self.for_each_sku(order, give_back).await?)
+        })
+        .await
     }
 
     /// Sends a command to every SKU of the order, in parallel.
@@ -80,6 +78,20 @@ impl Checkout {
         let lines = order.placement.lines.iter();
         let replies = join_all(lines.map(|line| self.services.stock(&line.sku, command(line)))).await;
         replies.into_iter().collect()
+    }
+
+    /// The same, with a command that no SKU may refuse.
+    async fn change_stock(
+        &self,
+        order: &PlacedOrder,
+        command: impl Fn(&OrderLine) -> StockCommand,
+    ) -> Result<(), StepError> {
+        let replies = self.for_each_sku(order, command).await?;
+        let refusal = replies.into_iter().find_map(|reply| match reply {
+            StockReply::Refused(refusal) => Some(refused(refusal)),
+            StockReply::Done | StockReply::Overdue(_) => None,
+        });
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Removes exactly the ordered quantities from the cart.
@@ -127,14 +139,6 @@ impl Checkout {
         self.decide(Step::EndCancelled, OrderCommand::EndCancelled { refunded, steps })
             .await
     }
-}
-
-fn all_done(replies: Vec<StockReply>) -> Result<(), StepError> {
-    let refusal = replies.into_iter().find_map(|reply| match reply {
-        StockReply::Refused(refusal) => Some(refused(refusal)),
-        StockReply::Done | StockReply::Overdue(_) => None,
-    });
-    refusal.map_or(Ok(()), Err)
 }
 
 fn refused(refusal: StockRefusal) -> StepError {

@@ -14,19 +14,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Failed attempts after which the order is read anew.
 const ATTEMPTS_PER_READ: u32 = 2;
 
-/// Messages of a worker.
-pub(super) enum WorkerMessage {
-    /// Run the checkout until there is nothing to do.
-    Run,
-}
+/// The message of a worker: run the checkout until there is nothing to do.
+pub(super) struct Run;
 
-impl ractor::Message for WorkerMessage {}
+impl ractor::Message for Run {}
 
 /// The actor.
 pub(super) struct Worker;
 
 impl Actor for Worker {
-    type Msg = WorkerMessage;
+    type Msg = Run;
     type State = Checkout;
     type Arguments = Checkout;
 
@@ -35,14 +32,14 @@ impl Actor for Worker {
         myself: ActorRef<Self::Msg>,
         checkout: Checkout,
     ) -> Result<Self::State, ActorProcessingErr> {
-        myself.cast(WorkerMessage::Run)?;
+        myself.cast(Run)?;
         Ok(checkout)
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Self::Msg>,
-        WorkerMessage::Run: WorkerMessage,
+        Run: Run,
         checkout: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let started = Instant::now();

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::world::{Answer, Fault, World};
 use crate::sagas::checkout::run::Checkout;
-use crate::sagas::checkout::worker::{Worker, WorkerMessage};
+use crate::sagas::checkout::worker::{Run, Worker};
 use souk_domain::checkout::Step;
 use souk_domain::order::{FailureReason, Phase};
 
@@ -21,7 +21,7 @@ fn shop(answer: Answer) -> Arc<World> {
     World::new(&[5, 5], &[(vec![1, 2], answer)])
 }
 
-async fn start(checkout: Checkout) -> (ActorRef<WorkerMessage>, JoinHandle<()>) {
+async fn start(checkout: Checkout) -> (ActorRef<Run>, JoinHandle<()>) {
     Actor::spawn(None, Worker, checkout).await.unwrap()
 }
 
