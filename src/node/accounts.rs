@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-
 use super::NodeError;
-use super::service::Run;
+use super::service::{Run, until_cancelled};
 use crate::authentication::guests::Guests;
 use crate::authentication::service::{Accounts, Successors};
 use crate::authentication::throttle::Throttle;
@@ -97,26 +95,12 @@ impl AccountParts {
     /// Follows the signing keys.
     pub(super) fn follow_keys(&self, clock: &Clock) -> Run {
         let (keys, clock) = (self.keys.clone(), Arc::clone(clock));
-        Arc::new(move |shutdown| {
-            let (keys, clock) = (keys.clone(), Arc::clone(&clock));
-            async move {
-                keys.follow(clock, shutdown).await;
-                Ok(())
-            }
-            .boxed()
-        })
+        until_cancelled(move |shutdown| keys.clone().follow(Arc::clone(&clock), shutdown))
     }
 
     /// Follows the revocations.
     pub(super) fn follow_revocations(&self, clock: &Clock) -> Run {
         let (revocations, clock) = (self.service.revocations.clone(), Arc::clone(clock));
-        Arc::new(move |shutdown| {
-            let (revocations, clock) = (revocations.clone(), Arc::clone(&clock));
-            async move {
-                revocations.follow(clock, shutdown).await;
-                Ok(())
-            }
-            .boxed()
-        })
+        until_cancelled(move |shutdown| revocations.clone().follow(Arc::clone(&clock), shutdown))
     }
 }

@@ -1,7 +1,7 @@
 //! Puts a node together: opens its stores, binds its addresses and makes its parts. What runs is in the tree.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::NodeError;
 use super::accounts::AccountParts;
 use super::health::Probe;
-use super::inbox::{Connected, Inbox};
+use super::inbox::Inbox;
 use super::listeners::{ListenerTls, bind};
 use super::ownership::OwnershipEffects;
 use super::root::SupervisionStatus;
@@ -24,16 +24,15 @@ use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::edge::admission::Admission;
 use crate::operator::peers::OperatorClient;
-use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, SagasMessage, StartCheckout};
-use crate::sagas::sweeper::SweeperMessage;
+use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, StartCheckout};
 use crate::stores::Stores;
 use souk_cluster::certificates::{self, NodeTls};
+use souk_cluster::frames::Item;
 use souk_cluster::gossip::{Gossip, GossipSettings};
 use souk_cluster::key::ClusterKey;
 use souk_cluster::lanes::Links;
 use souk_cluster::membership::MembershipMessage;
 use souk_cluster::ownership::Routing;
-use souk_cluster::peers::PeersMessage;
 use souk_cluster::view::{Member, MemberState, NodeIdentity};
 use souk_cluster::views::Views;
 use souk_domain::Timestamp;
@@ -50,26 +49,20 @@ pub(super) struct Assembly {
     pub(super) regions: Regions,
     pub(super) payments: Persistence,
     pub(super) accounts: AccountParts,
-    pub(super) sagas: Handle<SagasMessage>,
     pub(super) checkout: Arc<CheckoutContext>,
-    pub(super) sweeper: Handle<SweeperMessage>,
-    pub(super) peers: Handle<PeersMessage>,
     pub(super) membership: Handle<MembershipMessage>,
     pub(super) ownership: Arc<OwnershipEffects>,
-    pub(super) gossip: Arc<Gossip>,
-    pub(super) links: Links,
     pub(super) clock: Clock,
     pub(super) probe: Arc<Probe>,
     pub(super) admission: Arc<Admission>,
     pub(super) background: TaskTracker,
     pub(super) supervision: SupervisionStatus,
     pub(super) drain: Arc<CancellationToken>,
-    pub(super) superseded: CancellationToken,
     pub(super) shutdown: CancellationToken,
     pub(super) front_ended: CancellationToken,
-    pub(super) cluster_listener: TcpListener,
-    pub(super) shop_listener: TcpListener,
-    pub(super) operator_listener: TcpListener,
+    pub(super) cluster_listener: Arc<TcpListener>,
+    pub(super) shop_listener: Arc<TcpListener>,
+    pub(super) operator_listener: Arc<TcpListener>,
     pub(super) metrics: metrics_exporter_prometheus::PrometheusHandle,
     pub(super) shop_tls: Option<ListenerTls>,
     pub(super) operator_tls: Option<ListenerTls>,
@@ -124,8 +117,15 @@ impl Assembly {
         let identity = me.identity();
         let gossip = start_gossip(&config, &me, &key).await?;
 
-        let inbox = Arc::new(Inbox::default());
-        let links = Links::new(Arc::clone(&inbox) as Arc<dyn souk_cluster::lanes::FrameSink>);
+        // The regions need the links, which need the inbox, which needs the regions. Items that arrive before it is there are
+        // dropped like any item that is lost.
+        let inbox: Arc<OnceLock<Inbox>> = Arc::default();
+        let receiver = Arc::clone(&inbox);
+        let links = Links::new(Arc::new(move |from: &NodeIdentity, items: Vec<Item>| {
+            if let Some(inbox) = receiver.get() {
+                inbox.deliver(from, items);
+            }
+        }));
         let transport: Arc<dyn NodeTransport> = Arc::new(links.clone());
         let requests = Arc::new(PendingRequests::default());
         let routing = Routing::new(&node.name);
@@ -144,7 +144,7 @@ impl Assembly {
             clock: Arc::clone(&clock),
         };
         let regions = Regions::new(&parts, |name| stores.rows(name), Arc::new(start_checkout))?;
-        let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), now);
+        let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), || clock::system()());
         let checkout = Arc::new(CheckoutContext {
             regions: regions.clone(),
             payments: payments.clone(),
@@ -153,36 +153,33 @@ impl Assembly {
             limits: CheckoutLimits::from(&config.limits),
             traces: Arc::default(),
         });
-        let (membership, sweeper, peers) = (Handle::default(), Handle::default(), Handle::default());
-        let superseded = CancellationToken::new();
-        let connected = Connected {
+        let membership = Handle::default();
+        let received = Inbox {
             regions: regions.clone(),
             requests: Arc::clone(&requests),
             membership: Handle::clone(&membership),
-            transport: Arc::clone(&transport),
+            transport,
         };
-        // It was made a few lines above, and is connected once.
-        let _ = inbox.connected.set(connected);
+        // It was made a few lines above, and is set once.
+        let _ = inbox.set(received);
         let ownership = Arc::new(OwnershipEffects {
             me: node.name.clone(),
             regions: regions.clone(),
-            sagas: sagas.clone(),
-            sweeper: Handle::clone(&sweeper),
-            peers: Handle::clone(&peers),
-            gossip: gossip.clone(),
+            sagas,
+            sweeper: Handle::default(),
+            peers: Handle::default(),
+            gossip,
             links: links.clone(),
-            superseded: superseded.clone(),
+            superseded: CancellationToken::new(),
             requests,
-            transport,
             lease: config.membership.verified_ms.duration(),
         });
         Ok(Self {
-            probe: Arc::new(Probe::new(Arc::clone(&routing), links.clone(), identity.clone())),
+            probe: Arc::new(Probe::new(Arc::clone(&routing), links, identity.clone())),
             admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
             background: TaskTracker::new(),
             supervision: SupervisionStatus::default(),
             drain: Arc::default(),
-            superseded,
             shutdown: CancellationToken::new(),
             front_ended: CancellationToken::new(),
             config,
@@ -195,14 +192,9 @@ impl Assembly {
             regions,
             payments,
             accounts,
-            sagas,
             checkout,
-            sweeper,
-            peers,
             membership,
             ownership,
-            gossip,
-            links,
             clock,
             cluster_listener,
             shop_listener,
@@ -213,11 +205,6 @@ impl Assembly {
             client,
         })
     }
-}
-
-/// The wall clock as a plain function, for what lives outside the actors.
-fn now() -> Timestamp {
-    (clock::system())()
 }
 
 async fn start_gossip(config: &Config, me: &Member, key: &ClusterKey) -> Result<Arc<Gossip>, NodeError> {

@@ -10,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 use super::NodeError;
 use super::assembly::Assembly;
 use super::root::ChildSpec;
-use super::service::Run;
+use super::service::{Run, endless};
 use crate::config::{CertificateFiles, Limits};
 use crate::http::edge::settings::ServerSettings;
 use crate::http::edge::tls::{Certificate, LOOK_INTERVAL, ServerTls};
 
 /// Binds a listener whose clones survive a restart of the actor that serves it.
-pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, NodeError> {
+pub(super) fn bind(address: SocketAddr, what: &'static str) -> Result<Arc<TcpListener>, NodeError> {
     let bind = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        Ok(listener)
+        Ok(Arc::new(listener))
     };
     bind().map_err(|cause| NodeError::Bind { address, what, cause })
 }
@@ -55,39 +55,17 @@ impl ListenerTls {
     }
 
     /// Reloads the certificate when its files change.
-    fn reload(&self) -> Run {
+    pub(super) fn reload(&self) -> Run {
         let certificate = Arc::clone(&self.certificate);
-        Arc::new(move |shutdown| {
-            let reload = Arc::clone(&certificate).keep_up(LOOK_INTERVAL);
-            async move {
-                // Never ends by itself, and has nothing to finish.
-                shutdown.run_until_cancelled(reload).await;
-                Ok(())
-            }
-            .boxed()
-        })
+        endless(move || Arc::clone(&certificate).keep_up(LOOK_INTERVAL))
     }
 }
 
 impl Assembly {
-    /// The services that reload the certificates of listeners with TLS.
-    pub(super) fn certificate_children(&self) -> Vec<ChildSpec> {
-        let tls = [
-            ("certificate/operator", &self.operator_tls),
-            ("certificate/front", &self.shop_tls),
-        ];
-        tls.into_iter()
-            .filter_map(|(name, tls)| {
-                let run = tls.as_ref()?.reload();
-                Some(self.service(name, "worker", run, CancellationToken::new()))
-            })
-            .collect()
-    }
-
     pub(super) fn listener(
         &self,
         name: &'static str,
-        listener: &TcpListener,
+        listener: &Arc<TcpListener>,
         tls: Option<&ListenerTls>,
         router: Router,
         ended: CancellationToken,
@@ -98,13 +76,10 @@ impl Assembly {
             tls.map(|tls| tls.server.clone()),
         );
         let ending = self.shutdown.clone();
-        let listener = listener.try_clone().map(Arc::new);
+        let listener = Arc::clone(listener);
         let run: Run = Arc::new(move |shutdown| {
             let (router, server, ending) = (router.clone(), server.clone(), ending.clone());
-            let listener = match &listener {
-                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
-                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
-            };
+            let listener = listener.try_clone().and_then(tokio::net::TcpListener::from_std);
             async move {
                 crate::http::edge::server::serve(listener?, router, server, shutdown, ending).await;
                 Ok(())

@@ -105,7 +105,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), NodeError> {
     crate::fail::set_up();
-    let assembly = Assembly::build(config, &name).await?;
+    let assembly = Arc::new(Assembly::build(config, &name).await?);
     let (gave_up, given_up) = oneshot::channel();
     let arguments = RootArguments {
         children: assembly.children(),
@@ -119,7 +119,7 @@ pub async fn run(
     tokio::select! {
         () = shutdown => {}
         () = drain.cancelled() => {}
-        () = assembly.superseded.cancelled() => {
+        () = assembly.ownership.superseded.cancelled() => {
             tracing::error!(node = name, "a newer process runs under this node's name; this one ends");
             outcome = Err(NodeError::Superseded(name.clone()));
         }

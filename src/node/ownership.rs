@@ -8,9 +8,10 @@ use futures::future::join_all;
 
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
-use crate::actors::remote::{Envelope, NodeTransport, PendingRequests};
+use crate::actors::remote::{Envelope, PendingRequests};
 use crate::sagas::checkout::SagasMessage;
-use crate::sagas::sweeper::SweeperMessage;
+use crate::sagas::sweeper::Sweep;
+use souk_cluster::frames::Item;
 use souk_cluster::gossip::Gossip;
 use souk_cluster::lanes::Links;
 use souk_cluster::membership::{OwnershipChange, OwnershipListener};
@@ -23,21 +24,20 @@ pub(super) struct OwnershipEffects {
     pub(super) me: String,
     pub(super) regions: Regions,
     pub(super) sagas: Handle<SagasMessage>,
-    pub(super) sweeper: Handle<SweeperMessage>,
+    pub(super) sweeper: Handle<Sweep>,
     pub(super) peers: Handle<PeersMessage>,
     pub(super) gossip: Arc<Gossip>,
     pub(super) links: Links,
     /// Cancelled when a newer process has this node's name.
     pub(super) superseded: CancellationToken,
     pub(super) requests: Arc<PendingRequests>,
-    pub(super) transport: Arc<dyn NodeTransport>,
     pub(super) lease: Duration,
 }
 
 impl OwnershipEffects {
     fn announce(&self, members: &[Member], notice: &Envelope) {
         let item = match souk_wire::encode(notice) {
-            Ok(item) => item,
+            Ok(item) => Item(item),
             Err(error) => {
                 tracing::warn!(%error, "cannot encode a notice");
                 return;
@@ -45,19 +45,19 @@ impl OwnershipEffects {
         };
         for member in members.iter().filter(|member| member.name != self.me) {
             // Notices only save time: a node that misses one learns the same at its next look, or waits for the lease.
-            if let Err(error) = self.transport.send(&member.name, item.clone()) {
+            if let Err(error) = self.links.send(&member.name, item.clone()) {
                 tracing::debug!(%error, node = member.name, "cannot send a notice");
             }
         }
     }
 
     fn sweep(&self) {
-        self.sweeper.cast(SweeperMessage::Sweep);
+        self.sweeper.cast(Sweep);
         // Shards whose previous owner does not release them may be served only after its lease.
         let (sweeper, lease) = (self.sweeper.clone(), self.lease);
         tokio::spawn(async move {
             tokio::time::sleep(lease).await;
-            sweeper.cast(SweeperMessage::Sweep);
+            sweeper.cast(Sweep);
         });
     }
 }

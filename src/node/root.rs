@@ -5,23 +5,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::oneshot;
 
+use crate::actors::handle::Start;
 use souk_retry::Backoff;
 
-/// The pause before the first restart of a child.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Pauses before the restarts of a child.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 /// This many failures of one child within [`FAILURE_WINDOW`] end the node.
 const FAILURE_LIMIT: usize = 10;
 /// The period in which failures are counted.
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
-
-/// Starts a child, linked to its supervisor.
-pub type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<ActorCell, SpawnErr>> + Send + Sync>;
 
 /// A child of the root.
 #[derive(Clone)]
@@ -32,6 +27,14 @@ pub struct ChildSpec {
     pub kind: &'static str,
     /// Starts it.
     pub start: Start,
+}
+
+impl ChildSpec {
+    /// A child of this name and kind.
+    pub fn new(name: impl Into<String>, kind: &'static str, start: Start) -> Self {
+        let name = name.into();
+        Self { name, kind, start }
+    }
 }
 
 /// The status of a child, for operators.
@@ -68,13 +71,10 @@ impl SupervisionStatus {
     }
 }
 
-/// Messages of the root supervisor.
-pub enum RootMessage {
-    /// Restart the child with this index.
-    Restart(usize),
-}
+/// The message of the root supervisor: restart the child with this index.
+pub struct Restart(usize);
 
-impl ractor::Message for RootMessage {}
+impl ractor::Message for Restart {}
 
 /// The root supervisor.
 pub struct Root;
@@ -99,7 +99,7 @@ pub struct RootState {
 }
 
 impl Actor for Root {
-    type Msg = RootMessage;
+    type Msg = Restart;
     type State = RootState;
     type Arguments = RootArguments;
 
@@ -137,7 +137,7 @@ impl Actor for Root {
     async fn handle(
         &self,
         myself: ActorRef<Self::Msg>,
-        RootMessage::Restart(index): RootMessage,
+        Restart(index): Restart,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if let Err(error) = state.start(&myself, index).await {
@@ -169,31 +169,26 @@ impl Actor for Root {
 }
 
 impl RootState {
-    async fn start(&mut self, myself: &ActorRef<RootMessage>, index: usize) -> Result<(), SpawnErr> {
-        let Some(child) = self.children.get(index) else {
-            return Ok(());
-        };
-        let actor = (child.start)(myself.get_cell()).await?;
+    async fn start(&mut self, myself: &ActorRef<Restart>, index: usize) -> Result<(), SpawnErr> {
+        let actor = (self.children[index].start)(myself.get_cell()).await?;
         self.running.insert(actor.get_id(), index);
         self.supervision.change(index, |child| child.running = true);
         Ok(())
     }
 
-    fn failed(&mut self, myself: &ActorRef<RootMessage>, index: usize, reason: String) {
-        let name = self.children.get(index).map_or("", |child| child.name.as_str());
+    fn failed(&mut self, myself: &ActorRef<Restart>, index: usize, reason: String) {
+        let name = &self.children[index].name;
         tracing::error!(
             child = name,
             reason,
             "a child of the node failed and will be restarted"
         );
-        metrics::counter!("souk_child_failures_total", "child" => name.to_owned()).increment(1);
+        metrics::counter!("souk_child_failures_total", "child" => name.clone()).increment(1);
         self.supervision.change(index, |child| {
             child.running = false;
             child.last_error = Some(reason.clone());
         });
-        let Some(failures) = self.failures.get_mut(index) else {
-            return;
-        };
+        let failures = &mut self.failures[index];
         failures.retain(|failure| failure.elapsed() < FAILURE_WINDOW);
         failures.push(Instant::now());
         if failures.len() >= FAILURE_LIMIT {
@@ -207,12 +202,7 @@ impl RootState {
             }
             return;
         }
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let pause = failures
-            .iter()
-            .map(|_| backoff.next_pause())
-            .last()
-            .unwrap_or(FIRST_PAUSE);
-        myself.send_after(pause, move || RootMessage::Restart(index));
+        let pause = RETRY.after(failures.len() as u32 - 1).next_pause();
+        myself.send_after(pause, move || Restart(index));
     }
 }

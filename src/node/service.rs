@@ -14,13 +14,26 @@ use crate::panics;
 pub type Run =
     Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), ActorProcessingErr>> + Send + Sync>;
 
-/// Messages of a service.
-pub enum ServiceMessage {
-    /// The future has ended.
-    Ended(Result<(), ActorProcessingErr>),
+/// Runs a future that ends with its token, and can't fail.
+pub fn until_cancelled<Running>(make: impl Fn(CancellationToken) -> Running + Send + Sync + 'static) -> Run
+where
+    Running: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |shutdown| make(shutdown).map(Ok).boxed())
 }
 
-impl ractor::Message for ServiceMessage {}
+/// Runs a future that never ends by itself, and has nothing to finish.
+pub fn endless<Running>(make: impl Fn() -> Running + Send + Sync + 'static) -> Run
+where
+    Running: Future<Output = ()> + Send + 'static,
+{
+    until_cancelled(move |shutdown| shutdown.run_until_cancelled_owned(make()).map(drop))
+}
+
+/// The message of a service: its future has ended.
+pub struct Ended(Result<(), ActorProcessingErr>);
+
+impl ractor::Message for Ended {}
 
 /// The service actor.
 pub struct Service;
@@ -44,7 +57,7 @@ pub struct ServiceState {
 }
 
 impl Actor for Service {
-    type Msg = ServiceMessage;
+    type Msg = Ended;
     type State = ServiceState;
     type Arguments = ServiceArguments;
 
@@ -64,7 +77,7 @@ impl Actor for Service {
                 Err(format!("panicked: {message}").into())
             });
             // Fails only if the actor has stopped.
-            let _ = myself.cast(ServiceMessage::Ended(result));
+            let _ = myself.cast(Ended(result));
         });
         Ok(ServiceState {
             arguments,
@@ -75,7 +88,7 @@ impl Actor for Service {
     async fn handle(
         &self,
         _myself: ActorRef<Self::Msg>,
-        ServiceMessage::Ended(result): ServiceMessage,
+        Ended(result): Ended,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         if state.arguments.shutdown.is_cancelled() {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::Router;
-use futures::FutureExt;
-use ractor::{Actor, ActorRef, Message};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::Assembly;
+use super::listeners::ListenerTls;
 use super::root::{ChildSpec, SupervisionStatus};
-use super::service::{Run, Service, ServiceArguments};
+use super::service::{Run, Service, ServiceArguments, endless, until_cancelled};
 use crate::actors::Regions;
 use crate::actors::handle::Handle;
-use crate::actors::persistence::PersistenceActor;
+use crate::actors::persistence::{Persistence, PersistenceActor};
 use crate::actors::region::AnyRegion;
 use crate::http::Shop;
 use crate::http::edge::settings::HttpSettings;
+use crate::operator::metrics::keep_up;
 use crate::operator::{OperatorState, SupervisionState, SupervisionTree};
 use crate::projections::badges::BadgeProjector;
 use crate::projections::purchases::PurchaseProjector;
@@ -36,59 +36,68 @@ const REGION: &str = "region/";
 impl Assembly {
     /// The children of the root in the order of their start: what others need comes first, and whoever brings the
     /// node into the view comes last.
-    pub(super) fn children(&self) -> Vec<ChildSpec> {
+    pub(super) fn children(self: &Arc<Self>) -> Vec<ChildSpec> {
         let mut children = Vec::new();
-        let persistences = self.regions.all().map(AnyRegion::persistence);
-        for persistence in persistences.into_iter().chain([&self.payments]) {
+        for persistence in self.persistences() {
             let name = format!("persistence/{}", persistence.store.name());
             let arguments = persistence.clone();
-            children.push(child(name, "persistence", persistence.actor.clone(), move || {
-                (PersistenceActor, arguments.clone())
-            }));
+            let make = move || Ok((PersistenceActor, arguments.clone()));
+            children.push(ChildSpec::new(
+                name,
+                "persistence",
+                persistence.actor.starter(make),
+            ));
         }
         for region in self.regions.all() {
-            children.push(ChildSpec {
-                name: format!("{REGION}{}", region.kind().as_str()),
-                kind: "region",
-                start: region.starter(),
-            });
+            let name = format!("{REGION}{}", region.kind().as_str());
+            children.push(ChildSpec::new(name, "region", region.starter()));
         }
         let checkout = Arc::clone(&self.checkout);
-        children.push(child("sagas", "checkout", self.sagas.clone(), move || {
-            (Sagas, Arc::clone(&checkout))
-        }));
+        let sagas = self
+            .ownership
+            .sagas
+            .starter(move || Ok((Sagas, Arc::clone(&checkout))));
+        children.push(ChildSpec::new("sagas", "checkout", sagas));
         let sweeper = Arc::new(self.sweeper_context());
-        children.push(child("sweeper", "worker", self.sweeper.clone(), move || {
-            (Sweeper, Arc::clone(&sweeper))
-        }));
+        let sweeper = self
+            .ownership
+            .sweeper
+            .starter(move || Ok((Sweeper, Arc::clone(&sweeper))));
+        children.push(ChildSpec::new("sweeper", "worker", sweeper));
         for delivery in self.deliveries() {
             let name = format!("relay/{}/{}", delivery.outbox.name(), delivery.consumer.name());
             let delivery = Arc::new(delivery);
-            let run: Run = Arc::new(move |shutdown| {
-                let delivery = Arc::clone(&delivery);
-                async move {
-                    shutdown.run_until_cancelled(delivery.run()).await;
-                    Ok(())
-                }
-                .boxed()
-            });
+            let run = endless(move || Arc::clone(&delivery).run());
             children.push(self.service(&name, "worker", run, CancellationToken::new()));
         }
         children.push(self.peers_child());
-        children.push(self.service("stores", "probe", self.store_probe(), CancellationToken::new()));
-        children.push(self.service(
-            "metrics",
-            "worker",
-            self.metrics_upkeep(),
-            CancellationToken::new(),
-        ));
-        for (name, run) in [
-            ("signing keys", self.accounts.follow_keys(&self.clock)),
-            ("revocations", self.accounts.follow_revocations(&self.clock)),
+        let (probe, stores) = (Arc::clone(&self.probe), self.stores.clone());
+        let (metrics, clock) = (self.metrics.clone(), &self.clock);
+        let reload = |tls: &Option<ListenerTls>| tls.as_ref().map(ListenerTls::reload);
+        for (name, kind, run) in [
+            (
+                "stores",
+                "probe",
+                Some(until_cancelled(move |shutdown| {
+                    Arc::clone(&probe).watch_stores(stores.clone(), shutdown)
+                })),
+            ),
+            (
+                "metrics",
+                "worker",
+                Some(endless(move || keep_up(metrics.clone()))),
+            ),
+            ("signing keys", "worker", Some(self.accounts.follow_keys(clock))),
+            (
+                "revocations",
+                "worker",
+                Some(self.accounts.follow_revocations(clock)),
+            ),
+            ("certificate/operator", "worker", reload(&self.operator_tls)),
+            ("certificate/front", "worker", reload(&self.shop_tls)),
         ] {
-            children.push(self.service(name, "worker", run, CancellationToken::new()));
+            children.extend(run.map(|run| self.service(name, kind, run, CancellationToken::new())));
         }
-        children.extend(self.certificate_children());
         let operator = self.operator_router();
         children.push(self.listener(
             "operator",
@@ -109,20 +118,23 @@ impl Assembly {
         children
     }
 
+    /// The way to each store whose writes are batched.
+    fn persistences(&self) -> impl Iterator<Item = &Persistence> {
+        let regions = self.regions.all().map(AnyRegion::persistence);
+        regions.into_iter().chain([&self.payments])
+    }
+
     fn sweeper_context(&self) -> SweeperContext {
         SweeperContext {
             regions: self.regions.clone(),
-            orders: Arc::clone(&self.stores.orders),
-            inventory: Arc::clone(&self.stores.inventory),
             checkouts: StartCheckout {
-                sagas: self.sagas.clone(),
+                sagas: self.ownership.sagas.clone(),
                 clock: Arc::clone(&self.clock),
             },
             routing: Arc::clone(&self.routing),
             clock: Arc::clone(&self.clock),
             interval: self.config.limits.sweep_interval_ms.duration(),
             reservation: self.config.limits.reservation_seconds.duration(),
-            idempotency: Arc::clone(&self.stores.idempotency),
             keep_replies: self.config.limits.idempotency_keep_seconds.duration(),
             stores: self.stores.clone(),
             keep_revocations: self.accounts.keep_revocations,
@@ -161,7 +173,7 @@ impl Assembly {
         .collect()
     }
 
-    fn peers_child(&self) -> ChildSpec {
+    fn peers_child(self: &Arc<Self>) -> ChildSpec {
         let (membership, requests) = (self.membership.clone(), Arc::clone(&self.ownership.requests));
         let events: LinkEvents = Arc::new(move |event| {
             // Here and not in membership, which may be waiting for its store.
@@ -170,95 +182,44 @@ impl Assembly {
             }
             membership.cast(MembershipMessage::Link(event));
         });
-        let (identity, tls, key) = (self.identity.clone(), self.tls.clone(), self.key.clone());
-        let (settings, links, handle) = (
-            TransportSettings::from(&self.config.transport),
-            self.links.clone(),
-            self.peers.clone(),
-        );
-        let listener = self.cluster_listener.try_clone().map(Arc::new);
-        let start = move |supervisor: ractor::ActorCell| {
-            let listener = match &listener {
-                Ok(listener) => listener.try_clone().and_then(tokio::net::TcpListener::from_std),
-                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+        let node = Arc::clone(self);
+        let start = self.ownership.peers.starter(move || {
+            let listener = node.cluster_listener.try_clone()?;
+            let arguments = PeersArguments {
+                identity: node.identity.clone(),
+                listener: tokio::net::TcpListener::from_std(listener)?,
+                tls: node.tls.clone(),
+                key: node.key.clone(),
+                settings: TransportSettings::from(&node.config.transport),
+                links: node.ownership.links.clone(),
+                events: Arc::clone(&events),
             };
-            let (identity, tls, key) = (identity.clone(), tls.clone(), key.clone());
-            let (settings, links, handle) = (settings.clone(), links.clone(), handle.clone());
-            let events = Arc::clone(&events);
-            async move {
-                let arguments = PeersArguments {
-                    identity,
-                    listener: listener.map_err(|error| ractor::SpawnErr::StartupFailed(Box::new(error)))?,
-                    tls,
-                    key,
-                    settings,
-                    links,
-                    events,
-                };
-                let (actor, _) = Peers::spawn_linked(None, Peers, arguments, supervisor).await?;
-                handle.point_at(actor.clone());
-                Ok(actor.get_cell())
-            }
-            .boxed()
-        };
-        ChildSpec {
-            name: "peers".to_owned(),
-            kind: "transport",
-            start: Arc::new(start),
-        }
+            Ok((Peers, arguments))
+        });
+        ChildSpec::new("peers", "transport", start)
     }
 
-    fn membership_child(&self) -> ChildSpec {
-        let me = self.me.clone();
-        let views = Arc::clone(&self.stores.views);
-        let routing = Arc::clone(&self.routing);
-        let listener = Arc::clone(&self.ownership);
-        let gossip = self.gossip.clone();
-        let settings = MembershipSettings {
-            look_interval: self.config.membership.look_interval_ms.duration(),
-            lease: self.config.membership.verified_ms.duration(),
-            minority_wait: self.config.membership.minority_wait_ms.duration(),
-            unreachable: self.config.membership.unreachable_ms.duration(),
-            drain: self.config.limits.drain_seconds.duration(),
-        };
-        child("membership", "membership", self.membership.clone(), move || {
+    fn membership_child(self: &Arc<Self>) -> ChildSpec {
+        let node = Arc::clone(self);
+        let start = self.membership.starter(move || {
+            let config = &node.config.membership;
             let arguments = MembershipArguments {
-                me: me.clone(),
-                views: Arc::clone(&views),
-                routing: Arc::clone(&routing),
-                listener: Arc::clone(&listener) as Arc<dyn OwnershipListener>,
-                gossip: gossip.reports(),
-                settings,
+                me: node.me.clone(),
+                views: Arc::clone(&node.stores.views),
+                routing: Arc::clone(&node.routing),
+                listener: Arc::clone(&node.ownership) as Arc<dyn OwnershipListener>,
+                gossip: node.ownership.gossip.reports(),
+                settings: MembershipSettings {
+                    look_interval: config.look_interval_ms.duration(),
+                    lease: config.verified_ms.duration(),
+                    minority_wait: config.minority_wait_ms.duration(),
+                    unreachable: config.unreachable_ms.duration(),
+                    drain: node.config.limits.drain_seconds.duration(),
+                },
             };
-            (Membership, arguments)
-        })
-    }
-
-    fn store_probe(&self) -> Run {
-        let (probe, stores) = (Arc::clone(&self.probe), self.stores.clone());
-        Arc::new(move |shutdown| {
-            let watch = Arc::clone(&probe).watch_stores(stores.clone(), shutdown);
-            async move {
-                watch.await;
-                Ok(())
-            }
-            .boxed()
-        })
-    }
-
-    fn metrics_upkeep(&self) -> Run {
-        let metrics = self.metrics.clone();
-        Arc::new(move |shutdown| {
-            let metrics = metrics.clone();
-            async move {
-                // It never ends by itself; told to end, there is nothing to finish.
-                shutdown
-                    .run_until_cancelled(crate::operator::metrics::keep_up(metrics))
-                    .await;
-                Ok(())
-            }
-            .boxed()
-        })
+            Ok((Membership, arguments))
+        });
+        ChildSpec::new("membership", "membership", start)
     }
 
     /// The shop where the node has the role `front`; elsewhere its address tells how the node is, and nothing more.
@@ -312,14 +273,7 @@ impl Assembly {
             config: self.config.redacted(),
             regions: self.regions.clone(),
             routing: Arc::clone(&self.routing),
-            persistence: self
-                .regions
-                .all()
-                .map(AnyRegion::persistence)
-                .into_iter()
-                .chain([&self.payments])
-                .cloned()
-                .collect(),
+            persistence: self.persistences().cloned().collect(),
             stores: self.stores.clone(),
             traces: Arc::clone(&self.checkout.traces),
             membership: self.membership.clone(),
@@ -345,9 +299,8 @@ impl Assembly {
             shutdown: self.shutdown.clone(),
             ended,
         };
-        child(name, kind, Handle::default(), move || {
-            (Service, arguments.clone())
-        })
+        let start = Handle::default().starter(move || Ok((Service, arguments.clone())));
+        ChildSpec::new(name, kind, start)
     }
 }
 
@@ -378,35 +331,5 @@ fn tree(node: &str, supervision: &SupervisionStatus, regions: &Regions) -> Super
     SupervisionTree {
         children,
         ..SupervisionTree::running(node, "node")
-    }
-}
-
-/// A child whose present incarnation `handle` points at.
-fn child<Handler, Arguments, M>(
-    name: impl Into<String>,
-    kind: &'static str,
-    handle: Handle<M>,
-    make: impl Fn() -> (Handler, Arguments) + Send + Sync + 'static,
-) -> ChildSpec
-where
-    M: Message,
-    Arguments: ractor::State,
-    Handler: Actor<Msg = M, Arguments = Arguments>,
-{
-    let start = move |supervisor: ractor::ActorCell| {
-        let (handler, arguments) = make();
-        let handle = handle.clone();
-        async move {
-            let (actor, _): (ActorRef<M>, _) =
-                Handler::spawn_linked(None, handler, arguments, supervisor).await?;
-            handle.point_at(actor.clone());
-            Ok(actor.get_cell())
-        }
-        .boxed()
-    };
-    ChildSpec {
-        name: name.into(),
-        kind,
-        start: Arc::new(start),
     }
 }

@@ -139,7 +139,7 @@ enum Round {
 
 impl DeliveryTask {
     /// Delivers for as long as it is polled.
-    pub async fn run(&self) {
+    pub async fn run(self: Arc<Self>) {
         let mut written = self.written.subscribe();
         let mut pauses = RETRY;
         loop {

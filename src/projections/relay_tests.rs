@@ -119,7 +119,7 @@ async fn consumers_do_not_hold_up_each_other() {
             written: written.clone(),
             ..task(&store, consumer, 1_000)
         };
-        tokio::spawn(async move { task.run().await });
+        tokio::spawn(Arc::new(task).run());
     }
     for version in 1..=ROUNDS {
         for entity in ["a", "b"] {

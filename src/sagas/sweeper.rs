@@ -8,15 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use ractor::concurrency::JoinHandle;
-use ractor::{Actor, ActorProcessingErr, ActorRef, MessagingErr};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::task::AbortHandle;
 
 use crate::actors::Regions;
 use crate::actors::outcome::{Ask, AskError};
 use crate::clock::Clock;
 use crate::sagas::checkout::StartCheckout;
 use crate::stores::documents::DocumentStore;
-use crate::stores::idempotency::IdempotencyStore;
 use crate::stores::{StoreError, Stores};
 use souk_cluster::ownership::{Owner, Routing};
 use souk_cluster::placement::shard_of;
@@ -39,10 +38,6 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 pub struct SweeperContext {
     /// Orders and stock.
     pub regions: Regions,
-    /// The store of orders.
-    pub orders: Arc<dyn DocumentStore>,
-    /// The store of stock.
-    pub inventory: Arc<dyn DocumentStore>,
     /// Starts the workers of orders.
     pub checkouts: StartCheckout,
     /// The shards of this node.
@@ -53,29 +48,24 @@ pub struct SweeperContext {
     pub interval: Duration,
     /// By how long a reservation is extended.
     pub reservation: Duration,
-    /// The replies kept for repeated requests.
-    pub idempotency: Arc<dyn IdempotencyStore>,
     /// How long a reply is kept.
     pub keep_replies: Duration,
-    /// Whose sessions, codes, counters and revocations expire.
+    /// Where orders and reservations are due; kept replies, sessions, codes, counters and revocations expire.
     pub stores: Stores,
     /// How long revocations and ended sessions are kept.
     pub keep_revocations: Duration,
 }
 
-/// Messages of the sweeper.
-pub enum SweeperMessage {
-    /// Sweep now: the interval has passed, or the node serves other shards than before.
-    Sweep,
-}
+/// The message of the sweeper. Sweep now: the interval has passed, or the node serves other shards than before.
+pub struct Sweep;
 
-impl ractor::Message for SweeperMessage {}
+impl ractor::Message for Sweep {}
 
 /// The actor.
 pub struct Sweeper;
 
 impl Actor for Sweeper {
-    type Msg = SweeperMessage;
+    type Msg = Sweep;
     type State = SweeperState;
     type Arguments = Arc<SweeperContext>;
 
@@ -96,7 +86,7 @@ impl Actor for Sweeper {
     async fn handle(
         &self,
         myself: ActorRef<Self::Msg>,
-        SweeperMessage::Sweep: SweeperMessage,
+        Sweep: Sweep,
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         // One sweep is scheduled at a time, after the one before has ended: however long that takes, none pile up.
@@ -107,11 +97,8 @@ impl Actor for Sweeper {
     }
 }
 
-fn schedule(
-    myself: &ActorRef<SweeperMessage>,
-    after: Duration,
-) -> JoinHandle<Result<(), MessagingErr<SweeperMessage>>> {
-    myself.send_after(after, || SweeperMessage::Sweep)
+fn schedule(myself: &ActorRef<Sweep>, after: Duration) -> AbortHandle {
+    myself.send_after(after, || Sweep).abort_handle()
 }
 
 /// How many sweeps of a store have passed since it was swept from the oldest on. If more is due than one sweep takes,
@@ -138,7 +125,7 @@ impl Cursor {
 pub struct SweeperState {
     context: Arc<SweeperContext>,
     /// Sends the next message.
-    next: JoinHandle<Result<(), MessagingErr<SweeperMessage>>>,
+    next: AbortHandle,
     orders: Cursor,
     reservations: Cursor,
 }
@@ -168,7 +155,7 @@ impl SweeperContext {
     /// Removes kept replies that have expired.
     async fn sweep_replies(&self) {
         let before = (self.clock)().minus(self.keep_replies);
-        if let Err(error) = self.idempotency.sweep(before, ROUND_LIMIT).await {
+        if let Err(error) = self.stores.idempotency.sweep(before, ROUND_LIMIT).await {
             tracing::warn!(%error, "expired replies could not be removed; the next sweep tries again");
         }
     }
@@ -189,7 +176,7 @@ impl SweeperContext {
     }
 
     async fn sweep_orders(&self, cursor: &mut Cursor, shards: &[u16]) {
-        let due = self.due(cursor, &self.orders, shards).await;
+        let due = self.due(cursor, &self.stores.orders, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
                 let ask = Self::ask::<Order>(OrderCommand::Get);
@@ -209,7 +196,7 @@ impl SweeperContext {
     }
 
     async fn sweep_reservations(&self, cursor: &mut Cursor, shards: &[u16]) {
-        let due = self.due(cursor, &self.inventory, shards).await;
+        let due = self.due(cursor, &self.stores.inventory, shards).await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |sku| async move {
                 if let Err(error) = self.sweep_sku(&sku).await {
@@ -336,8 +323,6 @@ mod tests {
         let context = SweeperContext {
             routing: Routing::new("here"),
             regions: regions.clone(),
-            orders: Arc::clone(orders),
-            inventory: Arc::clone(inventory),
             checkouts: StartCheckout {
                 sagas: Handle::default(),
                 clock: clock::system(),
@@ -345,7 +330,6 @@ mod tests {
             clock: clock::system(),
             interval: Duration::from_secs(5),
             reservation: Duration::from_secs(900),
-            idempotency: Arc::clone(&stores.idempotency),
             keep_replies: Duration::from_secs(1),
             keep_revocations: Duration::from_secs(1),
             stores,

@@ -99,12 +99,12 @@ impl Connection {
     }
 
     /// Delivers the items that were kept until replies could be sent, and all later ones.
-    pub(super) fn start_delivery(&self, sink: &dyn FrameSink) {
+    pub(super) fn start_delivery(&self, sink: &FrameSink) {
         let mut lane = self.incoming();
         if let Pending::Kept(items) = std::mem::replace(&mut lane.pending, Pending::Delivered)
             && !items.is_empty()
         {
-            sink.deliver(&self.peer, items);
+            sink(&self.peer, items);
         }
         // The peer may have filled its window and wait for an acknowledgement that could not be sent.
         self.acknowledge(&mut lane.window);
@@ -210,14 +210,14 @@ impl Connection {
         &self,
         sequence: u64,
         items: Vec<Item>,
-        sink: &dyn FrameSink,
+        sink: &FrameSink,
     ) -> Result<(), WindowError> {
         let mut incoming = self.incoming();
         incoming.window.check(sequence)?;
         let bytes = items.iter().map(|item| item.0.len()).sum();
         match &mut incoming.pending {
             Pending::Kept(kept) => kept.extend(items),
-            Pending::Delivered => sink.deliver(&self.peer, items),
+            Pending::Delivered => sink(&self.peer, items),
         }
         incoming.window.received(bytes);
         self.acknowledge(&mut incoming.window);

@@ -23,21 +23,9 @@ use crate::frames::{EncodedFrame, Frame, Item, LaneMessage};
 use crate::transport::Secured;
 use crate::view::NodeIdentity;
 
-/// Receives the items of other nodes.
-pub trait FrameSink: Send + Sync + 'static {
-    /// Receives items in their order. Called on a gateway, so it must neither block nor panic; the sender's lane waits
-    /// while it runs.
-    fn deliver(&self, from: &NodeIdentity, items: Vec<Item>);
-}
-
-impl<Function> FrameSink for Function
-where
-    Function: Fn(&NodeIdentity, Vec<Item>) + Send + Sync + 'static,
-{
-    fn deliver(&self, from: &NodeIdentity, items: Vec<Item>) {
-        self(from, items);
-    }
-}
+/// Receives the items of another node in their order. Called on the gateway, so it must neither block nor panic; the sender's
+/// lane waits while it runs.
+pub type FrameSink = dyn Fn(&NodeIdentity, Vec<Item>) + Send + Sync;
 
 /// Why an item was not sent. It has no effect anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,12 +52,12 @@ struct Inner {
     by_node: DashMap<String, Arc<Connection>>,
     /// Every connection that may receive frames, by the token of those frames.
     by_token: DashMap<u64, Arc<Connection>>,
-    sink: Arc<dyn FrameSink>,
+    sink: Arc<FrameSink>,
 }
 
 impl Links {
     /// No links yet; incoming items go to `sink`.
-    pub fn new(sink: Arc<dyn FrameSink>) -> Self {
+    pub fn new(sink: Arc<FrameSink>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 by_node: DashMap::new(),
