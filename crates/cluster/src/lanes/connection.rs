@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use metrics::{Counter, counter};
+use metrics::counter;
 use ractor::ActorRef;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// A connection to one incarnation of one node.
 pub struct Connection {
     peer: NodeIdentity,
-    inbound_token: u64,
+    pub(super) inbound_token: u64,
     outbound_token: u64,
     closed: CancellationToken,
     incoming: Mutex<IncomingLane>,
@@ -78,10 +78,6 @@ impl Connection {
     /// Cancelled when the connection has ended; closes it when cancelled.
     pub fn closed(&self) -> &CancellationToken {
         &self.closed
-    }
-
-    pub(super) fn inbound_token(&self) -> u64 {
-        self.inbound_token
     }
 
     /// Begins to send to the peer's gateway. A second call has no effect.
@@ -148,7 +144,9 @@ impl Connection {
         let Some(lane) = self.outgoing.get() else {
             return;
         };
-        let counters = Counters::new(&self.peer);
+        let peer = &self.peer.name;
+        let frames_sent = counter!("souk_link_frames_sent_total", "peer" => peer.clone());
+        let items_sent = counter!("souk_link_items_sent_total", "peer" => peer.clone());
         let mut left_over = None;
         loop {
             let first = match left_over.take() {
@@ -183,8 +181,8 @@ impl Connection {
             if !self.cast(&lane.gateway, &frame) {
                 return;
             }
-            counters.frames.increment(1);
-            counters.items.increment(count as u64);
+            frames_sent.increment(1);
+            items_sent.increment(count as u64);
         }
     }
 
@@ -245,20 +243,6 @@ impl Connection {
                 got: sequence,
                 sent: 0,
             }),
-        }
-    }
-}
-
-struct Counters {
-    frames: Counter,
-    items: Counter,
-}
-
-impl Counters {
-    fn new(peer: &NodeIdentity) -> Self {
-        Self {
-            frames: counter!("souk_link_frames_sent_total", "peer" => peer.name.clone()),
-            items: counter!("souk_link_items_sent_total", "peer" => peer.name.clone()),
         }
     }
 }

@@ -72,12 +72,7 @@ impl Links {
     /// # Errors
     /// [`SendError`]; the item was not sent. `Ok` does not mean that it arrives.
     pub fn send(&self, node: &str, item: Item) -> Result<(), SendError> {
-        let connection = self
-            .inner
-            .by_node
-            .get(node)
-            .map(|entry| Arc::clone(entry.value()))
-            .ok_or(SendError::NoLink)?;
+        let connection = self.inner.by_node.get(node).ok_or(SendError::NoLink)?;
         connection.send(item)
     }
 
@@ -106,7 +101,7 @@ impl Links {
         let connection = Arc::new(Connection::new(secured));
         self.inner
             .by_token
-            .insert(connection.inbound_token(), Arc::clone(&connection));
+            .insert(connection.inbound_token, Arc::clone(&connection));
         connection
     }
 
@@ -124,7 +119,7 @@ impl Links {
     /// Removes the connection and closes it.
     pub(super) fn close(&self, connection: &Arc<Connection>) {
         connection.closed().cancel();
-        self.inner.by_token.remove(&connection.inbound_token());
+        self.inner.by_token.remove(&connection.inbound_token);
         self.inner
             .by_node
             .remove_if(&connection.peer().name, |_, current| {

@@ -88,8 +88,9 @@ pub struct Secured {
 
 impl Secured {
     /// The stream as ractor expects it; ractor reports its session under `label`.
-    pub fn into_stream(self, label: String) -> Box<dyn ClusterBidiStream> {
-        Box::new(self.stream.labelled(label))
+    pub fn into_stream(mut self, label: String) -> Box<dyn ClusterBidiStream> {
+        self.stream.label = label;
+        Box::new(self.stream)
     }
 }
 

@@ -28,7 +28,8 @@ pub struct GuardedStream<Stream> {
     stream: Stream,
     limits: StreamLimits,
     closed: DropGuard,
-    label: String,
+    /// Under which ractor reports the session.
+    pub(super) label: String,
     permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -48,13 +49,6 @@ impl<Stream: AsyncRead + AsyncWrite + Send + 'static> GuardedStream<Stream> {
             label: String::new(),
             permit,
         }
-    }
-
-    /// Sets the label under which ractor reports the session.
-    #[must_use]
-    pub fn labelled(mut self, label: String) -> Self {
-        self.label = label;
-        self
     }
 
     fn halves(self) -> (impl AsyncRead + Unpin + Send, impl AsyncWrite + Unpin + Send) {
@@ -185,18 +179,16 @@ impl<Inner: AsyncWrite> GuardedWriter<Inner> {
         if self.closed.token.is_cancelled() {
             return Poll::Ready(Err(closed_error()));
         }
-        match operation(self.inner.as_mut(), context) {
-            Poll::Ready(Ok(done)) => Poll::Ready(Ok(done)),
-            Poll::Ready(Err(error)) => {
-                self.closed.token.cancel();
-                Poll::Ready(Err(if error.kind() == io::ErrorKind::TimedOut {
-                    timed_out("stalled write")
-                } else {
-                    error
-                }))
+        let Poll::Ready(result) = operation(self.inner.as_mut(), context) else {
+            return self.closed.poll(context).map(Err);
+        };
+        Poll::Ready(result.map_err(|error| {
+            self.closed.token.cancel();
+            match error.kind() {
+                io::ErrorKind::TimedOut => timed_out("stalled write"),
+                _ => error,
             }
-            Poll::Pending => self.closed.poll(context).map(Err),
-        }
+        }))
     }
 }
 
@@ -308,7 +300,7 @@ mod tests {
         let permit = Arc::clone(&permits).try_acquire_owned().unwrap();
         let closed = CancellationToken::new();
         let stream = GuardedStream::new(near, limits(LONG, LONG), closed.clone(), Some(permit));
-        let (mut reader, mut writer) = Box::new(stream.labelled("here".to_owned())).split();
+        let (mut reader, mut writer) = Box::new(stream).split();
         closed.cancel();
         assert_eq!(
             reader.read_u8().await.unwrap_err().kind(),
