@@ -106,15 +106,8 @@ impl Checkout {
     pub(super) async fn authorise(&mut self, order: &PlacedOrder) -> Result<(), StepError> {
         let since = *self.authorising_since.get_or_insert_with(Instant::now);
         let (payment, version, fresh) = self.open_payment(order).await?;
-        match &payment.status {
-            PaymentState::Intended => {}
-            PaymentState::RequiresAction => return Err(StepError::AwaitAction),
-            PaymentState::Declined { code } => return Err(declined(code)),
-            PaymentState::Voided => return Err(StepError::Abandon(FailureReason::PaymentTimedOut)),
-            PaymentState::Authorised
-            | PaymentState::Captured
-            | PaymentState::PartiallyRefunded
-            | PaymentState::Refunded => return Ok(()),
+        if payment.status != PaymentState::Intended {
+            return consequence(payment.status);
         }
         let charge = match self.charge(order, fresh).await {
             // The provider is no longer configured: what it may have charged is for a person to look at.
@@ -198,12 +191,7 @@ impl Checkout {
                 return Err(StepError::retry("the payment provider is ahead of the order"));
             }
         };
-        match self.record(payment, version, change).await?.status {
-            PaymentState::RequiresAction => Err(StepError::AwaitAction),
-            PaymentState::Declined { code } => Err(declined(&code)),
-            PaymentState::Voided => Err(StepError::Abandon(FailureReason::PaymentTimedOut)),
-            _ => Ok(()),
-        }
+        consequence(self.record(payment, version, change).await?.status)
     }
 
     /// Captures the authorised money (invariant 4: the provider accepts one capture per key).
@@ -353,8 +341,16 @@ impl Checkout {
     }
 }
 
-fn declined(code: &str) -> StepError {
-    StepError::Abandon(FailureReason::PaymentDeclined {
-        code: code.to_owned(),
-    })
+/// What a payment in this state means for the order that it was to be authorised for.
+fn consequence(state: PaymentState) -> Result<(), StepError> {
+    match state {
+        PaymentState::RequiresAction => Err(StepError::AwaitAction),
+        PaymentState::Declined { code } => Err(StepError::Abandon(FailureReason::PaymentDeclined { code })),
+        PaymentState::Voided => Err(StepError::Abandon(FailureReason::PaymentTimedOut)),
+        PaymentState::Intended
+        | PaymentState::Authorised
+        | PaymentState::Captured
+        | PaymentState::PartiallyRefunded
+        | PaymentState::Refunded => Ok(()),
+    }
 }
