@@ -263,26 +263,20 @@ impl PersistenceState {
     /// later one.
     fn take_writes(&mut self) -> (Vec<DocumentWrite>, Vec<Receipt<Written>>) {
         let mut taken = HashSet::new();
-        let mut bytes = 0;
-        let (mut writes, mut receipts, mut later) = (Vec::new(), Vec::new(), VecDeque::new());
-        while let Some((write, receipt)) = self.writes.pop_front() {
+        let (mut bytes, mut is_full) = (0, false);
+        let (mut writes, mut receipts) = (Vec::new(), Vec::new());
+        for (write, receipt) in std::mem::take(&mut self.writes) {
             let (id, size) = (&write.document.id, write.document.body.len());
-            let full =
+            is_full |=
                 writes.len() >= self.handle.batch_rows || (bytes + size > BATCH_BYTES && !writes.is_empty());
-            if full {
-                later.push_back((write, receipt));
-                break;
-            }
-            if !self.in_flight.contains(id) && taken.insert(id.clone()) {
+            if !is_full && !self.in_flight.contains(id) && taken.insert(id.clone()) {
                 bytes += size;
                 writes.push(write);
                 receipts.push(receipt);
             } else {
-                later.push_back((write, receipt));
+                self.writes.push_back((write, receipt));
             }
         }
-        later.append(&mut self.writes);
-        self.writes = later;
         self.in_flight.extend(taken);
         (writes, receipts)
     }

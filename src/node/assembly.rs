@@ -41,13 +41,11 @@ use souk_domain::Timestamp;
 pub(super) struct Assembly {
     pub(super) config: Arc<Config>,
     pub(super) me: Member,
-    pub(super) identity: NodeIdentity,
     pub(super) stores: Stores,
     pub(super) key: ClusterKey,
     pub(super) tls: NodeTls,
     pub(super) routing: Arc<Routing>,
     pub(super) regions: Regions,
-    pub(super) payments: Persistence,
     pub(super) accounts: AccountParts,
     pub(super) checkout: Arc<CheckoutContext>,
     pub(super) membership: Handle<MembershipMessage>,
@@ -57,7 +55,7 @@ pub(super) struct Assembly {
     pub(super) admission: Arc<Admission>,
     pub(super) background: TaskTracker,
     pub(super) supervision: SupervisionStatus,
-    pub(super) drain: Arc<CancellationToken>,
+    pub(super) drain: CancellationToken,
     pub(super) shutdown: CancellationToken,
     pub(super) front_ended: CancellationToken,
     pub(super) cluster_listener: Arc<TcpListener>,
@@ -114,7 +112,6 @@ impl Assembly {
         let clock = clock::system();
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;
         let me = member(&node, incarnation(&*stores.views, &node.name, clock()).await);
-        let identity = me.identity();
         let gossip = start_gossip(&config, &me, &key).await?;
 
         // The regions need the links, which need the inbox, which needs the regions. Items that arrive before it is there are
@@ -130,7 +127,6 @@ impl Assembly {
         let requests = Arc::new(PendingRequests::default());
         let routing = Routing::new(&node.name);
         let sagas = Handle::default();
-        let payments = Persistence::new(Arc::clone(&stores.payments), config.limits.batch_rows);
         let parts = RegionParts {
             routing: Arc::clone(&routing),
             clock: Arc::clone(&clock),
@@ -147,7 +143,7 @@ impl Assembly {
         let gateway = SandboxGateway::new(Arc::clone(&stores.sandbox), || clock::system()());
         let checkout = Arc::new(CheckoutContext {
             regions: regions.clone(),
-            payments: payments.clone(),
+            payments: Persistence::new(Arc::clone(&stores.payments), config.limits.batch_rows),
             gateways: Gateways::new([Arc::new(gateway) as Arc<dyn crate::gateways::payment::PaymentGateway>]),
             clock: Arc::clone(&clock),
             limits: CheckoutLimits::from(&config.limits),
@@ -175,22 +171,20 @@ impl Assembly {
             lease: config.membership.verified_ms.duration(),
         });
         Ok(Self {
-            probe: Arc::new(Probe::new(Arc::clone(&routing), links, identity.clone())),
+            probe: Arc::new(Probe::new(Arc::clone(&routing), links, me.identity())),
             admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
             background: TaskTracker::new(),
             supervision: SupervisionStatus::default(),
-            drain: Arc::default(),
+            drain: CancellationToken::new(),
             shutdown: CancellationToken::new(),
             front_ended: CancellationToken::new(),
             config,
             me,
-            identity,
             stores,
             key,
             tls,
             routing,
             regions,
-            payments,
             accounts,
             checkout,
             membership,

@@ -114,11 +114,10 @@ pub async fn run(
     };
     let (root, ended) = Root::spawn(None, Root, arguments).await?;
     tracing::info!(node = name, shop = %assembly.me.shop_address, "the node has started");
-    let drain = Arc::clone(&assembly.drain);
     let mut outcome = Ok(());
     tokio::select! {
         () = shutdown => {}
-        () = drain.cancelled() => {}
+        () = assembly.drain.cancelled() => {}
         () = assembly.ownership.superseded.cancelled() => {
             tracing::error!(node = name, "a newer process runs under this node's name; this one ends");
             outcome = Err(NodeError::Superseded(name.clone()));

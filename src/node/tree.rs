@@ -6,10 +6,8 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::Assembly;
-use super::listeners::ListenerTls;
-use super::root::{ChildSpec, SupervisionStatus};
+use super::root::ChildSpec;
 use super::service::{Run, Service, ServiceArguments, endless, until_cancelled};
-use crate::actors::Regions;
 use crate::actors::handle::Handle;
 use crate::actors::persistence::{Persistence, PersistenceActor};
 use crate::actors::region::AnyRegion;
@@ -42,28 +40,21 @@ impl Assembly {
             let name = format!("persistence/{}", persistence.store.name());
             let arguments = persistence.clone();
             let make = move || Ok((PersistenceActor, arguments.clone()));
-            children.push(ChildSpec::new(
-                name,
-                "persistence",
-                persistence.actor.starter(make),
-            ));
+            let start = persistence.actor.starter(make);
+            children.push(ChildSpec::new(name, "persistence", start));
         }
         for region in self.regions.all() {
             let name = format!("{REGION}{}", region.kind().as_str());
             children.push(ChildSpec::new(name, "region", region.starter()));
         }
         let checkout = Arc::clone(&self.checkout);
-        let sagas = self
-            .ownership
-            .sagas
-            .starter(move || Ok((Sagas, Arc::clone(&checkout))));
-        children.push(ChildSpec::new("sagas", "checkout", sagas));
+        let make = move || Ok((Sagas, Arc::clone(&checkout)));
+        let start = self.ownership.sagas.starter(make);
+        children.push(ChildSpec::new("sagas", "checkout", start));
         let sweeper = Arc::new(self.sweeper_context());
-        let sweeper = self
-            .ownership
-            .sweeper
-            .starter(move || Ok((Sweeper, Arc::clone(&sweeper))));
-        children.push(ChildSpec::new("sweeper", "worker", sweeper));
+        let make = move || Ok((Sweeper, Arc::clone(&sweeper)));
+        let start = self.ownership.sweeper.starter(make);
+        children.push(ChildSpec::new("sweeper", "worker", start));
         for delivery in self.deliveries() {
             let name = format!("relay/{}/{}", delivery.outbox.name(), delivery.consumer.name());
             let delivery = Arc::new(delivery);
@@ -72,31 +63,26 @@ impl Assembly {
         }
         children.push(self.peers_child());
         let (probe, stores) = (Arc::clone(&self.probe), self.stores.clone());
-        let (metrics, clock) = (self.metrics.clone(), &self.clock);
-        let reload = |tls: &Option<ListenerTls>| tls.as_ref().map(ListenerTls::reload);
-        for (name, kind, run) in [
-            (
-                "stores",
-                "probe",
-                Some(until_cancelled(move |shutdown| {
-                    Arc::clone(&probe).watch_stores(stores.clone(), shutdown)
-                })),
-            ),
-            (
-                "metrics",
-                "worker",
-                Some(endless(move || keep_up(metrics.clone()))),
-            ),
-            ("signing keys", "worker", Some(self.accounts.follow_keys(clock))),
+        let pings = move |shutdown| Arc::clone(&probe).watch_stores(stores.clone(), shutdown);
+        let metrics = self.metrics.clone();
+        let mut services = vec![
+            ("stores", "probe", until_cancelled(pings)),
+            ("metrics", "worker", endless(move || keep_up(metrics.clone()))),
+            ("signing keys", "worker", self.accounts.follow_keys(&self.clock)),
             (
                 "revocations",
                 "worker",
-                Some(self.accounts.follow_revocations(clock)),
+                self.accounts.follow_revocations(&self.clock),
             ),
-            ("certificate/operator", "worker", reload(&self.operator_tls)),
-            ("certificate/front", "worker", reload(&self.shop_tls)),
+        ];
+        for (name, tls) in [
+            ("certificate/operator", &self.operator_tls),
+            ("certificate/front", &self.shop_tls),
         ] {
-            children.extend(run.map(|run| self.service(name, kind, run, CancellationToken::new())));
+            services.extend(tls.as_ref().map(|tls| (name, "worker", tls.reload())));
+        }
+        for (name, kind, run) in services {
+            children.push(self.service(name, kind, run, CancellationToken::new()));
         }
         let operator = self.operator_router();
         children.push(self.listener(
@@ -121,7 +107,7 @@ impl Assembly {
     /// The way to each store whose writes are batched.
     fn persistences(&self) -> impl Iterator<Item = &Persistence> {
         let regions = self.regions.all().map(AnyRegion::persistence);
-        regions.into_iter().chain([&self.payments])
+        regions.into_iter().chain([&self.checkout.payments])
     }
 
     fn sweeper_context(&self) -> SweeperContext {
@@ -186,7 +172,7 @@ impl Assembly {
         let start = self.ownership.peers.starter(move || {
             let listener = node.cluster_listener.try_clone()?;
             let arguments = PeersArguments {
-                identity: node.identity.clone(),
+                identity: node.me.identity(),
                 listener: tokio::net::TcpListener::from_std(listener)?,
                 tls: node.tls.clone(),
                 key: node.key.clone(),
@@ -258,13 +244,8 @@ impl Assembly {
         }
     }
 
-    fn operator_router(&self) -> Router {
-        let (probe, supervision, me) = (
-            Arc::clone(&self.probe),
-            self.supervision.clone(),
-            self.me.name.clone(),
-        );
-        let (drain, regions) = (Arc::clone(&self.drain), self.regions.clone());
+    fn operator_router(self: &Arc<Self>) -> Router {
+        let (node, probe, drain) = (Arc::clone(self), Arc::clone(&self.probe), self.drain.clone());
         crate::operator::router(OperatorState {
             me: self.me.clone(),
             started_at: Timestamp::from_millis(i64::try_from(self.me.incarnation).unwrap_or(0)),
@@ -277,7 +258,7 @@ impl Assembly {
             stores: self.stores.clone(),
             traces: Arc::clone(&self.checkout.traces),
             membership: self.membership.clone(),
-            supervision: Arc::new(move || tree(&me, &supervision, &regions)),
+            supervision: Arc::new(move || node.tree()),
             health: Arc::new(move || probe.report()),
             admission: Arc::clone(&self.admission),
             metrics: self.metrics.clone(),
@@ -302,34 +283,35 @@ impl Assembly {
         let start = Handle::default().starter(move || Ok((Service, arguments.clone())));
         ChildSpec::new(name, kind, start)
     }
-}
 
-/// The children of the root as the operator's interface shows them.
-fn tree(node: &str, supervision: &SupervisionStatus, regions: &Regions) -> SupervisionTree {
-    let children = supervision
-        .read()
-        .into_iter()
-        .map(|child| SupervisionTree {
-            children: child
-                .name
-                .strip_prefix(REGION)
-                .and_then(|kind| regions.of_kind(kind))
-                .map(SupervisionTree::of_entities)
-                .into_iter()
-                .collect(),
-            name: child.name,
-            kind: child.kind.to_owned(),
-            status: if child.running {
-                SupervisionState::Running
-            } else {
-                SupervisionState::Restarting
-            },
-            restarts: child.restarts,
-            last_error: child.last_error,
-        })
-        .collect();
-    SupervisionTree {
-        children,
-        ..SupervisionTree::running(node, "node")
+    /// The children of the root as the operator's interface shows them.
+    fn tree(&self) -> SupervisionTree {
+        let children = self
+            .supervision
+            .read()
+            .into_iter()
+            .map(|child| SupervisionTree {
+                children: child
+                    .name
+                    .strip_prefix(REGION)
+                    .and_then(|kind| self.regions.of_kind(kind))
+                    .map(SupervisionTree::of_entities)
+                    .into_iter()
+                    .collect(),
+                name: child.name,
+                kind: child.kind.to_owned(),
+                status: if child.running {
+                    SupervisionState::Running
+                } else {
+                    SupervisionState::Restarting
+                },
+                restarts: child.restarts,
+                last_error: child.last_error,
+            })
+            .collect();
+        SupervisionTree {
+            children,
+            ..SupervisionTree::running(&self.me.name, "node")
+        }
     }
 }

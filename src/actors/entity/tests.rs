@@ -62,8 +62,7 @@ async fn a_conflict_is_decided_anew_on_the_stored_state() {
     let engine = Engine::start().await;
     let rival = engine.rival("rival", 1).await;
     assert_eq!(engine.add(ID, 1).await, Ok((1, 1)));
-    let other = rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
-    assert_eq!((other.reply, other.version), (11, 2));
+    assert_eq!(rival.add(ID, 10).await, Ok((11, 2)));
 
     assert_eq!(engine.add(ID, 100).await, Ok((111, 3)));
     assert_eq!(engine.stored(ID).await, 3);
@@ -74,7 +73,7 @@ async fn a_conflict_refuses_an_expected_version() {
     let engine = Engine::start().await;
     let rival = engine.rival("rival", 1).await;
     engine.add(ID, 1).await.unwrap();
-    rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
+    rival.add(ID, 10).await.unwrap();
 
     // True in this entity's memory, and not in the store.
     let conditional = Ask {
@@ -105,12 +104,8 @@ async fn a_presumed_absence_costs_no_load() {
 #[tokio::test]
 async fn a_wrong_presumption_is_decided_on_the_row() {
     let engine = Engine::start().await;
-    engine
-        .rival("rival", 1)
-        .await
-        .ask(ID, identified(CounterCommand::Add(10)))
-        .await
-        .unwrap();
+    let rival = engine.rival("rival", 1).await;
+    assert_eq!(rival.add(ID, 10).await, Ok((10, 1)));
     let answer = engine.ask(ID, presuming(CounterCommand::Add(5))).await.unwrap();
     assert_eq!((answer.reply, answer.version), (15, 2));
 }
@@ -120,12 +115,8 @@ async fn a_presumption_answers_nothing_by_itself() {
     for (rows, expected) in [(0, (0, 0)), (1, (10, 1))] {
         let engine = Engine::start().await;
         for _ in 0..rows {
-            engine
-                .rival("rival", 1)
-                .await
-                .ask(ID, identified(CounterCommand::Add(10)))
-                .await
-                .unwrap();
+            let rival = engine.rival("rival", 1).await;
+            rival.add(ID, 10).await.unwrap();
         }
         let answer = engine.ask(ID, presuming(CounterCommand::Read)).await.unwrap();
         assert_eq!((answer.reply, answer.version), expected);
@@ -294,7 +285,7 @@ async fn a_read_without_the_lease_asks_the_store() {
     let engine = Engine::start().await;
     let rival = engine.rival("rival", 1).await;
     assert_eq!(engine.add(ID, 1).await, Ok((1, 1)));
-    rival.ask(ID, identified(CounterCommand::Add(10))).await.unwrap();
+    rival.add(ID, 10).await.unwrap();
     // While the node holds the lease, no other node writes: memory is current.
     assert_eq!(engine.read(ID).await, Ok((1, 1)));
     engine.routing.drop_lease();

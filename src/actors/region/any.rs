@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ractor::RpcReplyPort;
 use serde_json::Value;
 
 use super::{Region, RegionMessage, RegionSupervisor};
@@ -137,10 +136,8 @@ impl<A: Aggregate> AnyRegion for Region<A> {
 
     async fn describe(&self, id: &str) -> Option<Description> {
         let actor = self.0.directory.get(id)?.actor.clone();
-        let (sender, receiver) = ractor::concurrency::oneshot();
-        let port: RpcReplyPort<Description> = sender.into();
-        actor.cast(EntityMessage::Describe(port)).ok()?;
-        tokio::time::timeout(DESCRIBE_LIMIT, receiver).await.ok()?.ok()
+        let described = actor.call(EntityMessage::Describe, Some(DESCRIBE_LIMIT)).await;
+        described.ok()?.success_or(()).ok()
     }
 
     fn state_of(&self, row: &Document) -> Result<Value, serde_json::Error> {
