@@ -190,6 +190,7 @@ impl RootState {
         });
         let failures = &mut self.failures[index];
         failures.retain(|failure| failure.elapsed() < FAILURE_WINDOW);
+        let earlier = failures.len();
         failures.push(Instant::now());
         if failures.len() >= FAILURE_LIMIT {
             let verdict = format!(
@@ -202,7 +203,7 @@ impl RootState {
             }
             return;
         }
-        let pause = RETRY.after(failures.len() as u32 - 1).next_pause();
+        let pause = RETRY.after(earlier as u32).next_pause();
         myself.send_after(pause, move || Restart(index));
     }
 }

@@ -35,19 +35,13 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(
 pub enum Receipt {
     /// The consumer has taken it.
     Delivered,
-    /// The consumer can't take this event.
-    Failed {
-        /// Why.
-        reason: String,
-    },
+    /// The consumer can't take this event: why.
+    Failed(String),
 }
 
-/// A consumer can take no event now, which is no event's fault.
+/// A consumer can take no event now, which is no event's fault: why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable {
-    /// Why.
-    pub reason: String,
-}
+pub struct Unavailable(pub String);
 
 /// A projection, or whatever else follows from events. Consumers recognise repetitions by the event's id or by the
 /// entity's version.
@@ -82,18 +76,14 @@ impl Failures {
     pub(super) fn receipts(&self, events: &[LedgerEvent]) -> Vec<Receipt> {
         let receipt = |event: &LedgerEvent| match self.0.get(&event.id.entity) {
             None => Receipt::Delivered,
-            Some(reason) => Receipt::Failed {
-                reason: reason.clone(),
-            },
+            Some(reason) => Receipt::Failed(reason.clone()),
         };
         events.iter().map(receipt).collect()
     }
 }
 
 fn unavailable(error: &StoreError) -> Unavailable {
-    Unavailable {
-        reason: Chain(error).to_string(),
-    }
+    Unavailable(Chain(error).to_string())
 }
 
 /// The rows of the entities that emitted these events, with the entities' ids.
@@ -181,7 +171,7 @@ impl DeliveryTask {
         }
         let receipts = match self.offer(&events).await {
             Ok(receipts) => receipts,
-            Err(Unavailable { reason }) => {
+            Err(Unavailable(reason)) => {
                 tracing::warn!(
                     store = self.outbox.name(),
                     consumer,
@@ -200,7 +190,7 @@ impl DeliveryTask {
             }
             match receipt {
                 Receipt::Delivered => delivered.push(event.sequence),
-                Receipt::Failed { reason } => {
+                Receipt::Failed(reason) => {
                     blocked.insert(event.id.entity.as_str());
                     failed.push(self.failure(event, attempts, reason));
                 }
@@ -226,16 +216,15 @@ impl DeliveryTask {
     /// Offers events to the consumer; a panic or a silence of its own makes it unavailable.
     async fn offer(&self, events: &[LedgerEvent]) -> Result<Vec<Receipt>, Unavailable> {
         let offered = AssertUnwindSafe(self.consumer.consume(events)).catch_unwind();
-        let unavailable = |reason: String| Unavailable { reason };
         let receipts = tokio::time::timeout(CONSUMER_LIMIT, offered)
             .await
-            .map_err(|_| unavailable(format!("no answer within {} s", CONSUMER_LIMIT.as_secs())))?
-            .map_err(|panic| unavailable(format!("it panicked: {}", panics::message(&*panic))))??;
+            .map_err(|_| Unavailable(format!("no answer within {} s", CONSUMER_LIMIT.as_secs())))?
+            .map_err(|panic| Unavailable(format!("it panicked: {}", panics::message(&*panic))))??;
         if receipts.len() == events.len() {
             Ok(receipts)
         } else {
             let (given, wanted) = (receipts.len(), events.len());
-            Err(unavailable(format!(
+            Err(Unavailable(format!(
                 "it gave {given} receipts for {wanted} events"
             )))
         }

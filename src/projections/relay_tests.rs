@@ -54,9 +54,7 @@ impl Consumer for Recorder {
         let ids = || events.iter().map(|event| event.id.to_string());
         self.offered.send_modify(|offered| offered.extend(ids()));
         if self.unavailable.load(Ordering::SeqCst) {
-            return Err(Unavailable {
-                reason: "a fault of the test".to_owned(),
-            });
+            return Err(Unavailable("a fault of the test".to_owned()));
         }
         let bad = self.bad.lock().unwrap().clone();
         let mut taken = Vec::new();
@@ -64,9 +62,7 @@ impl Consumer for Recorder {
             .iter()
             .map(|event| {
                 if bad.contains(event.id.entity.as_str()) {
-                    return Receipt::Failed {
-                        reason: format!("no {}", event.id.entity),
-                    };
+                    return Receipt::Failed(format!("no {}", event.id.entity));
                 }
                 taken.push(event.id.to_string());
                 Receipt::Delivered

@@ -1,8 +1,9 @@
-//! Lanes: ordered, windowed streams of items between nodes, one in each direction. ractor announces only the gateway actor of a
-//! node to its peers; entities have no names and no groups. One lane: what waits at the same time shares a frame, and with more
-//! lanes less of it waits at the same one. A gateway handles 40 to 58 thousand frames a second; a machine on which that is too
-//! few gains from a second. Items that wait at the same time travel in one frame, and a window bounds
-//! what is in flight, so a peer that stops causes `Busy` errors and no growing memory.
+//! Lanes: ordered, windowed streams of items between nodes. ractor announces only the gateway actor of a node to its peers;
+//! entities have no names and no groups. Items that wait at the same time travel in one frame, and a window bounds what is in
+//! flight, so a peer that stops causes `Busy` errors and no growing memory.
+//!
+//! There is one lane in each direction: what waits at the same time shares a frame, and with more lanes less of it waits at the
+//! same one. A gateway handles 40 to 58 thousand frames a second; a machine on which that is too few gains from a second.
 //!
 //! The items of one lane arrive in the order in which they were sent while the connection lives. When it ends, items in
 //! flight may or may not have arrived; [`LinkEvent::Down`](crate::peers::LinkEvent::Down) tells the callers.

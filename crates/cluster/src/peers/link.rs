@@ -229,7 +229,7 @@ impl LinkState {
             return;
         }
         let Some(gateway) = gateway(node) else {
-            tracing::warn!(%peer, "the peer has not announced its gateway; closing the link");
+            tracing::warn!(%peer, "the peer has not announced its gateways; closing the link");
             current.connection.closed().cancel();
             return;
         };
