@@ -11,7 +11,8 @@ use tracing::Span;
 use super::remote::ReturnPath;
 use souk_domain::{Aggregate, CommandId};
 
-/// A command for an entity, with the conditions of its caller.
+/// A command for an entity, with the conditions of its caller. Other nodes get its fields in this order: to change them is to
+/// change what nodes say to each other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Ask<A: Aggregate> {

@@ -184,9 +184,11 @@ impl ReturnPath {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::time::{Duration, Instant};
 
     use super::*;
-    use souk_domain::Cart;
+    use crate::actors::outcome::Origin;
+    use souk_domain::{Cart, CartCommand, CommandId};
 
     /// Refuses the first items with these errors, and records what happens.
     #[derive(Default)]
@@ -254,6 +256,32 @@ mod tests {
                 .unwrap()
                 .is_empty()
         );
+    }
+
+    /// Nodes agree on the fields, on their order, and on what a deadline is.
+    #[test]
+    fn an_ask_travels_with_its_remaining_time() {
+        type Fields = (
+            CartCommand,
+            Option<CommandId>,
+            Option<u64>,
+            u64,
+            String,
+            bool,
+            Origin,
+            bool,
+            Option<TraceContext>,
+        );
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ask = Ask::<Cart>::new(CartCommand::Get, deadline, Arc::from("request"));
+        let bytes = souk_wire::encode(&RemoteAsk { ask, trace: None }).unwrap();
+        let fields: Fields = souk_wire::decode(&bytes).unwrap();
+        assert!(matches!(fields.0, CartCommand::Get));
+        assert!((1..=60_000).contains(&fields.3), "{} ms", fields.3);
+        assert_eq!(fields.4, "request");
+        let received: RemoteAsk<Cart> = souk_wire::decode(&bytes).unwrap();
+        assert_eq!(&*received.ask.request_id, "request");
+        assert!(received.ask.deadline > Instant::now());
     }
 
     #[tokio::test]
