@@ -96,6 +96,14 @@ impl CatalogueCache {
         Ok(found.into_iter().map(Option::flatten).collect())
     }
 
+    /// The listing of one SKU.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn listing(&self, sku: &Sku) -> Result<Option<Listing>, StoreError> {
+        Ok(self.listings(&[sku]).await?.pop().flatten())
+    }
+
     /// The available quantity of each of `skus` by their badges, in their order.
     ///
     /// # Errors

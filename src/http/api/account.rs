@@ -5,8 +5,6 @@ use utoipa::ToSchema;
 
 use crate::authentication::service::AccountError;
 use crate::http::edge::problem::{self, Problem};
-use crate::http::request::caller::Signed;
-use crate::http::request::front::Front;
 use souk_domain::UserId;
 use souk_domain::account::{Account, Role};
 
@@ -14,8 +12,7 @@ use souk_domain::account::{Account, Role};
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
 pub struct UserBody<'a> {
-    #[schema(value_type = UserId)]
-    id: &'a str,
+    id: &'a UserId,
     email: &'a str,
     name: &'a str,
     #[schema(required)]
@@ -32,7 +29,7 @@ impl<'a> UserBody<'a> {
     /// The account.
     pub fn new(account: &'a Account) -> Self {
         Self {
-            id: account.id.as_str(),
+            id: &account.id,
             email: account.email.as_str(),
             name: &account.name,
             phone: account.phone.as_deref(),
@@ -42,11 +39,6 @@ impl<'a> UserBody<'a> {
             version: account.version,
         }
     }
-}
-
-/// The account of the caller; an access token outlives it by minutes at most.
-pub async fn of(front: &Front, signed: &Signed) -> Result<Account, Problem> {
-    Ok(front.accounts.account(&signed.0.user).await?)
 }
 
 impl From<AccountError> for Problem {

@@ -4,21 +4,20 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::authentication::service::{AccountError, Device, Registration, SignedIn};
 use crate::http::api::account::UserBody;
+use crate::http::api::call::Call;
 use crate::http::edge::client_address::ClientAddress;
-use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::background::Background;
 use crate::http::request::caller::{Caller, Signed};
-use crate::http::request::entity;
-use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Page;
@@ -34,11 +33,6 @@ const USER_AGENT_LIMIT: usize = 200;
 /// Time limit for transferring all of a guest's orders to an account.
 const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 
-/// A password: not shown, and wiped after use.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Password(Zeroizing<String>);
-
 /// A new account.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +41,7 @@ pub struct Register {
     email: String,
     /// Common passwords are refused.
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
-    password: Password,
+    password: Zeroizing<String>,
     /// Printable, and not blank.
     #[schema(min_length = 1, max_length = 100, pattern = r"\S", example = "Ada Example")]
     name: String,
@@ -60,7 +54,7 @@ pub struct Login {
     #[schema(example = "ada@example.org")]
     email: String,
     #[schema(value_type = String, format = Password, example = "a long sentence of mine")]
-    password: Password,
+    password: Zeroizing<String>,
 }
 
 /// A refresh token.
@@ -85,7 +79,7 @@ pub struct Reset {
     /// From the e-mail.
     token: String,
     #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
-    password: Password,
+    password: Zeroizing<String>,
 }
 
 /// A code that verifies an e-mail address.
@@ -115,8 +109,7 @@ pub struct Tokens<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionBody<'a> {
-    #[schema(value_type = SessionId)]
-    id: &'a str,
+    id: &'a SessionId,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -134,9 +127,7 @@ pub struct SessionBody<'a> {
 type Sessions = Page<SessionBody<'static>>;
 
 /// The device that signs in.
-pub struct CallingDevice(Device);
-
-impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
+impl<S: Send + Sync> FromRequestParts<S> for Device {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -146,10 +137,10 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
             .get(header::USER_AGENT)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
-        Ok(Self(Device {
+        Ok(Self {
             user_agent: user_agent.chars().take(USER_AGENT_LIMIT).collect(),
             address,
-        }))
+        })
     }
 }
 
@@ -168,12 +159,12 @@ impl<S: Send + Sync> FromRequestParts<S> for CallingDevice {
 )]
 pub async fn register(
     State(front): State<SharedFront>,
-    CallingDevice(device): CallingDevice,
+    device: Device,
     background: Background,
     Json(body): Json<Register>,
 ) -> Result<Response, Problem> {
     let registration =
-        Registration::new(&body.email, body.name, body.password.0).map_err(Problem::validation)?;
+        Registration::new(&body.email, body.name, body.password).map_err(Problem::validation)?;
     let behind = background.clone();
     let opened = background.finish(async move {
         let tokens = front.accounts.register(registration, &device).await?;
@@ -198,20 +189,19 @@ pub async fn register(
     extensions(("x-problems" = json!([problem::BAD_CREDENTIALS]))),
 )]
 pub async fn login(
-    State(front): State<SharedFront>,
-    context: Context,
-    CallingDevice(device): CallingDevice,
+    call: Call<()>,
+    device: Device,
     background: Background,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
     // An address that no account can have gets the same reply as an unknown one.
     let email = EmailAddress::parse(&body.email).map_err(|_| Problem::new(problem::BAD_CREDENTIALS))?;
-    let tokens = front
-        .accounts
-        .login(&email_key(&email), &body.password.0, &device)
+    let accounts = &call.front.accounts;
+    let tokens = accounts
+        .login(&email_key(&email), &body.password, &device)
         .await?;
     // Orders placed as a guest since the address was verified are transferred behind the reply.
-    background.spawn(claim_orders(front, context, tokens.account.clone()));
+    background.spawn(claim_orders(call, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
 }
 
@@ -249,14 +239,9 @@ pub async fn refresh(
     tag = "Accounts",
     responses((status = 204, description = "The session has ended.")),
 )]
-pub async fn logout(
-    State(front): State<SharedFront>,
-    Signed(principal): Signed,
-) -> Result<StatusCode, Problem> {
-    front
-        .accounts
-        .end_session(&principal.user, &principal.session)
-        .await?;
+pub async fn logout(call: Call<Signed>) -> Result<StatusCode, Problem> {
+    let session = &call.caller.0.session;
+    call.front.accounts.end_session(call.user(), session).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -268,25 +253,19 @@ pub async fn logout(
     tag = "Accounts",
     responses((status = 200, description = "All of them, the most recently used first.", body = Sessions)),
 )]
-pub async fn sessions(
-    State(front): State<SharedFront>,
-    Signed(principal): Signed,
-) -> Result<Response, Problem> {
-    let sessions = front
-        .accounts
-        .sessions
-        .list(&principal.user, (front.clock)())
-        .await?;
+pub async fn sessions(call: Call<Signed>) -> Result<Response, Problem> {
+    let sessions = &call.front.accounts.sessions;
+    let sessions = sessions.list(call.user(), (call.front.clock)()).await?;
     let items = sessions
         .iter()
         .map(|session| SessionBody {
-            id: session.id.as_str(),
+            id: &session.id,
             created_at: session.created_at.to_rfc3339(),
             last_used_at: session.last_used_at.to_rfc3339(),
             expires_at: session.expires_at.to_rfc3339(),
             user_agent: &session.user_agent,
             address: &session.address,
-            current: session.id == principal.session,
+            current: session.id == call.caller.0.session,
         })
         .collect();
     json::reply(StatusCode::OK, &Page::whole(items))
@@ -302,13 +281,12 @@ pub async fn sessions(
     responses((status = 204, description = "The session has ended.")),
 )]
 pub async fn end_session(
-    State(front): State<SharedFront>,
-    Signed(principal): Signed,
+    call: Call<Signed>,
     PathParameter(id): PathParameter,
 ) -> Result<StatusCode, Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
     let session = SessionId::parse(&id).map_err(|_| not_found())?;
-    if front.accounts.end_session(&principal.user, &session).await? {
+    if call.front.accounts.end_session(call.user(), &session).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found())
@@ -356,19 +334,18 @@ pub async fn forgot_password(
     responses((status = 204, description = "The password is set.")),
 )]
 pub async fn reset_password(
-    State(front): State<SharedFront>,
-    context: Context,
+    call: Call<()>,
     background: Background,
     Json(body): Json<Reset>,
 ) -> Result<StatusCode, Problem> {
-    let shop = front.clone();
+    let front = call.front.clone();
     let reset = background.finish(async move {
-        let reset = shop.accounts.reset_password(&body.token, &body.password.0);
+        let reset = front.accounts.reset_password(&body.token, &body.password);
         reset.await.map_err(spent_token)
     });
     let account = reset.await?;
     // The reader of the e-mails has just set the password, and all other sessions have ended.
-    background.spawn(claim_orders(front, context, account));
+    background.spawn(claim_orders(call, account));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -385,34 +362,37 @@ pub async fn reset_password(
     responses((status = 204, description = "The address is verified.")),
 )]
 pub async fn verify_email(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Option<Caller>,
+    call: Call<Option<Caller>>,
     background: Background,
     Json(body): Json<Verify>,
 ) -> Result<StatusCode, Problem> {
-    let shop = front.clone();
-    let proof =
-        background.finish(async move { shop.accounts.verify_email(&body.token).await.map_err(spent_token) });
+    let front = call.front.clone();
+    let proof = background.finish(async move {
+        front
+            .accounts
+            .verify_email(&body.token)
+            .await
+            .map_err(spent_token)
+    });
     let account = proof.await?;
     // The account may belong to somebody else, who opened it under this address: the orders of its reader are
     // transferred only to a session of that account, now or at the next sign-in.
-    if caller.as_ref().and_then(Caller::user) == Some(&account.id) {
-        background.spawn(claim_orders(front, context, account));
+    if call.caller.as_ref().and_then(Caller::user) == Some(&account.id) {
+        background.spawn(claim_orders(call, account));
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Transfers orders placed by a guest with the account's verified address. Failures are retried at the next sign-in.
-async fn claim_orders(front: SharedFront, context: Context, account: Account) {
-    let claims = claim_each(&front, &context, &account);
+async fn claim_orders<C>(call: Call<C>, account: Account) {
+    let claims = claim_each(&call, &account);
     if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
         tracing::warn!("a guest's orders were not handed over in time");
     }
 }
 
-async fn claim_each(front: &Front, context: &Context, account: &Account) {
-    let orders = match front.accounts.guest_orders(account).await {
+async fn claim_each<C>(call: &Call<C>, account: &Account) {
+    let orders = match call.front.accounts.guest_orders(account).await {
         Ok(orders) => orders,
         Err(error) => {
             return tracing::warn!(
@@ -425,8 +405,7 @@ async fn claim_each(front: &Front, context: &Context, account: &Account) {
         let command = OrderCommand::Claim {
             buyer: account.id.as_str().to_owned(),
         };
-        let ask = entity::read(context, front.settings.ask_timeout, command);
-        if let Err(error) = front.regions.orders.ask(order.as_str(), ask).await {
+        if let Err(error) = call.ask_order(&order, command).await {
             tracing::warn!(error = &error as &dyn std::error::Error, %order, "a guest's order was not handed over");
         }
     }
@@ -452,11 +431,9 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
         },
     )?;
     // Tokens must not be cached (RFC 6749, section 5.1).
-    response.headers_mut().insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-store"),
-    );
-    Ok(response.into_response())
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    Ok(response)
 }
 
 /// A reply with tokens in the published document.

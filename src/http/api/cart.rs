@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::call::{Call, Change};
 use super::claim;
 use crate::actors::region::Answer;
-use crate::http::catalogue_cache::Listing;
-use crate::http::edge::context::Context;
+use crate::http::catalogue_cache::{CatalogueCache, Listing};
 use crate::http::edge::problem::{self, Problem};
-use crate::http::request::caller::Caller;
-use crate::http::request::entity;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
 use crate::http::request::front::{Front, SharedFront};
-use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, NoFields, OptionalJson, Quantity};
 use crate::http::request::path::PathParameter;
+use crate::stores::StoreError;
 use souk_domain::cart::{CartRefusal, HandOver, LINE_LIMIT, QUANTITY_LIMIT};
 use souk_domain::{Aggregate, Cart, CartCommand, CartId, CartView, Currency, Money, ProductId, Sku};
 
@@ -117,66 +115,6 @@ pub struct Merge {
     cart_token: String,
 }
 
-/// What every change of the caller's cart takes from its request.
-#[derive(FromRequestParts)]
-#[from_request(state(SharedFront))]
-pub struct Visit {
-    #[from_request(via(State))]
-    front: SharedFront,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    condition: IfMatch,
-}
-
-impl Visit {
-    /// Changes the cart, and shows it.
-    async fn change(&self, command: CartCommand) -> Result<Response, Problem> {
-        let timeout = self.front.settings.ask_timeout;
-        let mut ask = entity::change(&self.context, timeout, &self.identity, command);
-        ask.expected_version = self.expected_version().await?;
-        let answer = self
-            .front
-            .regions
-            .carts
-            .ask(self.caller.cart().as_str(), ask)
-            .await?;
-        answer.reply?;
-        self.show(&answer).await
-    }
-
-    async fn show(&self, answer: &Answer<Cart>) -> Result<Response, Problem> {
-        let shown = Shown::of(&self.front, answer).await?;
-        let body = shown.body(self.caller.cart(), answer);
-        json::versioned(StatusCode::OK, answer.version, &body)
-    }
-
-    async fn version(&self) -> Result<u64, Problem> {
-        Ok(get(&self.front, &self.context, self.caller.cart()).await?.version)
-    }
-
-    async fn expected_version(&self) -> Result<Option<u64>, Problem> {
-        entity::expected_version(&self.condition, async || self.version().await).await
-    }
-
-    /// Checks the client's condition before a change of several carts.
-    async fn check_condition(&self) -> Result<(), Problem> {
-        match self.expected_version().await? {
-            None => Ok(()),
-            Some(expected) => match self.version().await? {
-                current if current == expected => Ok(()),
-                current => Err(Problem::version_conflict(current)),
-            },
-        }
-    }
-
-    /// Sends a command that is harmless to repeat to any cart.
-    async fn ask(&self, cart: &CartId, command: CartCommand) -> Result<Answer<Cart>, Problem> {
-        let ask = entity::read(&self.context, self.front.settings.ask_timeout, command);
-        Ok(self.front.regions.carts.ask(cart.as_str(), ask).await?)
-    }
-}
-
 /// Create a guest's cart
 ///
 /// It uses no storage until an item is added.
@@ -209,10 +147,10 @@ pub async fn create(
     OptionalJson(NoFields {}): OptionalJson<NoFields>,
 ) -> Result<Response, Problem> {
     let (token, id) = front.keys.mint_cart();
-    let view = Cart::initial(id.as_str()).view();
+    let (view, shown) = (Cart::initial(id.as_str()).view(), Shown::default());
     let body = NewCart {
         cart_token: &token,
-        cart: render(&id, 0, &view, &[], &[]),
+        cart: CartBody::new(&id, 0, &view, &shown),
     };
     json::versioned(StatusCode::CREATED, 0, &body)
 }
@@ -226,15 +164,11 @@ pub async fn create(
     params(IfNoneMatch),
     responses(CartReply)
 )]
-pub async fn show(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    condition: IfNoneMatch,
-) -> Result<Response, Problem> {
-    let answer = get(&front, &context, caller.cart()).await?;
-    let shown = Shown::of(&front, &answer).await?;
-    json::if_none_match(&condition, answer.version, &shown.body(caller.cart(), &answer))
+pub async fn show(call: Call, condition: IfNoneMatch) -> Result<Response, Problem> {
+    let id = call.caller.cart();
+    let Answer { version, view, .. } = call.ask_cart(id, CartCommand::Get).await?;
+    let shown = Shown::of(&call.front.catalogue_cache, &view).await?;
+    json::if_none_match(&condition, version, &CartBody::new(id, version, &view, &shown))
 }
 
 /// Add an item to the cart
@@ -250,14 +184,14 @@ pub async fn show(
     responses(CartReply),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
-pub async fn add_item(visit: Visit, Json(body): Json<AddItem>) -> Result<Response, Problem> {
-    let (sku, product_id) = known_sku(&visit.front, &body.sku).await?;
+pub async fn add_item(change: Change, Json(body): Json<AddItem>) -> Result<Response, Problem> {
+    let (sku, product_id) = known_sku(&change.call.front, &body.sku).await?;
     let command = CartCommand::Add {
         sku,
         product_id,
         quantity: body.quantity.0,
     };
-    visit.change(command).await
+    apply(&change, command).await
 }
 
 /// Set the quantity of an item
@@ -272,7 +206,7 @@ pub async fn add_item(visit: Visit, Json(body): Json<AddItem>) -> Result<Respons
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
 pub async fn set_item(
-    visit: Visit,
+    change: Change,
     PathParameter(sku): PathParameter,
     Json(body): Json<SetItem>,
 ) -> Result<Response, Problem> {
@@ -282,14 +216,14 @@ pub async fn set_item(
             sku: parse_sku(&sku)?,
         }
     } else {
-        let (sku, product_id) = known_sku(&visit.front, &sku).await?;
+        let (sku, product_id) = known_sku(&change.call.front, &sku).await?;
         CartCommand::SetQuantity {
             sku,
             product_id,
             quantity: body.quantity.0,
         }
     };
-    visit.change(command).await
+    apply(&change, command).await
 }
 
 /// Remove an item from the cart
@@ -304,9 +238,9 @@ pub async fn set_item(
     responses(CartReply),
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
-pub async fn remove_item(visit: Visit, PathParameter(sku): PathParameter) -> Result<Response, Problem> {
+pub async fn remove_item(change: Change, PathParameter(sku): PathParameter) -> Result<Response, Problem> {
     let sku = parse_sku(&sku)?;
-    visit.change(CartCommand::Remove { sku }).await
+    apply(&change, CartCommand::Remove { sku }).await
 }
 
 /// Empty the cart
@@ -318,8 +252,8 @@ pub async fn remove_item(visit: Visit, PathParameter(sku): PathParameter) -> Res
     params(IfMatch),
     responses(CartReply)
 )]
-pub async fn empty(visit: Visit) -> Result<Response, Problem> {
-    visit.change(CartCommand::Empty).await
+pub async fn empty(change: Change) -> Result<Response, Problem> {
+    apply(&change, CartCommand::Empty).await
 }
 
 /// Merge a guest's cart into the caller's
@@ -336,23 +270,25 @@ pub async fn empty(visit: Visit) -> Result<Response, Problem> {
     responses(CartReply),
     extensions(("x-problems" = json!([problem::CHECKOUT_IN_PROGRESS]))),
 )]
-pub async fn merge(visit: Visit, Json(body): Json<Merge>) -> Result<Response, Problem> {
-    let from = visit
+pub async fn merge(change: Change, Json(body): Json<Merge>) -> Result<Response, Problem> {
+    let Change { call, condition, .. } = &change;
+    let from = call
         .front
         .keys
         .open_cart(&body.cart_token)
         .ok_or_else(|| Problem::field("cart_token", "is not the token of a cart of this shop"))?;
-    let to = visit.caller.cart();
+    let to = call.caller.cart();
     if from == *to {
         return Err(Problem::field(
             "cart_token",
             "is the token of the caller's own cart",
         ));
     }
-    visit.check_condition().await?;
+    let current = async || Ok(call.ask_cart(to, CartCommand::Get).await?.version);
+    condition.check(current).await?;
     for _ in 0..claim::ATTEMPTS {
         let hand_over = CartCommand::HandOver { to: to.clone() };
-        let guest = visit.ask(&from, hand_over).await?.view;
+        let guest = call.ask_cart(&from, hand_over).await?.view;
         if let Some(HandOver { to, number, lines }) = guest.hand_over {
             // Where one was interrupted, perhaps on its way to another account, this finishes it, and the next comes after it.
             let from_guest = from.clone();
@@ -361,94 +297,102 @@ pub async fn merge(visit: Visit, Json(body): Json<Merge>) -> Result<Response, Pr
                 number,
                 lines,
             };
-            visit.ask(&to, receive).await?;
-            visit.ask(&from, CartCommand::FinishHandOver { number }).await?;
+            call.ask_cart(&to, receive).await?;
+            call.ask_cart(&from, CartCommand::FinishHandOver { number })
+                .await?;
         } else if let Some(claim) = guest.claim.filter(|_| !guest.lines.is_empty()) {
-            claim::end(&visit.front, &visit.context, &from, &claim).await?;
+            claim::end(call, &from, &claim).await?;
         } else {
-            return visit.show(&visit.ask(to, CartCommand::Get).await?).await;
+            return reply(call, &call.ask_cart(to, CartCommand::Get).await?).await;
         }
     }
     Err(claim::contended())
 }
 
-/// The current cart.
-pub async fn get(front: &Front, context: &Context, cart: &CartId) -> Result<Answer<Cart>, Problem> {
-    let ask = entity::read(context, front.settings.ask_timeout, CartCommand::Get);
-    Ok(front.regions.carts.ask(cart.as_str(), ask).await?)
+/// Changes the caller's cart, and shows it.
+async fn apply(change: &Change, command: CartCommand) -> Result<Response, Problem> {
+    let Call { front, caller, .. } = &change.call;
+    let current = async || {
+        let cart = change.call.ask_cart(caller.cart(), CartCommand::Get).await?;
+        Ok(cart.version)
+    };
+    let ask = change.ask(front.settings.ask_timeout, command, current).await?;
+    let answer = front.regions.carts.ask(caller.cart().as_str(), ask).await?;
+    answer.reply?;
+    reply(&change.call, &answer).await
 }
 
-fn parse_sku(text: &str) -> Result<Sku, Problem> {
+async fn reply(call: &Call, answer: &Answer<Cart>) -> Result<Response, Problem> {
+    let shown = Shown::of(&call.front.catalogue_cache, &answer.view).await?;
+    let body = CartBody::new(call.caller.cart(), answer.version, &answer.view, &shown);
+    json::versioned(StatusCode::OK, answer.version, &body)
+}
+
+/// A SKU, whether or not the catalogue has it.
+pub fn parse_sku(text: &str) -> Result<Sku, Problem> {
     // A malformed SKU does not exist.
     Sku::parse(text).map_err(|_| Problem::new(problem::UNKNOWN_SKU))
 }
 
 async fn known_sku(front: &Front, text: &str) -> Result<(Sku, ProductId), Problem> {
     let sku = parse_sku(text)?;
-    match front.catalogue_cache.listings(&[&sku]).await?.pop().flatten() {
+    match front.catalogue_cache.listing(&sku).await? {
         Some(listing) => Ok((sku, listing.product().id.clone())),
         None => Err(Problem::new(problem::UNKNOWN_SKU)),
     }
 }
 
-/// The catalogue's part of a cart.
+/// The catalogue's part of a cart, line by line.
+#[derive(Default)]
 struct Shown {
     listings: Vec<Option<Listing>>,
     available: Vec<u32>,
 }
 
 impl Shown {
-    async fn of(front: &Front, answer: &Answer<Cart>) -> Result<Self, Problem> {
-        let skus: Vec<&Sku> = answer.view.lines.iter().map(|line| &line.sku).collect();
+    async fn of(catalogue: &CatalogueCache, view: &CartView) -> Result<Self, StoreError> {
+        let skus: Vec<&Sku> = view.lines.iter().map(|line| &line.sku).collect();
         Ok(Self {
-            listings: front.catalogue_cache.listings(&skus).await?,
-            available: front.catalogue_cache.available(&skus).await?,
+            listings: catalogue.listings(&skus).await?,
+            available: catalogue.available(&skus).await?,
         })
-    }
-
-    fn body<'a>(&'a self, id: &'a CartId, answer: &'a Answer<Cart>) -> CartBody<'a> {
-        render(id, answer.version, &answer.view, &self.listings, &self.available)
     }
 }
 
-fn render<'a>(
-    id: &'a CartId,
-    version: u64,
-    view: &'a CartView,
-    listings: &'a [Option<Listing>],
-    available: &[u32],
-) -> CartBody<'a> {
-    static NO_OPTIONS: BTreeMap<String, String> = BTreeMap::new();
-    let mut subtotal = Money::zero(view.currency);
-    let mut items = Vec::with_capacity(view.lines.len());
-    for ((line, listing), available) in view.lines.iter().zip(listings).zip(available) {
-        let listing = listing.as_ref();
-        let unit_price = listing.map(|listing| listing.variant().price);
-        // A price that does not fit the cart (another currency, or absurdly high) makes its line unsellable, but the
-        // shopper sees the rest.
-        let line_total = unit_price
-            .and_then(|price| price.times(line.quantity).ok())
-            .filter(|total| total.currency == subtotal.currency);
-        let sum = line_total.and_then(|total| subtotal.plus(total).ok());
-        subtotal = sum.unwrap_or(subtotal);
-        items.push(CartItem {
-            sku: &line.sku,
-            product_id: &line.product_id,
-            title: listing.map(|listing| listing.product().title.as_str()),
-            options: listing.map_or(&NO_OPTIONS, |listing| &listing.variant().options),
-            quantity: line.quantity,
-            unit_price,
-            line_total: sum.and(line_total),
-            available: if sum.is_some() { *available } else { 0 },
-        });
-    }
-    CartBody {
-        id,
-        version,
-        currency: view.currency,
-        items,
-        subtotal,
-        item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+impl<'a> CartBody<'a> {
+    fn new(id: &'a CartId, version: u64, view: &'a CartView, shown: &'a Shown) -> Self {
+        static NO_OPTIONS: BTreeMap<String, String> = BTreeMap::new();
+        let mut subtotal = Money::zero(view.currency);
+        let mut items = Vec::with_capacity(view.lines.len());
+        for ((line, listing), available) in view.lines.iter().zip(&shown.listings).zip(&shown.available) {
+            let listing = listing.as_ref();
+            let unit_price = listing.map(|listing| listing.variant().price);
+            // A price that does not fit the cart (another currency, or absurdly high) makes its line unsellable, but the
+            // shopper sees the rest.
+            let line_total = unit_price
+                .and_then(|price| price.times(line.quantity).ok())
+                .filter(|total| total.currency == subtotal.currency);
+            let sum = line_total.and_then(|total| subtotal.plus(total).ok());
+            subtotal = sum.unwrap_or(subtotal);
+            items.push(CartItem {
+                sku: &line.sku,
+                product_id: &line.product_id,
+                title: listing.map(|listing| listing.product().title.as_str()),
+                options: listing.map_or(&NO_OPTIONS, |listing| &listing.variant().options),
+                quantity: line.quantity,
+                unit_price,
+                line_total: sum.and(line_total),
+                available: if sum.is_some() { *available } else { 0 },
+            });
+        }
+        Self {
+            id,
+            version,
+            currency: view.currency,
+            items,
+            subtotal,
+            item_count: view.lines.iter().map(|line| u64::from(line.quantity)).sum(),
+        }
     }
 }
 
@@ -468,7 +412,6 @@ impl From<CartRefusal> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::catalogue_cache::CatalogueCache;
     use crate::http::request::etag::Tag;
     use crate::http::test_support::{Fixture, product, sku};
     use souk_domain::CartLine;
@@ -488,10 +431,6 @@ mod tests {
             std::sync::Arc::new(catalogue),
             &(&crate::config::Limits::default()).into(),
         );
-        let skus: Vec<_> = lines.iter().map(|line| line.sku.clone()).collect();
-        let skus: Vec<_> = skus.iter().collect();
-        let listings = catalogue_cache.listings(&skus).await.unwrap();
-        let available = catalogue_cache.available(&skus).await.unwrap();
         let view = CartView {
             currency: Currency::USD,
             lines,
@@ -499,7 +438,8 @@ mod tests {
             hand_over: None,
         };
         let id = CartId::parse("crt_1").unwrap();
-        serde_json::to_value(render(&id, 3, &view, &listings, &available)).unwrap()
+        let shown = Shown::of(&catalogue_cache, &view).await.unwrap();
+        serde_json::to_value(CartBody::new(&id, 3, &view, &shown)).unwrap()
     }
 
     #[tokio::test]

@@ -1,21 +1,17 @@
 //! `/v1/checkout`: quotes; and what placing an order shares with them.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::api::cart;
-use crate::http::edge::context::Context;
+use super::call::Call;
 use crate::http::edge::problem::{self, FieldError, Problem};
-use crate::http::request::caller::Caller;
-use crate::http::request::front::{Front, SharedFront};
-use crate::http::request::json;
-use crate::http::request::json::Json;
+use crate::http::request::front::Front;
+use crate::http::request::json::{self, Json};
 use souk_domain::catalogue::Product;
 use souk_domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
-use souk_domain::{Address, AddressId, CartView, Currency, Money, OrderLine, Sku};
+use souk_domain::{Address, AddressId, CartCommand, CartView, Money, OrderLine, Sku};
 
 /// The address: one of the two.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -60,21 +56,16 @@ pub struct Quote {
     }))),
     extensions(("x-problems" = json!([problem::EMPTY_CART, problem::OUT_OF_STOCK]))),
 )]
-pub async fn quote(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    Json(body): Json<QuoteBody>,
-) -> Result<Response, Problem> {
+pub async fn quote(call: Call, Json(body): Json<QuoteBody>) -> Result<Response, Problem> {
     let mut errors = Vec::new();
-    let (given, address_id) = saved_address(&front, &caller, body.address, body.address_id).await?;
+    let (given, address_id) = saved_address(&call, body.address, body.address_id).await?;
     let Some(address) = address(given, address_id.as_deref(), &mut errors) else {
         return Err(Problem::validation(errors));
     };
-    let cart = cart::get(&front, &context, caller.cart()).await?;
-    let basket = Basket::of(&front, &cart.view).await?;
-    let subtotal = basket.subtotal()?;
-    let weight_grams = basket.weight_grams()?;
+    let cart = call.ask_cart(call.caller.cart(), CartCommand::Get).await?.view;
+    let lines = quote_lines(&price(&call.front, &cart).await?);
+    let subtotal = quote::subtotal(&lines, cart.currency)?;
+    let weight_grams = quote::weight_grams(&lines)?;
     let body = Quote {
         subtotal,
         tax: quote::tax(subtotal, &address.country)?,
@@ -87,15 +78,14 @@ pub async fn quote(
 /// Replaces `address_id` with the caller's saved address. An unknown one, or one beside a given address, is left for
 /// [`address`] to refuse.
 pub async fn saved_address(
-    front: &Front,
-    caller: &Caller,
+    call: &Call,
     given: Option<Address>,
     address_id: Option<String>,
 ) -> Result<(Option<Address>, Option<String>), Problem> {
-    let (None, Some(id), Some(user)) = (&given, &address_id, caller.user()) else {
+    let (None, Some(id), Some(user)) = (&given, &address_id, call.caller.user()) else {
         return Ok((given, address_id));
     };
-    let addresses = front.accounts.users.addresses(user).await?;
+    let addresses = call.front.accounts.users.addresses(user).await?;
     let found = addresses.into_iter().find(|saved| saved.id.as_str() == id);
     Ok(match found {
         Some(saved) => (Some(saved.address), None),
@@ -109,122 +99,73 @@ pub fn address(
     address_id: Option<&str>,
     errors: &mut Vec<FieldError>,
 ) -> Option<Address> {
-    match (given, address_id) {
+    let error = match (given, address_id) {
         (Some(address), None) => {
             let below = |error: souk_domain::FieldError| {
                 FieldError::new(format!("address.{}", error.field), error.message)
             };
-            address
+            return address
                 .normalised()
                 .map_err(|wrong| errors.extend(wrong.into_iter().map(below)))
-                .ok()
+                .ok();
         }
-        (None, None) => {
-            errors.push(FieldError::new("address", "is required"));
-            None
+        (None, None) => FieldError::new("address", "is required"),
+        (Some(_), Some(_)) => FieldError::new("address_id", "can't be given together with address"),
+        // Only accounts save addresses, and this caller's have been looked up by now.
+        (None, Some(_)) => FieldError::new("address_id", "is not one of the caller's addresses"),
+    };
+    errors.push(error);
+    None
+}
+
+/// The lines of a cart at current prices, read from the catalogue: an order never uses cached prices, nor prices of the client.
+///
+/// # Errors
+/// 422 `empty-cart`; 409 `out-of-stock` for products that are not sold any more.
+pub async fn price(front: &Front, cart: &CartView) -> Result<Vec<OrderLine>, Problem> {
+    if cart.lines.is_empty() {
+        return Err(Problem::new(problem::EMPTY_CART));
+    }
+    let skus: Vec<Sku> = cart.lines.iter().map(|line| line.sku.clone()).collect();
+    let products = front.products.products_of(&skus).await?;
+    priced(cart, &products)
+}
+
+fn priced(cart: &CartView, products: &[Product]) -> Result<Vec<OrderLine>, Problem> {
+    let mut lines = Vec::with_capacity(cart.lines.len());
+    let mut gone = Vec::new();
+    for line in &cart.lines {
+        let found = products
+            .iter()
+            .find_map(|product| Some((product, product.variant(&line.sku)?)));
+        match found {
+            Some((product, variant)) => lines.push(OrderLine {
+                sku: line.sku.clone(),
+                product_id: product.id.clone(),
+                title: product.title.clone(),
+                options: variant.options.clone(),
+                quantity: line.quantity,
+                unit_price: variant.price,
+                weight_grams: variant.weight_grams,
+            }),
+            None => gone.push(FieldError::new(line.sku.to_string(), "is not sold any more")),
         }
-        (Some(_), Some(_)) => {
-            errors.push(FieldError::new(
-                "address_id",
-                "can't be given together with address",
-            ));
-            None
-        }
-        (None, Some(_)) => {
-            // Only accounts save addresses, and this caller's have been looked up by now.
-            errors.push(FieldError::new(
-                "address_id",
-                "is not one of the caller's addresses",
-            ));
-            None
-        }
+    }
+    if gone.is_empty() {
+        Ok(lines)
+    } else {
+        Err(Problem::new(problem::OUT_OF_STOCK).errors(gone))
     }
 }
 
-/// The contents of the cart at current prices.
-#[derive(Debug)]
-pub struct Basket {
-    /// The lines.
-    pub lines: Vec<OrderLine>,
-    currency: Currency,
-}
-
-impl Basket {
-    /// Reads the products of a cart from the catalogue: an order never uses cached prices, nor prices of the client.
-    ///
-    /// # Errors
-    /// 422 `empty-cart`; 409 `out-of-stock` for products that are not sold any more.
-    pub async fn of(front: &Front, view: &CartView) -> Result<Self, Problem> {
-        if view.lines.is_empty() {
-            return Err(Problem::new(problem::EMPTY_CART));
-        }
-        let skus: Vec<Sku> = view.lines.iter().map(|line| line.sku.clone()).collect();
-        let products = front.products.products_of(&skus).await?;
-        Self::priced(view, &products)
-    }
-
-    fn priced(view: &CartView, products: &[Product]) -> Result<Self, Problem> {
-        let mut lines = Vec::with_capacity(view.lines.len());
-        let mut gone = Vec::new();
-        for line in &view.lines {
-            let found = products
-                .iter()
-                .find_map(|product| Some((product, product.variant(&line.sku)?)));
-            match found {
-                Some((product, variant)) => lines.push(OrderLine {
-                    sku: line.sku.clone(),
-                    product_id: product.id.clone(),
-                    title: product.title.clone(),
-                    options: variant.options.clone(),
-                    quantity: line.quantity,
-                    unit_price: variant.price,
-                    weight_grams: variant.weight_grams,
-                }),
-                None => gone.push(FieldError::new(line.sku.to_string(), "is not sold any more")),
-            }
-        }
-        if gone.is_empty() {
-            Ok(Self {
-                lines,
-                currency: view.currency,
-            })
-        } else {
-            Err(Problem::new(problem::OUT_OF_STOCK).errors(gone))
-        }
-    }
-
-    /// The price of the goods.
-    ///
-    /// # Errors
-    /// A defect of the catalogue's prices.
-    pub fn subtotal(&self) -> Result<Money, QuoteError> {
-        quote::subtotal(&self.quote_lines(), self.currency)
-    }
-
-    /// The weight of the goods.
-    ///
-    /// # Errors
-    /// A defect of the catalogue's weights.
-    pub fn weight_grams(&self) -> Result<u64, QuoteError> {
-        quote::weight_grams(&self.quote_lines())
-    }
-
-    /// The totals, shipped to `country` by `shipping`.
-    ///
-    /// # Errors
-    /// A defect of the catalogue's prices.
-    pub fn totals(&self, country: &str, shipping: Money) -> Result<quote::Totals, QuoteError> {
-        quote::totals(&self.quote_lines(), country, shipping)
-    }
-
-    fn quote_lines(&self) -> Vec<QuoteLine> {
-        let line = |line: &OrderLine| QuoteLine {
-            unit_price: line.unit_price,
-            quantity: line.quantity,
-            weight_grams: line.weight_grams,
-        };
-        self.lines.iter().map(line).collect()
-    }
+/// What the totals of an order are calculated from.
+pub fn quote_lines(lines: &[OrderLine]) -> Vec<QuoteLine> {
+    let line = |line: &OrderLine| QuoteLine {
+        unit_price: line.unit_price,
+        quantity: line.quantity,
+        weight_grams: line.weight_grams,
+    };
+    lines.iter().map(line).collect()
 }
 
 impl From<QuoteError> for Problem {
@@ -253,7 +194,7 @@ pub fn example_address() -> serde_json::Value {
 mod tests {
     use super::*;
     use crate::http::test_support::{guest_address, product, sku};
-    use souk_domain::{CartLine, ProductId};
+    use souk_domain::{CartLine, Currency, ProductId};
 
     fn check(given: Option<Address>, id: Option<&str>) -> (Option<Address>, Vec<String>) {
         let mut errors = Vec::new();
@@ -319,18 +260,19 @@ mod tests {
             product("a", &[("A-1", 1_000), ("A-2", 50)]),
             product("b", &[("B-1", 7)]),
         ];
-        let basket = Basket::priced(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
-        assert_eq!(basket.subtotal().unwrap().amount, 121);
-        assert_eq!(basket.weight_grams().unwrap(), 500);
-        assert_eq!(basket.lines[1].product_id.as_str(), "prd_a");
-        let totals = basket.totals("US", Money::new(499, Currency::USD)).unwrap();
+        let priced = priced(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
+        assert_eq!(priced[1].product_id.as_str(), "prd_a");
+        let lines = quote_lines(&priced);
+        assert_eq!(quote::subtotal(&lines, Currency::USD).unwrap().amount, 121);
+        assert_eq!(quote::weight_grams(&lines).unwrap(), 500);
+        let totals = quote::totals(&lines, "US", Money::new(499, Currency::USD)).unwrap();
         assert_eq!(totals.total.amount, 620);
     }
 
     #[test]
     fn what_is_not_sold_any_more_is_named() {
         let products = [product("a", &[("A-1", 1_000)])];
-        let refused = Basket::priced(&cart(&[("GONE", 1), ("A-1", 1), ("LOST", 1)]), &products).unwrap_err();
+        let refused = priced(&cart(&[("GONE", 1), ("A-1", 1), ("LOST", 1)]), &products).unwrap_err();
         assert_eq!(refused.kind(), problem::OUT_OF_STOCK);
         let fields: Vec<_> = refused
             .field_errors()

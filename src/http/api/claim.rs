@@ -6,12 +6,10 @@
 
 use std::time::Duration;
 
-use crate::http::edge::context::Context;
+use super::call::Call;
 use crate::http::edge::problem::{self, Problem};
-use crate::http::request::entity;
-use crate::http::request::front::Front;
 use souk_domain::cart::Claim;
-use souk_domain::{CartCommand, CartId, Order, OrderCommand, OrderId};
+use souk_domain::{CartCommand, CartId, OrderCommand};
 
 /// How long a cart stays claimed for an order that is not placed. Longer than the request takes that places it; where that
 /// takes longer still, the order is refused.
@@ -23,39 +21,31 @@ pub const ATTEMPTS: usize = 16;
 ///
 /// # Errors
 /// 409 `checkout-in-progress` while the order is pending.
-pub async fn end(front: &Front, context: &Context, cart: &CartId, claim: &Claim) -> Result<(), Problem> {
-    let in_progress = || Err(in_progress(&claim.order));
-    let ask = async |command| {
-        let ask = entity::read::<Order>(context, front.settings.ask_timeout, command);
-        Ok::<_, Problem>(front.regions.orders.ask(claim.order.as_str(), ask).await?.view)
+pub async fn end(call: &Call, cart: &CartId, claim: &Claim) -> Result<(), Problem> {
+    let id = &claim.order;
+    let in_progress = || {
+        let detail = format!("order {id} of this cart is pending: wait for its outcome, or cancel it");
+        Err(Problem::new(problem::CHECKOUT_IN_PROGRESS)
+            .detail(detail)
+            .order(id.clone()))
     };
-    let order = match ask(OrderCommand::Get).await? {
-        None if (front.clock)().since(claim.since) < UNPLACED_LIMIT => return in_progress(),
+    let order = match call.ask_order(id, OrderCommand::Get).await?.view {
+        None if (call.front.clock)().since(claim.since) < UNPLACED_LIMIT => return in_progress(),
         // From here on it can't be placed, unless it was placed in this moment.
-        None => ask(OrderCommand::Forfeit).await?,
+        None => call.ask_order(id, OrderCommand::Forfeit).await?.view,
         placed => placed,
     };
-    let order_id = claim.order.clone();
     let command = match order {
         Some(order) if order.progress.phase.is_undecided() => return in_progress(),
         // Its worker is about to do the same.
         Some(order) if order.progress.phase.may_be_fulfilled() => CartCommand::Clear {
-            order: order_id,
+            order: id.clone(),
             lines: order.placement.quantities(),
         },
-        _ => CartCommand::Unclaim { order: order_id },
+        _ => CartCommand::Unclaim { order: id.clone() },
     };
-    let ask = entity::read(context, front.settings.ask_timeout, command);
-    front.regions.carts.ask(cart.as_str(), ask).await?;
+    call.ask_cart(cart, command).await?;
     Ok(())
-}
-
-fn in_progress(order: &OrderId) -> Problem {
-    Problem::new(problem::CHECKOUT_IN_PROGRESS)
-        .detail(format!(
-            "order {order} of this cart is pending: wait for its outcome, or cancel it"
-        ))
-        .order(order.clone())
 }
 
 /// After [`ATTEMPTS`]: others change the cart all the time.

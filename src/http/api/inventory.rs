@@ -6,17 +6,16 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::call::{Call, Change};
+use super::cart::parse_sku;
 use crate::actors::region::Answer;
-use crate::http::edge::context::Context;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::caller::Signed;
-use crate::http::request::entity;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
 use crate::http::request::front::{Front, SharedFront};
-use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json, Quantity};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Paging, Parameters};
+use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use souk_domain::stock::{REASON_LIMIT, REFERENCE_LIMIT, StockCommand, StockRefusal, StockReply};
 use souk_domain::text::shows_nothing;
 use souk_domain::{Sku, Stock};
@@ -25,8 +24,7 @@ use souk_domain::{Sku, Stock};
 #[derive(Serialize, ToSchema)]
 #[schema(as = StockLevel)]
 pub struct Body<'a> {
-    #[schema(value_type = Sku)]
-    sku: &'a str,
+    sku: &'a Sku,
     received: u64,
     adjusted: i64,
     sold: u64,
@@ -95,13 +93,12 @@ pub struct Adjustment {
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU]))),
 )]
 pub async fn show(
-    State(front): State<SharedFront>,
-    context: Context,
+    call: Call,
     PathParameter(sku): PathParameter,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let sku = known(&front, &sku).await?;
-    let answer = get(&front, &context, &sku).await?;
+    let sku = known(&call.front, &sku).await?;
+    let answer = get(&call, &sku).await?;
     json::if_none_match(&condition, answer.version, &level(&sku, &answer))
 }
 
@@ -119,12 +116,9 @@ pub async fn show(
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
 )]
 pub async fn receive(
-    State(front): State<SharedFront>,
-    context: Context,
+    change: Change,
     Signed(principal): Signed,
-    identity: Identity,
     PathParameter(sku): PathParameter,
-    condition: IfMatch,
     Json(body): Json<Receipt>,
 ) -> Result<Response, Problem> {
     let errors = text_error("reference", &body.reference, REFERENCE_LIMIT);
@@ -133,7 +127,7 @@ pub async fn receive(
         quantity: body.quantity.0,
     };
     let quantity = i64::from(body.quantity.0);
-    let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    let (response, is_news) = record(&change, &sku, command, errors).await?;
     if is_news {
         tracing::info!(target: "souk::audit", user = %principal.user, sku, quantity, "stock was received");
     }
@@ -154,12 +148,9 @@ pub async fn receive(
     extensions(("x-problems" = json!([problem::UNKNOWN_SKU, problem::STOCK_CONFLICT]))),
 )]
 pub async fn adjust(
-    State(front): State<SharedFront>,
-    context: Context,
+    change: Change,
     Signed(principal): Signed,
-    identity: Identity,
     PathParameter(sku): PathParameter,
-    condition: IfMatch,
     Json(body): Json<Adjustment>,
 ) -> Result<Response, Problem> {
     let zero = (body.delta == 0).then(|| FieldError::new("delta", "must not be 0"));
@@ -170,9 +161,9 @@ pub async fn adjust(
         delta: body.delta,
         reason: body.reason,
         // Derived from the request: a repetition under an idempotency key counts once.
-        reference: identity.command.as_str().to_owned(),
+        reference: change.identity.command.as_str().to_owned(),
     };
-    let (response, is_news) = change(&front, &context, &identity, &condition, &sku, command, errors).await?;
+    let (response, is_news) = record(&change, &sku, command, errors).await?;
     if is_news {
         tracing::info!(target: "souk::audit", user = %principal.user, sku, delta = body.delta, "stock was adjusted");
     }
@@ -192,43 +183,33 @@ pub async fn adjust(
 pub async fn movements(
     State(front): State<SharedFront>,
     PathParameter(sku): PathParameter,
-    mut parameters: Parameters,
+    parameters: Parameters,
 ) -> Result<Response, Problem> {
     let sku = known(&front, &sku).await?;
-    let description = format!("movements of {sku}");
-    let limit = parameters.limit();
-    let after = parameters.cursor(&front.keys, &description)?;
-    parameters.finish()?;
-    let after = match after {
-        Some(position) => position.parse().map_err(|_| Problem::new(problem::BAD_CURSOR))?,
-        None => 0,
-    };
+    let list = format!("movements of {sku}");
+    let request: PageRequest<u64> = PageRequest::read(parameters, &front.keys, list.clone())?;
+    let (limit, after) = (request.limit, request.after.unwrap_or_default());
 
-    // A page ends with a whole version: seldom more than one event, and never many.
     let mut events = front.stock_events.ledger(sku.as_str(), after, limit + 1).await?;
     let next = (events.len() > limit).then(|| {
         events.truncate(limit);
         let last = events.last().map_or(after, |event| event.id.version);
-        let begins_whole = events
-            .iter()
-            .position(|event| event.id.version == last)
-            .unwrap_or(0);
-        if begins_whole > 0 {
-            events.truncate(begins_whole);
+        // A page ends with a whole version: seldom more than one event, and never many.
+        let whole = events.iter().take_while(|event| event.id.version != last).count();
+        if whole > 0 {
+            events.truncate(whole);
         }
         events.last().map_or(last, |event| event.id.version)
     });
+    let items = events.iter().map(|event| Movement {
+        version: event.id.version,
+        at: event.at.to_rfc3339(),
+        event: &event.event.name,
+        detail: &event.event.detail,
+    });
     let page = Page {
-        items: events
-            .iter()
-            .map(|event| Movement {
-                version: event.id.version,
-                at: event.at.to_rfc3339(),
-                event: &event.event.name,
-                detail: &event.event.detail,
-            })
-            .collect(),
-        next_cursor: next.map(|version| front.keys.seal_cursor(&description, &version.to_string())),
+        items: items.collect(),
+        next_cursor: next.map(|version| front.keys.seal_cursor(&list, &version.to_string())),
     };
     json::reply(StatusCode::OK, &page)
 }
@@ -248,37 +229,28 @@ fn text_error(field: &'static str, value: &str, limit: usize) -> Option<FieldErr
 
 /// A SKU of the catalogue, or with stock: what is not sold any more can still be counted.
 async fn known(front: &Front, text: &str) -> Result<Sku, Problem> {
-    let unknown = || Problem::new(problem::UNKNOWN_SKU);
-    let sku = Sku::parse(text).map_err(|_| unknown())?;
-    let is_listed = front
-        .catalogue_cache
-        .listings(&[&sku])
-        .await?
-        .pop()
-        .flatten()
-        .is_some();
+    let sku = parse_sku(text)?;
+    let is_listed = front.catalogue_cache.listing(&sku).await?.is_some();
     if is_listed || front.inventory.load(sku.as_str()).await?.is_some() {
         Ok(sku)
     } else {
-        Err(unknown())
+        Err(Problem::new(problem::UNKNOWN_SKU))
     }
 }
 
-async fn get(front: &Front, context: &Context, sku: &Sku) -> Result<Answer<Stock>, Problem> {
-    let ask = entity::read(context, front.settings.ask_timeout, StockCommand::Get);
-    Ok(front.regions.skus.ask(sku.as_str(), ask).await?)
+async fn get(call: &Call, sku: &Sku) -> Result<Answer<Stock>, Problem> {
+    let ask = call.read(StockCommand::Get);
+    Ok(call.front.regions.skus.ask(sku.as_str(), ask).await?)
 }
 
 /// The reply to a movement, and whether it changed anything: a repetition does not.
-async fn change(
-    front: &Front,
-    context: &Context,
-    identity: &Identity,
-    condition: &IfMatch,
+async fn record(
+    change: &Change,
     sku: &str,
     command: StockCommand,
     errors: impl IntoIterator<Item = FieldError>,
 ) -> Result<(Response, bool), Problem> {
+    let front = &change.call.front;
     let sku = known(front, sku).await?;
     let errors: Vec<_> = errors.into_iter().collect();
     if !errors.is_empty() {
@@ -288,9 +260,9 @@ async fn change(
         StockCommand::Receive { .. } => "quantity",
         _ => "delta",
     };
-    let standing = get(front, context, &sku).await?.version;
-    let mut ask = entity::change::<Stock>(context, front.settings.ask_timeout, identity, command);
-    ask.expected_version = entity::expected_version(condition, async || Ok(standing)).await?;
+    let standing = get(&change.call, &sku).await?.version;
+    let current = async || Ok(standing);
+    let ask = change.ask(front.settings.ask_timeout, command, current).await?;
     let answer = front.regions.skus.ask(sku.as_str(), ask).await?;
     match answer.reply {
         StockReply::Refused(StockRefusal::OutOfRange) => {
@@ -308,7 +280,7 @@ async fn change(
 fn level<'a>(sku: &'a Sku, answer: &Answer<Stock>) -> Body<'a> {
     let level = &answer.view;
     Body {
-        sku: sku.as_str(),
+        sku,
         received: level.received,
         adjusted: level.adjusted,
         sold: level.sold,

@@ -4,6 +4,7 @@ pub mod health;
 
 pub(super) mod account;
 pub(super) mod auth;
+mod call;
 pub(super) mod cart;
 pub(super) mod categories;
 pub(super) mod checkout;

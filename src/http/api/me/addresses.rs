@@ -1,6 +1,5 @@
 //! `/v1/me/addresses`: the caller's saved addresses.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -8,17 +7,17 @@ use utoipa::ToSchema;
 
 use super::profile::given;
 use crate::authentication::service::CHANGE_ATTEMPTS;
+use crate::http::api::call::Call;
 use crate::http::api::checkout::example_address;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::IfMatch;
-use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Page;
 use crate::stores::users::{AddressChange, SavedAddress};
-use souk_domain::{Address, AddressId, UserId};
+use souk_domain::{Address, AddressId};
 
 /// Most addresses of an account.
 pub const ADDRESS_LIMIT: usize = 50;
@@ -27,8 +26,7 @@ pub const ADDRESS_LIMIT: usize = 50;
 #[derive(Serialize, ToSchema)]
 #[schema(as = SavedAddress)]
 pub struct Body<'a> {
-    #[schema(value_type = AddressId)]
-    id: &'a str,
+    id: &'a AddressId,
     name: &'a str,
     line1: &'a str,
     #[schema(required)]
@@ -49,26 +47,17 @@ pub struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn new(saved: &'a SavedAddress) -> Self {
-        let Address {
-            name,
-            line1,
-            line2,
-            city,
-            region,
-            postcode,
-            country,
-            phone,
-        } = &saved.address;
+        let address = &saved.address;
         Self {
-            id: saved.id.as_str(),
-            name,
-            line1,
-            line2: line2.as_deref(),
-            city,
-            region: region.as_deref(),
-            postcode: postcode.as_deref(),
-            country,
-            phone: phone.as_deref(),
+            id: &saved.id,
+            name: &address.name,
+            line1: &address.line1,
+            line2: address.line2.as_deref(),
+            city: &address.city,
+            region: address.region.as_deref(),
+            postcode: address.postcode.as_deref(),
+            country: &address.country,
+            phone: address.phone.as_deref(),
             default: saved.default,
             version: saved.version,
         }
@@ -166,8 +155,8 @@ impl Change {
     tag = "Me",
     responses((status = 200, description = "All of them, oldest first; there are at most 50.", body = Addresses)),
 )]
-pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Response, Problem> {
-    let addresses = front.accounts.users.addresses(&signed.0.user).await?;
+pub async fn list(call: Call<Signed>) -> Result<Response, Problem> {
+    let addresses = call.front.accounts.users.addresses(call.user()).await?;
     let items = addresses.iter().map(Body::new).collect();
     json::reply(StatusCode::OK, &Page::whole(items))
 }
@@ -190,12 +179,7 @@ pub async fn list(State(front): State<SharedFront>, signed: Signed) -> Result<Re
         ),
     )),
 )]
-pub async fn add(
-    State(front): State<SharedFront>,
-    signed: Signed,
-    identity: Identity,
-    Json(body): Json<Add>,
-) -> Result<Response, Problem> {
+pub async fn add(call: Call<Signed>, identity: Identity, Json(body): Json<Add>) -> Result<Response, Problem> {
     let address = Address {
         name: body.name,
         line1: body.line1,
@@ -212,14 +196,12 @@ pub async fn add(
         id: AddressId::from_suffix(identity.command.as_str()),
         address,
         default: body.default,
-        created_at: (front.clock)(),
+        created_at: (call.front.clock)(),
         version: 1,
     };
-    let user = &signed.0.user;
-    match front
-        .accounts
-        .users
-        .put_address(user, &saved, None, ADDRESS_LIMIT)
+    let users = &call.front.accounts.users;
+    match users
+        .put_address(call.user(), &saved, None, ADDRESS_LIMIT)
         .await?
     {
         // A conflict is an earlier attempt of this request.
@@ -230,7 +212,7 @@ pub async fn add(
         }
         AddressChange::Missing => return Err(Problem::new(problem::BAD_TOKEN)),
     }
-    let saved = own(&front, user, saved.id.as_str()).await?;
+    let saved = own(&call, saved.id.as_str()).await?;
     json::versioned(StatusCode::CREATED, saved.version, &Body::new(&saved))
 }
 
@@ -245,21 +227,20 @@ pub async fn add(
     responses((status = 200, description = "The address.", body = Body<'static>, headers(("ETag")))),
 )]
 pub async fn change(
-    State(front): State<SharedFront>,
-    signed: Signed,
+    call: Call<Signed>,
     PathParameter(id): PathParameter,
     condition: IfMatch,
     Json(body): Json<Change>,
 ) -> Result<Response, Problem> {
-    let user = &signed.0.user;
     if body.default == Some(false) {
         return Err(Problem::field(
             "default",
             "passes on: make another address the default one",
         ));
     }
+    let users = &call.front.accounts.users;
     for _ in 0..CHANGE_ATTEMPTS {
-        let mut saved = own(&front, user, &id).await?;
+        let mut saved = own(&call, &id).await?;
         let expected = saved.version;
         body.apply(&mut saved.address);
         saved.address = saved.address.normalised().map_err(Problem::validation)?;
@@ -269,10 +250,8 @@ pub async fn change(
         }
         saved.default |= body.default.unwrap_or(false);
         saved.version = expected + 1;
-        match front
-            .accounts
-            .users
-            .put_address(user, &saved, Some(expected), ADDRESS_LIMIT)
+        match users
+            .put_address(call.user(), &saved, Some(expected), ADDRESS_LIMIT)
             .await?
         {
             AddressChange::Applied => {
@@ -297,17 +276,15 @@ pub async fn change(
     responses((status = 204, description = "The address is removed.")),
 )]
 pub async fn remove(
-    State(front): State<SharedFront>,
-    signed: Signed,
+    call: Call<Signed>,
     PathParameter(id): PathParameter,
     condition: IfMatch,
 ) -> Result<StatusCode, Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
-    let user = &signed.0.user;
     let id = AddressId::parse(&id).map_err(|_| not_found())?;
-    let current = async || Ok(own(&front, user, id.as_str()).await?.version);
+    let current = async || Ok(own(&call, id.as_str()).await?.version);
     condition.check(current).await?;
-    if front.accounts.users.delete_address(user, &id).await? {
+    if call.front.accounts.users.delete_address(call.user(), &id).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(not_found())
@@ -315,8 +292,8 @@ pub async fn remove(
 }
 
 /// An address of this account; another's is not found.
-pub async fn own(front: &Front, user: &UserId, id: &str) -> Result<SavedAddress, Problem> {
-    let addresses = front.accounts.users.addresses(user).await?;
+async fn own(call: &Call<Signed>, id: &str) -> Result<SavedAddress, Problem> {
+    let addresses = call.front.accounts.users.addresses(call.user()).await?;
     addresses
         .into_iter()
         .find(|saved| saved.id.as_str() == id)

@@ -1,16 +1,13 @@
 //! Erasure of an account: its sessions end, its personal data is deleted, its orders are anonymised.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::http::edge::context::Context;
+use crate::http::api::call::Call;
 use crate::http::edge::problem::Problem;
 use crate::http::request::background::Background;
-use crate::http::request::caller::Principal;
-use crate::http::request::entity;
-use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::caller::Signed;
 use crate::stores::documents::row_id;
-use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply, UserId};
+use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply};
 
 /// Orders anonymised per page.
 const PAGE: usize = 100;
@@ -24,38 +21,28 @@ const LOOKS: u32 = 5;
 ///
 /// # Errors
 /// Errors of stores and entities.
-pub async fn erase(
-    front: SharedFront,
-    context: Context,
-    principal: Arc<Principal>,
-    background: Background,
-) -> Result<(), Problem> {
-    strip_all(&front, &context, &principal.user).await?;
-    let empty = entity::read(&context, front.settings.ask_timeout, CartCommand::Empty);
-    front.regions.carts.ask(principal.cart.as_str(), empty).await?;
+pub async fn erase(call: Call<Signed>, background: Background) -> Result<(), Problem> {
+    strip_all(&call).await?;
+    call.ask_cart(&call.caller.0.cart, CartCommand::Empty).await?;
     // Last: until here the caller can try again.
-    front.accounts.erase(&principal.user).await?;
-    let user = principal.user.clone();
-    background.spawn(async move { strip_late(&front, &context, &user).await });
+    call.front.accounts.erase(call.user()).await?;
+    background.spawn(strip_late(call));
     Ok(())
 }
 
 /// Anonymises orders placed meanwhile by another device: its access token was valid until its node knew that the
 /// session has ended.
-async fn strip_late(front: &Front, context: &Context, user: &UserId) {
-    let mut pause = front.accounts.revocations.interval() + PLACING;
+async fn strip_late(mut call: Call<Signed>) {
+    let mut pause = call.front.accounts.revocations.interval() + PLACING;
     for look in 1..=LOOKS {
         tokio::time::sleep(pause).await;
         pause *= 2;
-        let context = Context {
-            deadline: Instant::now() + front.settings.request_timeout,
-            ..context.clone()
-        };
-        match strip_all(front, &context, user).await {
+        call.context.deadline = Instant::now() + call.front.settings.request_timeout;
+        match strip_all(&call).await {
             Ok(()) => return,
             Err(problem) if look == LOOKS => tracing::error!(
                 problem = problem.kind().name(),
-                %user,
+                user = %call.user(),
                 "an order of an account that is gone still holds what identifies"
             ),
             // A checkout in progress ends by itself.
@@ -64,15 +51,13 @@ async fn strip_late(front: &Front, context: &Context, user: &UserId) {
     }
 }
 
-async fn strip_all(front: &Front, context: &Context, user: &UserId) -> Result<(), Problem> {
+async fn strip_all(call: &Call<Signed>) -> Result<(), Problem> {
+    let (orders, user) = (&call.front.orders, call.user().as_str());
     let mut before: Option<String> = None;
     loop {
-        let page = front
-            .orders
-            .by_owner(user.as_str(), before.as_deref(), PAGE)
-            .await?;
+        let page = orders.by_owner(user, before.as_deref(), PAGE).await?;
         for row in &page {
-            strip(front, context, row_id(row)).await?;
+            strip(call, row_id(row)).await?;
         }
         match page.last() {
             Some(last) if page.len() == PAGE => before = Some(row_id(last).to_owned()),
@@ -81,14 +66,13 @@ async fn strip_all(front: &Front, context: &Context, user: &UserId) -> Result<()
     }
 }
 
-async fn strip(front: &Front, context: &Context, id: &str) -> Result<(), Problem> {
+async fn strip(call: &Call<Signed>, id: &str) -> Result<(), Problem> {
     // The key of a row is the identifier of its order.
-    if let Ok(id) = OrderId::parse(id) {
-        let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Erase);
-        if let OrderReply::Refused(refusal) = front.regions.orders.ask(id.as_str(), ask).await?.reply {
-            // Its checkout is in progress: the account stays until it has ended.
-            return Err(refusal.into());
-        }
+    if let Ok(id) = OrderId::parse(id)
+        && let OrderReply::Refused(refusal) = call.ask_order(&id, OrderCommand::Erase).await?.reply
+    {
+        // Its checkout is in progress: the account stays until it has ended.
+        return Err(refusal.into());
     }
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! `/v1/me/notification-preferences`: topics and channels of the caller's notifications.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::authentication::service::CHANGE_ATTEMPTS;
+use crate::http::api::call::Call;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
-use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use crate::stores::users::Change;
 use souk_domain::Preferences;
@@ -24,17 +23,9 @@ use souk_domain::Preferences;
     params(IfNoneMatch),
     responses((status = 200, description = "By topic and channel.", body = Preferences, headers(("ETag")))),
 )]
-pub async fn show(
-    State(front): State<SharedFront>,
-    signed: Signed,
-    condition: IfNoneMatch,
-) -> Result<Response, Problem> {
-    let (preferences, version) = front
-        .accounts
-        .users
-        .preferences(&signed.0.user)
-        .await?
-        .unwrap_or_default();
+pub async fn show(call: Call<Signed>, condition: IfNoneMatch) -> Result<Response, Problem> {
+    let users = &call.front.accounts.users;
+    let (preferences, version) = users.preferences(call.user()).await?.unwrap_or_default();
     json::if_none_match(&condition, version, &preferences)
 }
 
@@ -51,29 +42,18 @@ pub async fn show(
     responses((status = 200, description = "By topic and channel.", body = Preferences, headers(("ETag")))),
 )]
 pub async fn replace(
-    State(front): State<SharedFront>,
-    signed: Signed,
+    call: Call<Signed>,
     condition: IfMatch,
     Json(preferences): Json<Preferences>,
 ) -> Result<Response, Problem> {
-    let user = &signed.0.user;
+    let (users, user) = (&call.front.accounts.users, call.user());
     for _ in 0..CHANGE_ATTEMPTS {
-        let standing = front
-            .accounts
-            .users
-            .preferences(user)
-            .await?
-            .map(|(_, version)| version);
+        let standing = users.preferences(user).await?.map(|(_, version)| version);
         let version = standing.unwrap_or_default();
         if !condition.allows(version) {
             return Err(Problem::version_conflict(version));
         }
-        match front
-            .accounts
-            .users
-            .put_preferences(user, &preferences, standing)
-            .await?
-        {
+        match users.put_preferences(user, &preferences, standing).await? {
             Change::Applied => return json::versioned(StatusCode::OK, version + 1, &preferences),
             Change::Conflict => {}
             Change::Missing => return Err(Problem::new(problem::BAD_TOKEN)),

@@ -1,19 +1,17 @@
 //! `/v1/me`: the caller's account.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::erasure;
-use crate::http::api::account::{self, UserBody};
-use crate::http::edge::context::Context;
+use crate::http::api::account::UserBody;
+use crate::http::api::call::Call;
 use crate::http::edge::problem::Problem;
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
-use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use souk_domain::account::check_name;
 use souk_domain::text::shows_nothing;
@@ -49,12 +47,8 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     params(IfNoneMatch),
     responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
 )]
-pub async fn show(
-    State(front): State<SharedFront>,
-    signed: Signed,
-    condition: IfNoneMatch,
-) -> Result<Response, Problem> {
-    let account = account::of(&front, &signed).await?;
+pub async fn show(call: Call<Signed>, condition: IfNoneMatch) -> Result<Response, Problem> {
+    let account = call.front.accounts.account(call.user()).await?;
     json::if_none_match(&condition, account.version, &UserBody::new(&account))
 }
 
@@ -71,8 +65,7 @@ pub async fn show(
     responses((status = 200, description = "The account.", body = UserBody<'static>, headers(("ETag")))),
 )]
 pub async fn change(
-    State(front): State<SharedFront>,
-    signed: Signed,
+    call: Call<Signed>,
     condition: IfMatch,
     Json(body): Json<Change>,
 ) -> Result<Response, Problem> {
@@ -92,10 +85,11 @@ pub async fn change(
     if !errors.is_empty() {
         return Err(Problem::validation(errors));
     }
-    let account = front
+    let account = call
+        .front
         .accounts
         .change_if(
-            &signed.0.user,
+            call.user(),
             |version| condition.allows(version),
             None,
             |account| {
@@ -123,15 +117,13 @@ pub async fn change(
     responses((status = 204, description = "The account is erased.")),
 )]
 pub async fn erase(
-    State(front): State<SharedFront>,
-    context: Context,
-    signed: Signed,
+    call: Call<Signed>,
     condition: IfMatch,
     background: Background,
 ) -> Result<StatusCode, Problem> {
-    let current = async || Ok(account::of(&front, &signed).await?.version);
+    let current = async || Ok(call.front.accounts.account(call.user()).await?.version);
     condition.check(current).await?;
-    let erasure = erasure::erase(front, context, signed.0, background.clone());
+    let erasure = erasure::erase(call, background.clone());
     background.finish(erasure).await?;
     Ok(StatusCode::NO_CONTENT)
 }

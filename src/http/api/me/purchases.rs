@@ -4,15 +4,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::api::call::Call;
 use crate::http::edge::problem::Problem;
 use crate::http::request::caller::Signed;
-use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestamp};
@@ -21,8 +20,7 @@ use souk_domain::{Money, OrderId, OrderStatus, Purchase, PurchasedItem, Timestam
 #[derive(Serialize, ToSchema)]
 #[schema(as = Purchase)]
 pub struct Body<'a> {
-    #[schema(value_type = OrderId)]
-    order_id: &'a str,
+    order_id: &'a OrderId,
     number: &'a str,
     status: &'a OrderStatus,
     total: Money,
@@ -36,7 +34,7 @@ pub struct Body<'a> {
 impl<'a> Body<'a> {
     pub fn new(purchase: &'a Purchase) -> Self {
         Self {
-            order_id: purchase.order_id.as_str(),
+            order_id: &purchase.order_id,
             number: &purchase.number,
             status: &purchase.status,
             total: purchase.total,
@@ -61,12 +59,8 @@ type Purchases = Page<Body<'static>>;
     params(Paging),
     responses((status = 200, description = "A page of purchases.", body = Purchases)),
 )]
-pub async fn list(
-    State(front): State<SharedFront>,
-    signed: Signed,
-    parameters: Parameters,
-) -> Result<Response, Problem> {
-    let user = &signed.0.user;
+pub async fn list(call: Call<Signed>, parameters: Parameters) -> Result<Response, Problem> {
+    let (front, user) = (&call.front, call.user());
     let request: PageRequest<Place> =
         PageRequest::read(parameters, &front.keys, format!("purchases of {user}"))?;
     let before = request.after.as_ref().map(|Place(at, id)| (*at, id));

@@ -1,22 +1,18 @@
 //! `/v1/orders`: a buyer's orders.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::actors::region::{Answer, AskError};
-use crate::http::edge::context::Context;
+use crate::http::api::call::{Call, Change};
 use crate::http::edge::problem::{self, Problem};
-use crate::http::request::caller::Caller;
-use crate::http::request::entity;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
-use crate::http::request::front::{Front, SharedFront};
-use crate::http::request::idempotency::Identity;
+use crate::http::request::front::Front;
 use crate::http::request::json::{self, OptionalJson};
 use crate::http::request::path::PathParameter;
-use crate::http::request::query::{Page, Paging, Parameters};
+use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use crate::stores::StoreError;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_domain::order::{OrderRefusal, REASON_LIMIT};
@@ -49,34 +45,19 @@ type Orders = Page<OrderBody<'static>>;
     params(Paging),
     responses((status = 200, description = "A page of orders.", body = Orders)),
 )]
-pub async fn list(
-    State(front): State<SharedFront>,
-    caller: Caller,
-    mut parameters: Parameters,
-) -> Result<Response, Problem> {
-    let description = format!("orders of {}", caller.buyer());
-    let limit = parameters.limit();
-    let before = parameters.cursor(&front.keys, &description)?;
-    parameters.finish()?;
-
-    // One more than the page shows whether another follows.
-    let mut rows = front
-        .orders
-        .by_owner(caller.buyer(), before.as_deref(), limit + 1)
-        .await?;
-    let is_last = rows.len() <= limit;
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| !is_last).map(row_id);
-    let next_cursor = last.map(|id| front.keys.seal_cursor(&description, id));
+pub async fn list(call: Call, parameters: Parameters) -> Result<Response, Problem> {
+    let (front, buyer) = (&call.front, call.caller.buyer());
+    let request: PageRequest<String> =
+        PageRequest::read(parameters, &front.keys, format!("orders of {buyer}"))?;
+    let before = request.after.as_deref();
+    let mut rows = front.orders.by_owner(buyer, before, request.limit + 1).await?;
+    let next_cursor = request.next_cursor(&mut rows, &front.keys, |row| row_id(row).to_owned());
     let orders: Vec<_> = rows.into_iter().filter_map(readable).collect();
-    let page = Page {
-        items: orders
-            .iter()
-            .map(|(order, version)| OrderBody::new(order, *version))
-            .collect(),
-        next_cursor,
-    };
-    json::reply(StatusCode::OK, &page)
+    let items = orders
+        .iter()
+        .map(|(order, version)| OrderBody::new(order, *version))
+        .collect();
+    json::reply(StatusCode::OK, &Page { items, next_cursor })
 }
 
 /// A buyer's orders, newest first, as JSON.
@@ -138,13 +119,11 @@ fn stored(document: &Document) -> Result<(PlacedOrder, u64), StoreError> {
     responses((status = 200, description = "The order.", body = OrderBody<'static>, headers(("ETag")))),
 )]
 pub async fn show(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
+    call: Call,
     PathParameter(id): PathParameter,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let (_, version, order) = own(&front, &context, &caller, &id).await?;
+    let (version, order) = own(&call, &id).await?;
     json::if_none_match(&condition, version, &OrderBody::new(&order, version))
 }
 
@@ -162,12 +141,8 @@ pub async fn show(
     extensions(("x-problems" = json!([problem::TOO_LATE, problem::ORDER_STATE]))),
 )]
 pub async fn cancel(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
+    change: Change,
     PathParameter(id): PathParameter,
-    condition: IfMatch,
     OptionalJson(body): OptionalJson<Cancel>,
 ) -> Result<Response, Problem> {
     let reason = body.reason.unwrap_or_default();
@@ -177,15 +152,17 @@ pub async fn cancel(
             format!("holds at most {REASON_LIMIT} characters"),
         ));
     }
-    let (id, version, _) = own(&front, &context, &caller, &id).await?;
+    let Call { front, .. } = &change.call;
+    let (version, order) = own(&change.call, &id).await?;
+    let id = &order.placement.id;
     let command = OrderCommand::Cancel { reason };
-    let mut ask = entity::change::<Order>(&context, front.settings.checkout_wait, &identity, command);
-    ask.expected_version = entity::expected_version(&condition, async || Ok(version)).await?;
+    let current = async || Ok(version);
+    let mut ask = change.ask(front.settings.checkout_wait, command, current).await?;
     // Stock and money are returned before the reply, unless that takes too long.
     ask.wait_until_settled = true;
     let answer = match front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
-        Err(AskError::Expired) => cancelled_by_now(&front, &context, &id).await?,
+        Err(AskError::Expired) => cancelled_by_now(&change.call, id).await?,
         Err(error) => return Err(error.into()),
     };
     if let OrderReply::Refused(refusal) = answer.reply {
@@ -200,42 +177,26 @@ pub async fn cancel(
 }
 
 /// After a time-out: the order, if the cancellation was recorded.
-async fn cancelled_by_now(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, Problem> {
-    let answer = get(front, context, id).await?;
-    let is_recorded = answer.view.as_ref().is_some_and(|order| {
-        matches!(
-            order.progress.phase,
-            Phase::Cancelling { .. } | Phase::Cancelled { .. }
-        )
-    });
-    if is_recorded {
+async fn cancelled_by_now(call: &Call, id: &OrderId) -> Result<Answer<Order>, AskError> {
+    let answer = call.ask_order(id, OrderCommand::Get).await?;
+    let phase = answer.view.as_ref().map(|order| &order.progress.phase);
+    if matches!(phase, Some(Phase::Cancelling { .. } | Phase::Cancelled { .. })) {
         Ok(answer)
     } else {
-        Err(AskError::Expired.into())
+        Err(AskError::Expired)
     }
 }
 
-/// The current order.
-async fn get(front: &Front, context: &Context, id: &OrderId) -> Result<Answer<Order>, AskError> {
-    let ask = entity::read(context, front.settings.ask_timeout, OrderCommand::Get);
-    front.regions.orders.ask(id.as_str(), ask).await
-}
-
-/// The caller's own order; another's is not found.
-async fn own(
-    front: &Front,
-    context: &Context,
-    caller: &Caller,
-    id: &str,
-) -> Result<(OrderId, u64, PlacedOrder), Problem> {
+/// The caller's own order, with its version; another's is not found.
+async fn own(call: &Call, id: &str) -> Result<(u64, PlacedOrder), Problem> {
     let not_found = || Problem::new(problem::NOT_FOUND);
     let id = OrderId::parse(id).map_err(|_| not_found())?;
-    let answer = get(front, context, &id).await?;
+    let answer = call.ask_order(&id, OrderCommand::Get).await?;
     let order = answer
         .view
-        .filter(|order| order.placement.buyer == caller.buyer())
+        .filter(|order| order.placement.buyer == call.caller.buyer())
         .ok_or_else(not_found)?;
-    Ok((id, answer.version, order))
+    Ok((answer.version, order))
 }
 
 impl From<OrderRefusal> for Problem {

@@ -1,6 +1,5 @@
 //! `POST /v1/orders`: places the cart as an order.
 
-use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -10,21 +9,18 @@ use super::body::OrderBody;
 use super::outcome;
 use crate::actors::region::{Answer, AskError};
 use crate::digest;
-use crate::http::api::checkout::example_address;
-use crate::http::api::checkout::{self, Basket};
-use crate::http::api::{cart, claim};
-use crate::http::edge::context::Context;
+use crate::http::api::call::Call;
+use crate::http::api::checkout::{self, example_address};
+use crate::http::api::claim;
 use crate::http::edge::headers::REPLAYED;
 use crate::http::edge::problem::{self, FieldError, Problem};
-use crate::http::request::caller::Caller;
 use crate::http::request::entity;
-use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::idempotency::Identity;
 use crate::http::request::json::Json;
 use souk_domain::quote::{self, Totals};
 use souk_domain::{
-    Address, AddressId, Cart, CartCommand, EmailAddress, Money, Order, OrderCommand, OrderId, OrderReply,
-    PaymentInstruction, PlacedOrder, Placement, Timestamp,
+    Address, AddressId, Cart, CartCommand, EmailAddress, Money, Order, OrderCommand, OrderId, OrderLine,
+    OrderReply, PaymentInstruction, PlacedOrder, Placement, Timestamp,
 };
 
 /// The payment gateways of an order.
@@ -38,7 +34,7 @@ const NUMBER_DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const NUMBER_GROUPS: usize = 3;
 
 /// The order of a cart: address (`address` or `address_id`), shipping, payment.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[schema(as = PlaceOrder)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceBody {
@@ -66,15 +62,6 @@ struct PaymentBody {
     /// The token that the gateway issued to the client.
     #[schema(pattern = "^[!-~]{1,255}$", example = "tok_ok")]
     token: String,
-}
-
-impl std::fmt::Debug for PaymentBody {
-    /// Leaves the token out.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PaymentBody")
-            .field("gateway", &self.gateway)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A request whose body alone is valid.
@@ -134,60 +121,45 @@ struct ValidBody {
         problem::CHECKOUT_FAILED,
     ]))),
 )]
-pub async fn place(
-    State(front): State<SharedFront>,
-    context: Context,
-    caller: Caller,
-    identity: Identity,
-    Json(body): Json<PlaceBody>,
-) -> Result<Response, Problem> {
+pub async fn place(call: Call, identity: Identity, Json(body): Json<PlaceBody>) -> Result<Response, Problem> {
     let key = identity
         .key
-        .clone()
+        .as_deref()
         .ok_or_else(|| Problem::new(problem::IDEMPOTENCY_KEY_REQUIRED))?;
-    let id = front.keys.order_id(caller.buyer(), &key);
+    let id = call.front.keys.order_id(call.caller.buyer(), key);
     // What is kept of the first request is its order.
-    let earlier = async || placed_earlier(&front, &context, &id).await;
-    if let Some(order) = earlier().await? {
-        return repeated(&front, &context, &identity, &order).await;
+    if let Some(order) = placed_earlier(&call, &id).await? {
+        return repeated(&call, &identity, &order).await;
     }
-    let valid = validate(complete(&front, &caller, body).await?)?;
-    match claim_cart(&front, &context, &caller, &identity, &id, valid).await {
-        Ok(placement) => submit(&front, &context, placement).await,
+    let valid = validate(complete(&call, body).await?)?;
+    match claim_cart(&call, &identity, &id, valid).await {
+        Ok(placement) => submit(&call, placement).await,
         // The cart may be empty because this very order was placed in the meantime.
-        Err(problem) => match earlier().await? {
-            Some(order) => repeated(&front, &context, &identity, &order).await,
+        Err(problem) => match placed_earlier(&call, &id).await? {
+            Some(order) => repeated(&call, &identity, &order).await,
             None => Err(problem),
         },
     }
 }
 
 /// The order that was placed earlier under the same key. Nearly always there is none, and the store alone is asked.
-async fn placed_earlier(
-    front: &Front,
-    context: &Context,
-    id: &OrderId,
-) -> Result<Option<PlacedOrder>, Problem> {
-    if !front.regions.orders.has_row(id.as_str()).await? {
+async fn placed_earlier(call: &Call, id: &OrderId) -> Result<Option<PlacedOrder>, Problem> {
+    if !call.front.regions.orders.has_row(id.as_str()).await? {
         return Ok(None);
     }
-    Ok(super::get(front, context, id).await?.view)
+    Ok(call.ask_order(id, OrderCommand::Get).await?.view)
 }
 
 /// The outcome of an order that was placed earlier under the same key.
-async fn repeated(
-    front: &Front,
-    context: &Context,
-    identity: &Identity,
-    order: &PlacedOrder,
-) -> Result<Response, Problem> {
+async fn repeated(call: &Call, identity: &Identity, order: &PlacedOrder) -> Result<Response, Problem> {
     if order.placement.fingerprint != *identity.fingerprint {
         return Err(Problem::new(problem::IDEMPOTENCY_KEY_REUSED));
     }
-    let id = &order.placement.id;
-    let mut ask = entity::read::<Order>(context, front.settings.checkout_wait, OrderCommand::Get);
+    let wait = call.front.settings.checkout_wait;
+    let mut ask = entity::read::<Order>(&call.context, wait, OrderCommand::Get);
     ask.wait_until_settled = true;
-    let answer = front.regions.orders.ask(id.as_str(), ask).await?;
+    let orders = &call.front.regions.orders;
+    let answer = orders.ask(order.placement.id.as_str(), ask).await?;
     Ok(replayed(respond(answer)))
 }
 
@@ -200,25 +172,23 @@ fn replayed(outcome: Result<Response, Problem>) -> Response {
 
 /// Claims the cart for the order (invariant 15), in the version whose contents the order is made of.
 async fn claim_cart(
-    front: &Front,
-    context: &Context,
-    caller: &Caller,
+    call: &Call,
     identity: &Identity,
     id: &OrderId,
     valid: ValidBody,
 ) -> Result<Placement, Problem> {
+    let cart_id = call.caller.cart();
     for _ in 0..claim::ATTEMPTS {
-        let cart = cart::get(front, context, caller.cart()).await?;
+        let cart = call.ask_cart(cart_id, CartCommand::Get).await?;
         if let Some(other) = cart.view.claim.as_ref().filter(|claim| claim.order != *id) {
-            claim::end(front, context, caller.cart(), other).await?;
+            claim::end(call, cart_id, other).await?;
             continue;
         }
-        let basket = Basket::of(front, &cart.view).await?;
-        let placement = new_placement(front, caller, identity, id.clone(), &valid, basket, cart.version)?;
-        let command = CartCommand::Claim { order: id.clone() };
-        let mut ask = entity::read::<Cart>(context, front.settings.ask_timeout, command);
+        let lines = checkout::price(&call.front, &cart.view).await?;
+        let placement = new_placement(call, identity, id.clone(), &valid, lines, cart.version)?;
+        let mut ask = call.read::<Cart>(CartCommand::Claim { order: id.clone() });
         ask.expected_version = Some(cart.version);
-        match front.regions.carts.ask(caller.cart().as_str(), ask).await {
+        match call.front.regions.carts.ask(cart_id.as_str(), ask).await {
             Ok(answer) if answer.reply.is_ok() => return Ok(placement),
             Ok(_) | Err(AskError::VersionConflict { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -228,11 +198,10 @@ async fn claim_cart(
 }
 
 /// The submission completed from the account: the saved address, and the e-mail address.
-async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
-    (body.address, body.address_id) =
-        checkout::saved_address(front, caller, body.address, body.address_id).await?;
-    if let (None, Some(user)) = (&body.email, caller.user()) {
-        body.email = Some(front.accounts.account(user).await?.email.as_str().to_owned());
+async fn complete(call: &Call, mut body: PlaceBody) -> Result<PlaceBody, Problem> {
+    (body.address, body.address_id) = checkout::saved_address(call, body.address, body.address_id).await?;
+    if let (None, Some(user)) = (&body.email, call.caller.user()) {
+        body.email = Some(call.front.accounts.account(user).await?.email.as_str().to_owned());
     }
     Ok(body)
 }
@@ -240,17 +209,13 @@ async fn complete(front: &Front, caller: &Caller, mut body: PlaceBody) -> Result
 fn validate(body: PlaceBody) -> Result<ValidBody, Problem> {
     let mut errors = Vec::new();
     let address = checkout::address(body.address, body.address_id.as_deref(), &mut errors);
-    let email = match body.email.as_deref().map(EmailAddress::parse) {
-        Some(Ok(email)) => Some(email),
-        Some(Err(error)) => {
-            errors.push(FieldError::new("email", error.to_string()));
-            None
-        }
-        None => {
-            errors.push(FieldError::new("email", "is required of a guest"));
-            None
-        }
+    let email = match &body.email {
+        Some(email) => EmailAddress::parse(email).map_err(|error| error.to_string()),
+        None => Err("is required of a guest".to_owned()),
     };
+    let email = email
+        .map_err(|message| errors.push(FieldError::new("email", message)))
+        .ok();
     if !GATEWAYS.contains(&body.payment.gateway.as_str()) {
         errors.push(FieldError::new(
             "payment.gateway",
@@ -278,29 +243,29 @@ fn validate(body: PlaceBody) -> Result<ValidBody, Problem> {
 }
 
 fn new_placement(
-    front: &Front,
-    caller: &Caller,
+    call: &Call,
     identity: &Identity,
     id: OrderId,
     valid: &ValidBody,
-    basket: Basket,
+    lines: Vec<OrderLine>,
     cart_version: u64,
 ) -> Result<Placement, Problem> {
     let country = &valid.address.country;
-    let shipping = quote::shipping_option(country, basket.weight_grams()?, &valid.shipping_option)
+    let quoted = checkout::quote_lines(&lines);
+    let shipping = quote::shipping_option(country, quote::weight_grams(&quoted)?, &valid.shipping_option)
         .ok_or_else(|| Problem::field("shipping_option", "is not one of the quoted shipping options"))?;
-    let totals = basket.totals(country, shipping.price)?;
+    let totals = quote::totals(&quoted, country, shipping.price)?;
     expect(&totals, valid.expected_total)?;
-    let now = (front.clock)();
+    let now = (call.front.clock)();
     Ok(Placement {
         number: number(&id, now),
         id,
-        buyer: caller.buyer().to_owned(),
-        cart: caller.cart().clone(),
+        buyer: call.caller.buyer().to_owned(),
+        cart: call.caller.cart().clone(),
         cart_version,
         email: valid.email.clone(),
         fingerprint: identity.fingerprint.to_string(),
-        lines: basket.lines,
+        lines,
         subtotal: totals.subtotal,
         tax: totals.tax,
         shipping: totals.shipping,
@@ -308,7 +273,7 @@ fn new_placement(
         address: valid.address.clone(),
         shipping_option: shipping.id,
         payment: valid.payment.clone(),
-        deadline: now.plus(front.settings.checkout_time_to_live),
+        deadline: now.plus(call.front.settings.checkout_time_to_live),
     })
 }
 
@@ -325,18 +290,19 @@ fn expect(totals: &Totals, expected: Option<Money>) -> Result<(), Problem> {
     }
 }
 
-async fn submit(front: &Front, context: &Context, placement: Placement) -> Result<Response, Problem> {
+async fn submit(call: &Call, placement: Placement) -> Result<Response, Problem> {
     let id = placement.id.clone();
-    let command = OrderCommand::Place(Box::new(placement));
     // Without an id of its own: the order itself recognises a repetition.
-    let mut ask = entity::read::<Order>(context, front.settings.checkout_wait, command);
+    let command = OrderCommand::Place(Box::new(placement));
+    let wait = call.front.settings.checkout_wait;
+    let mut ask = entity::read::<Order>(&call.context, wait, command);
     ask.wait_until_settled = true;
     ask.presumes_absence = true;
-    let answer = match front.regions.orders.ask(id.as_str(), ask).await {
+    let answer = match call.front.regions.orders.ask(id.as_str(), ask).await {
         Ok(answer) => answer,
         Err(error @ AskError::Busy { .. }) => return Err(error.into()),
         // It may have been placed before the reply was lost: the order knows.
-        Err(error) => match super::get(front, context, &id).await {
+        Err(error) => match call.ask_order(&id, OrderCommand::Get).await {
             Ok(answer) if answer.view.is_some() => Answer {
                 reply: OrderReply::Done,
                 ..answer
@@ -361,13 +327,11 @@ fn respond(answer: Answer<Order>) -> Result<Response, Problem> {
 fn number(id: &OrderId, at: Timestamp) -> String {
     let day: String = at.to_rfc3339()[..10].replace('-', "");
     let hash = digest::sha256(id.as_str().as_bytes());
-    let digits = hash
-        .iter()
-        .map(|byte| char::from(NUMBER_DIGITS[usize::from(byte % 32)]));
-    let digits: Vec<char> = digits.take(4 * NUMBER_GROUPS).collect();
-    let groups = digits
+    let digit = |byte: &u8| char::from(NUMBER_DIGITS[usize::from(byte % 32)]);
+    let groups = hash
         .chunks(4)
-        .map(|group| format!("-{}", group.iter().collect::<String>()));
+        .take(NUMBER_GROUPS)
+        .map(|group| format!("-{}", group.iter().map(digit).collect::<String>()));
     format!("S-{day}{}", groups.collect::<String>())
 }
 
