@@ -55,18 +55,12 @@ impl HealthReport {
 /// Reads the health of the node at every `/readyz`: known state, without waiting.
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 
-#[derive(Clone)]
-pub struct Probe {
-    health: HealthSource,
-    admission: Arc<Admission>,
-}
-
 /// The two routes, which reply however busy the node is.
 pub fn router(health: HealthSource, admission: Arc<Admission>) -> Router {
     Router::new()
         .route(LIVE, get(live))
         .route(READY, get(ready))
-        .with_state(Probe { health, admission })
+        .with_state((health, admission))
 }
 
 /// Check that the process replies
@@ -100,9 +94,11 @@ pub async fn live() -> Result<Response, Problem> {
         })),
     ),
 )]
-pub async fn ready(State(probe): State<Probe>) -> Result<Response, Problem> {
-    let mut report = (probe.health)();
-    if probe.admission.is_draining() {
+pub async fn ready(
+    State((health, admission)): State<(HealthSource, Arc<Admission>)>,
+) -> Result<Response, Problem> {
+    let mut report = health();
+    if admission.is_draining() {
         report.status = report.status.max(Health::Draining);
     }
     let status = match report.status {

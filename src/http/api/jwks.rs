@@ -1,9 +1,8 @@
 //! `/.well-known/jwks.json`: the keys for verifying access tokens (RFC 7517).
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::{self, HeaderValue};
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
 use crate::authentication::ring::PublicKeys;
 use crate::http::edge::problem::Problem;
@@ -11,7 +10,7 @@ use crate::http::request::front::SharedFront;
 use crate::http::request::json;
 
 /// Caching time: shorter than a new key is published before it signs.
-const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=60");
+const CACHING: &str = "public, max-age=60";
 
 /// Show the keys of the access tokens
 ///
@@ -31,7 +30,6 @@ const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=60");
     }]}))),
 )]
 pub async fn show(State(front): State<SharedFront>) -> Result<Response, Problem> {
-    let mut response = json::reply(StatusCode::OK, &front.accounts.ring.load().public())?;
-    response.headers_mut().insert(header::CACHE_CONTROL, CACHING);
-    Ok(response)
+    let reply = json::reply(StatusCode::OK, &front.accounts.ring.load().public())?;
+    Ok(([(header::CACHE_CONTROL, CACHING)], reply).into_response())
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, LazyLock};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::Config;
@@ -19,16 +18,22 @@ use crate::http::request::path::PathParameter;
 
 /// The page runs only what this node serves, and talks to this node only. Swagger UI sets styles on its elements, and
 /// has pictures in its style sheet.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The files of Swagger UI that the page needs, with their media types.
-const SWAGGER_UI: [(&str, &str); 2] = [
-    ("swagger-ui.css", "text/css; charset=utf-8"),
-    ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
-];
+/// The files that the page loads.
+static FILES: LazyLock<[(&str, Asset); 3]> = LazyLock::new(|| {
+    const CSS: &str = "text/css; charset=utf-8";
+    const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+    [
+        ("swagger-ui.css", Asset::new(CSS, embedded("swagger-ui.css"))),
+        (
+            "swagger-ui-bundle.js",
+            Asset::new(JAVASCRIPT, embedded("swagger-ui-bundle.js")),
+        ),
+        ("page.js", Asset::new(JAVASCRIPT, include_str!("page.js"))),
+    ]
+});
 
 /// Show this document
 #[utoipa::path(
@@ -55,11 +60,8 @@ pub async fn document(State(front): State<SharedFront>, condition: IfNoneMatch) 
 pub async fn show(condition: IfNoneMatch) -> Response {
     static PAGE: LazyLock<Asset> =
         LazyLock::new(|| Asset::new("text/html; charset=utf-8", include_str!("page.html")));
-    let mut response = PAGE.respond(&condition);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    response
+    let headers = [(header::CONTENT_SECURITY_POLICY, POLICY)];
+    (headers, PAGE.respond(&condition)).into_response()
 }
 
 /// Show a file that the page loads
@@ -77,24 +79,10 @@ pub async fn show(condition: IfNoneMatch) -> Response {
     )),
 )]
 pub async fn file(PathParameter(name): PathParameter, condition: IfNoneMatch) -> Result<Response, Problem> {
-    static FILES: LazyLock<Vec<(&str, Asset)>> = LazyLock::new(|| {
-        let own = (
-            "page.js",
-            "text/javascript; charset=utf-8",
-            Bytes::from_static(include_bytes!("page.js")),
-        );
-        let theirs = SWAGGER_UI
-            .iter()
-            .map(|(name, media_type)| (*name, *media_type, embedded(name)));
-        theirs
-            .chain([own])
-            .map(|(name, media_type, bytes)| (name, Asset::new(media_type, bytes)))
-            .collect()
-    });
     FILES
         .iter()
         .find(|(known, _)| *known == name)
-        .map(|(_, asset)| asset.respond(&condition).into_response())
+        .map(|(_, asset)| asset.respond(&condition))
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))
 }
 
@@ -123,7 +111,7 @@ mod tests {
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
             .collect();
-        assert_eq!(names.len(), SWAGGER_UI.len() + 1);
+        assert_eq!(names.len(), FILES.len());
         for name in names {
             let response = file(PathParameter(name.to_owned()), IfNoneMatch::Absent)
                 .await

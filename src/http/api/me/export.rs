@@ -1,8 +1,7 @@
 //! `/v1/me/export`: the data kept about the caller, as JSON.
 
-use axum::http::StatusCode;
-use axum::http::header::{self, HeaderValue};
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -96,10 +95,9 @@ pub async fn show(call: Call<Signed>) -> Result<Response, Problem> {
         orders: orders::everything(front, principal.user.as_str(), LIMIT).await?,
         purchases: bought.iter().map(purchases::Body::new).collect(),
     };
-    let mut response = json::reply(StatusCode::OK, &body)?;
-    let attachment = HeaderValue::from_static("attachment; filename=\"export.json\"");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_DISPOSITION, attachment);
-    Ok(response)
+    let headers = [(
+        header::CONTENT_DISPOSITION,
+        "attachment; filename=\"export.json\"",
+    )];
+    Ok((headers, json::reply(StatusCode::OK, &body)?).into_response())
 }

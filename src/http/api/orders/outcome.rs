@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::body::OrderBody;
 use crate::http::edge::problem::{self, FieldError, Problem};
@@ -24,9 +24,8 @@ pub fn respond(order: &PlacedOrder, version: u64) -> Result<Response, Problem> {
         phase if phase.status() == OrderStatus::Pending => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,
     };
-    let mut response = json::versioned(status, version, &OrderBody::new(order, version))?;
-    response.headers_mut().insert(header::LOCATION, location);
-    Ok(response)
+    let reply = json::versioned(status, version, &OrderBody::new(order, version))?;
+    Ok(([(header::LOCATION, location)], reply).into_response())
 }
 
 fn failure(reason: &FailureReason) -> Problem {
@@ -60,8 +59,6 @@ fn location(id: &OrderId) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use axum::response::IntoResponse;
-
     use super::*;
     use crate::http::test_support::{order, sku};
     use souk_domain::PaymentId;
