@@ -58,10 +58,7 @@ pub fn document(endpoints: Vec<Endpoint>) -> Value {
         item[endpoint.method.as_str().to_ascii_lowercase()] = described;
         schemas.extend(endpoint.schemas);
     }
-    let tags: Vec<_> = TAGS
-        .iter()
-        .map(|(name, description)| json!({"name": name, "description": description}))
-        .collect();
+    let tags = TAGS.map(|(name, description)| json!({"name": name, "description": description}));
     let schemas: Map<_, _> = schemas
         .into_iter()
         .map(|(name, schema)| (name, json!(schema)))
@@ -203,16 +200,11 @@ fn security(policy: Policy) -> Value {
 
 /// References to shared headers.
 pub fn headers(names: &[&str]) -> Value {
-    names
-        .iter()
-        .map(|name| {
-            (
-                (*name).to_owned(),
-                json!({"$ref": format!("#/components/headers/{name}")}),
-            )
-        })
-        .collect::<Map<_, _>>()
-        .into()
+    let reference = |name: &&str| {
+        let reference = json!({"$ref": format!("#/components/headers/{name}")});
+        ((*name).to_owned(), reference)
+    };
+    names.iter().map(reference).collect::<Map<_, _>>().into()
 }
 
 /// The headers of every reply.
@@ -225,39 +217,27 @@ pub(super) const EVERYWHERE: [&str; 4] = [
 
 fn shared_headers() -> Value {
     let header = |required: bool, description: &str, schema: Value| json!({"required": required, "description": description, "schema": schema});
+    let string = || json!({"type": "string"});
+    let integer = |minimum: u8| json!({"type": "integer", "minimum": minimum});
+    let tag = json!({"type": "string", "pattern": "^\"[0-9]+([.][0-9a-f]{16})?\"$"});
+    let replayed = json!({"type": "string", "const": "true"});
     json!({
-        "X-Request-Id": header(true, "Names the request.", json!({"type": "string"})),
+        "X-Request-Id": header(true, "Names the request.", string()),
         "ETag": header(
             true,
             "The resource's version, and a hash of what is shown where that is more than the version covers.",
-            json!({"type": "string", "pattern": "^\"[0-9]+([.][0-9a-f]{16})?\"$"}),
+            tag,
         ),
-        "Location": header(false, "Where the order stands.", json!({"type": "string"})),
-        "Retry-After": header(
-            false,
-            "Seconds after which to try again.",
-            json!({"type": "integer", "minimum": 1}),
-        ),
-        "RateLimit-Limit": header(
-            false,
-            "How many requests may be made in a minute.",
-            json!({"type": "integer", "minimum": 1}),
-        ),
-        "RateLimit-Remaining": header(
-            false,
-            "How many of them are left.",
-            json!({"type": "integer", "minimum": 0}),
-        ),
-        "RateLimit-Reset": header(
-            false,
-            "Seconds until the next minute begins.",
-            json!({"type": "integer", "minimum": 0}),
-        ),
-        "WWW-Authenticate": header(true, "How to authenticate.", json!({"type": "string"})),
+        "Location": header(false, "Where the order stands.", string()),
+        "Retry-After": header(false, "Seconds after which to try again.", integer(1)),
+        "RateLimit-Limit": header(false, "How many requests may be made in a minute.", integer(1)),
+        "RateLimit-Remaining": header(false, "How many of them are left.", integer(0)),
+        "RateLimit-Reset": header(false, "Seconds until the next minute begins.", integer(0)),
+        "WWW-Authenticate": header(true, "How to authenticate.", string()),
         "Idempotency-Replayed": header(
             false,
             "The reply is the one that was given under the key before.",
-            json!({"type": "string", "const": "true"}),
+            replayed,
         ),
     })
 }
