@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -420,20 +420,16 @@ fn spent_token(error: AccountError) -> Problem {
 }
 
 fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem> {
-    let mut response = json::reply(
-        status,
-        &Tokens {
-            user: UserBody::new(&tokens.account),
-            access_token: &tokens.access_token,
-            token_type: "Bearer",
-            expires_in: tokens.expires_in,
-            refresh_token: &tokens.refresh_token,
-        },
-    )?;
+    let body = Tokens {
+        user: UserBody::new(&tokens.account),
+        access_token: &tokens.access_token,
+        token_type: "Bearer",
+        expires_in: tokens.expires_in,
+        refresh_token: &tokens.refresh_token,
+    };
     // Tokens must not be cached (RFC 6749, section 5.1).
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
-    Ok(response)
+    let headers = [(header::CACHE_CONTROL, "no-store")];
+    Ok((headers, json::reply(status, &body)?).into_response())
 }
 
 /// A reply with tokens in the published document.

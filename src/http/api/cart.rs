@@ -306,7 +306,8 @@ pub async fn merge(change: Change, Json(body): Json<Merge>) -> Result<Response, 
             return reply(call, &call.ask_cart(to, CartCommand::Get).await?).await;
         }
     }
-    Err(claim::contended())
+    // Others change the cart all the time.
+    Err(Problem::busy(problem::RETRY_AFTER))
 }
 
 /// Changes the caller's cart, and shows it.

@@ -1,6 +1,6 @@
 //! `/v1/categories`: the tree of categories.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -48,17 +48,12 @@ pub struct Node<'a> {
 )]
 pub async fn list(State(front): State<SharedFront>) -> Result<Response, Problem> {
     let categories = front.products.categories().await?;
-    json::reply(
-        StatusCode::OK,
-        &Tree {
-            items: tree(&categories),
-        },
-    )
+    let items = tree(&categories);
+    json::reply(StatusCode::OK, &Tree { items })
 }
 
 fn tree(categories: &[Category]) -> Vec<Node<'_>> {
-    let slugs: std::collections::HashSet<_> =
-        categories.iter().map(|category| category.slug.as_str()).collect();
+    let slugs: HashSet<_> = categories.iter().map(|category| category.slug.as_str()).collect();
     let mut children: HashMap<Option<&str>, Vec<&Category>> = HashMap::new();
     for category in categories {
         // A category with a missing parent is shown at the root rather than lost.

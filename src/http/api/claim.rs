@@ -47,8 +47,3 @@ pub async fn end(call: &Call, cart: &CartId, claim: &Claim) -> Result<(), Proble
     call.ask_cart(cart, command).await?;
     Ok(())
 }
-
-/// After [`ATTEMPTS`]: others change the cart all the time.
-pub fn contended() -> Problem {
-    Problem::busy(problem::RETRY_AFTER)
-}

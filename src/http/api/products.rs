@@ -1,7 +1,6 @@
 //! `/v1/products`: the catalogue.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -135,11 +134,8 @@ pub async fn show(
         .ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
     let skus: Vec<_> = product.variants.iter().map(|variant| &variant.sku).collect();
     let available = front.catalogue_cache.available(&skus).await?;
-    json::if_none_match(
-        &condition,
-        product.version,
-        &render(&product, &mut available.into_iter()),
-    )
+    let body = render(&product, &mut available.into_iter());
+    json::if_none_match(&condition, product.version, &body)
 }
 
 /// Browse and search products
@@ -260,13 +256,8 @@ fn describe(query: &ProductQuery) -> String {
         after: _,
         limit: _,
     } = query;
-    let mut description = "products".to_owned();
-    // Debug output quotes and escapes strings, so that descriptions are unambiguous; writing to a string does not fail.
-    let _ = write!(
-        description,
-        " {text:?} {category:?} {brand:?} {min_price:?} {max_price:?} {in_stock} {sort:?}"
-    );
-    description
+    // Debug output quotes and escapes strings, so that descriptions are unambiguous.
+    format!("products {text:?} {category:?} {brand:?} {min_price:?} {max_price:?} {in_stock} {sort:?}")
 }
 
 /// Takes as many of `available` as the product has SKUs.

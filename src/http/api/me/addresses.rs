@@ -124,26 +124,19 @@ pub struct Change {
 
 impl Change {
     fn apply(&self, address: &mut Address) {
-        for (field, given) in [
-            (&mut address.name, &self.name),
-            (&mut address.line1, &self.line1),
-            (&mut address.city, &self.city),
-            (&mut address.country, &self.country),
-        ] {
+        fn set<T: Clone>(field: &mut T, given: &Option<T>) {
             if let Some(given) = given {
                 field.clone_from(given);
             }
         }
-        for (field, given) in [
-            (&mut address.line2, &self.line2),
-            (&mut address.region, &self.region),
-            (&mut address.postcode, &self.postcode),
-            (&mut address.phone, &self.phone),
-        ] {
-            if let Some(given) = given {
-                field.clone_from(given);
-            }
-        }
+        set(&mut address.name, &self.name);
+        set(&mut address.line1, &self.line1);
+        set(&mut address.line2, &self.line2);
+        set(&mut address.city, &self.city);
+        set(&mut address.region, &self.region);
+        set(&mut address.postcode, &self.postcode);
+        set(&mut address.country, &self.country);
+        set(&mut address.phone, &self.phone);
     }
 }
 

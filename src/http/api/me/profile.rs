@@ -13,7 +13,7 @@ use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
 use crate::http::request::json::{self, Json};
-use souk_domain::account::check_name;
+use souk_domain::account::{Account, check_name};
 use souk_domain::text::shows_nothing;
 use souk_domain::{FieldError, phone};
 
@@ -85,23 +85,17 @@ pub async fn change(
     if !errors.is_empty() {
         return Err(Problem::validation(errors));
     }
-    let account = call
-        .front
-        .accounts
-        .change_if(
-            call.user(),
-            |version| condition.allows(version),
-            None,
-            |account| {
-                if let Some(name) = &body.name {
-                    account.name.clone_from(name);
-                }
-                if let Some(phone) = &phone {
-                    account.phone.clone_from(phone);
-                }
-            },
-        )
-        .await?;
+    let allowed = |version| condition.allows(version);
+    let change = |account: &mut Account| {
+        if let Some(name) = &body.name {
+            account.name.clone_from(name);
+        }
+        if let Some(phone) = &phone {
+            account.phone.clone_from(phone);
+        }
+    };
+    let accounts = &call.front.accounts;
+    let account = accounts.change_if(call.user(), allowed, None, change).await?;
     json::versioned(StatusCode::OK, account.version, &UserBody::new(&account))
 }
 

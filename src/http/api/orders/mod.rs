@@ -14,7 +14,7 @@ use crate::http::request::json::{self, OptionalJson};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use crate::stores::StoreError;
-use crate::stores::documents::{Document, Row, row_id};
+use crate::stores::documents::{Row, row_id};
 use souk_domain::order::{OrderRefusal, REASON_LIMIT};
 use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, Phase, PlacedOrder};
 
@@ -68,7 +68,7 @@ pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<
     let rows = front.orders.by_owner(buyer, None, limit).await?;
     rows.into_iter()
         .map(|row| {
-            let (order, version) = stored(&row.map_err(|row| row.error)?)?;
+            let (order, version) = stored(row)?;
             // Strings, numbers and arrays always encode.
             Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
         })
@@ -77,10 +77,7 @@ pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<
 
 /// An order of a list. An unreadable one is left out and logged.
 fn readable(row: Row) -> Option<(PlacedOrder, u64)> {
-    let order = row
-        .map_err(|row| row.error)
-        .and_then(|document| stored(&document));
-    order
+    stored(row)
         .inspect_err(|error| {
             tracing::error!(
                 error = error as &dyn std::error::Error,
@@ -91,18 +88,19 @@ fn readable(row: Row) -> Option<(PlacedOrder, u64)> {
 }
 
 /// An order as it is stored.
-fn stored(document: &Document) -> Result<(PlacedOrder, u64), StoreError> {
+fn stored(row: Row) -> Result<(PlacedOrder, u64), StoreError> {
     /// The part of a row that is needed here.
     #[derive(Deserialize)]
     struct Body {
         state: Order,
     }
+    let document = row.map_err(|row| row.error)?;
     let corrupt = |what: String| StoreError::Corrupt {
         store: "orders",
         what: format!("{}: {what}", document.id),
     };
-    let row: Body = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
-    let order = row
+    let body: Body = serde_json::from_str(&document.body).map_err(|error| corrupt(error.to_string()))?;
+    let order = body
         .state
         .view()
         .ok_or_else(|| corrupt("an order that was never placed".to_owned()))?;
@@ -169,11 +167,8 @@ pub async fn cancel(
         return Err(refusal.into());
     }
     let order = answer.view.ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
-    json::versioned(
-        StatusCode::OK,
-        answer.version,
-        &OrderBody::new(&order, answer.version),
-    )
+    let body = OrderBody::new(&order, answer.version);
+    json::versioned(StatusCode::OK, answer.version, &body)
 }
 
 /// After a time-out: the order, if the cancellation was recorded.

@@ -1,6 +1,5 @@
 //! `POST /v1/orders`: places the cart as an order.
 
-use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -164,10 +163,7 @@ async fn repeated(call: &Call, identity: &Identity, order: &PlacedOrder) -> Resu
 }
 
 fn replayed(outcome: Result<Response, Problem>) -> Response {
-    let mut response = outcome.into_response();
-    let replayed = HeaderValue::from_static("true");
-    response.headers_mut().insert(REPLAYED, replayed);
-    response
+    ([(REPLAYED, "true")], outcome).into_response()
 }
 
 /// Claims the cart for the order (invariant 15), in the version whose contents the order is made of.
@@ -194,7 +190,8 @@ async fn claim_cart(
             Err(error) => return Err(error.into()),
         }
     }
-    Err(claim::contended())
+    // Others change the cart all the time.
+    Err(Problem::busy(problem::RETRY_AFTER))
 }
 
 /// The submission completed from the account: the saved address, and the e-mail address.
