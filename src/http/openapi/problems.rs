@@ -38,41 +38,37 @@ const OF_CALLERS: [Kind; 2] = [problem::BAD_TOKEN, problem::BAD_CART_TOKEN];
 
 /// Every problem of an endpoint, by status. Takes those that its handler names out of the extension [`NAMED`].
 pub fn of(endpoint: &Endpoint, operation: &mut Value) -> BTreeMap<u16, Vec<Kind>> {
-    let has_place = |place: &str| has_parameter_where(operation, |parameter| parameter["in"] == place);
     let (policy, repetition) = (endpoint.policy, endpoint.repetition);
-    let mut kinds = EVERYWHERE.to_vec();
-    if policy != Policy::Public {
-        kinds.extend(OF_CALLERS);
-    }
-    if !matches!(policy, Policy::Public | Policy::Optional) {
-        kinds.push(problem::UNAUTHORISED);
-    }
-    if matches!(policy, Policy::Merchant | Policy::Admin) {
-        kinds.push(problem::FORBIDDEN);
-    }
-    if repetition != Repetition::Plain {
-        kinds.extend(OF_READING.iter().chain(&OF_KEYS));
-    }
-    match repetition {
-        Repetition::Recorded => kinds.push(problem::IDEMPOTENCY_KEY_REQUIRED),
-        Repetition::Honoured => kinds.push(problem::REQUEST_IN_PROGRESS),
-        Repetition::Plain => {}
-    }
-    if operation["requestBody"].is_object() {
-        kinds.extend(OF_READING.iter().chain(&OF_PARSING));
-    }
-    if has_place("query") {
-        kinds.extend([problem::BAD_REQUEST, problem::VALIDATION]);
-    }
-    if has_parameter(operation, "cursor") {
-        kinds.push(problem::BAD_CURSOR);
-    }
-    if has_place("path") {
-        kinds.push(problem::NOT_FOUND);
-    }
-    if has_parameter(operation, "If-Match") {
-        kinds.push(problem::VERSION_CONFLICT);
-    }
+    let has_place = |place: &str| has_parameter_where(operation, |parameter| parameter["in"] == place);
+    let takes = |name: &str| has_parameter(operation, name);
+    let has_key = repetition != Repetition::Plain;
+    let has_body = operation["requestBody"].is_object();
+    let needs_caller = !matches!(policy, Policy::Public | Policy::Optional);
+    let needs_role = matches!(policy, Policy::Merchant | Policy::Admin);
+    let causes: [(bool, &[Kind]); 14] = [
+        (true, &EVERYWHERE),
+        (policy != Policy::Public, &OF_CALLERS),
+        (needs_caller, &[problem::UNAUTHORISED]),
+        (needs_role, &[problem::FORBIDDEN]),
+        (has_key, &OF_READING),
+        (has_key, &OF_KEYS),
+        (
+            repetition == Repetition::Recorded,
+            &[problem::IDEMPOTENCY_KEY_REQUIRED],
+        ),
+        (
+            repetition == Repetition::Honoured,
+            &[problem::REQUEST_IN_PROGRESS],
+        ),
+        (has_body, &OF_READING),
+        (has_body, &OF_PARSING),
+        (has_place("query"), &[problem::BAD_REQUEST, problem::VALIDATION]),
+        (takes("cursor"), &[problem::BAD_CURSOR]),
+        (has_place("path"), &[problem::NOT_FOUND]),
+        (takes("If-Match"), &[problem::VERSION_CONFLICT]),
+    ];
+    let causes = causes.into_iter().filter(|(applies, _)| *applies);
+    let mut kinds: Vec<Kind> = causes.flat_map(|(_, kinds)| kinds).copied().collect();
     let named = operation
         .as_object_mut()
         .and_then(|operation| operation.remove(NAMED));
