@@ -106,10 +106,8 @@ pub fn routes(shop: Shop) -> Router {
         clock: shop.clock,
         background: shop.background,
         document: LazyLock::new(|| {
-            Asset::new(
-                "application/json",
-                openapi::document(routes::endpoints()).to_string(),
-            )
+            let document = openapi::document(routes::endpoints());
+            Asset::new("application/json", document.to_string())
         }),
     });
     routes::router(&front, &shop.admission)

@@ -17,8 +17,11 @@ use souk_domain::{Aggregate, Cart, CartCommand, CartId, Order, OrderCommand, Ord
 
 /// A call of a handler: the shared state, the request's context, and the caller as the handler needs to know it.
 pub struct Call<C = Caller> {
+    /// The state that handlers share.
     pub front: SharedFront,
+    /// The request's id and its deadline.
     pub context: Context,
+    /// `Caller`, `Signed` or `Option<Caller>`, as the route's policy has it; `()` where anybody may call.
     pub caller: C,
 }
 
@@ -69,8 +72,11 @@ impl Call<Signed> {
 #[derive(FromRequestParts)]
 #[from_request(state(SharedFront))]
 pub struct Change {
+    /// The call.
     pub call: Call,
+    /// By it entities recognise a repetition.
     pub identity: Identity,
+    /// Which versions may be changed.
     pub condition: IfMatch,
 }
 

@@ -1,4 +1,4 @@
-//! The handlers: one file per resource, named as in the URL.
+//! The handlers: one file per resource, named as in the URL. `call` has what they take from a request.
 
 pub mod health;
 

@@ -17,7 +17,7 @@ use crate::http::request::json;
 use crate::http::request::parameter::parameter;
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Paging, Parameters, VALUE_LIMIT};
-use crate::stores::search::{ProductQuery, Sort};
+use crate::stores::search::{Position, ProductQuery, Sort};
 use souk_domain::catalogue::{Product, Variant};
 use souk_domain::{Money, ProductId, Sku};
 
@@ -126,12 +126,9 @@ pub async fn show(
     PathParameter(id): PathParameter,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let id = ProductId::parse(&id).map_err(|_| Problem::new(problem::NOT_FOUND))?;
-    let product = front
-        .catalogue_cache
-        .product(&id)
-        .await?
-        .ok_or_else(|| Problem::new(problem::NOT_FOUND))?;
+    let not_found = || Problem::new(problem::NOT_FOUND);
+    let id = ProductId::parse(&id).map_err(|_| not_found())?;
+    let product = front.catalogue_cache.product(&id).await?.ok_or_else(not_found)?;
     let skus: Vec<_> = product.variants.iter().map(|variant| &variant.sku).collect();
     let available = front.catalogue_cache.available(&skus).await?;
     let body = render(&product, &mut available.into_iter());
@@ -160,24 +157,17 @@ pub async fn list(State(front): State<SharedFront>, mut parameters: Parameters) 
 
     let page = front.search.search(&query).await?;
     let products = front.products.products(&page.ids).await?;
-    let skus: Vec<_> = products
-        .iter()
-        .flat_map(|product| &product.variants)
-        .map(|variant| &variant.sku)
-        .collect();
+    let variants = products.iter().flat_map(|product| &product.variants);
+    let skus: Vec<_> = variants.map(|variant| &variant.sku).collect();
     let mut available = front.catalogue_cache.available(&skus).await?.into_iter();
-    let next_cursor = page
-        .next
-        .map(|position| front.keys.seal_cursor(&description, &position.to_string()));
+    let items = products.iter().map(|product| render(product, &mut available));
+    let seal = |position: Position| front.keys.seal_cursor(&description, &position.to_string());
     let body = Listed {
-        items: products
-            .iter()
-            .map(|product| render(product, &mut available))
-            .collect(),
+        items: items.collect(),
         total: page.total,
         facets: Facets {},
         suggestion: None,
-        next_cursor,
+        next_cursor: page.next.map(seal),
     };
     json::reply(StatusCode::OK, &body)
 }

@@ -57,22 +57,17 @@ async fn strip_all(call: &Call<Signed>) -> Result<(), Problem> {
     loop {
         let page = orders.by_owner(user, before.as_deref(), PAGE).await?;
         for row in &page {
-            strip(call, row_id(row)).await?;
+            // The key of a row is the identifier of its order.
+            if let Ok(id) = OrderId::parse(row_id(row))
+                && let OrderReply::Refused(refusal) = call.ask_order(&id, OrderCommand::Erase).await?.reply
+            {
+                // Its checkout is in progress: the account stays until it has ended.
+                return Err(refusal.into());
+            }
         }
         match page.last() {
             Some(last) if page.len() == PAGE => before = Some(row_id(last).to_owned()),
             _ => return Ok(()),
         }
     }
-}
-
-async fn strip(call: &Call<Signed>, id: &str) -> Result<(), Problem> {
-    // The key of a row is the identifier of its order.
-    if let Ok(id) = OrderId::parse(id)
-        && let OrderReply::Refused(refusal) = call.ask_order(&id, OrderCommand::Erase).await?.reply
-    {
-        // Its checkout is in progress: the account stays until it has ended.
-        return Err(refusal.into());
-    }
-    Ok(())
 }
