@@ -2,8 +2,11 @@
 //! one address can sign in.
 //!
 //! Counted are failures for one account from one address, and failures from one address for any account. Failures for one
-//! account from anywhere block strangers alone: an address from which the account is signed in already is not affected, so
-//! that nobody can lock its owner out.
+//! account from anywhere block strangers alone: an address from which somebody has signed in to the account before is not
+//! affected, and who has read the account's e-mail sets a new password, which forgets the failures. So nobody can lock its
+//! owner out.
+//!
+//! Hashing a password costs a stranger nothing and the shop much: what may be asked for without any proof is counted too.
 //!
 //! The counters are shared by all nodes. While their store is unavailable, nothing is throttled.
 
@@ -35,6 +38,9 @@ const ACCOUNT: [(Duration, u64); 2] = [(QUARTER, 50), (DAY, 200)];
 /// Password reset e-mails per account, whoever requests them: no inbox is flooded.
 const EMAILS: (Duration, u64) = (Duration::from_secs(3600), 5);
 
+/// Registrations per address: each hashes a password for somebody who has proven nothing.
+const REGISTRATIONS: [(Duration, u64); 2] = [(MINUTE, 60), (QUARTER, 300)];
+
 /// A login attempt: its counters, each with the number of failures that it allows. Accounts are named by a hash: the counters
 /// hold no e-mail addresses.
 pub struct Attempt {
@@ -49,17 +55,10 @@ impl Attempt {
         let hash = TokenHash::of(email.as_str());
         let account = hex::encode(&hash.0[..16]);
         let network = counted(address);
-        let ladder = |key: String, steps: &[(Duration, u64)]| {
-            let step = |&(window, limit): &(Duration, u64)| {
-                let key = format!("{key}:{}", window.as_secs());
-                (Counter { key, window }, limit)
-            };
-            steps.iter().map(step).collect()
-        };
         Self {
-            pair: ladder(format!("login:pair:{account}:{network}"), &PAIR),
-            address: ladder(format!("login:address:{network}"), &ADDRESS),
-            account: ladder(format!("login:account:{account}"), &ACCOUNT),
+            pair: ladder(&format!("login:pair:{account}:{network}"), &PAIR),
+            address: ladder(&format!("login:address:{network}"), &ADDRESS),
+            account: ladder(&format!("login:account:{account}"), &ACCOUNT),
         }
     }
 
@@ -68,11 +67,18 @@ impl Attempt {
     }
 }
 
-/// Whether the address stored with a session belongs to the same network as `address`.
-pub fn is_same_network(stored: &str, address: IpAddr) -> bool {
-    stored
-        .parse()
-        .is_ok_and(|stored| counted(stored) == counted(address))
+/// A counter for each window, with the number that it allows.
+fn ladder(key: &str, steps: &[(Duration, u64)]) -> Vec<(Counter, u64)> {
+    let step = |&(window, limit): &(Duration, u64)| {
+        let key = format!("{key}:{}", window.as_secs());
+        (Counter { key, window }, limit)
+    };
+    steps.iter().map(step).collect()
+}
+
+/// What stands for an account and the network of an address from which somebody has signed in to it.
+pub fn known_network(user: &UserId, address: IpAddr) -> TokenHash {
+    TokenHash::of(&format!("{user} {}", counted(address)))
 }
 
 /// Counts failed logins.
@@ -83,10 +89,31 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// How long the attempt has to wait; `None` where it is allowed now. `is_known`: the account is signed in from this
-    /// network already.
+    /// How long the attempt has to wait; `None` where it is allowed now. `is_known`: somebody has signed in to the account
+    /// from this network before.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
-        let keys: Vec<Counter> = attempt.counters().map(|(counter, _)| counter.clone()).collect();
+        let strangers = if is_known { &[][..] } else { &attempt.account };
+        let counters = attempt.pair.iter().chain(&attempt.address).chain(strangers);
+        self.exhausted(counters, now).await
+    }
+
+    /// How long a registration from `address` has to wait; where it is allowed now, counts it.
+    pub async fn blocks_registration(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
+        let counters = ladder(&format!("register:{}", counted(address)), &REGISTRATIONS);
+        let blocked = self.exhausted(counters.iter(), now).await;
+        if blocked.is_none() {
+            self.hit(counters.iter(), now).await;
+        }
+        blocked
+    }
+
+    /// The longest time until a window ends whose counter has reached its limit.
+    async fn exhausted(
+        &self,
+        counters: impl Iterator<Item = &(Counter, u64)>,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let (keys, limits): (Vec<Counter>, Vec<u64>) = counters.cloned().unzip();
         let found = match self.counters.counts(&keys, now).await {
             Ok(found) => found,
             Err(error) => {
@@ -94,12 +121,21 @@ impl Throttle {
                 return None;
             }
         };
-        attempt
-            .counters()
+        keys.iter()
+            .zip(limits)
             .zip(found)
-            .filter(|(entry, found)| *found >= entry.1 && !(is_known && attempt.account.contains(entry)))
+            .filter(|((_, limit), found)| found >= limit)
             .map(|((counter, _), _)| remaining(counter.window, now))
             .max()
+    }
+
+    async fn hit(&self, counters: impl Iterator<Item = &(Counter, u64)>, now: Timestamp) {
+        let hits = counters.map(|(counter, _)| self.counters.hit(&counter.key, now, counter.window, 1));
+        for hit in join_all(hits).await {
+            if let Err(error) = hit {
+                unavailable(&error);
+            }
+        }
     }
 
     /// Whether another password reset e-mail may be sent to the account; counts it.
@@ -116,18 +152,22 @@ impl Throttle {
 
     /// Counts a failed attempt.
     pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
-        let counters = attempt.counters();
-        let hits = counters.map(|(counter, _)| self.counters.hit(&counter.key, now, counter.window, 1));
-        for hit in join_all(hits).await {
-            if let Err(error) = hit {
-                unavailable(&error);
-            }
-        }
+        self.hit(attempt.counters(), now).await;
     }
 
     /// Resets the counters of a successful attempt's account and address.
     pub async fn succeeded(&self, attempt: &Attempt) {
-        for (counter, _) in &attempt.pair {
+        self.forget(&attempt.pair).await;
+    }
+
+    /// Resets the counters of an account whose owner has proven that they read its e-mail.
+    pub async fn proven(&self, attempt: &Attempt) {
+        self.forget(&attempt.pair).await;
+        self.forget(&attempt.account).await;
+    }
+
+    async fn forget(&self, counters: &[(Counter, u64)]) {
+        for (counter, _) in counters {
             if let Err(error) = self.counters.forget(&counter.key).await {
                 unavailable(&error);
             }
@@ -238,13 +278,48 @@ mod tests {
 
     #[test]
     fn a_device_is_known_by_its_network() {
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert!(is_same_network("192.0.2.1", address("192.0.2.1")));
-        assert!(is_same_network("192.0.2.1", address("::ffff:192.0.2.1")));
-        assert!(!is_same_network("192.0.2.1", address("192.0.2.2")));
-        assert!(is_same_network("2001:db8::1", address("2001:db8::2:1")));
-        assert!(!is_same_network("2001:db8::1", address("2001:db8:0:1::1")));
-        assert!(!is_same_network("", address("192.0.2.1")));
+        let (ada, bob) = (UserId::from_suffix("ada"), UserId::from_suffix("bob"));
+        let of_ada = |address: &str| known_network(&ada, address.parse().unwrap());
+        assert_eq!(of_ada("192.0.2.1"), of_ada("::ffff:192.0.2.1"));
+        assert_ne!(of_ada("192.0.2.1"), of_ada("192.0.2.2"));
+        assert_eq!(of_ada("2001:db8::1"), of_ada("2001:db8::2:1"));
+        assert_ne!(of_ada("2001:db8::1"), of_ada("2001:db8:0:1::1"));
+        assert_ne!(
+            of_ada("192.0.2.1"),
+            known_network(&bob, "192.0.2.1".parse().unwrap())
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_reads_the_email_is_not_held_back() {
+        let (throttle, _folder) = throttle().await;
+        let guess = |number: u64| attempt("ada@example.org", &format!("198.51.100.{}", number % 10));
+        for number in 0..ACCOUNT[0].1 {
+            throttle.failed(&guess(number), NOW).await;
+        }
+        let owner = attempt("ada@example.org", "192.0.2.1");
+        assert!(throttle.blocks(&owner, false, NOW).await.is_some());
+        assert_eq!(throttle.blocks(&owner, true, NOW).await, None);
+        throttle.proven(&owner).await;
+        assert_eq!(throttle.blocks(&owner, false, NOW).await, None);
+        // The guesser is no further: where they have guessed too often, they wait.
+        let address = attempt("ada@example.org", "198.51.100.1");
+        assert!(throttle.blocks(&address, false, NOW).await.is_some());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn registrations_of_one_address_are_limited() {
+        let (throttle, _folder) = throttle().await;
+        let [stranger, other] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        for _ in 0..REGISTRATIONS[0].1 {
+            assert_eq!(throttle.blocks_registration(stranger, NOW).await, None);
+        }
+        assert!(throttle.blocks_registration(stranger, NOW).await.unwrap() <= MINUTE);
+        assert_eq!(throttle.blocks_registration(other, NOW).await, None);
+        assert_eq!(
+            throttle.blocks_registration(stranger, NOW.plus(MINUTE)).await,
+            None
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ numbers! {
         access_token_seconds: Seconds = 900, 60..=86400;
         /// A session that is not refreshed for this long ends.
         session_seconds: Seconds = 2592000, 600..=31536000;
+        /// A session ends after this long, however often it is refreshed.
+        session_total_seconds: Seconds = 15552000, 600..=315360000;
         /// Lifetime of the code for resetting a password.
         reset_seconds: Seconds = 3600, 60..=86400;
         /// Lifetime of the code that verifies an e-mail address.
@@ -37,6 +39,15 @@ impl Settings for Accounts {
             ),
             ("accounts.session_seconds", self.session_seconds.duration()),
             "a token must not outlive its session by much",
+            problems,
+        );
+        ordered(
+            ("accounts.session_seconds", self.session_seconds.duration()),
+            (
+                "accounts.session_total_seconds",
+                self.session_total_seconds.duration(),
+            ),
+            "a session that is never refreshed must not last longer than one that is",
             problems,
         );
     }

@@ -36,10 +36,9 @@ impl Email {
             to: to.clone(),
             subject: "Please confirm your e-mail address",
             text: format!(
-                "Welcome to the shop.\n\nAn account was created with this e-mail address. To confirm the address, use this \
-                 code:\n\n{code}\n\nConfirming also adds earlier orders that were placed with this address, without \
-                 signing in, to the account.\n\nIf you did not create the account, ignore this e-mail and do not share the \
-                 code.\n"
+                "Welcome to the shop.\n\nAn account was created with this e-mail address. To confirm the address, sign in and use \
+                 this code:\n\n{code}\n\nThe account can then claim earlier orders that were placed with this address \
+                 without signing in.\n\nIf you did not create the account, ignore this e-mail and do not share the code.\n"
             ),
         }
     }

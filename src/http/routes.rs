@@ -9,9 +9,11 @@ use std::sync::Arc;
 use axum::Router;
 use utoipa::OpenApi;
 
-use super::api::me::{addresses, export, preferences, profile, purchases};
+use super::api::me::{addresses, claimable, export, preferences, profile, purchases};
 use super::api::orders::{self, place};
-use super::api::{auth, cart, categories, checkout, docs, health, images, inventory, jwks, products};
+use super::api::{
+    auth, cart, categories, checkout, credentials, docs, health, images, inventory, jwks, products,
+};
 use super::edge::admission::Admission;
 use super::request::front::SharedFront;
 use super::request::policy::Policy;
@@ -59,9 +61,12 @@ pub fn table() -> Vec<Route> {
         route!(auth::logout, Account),
         route!(auth::sessions, Account),
         route!(auth::end_session, Account),
-        route!(auth::forgot_password, Public),
-        route!(auth::reset_password, Public),
-        route!(auth::verify_email, Optional),
+        route!(credentials::forgot, Public),
+        route!(credentials::reset, Public),
+        route!(credentials::change, Account),
+        route!(credentials::step_up, Account),
+        route!(credentials::verify, Account),
+        route!(credentials::resend, Account),
         route!(jwks::show, Public),
         route!(docs::document, Public),
         route!(docs::show, Public),
@@ -75,6 +80,8 @@ pub fn table() -> Vec<Route> {
         route!(addresses::change, Account),
         route!(addresses::remove, Account),
         route!(purchases::list, Account),
+        route!(claimable::list, Account),
+        route!(claimable::claim, Account),
         route!(preferences::show, Account),
         route!(preferences::replace, Account),
         route!(inventory::show, Merchant),

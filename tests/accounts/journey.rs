@@ -3,22 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::shared::{
-    LIMIT, Person, cluster, fresh_password, login, postal, refresh, revocation_limit, signed_out, stranger,
-    unhurried,
+    LIMIT, Person, cluster, fresh_password, login, members, postal, refresh, revocation_limit, signed_out,
+    stranger, unhurried,
 };
 use crate::support::waiting::eventually;
-
-/// The names of an object's members, sorted.
-fn members(value: &Value) -> Vec<&str> {
-    let mut names: Vec<_> = value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    names.sort_unstable();
-    names
-}
 
 const USER: [&str; 8] = [
     "created_at",
@@ -374,6 +362,13 @@ async fn erasure_keeps_only_the_figures_of_orders() {
     })
     .await;
 
+    for refused in [
+        person.at(1).get("/v1/me/export").await,
+        person.client.delete("/v1/me").await,
+    ] {
+        refused.expect_problem(403, "step-up-required");
+    }
+    person.step_up().await;
     let export = person.at(1).get("/v1/me/export").await.expect(200);
     assert_eq!(
         members(&export.body),

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::shared::{
-    About, LIMIT, Person, add_address, cluster, code, fresh_email, fresh_password, order_to, stocked,
-    stranger,
+    About, LIMIT, Person, add_address, cluster, code, fresh_email, fresh_password, members, order_to,
+    stocked, stranger,
 };
 use crate::support::client::{Reply, submission};
 use crate::support::waiting::eventually;
@@ -89,7 +89,7 @@ async fn an_account_has_one_cart_on_all_devices() {
 }
 
 #[tokio::test]
-async fn a_guest_order_follows_a_verified_address() {
+async fn a_guest_order_is_claimed_by_a_verified_address() {
     let email = fresh_email();
     let guest = stranger(1).guest().await;
     let (sku, _) = stocked(&guest).await;
@@ -122,11 +122,9 @@ async fn a_guest_order_follows_a_verified_address() {
         .post("/v1/auth/email/verify", &token)
         .await
         .expect(204);
-    // It changes hands behind the reply; and what waits for an address is a projection: what is late follows at the next
-    // login.
-    let listed = eventually("the guest's order changes hands", LIMIT, async || {
-        let again = person.sign_in(0).await;
-        let orders = again.client.get("/v1/orders").await.expect(200);
+    // What waits for an address is a projection, which may be late.
+    let listed = eventually("the guest's order can be claimed", LIMIT, async || {
+        let orders = person.client.get("/v1/me/claimable-orders").await.expect(200);
         if orders.items().is_empty() {
             Err(orders)
         } else {
@@ -135,7 +133,34 @@ async fn a_guest_order_follows_a_verified_address() {
     })
     .await;
     assert_eq!(listed.items().len(), 1, "{listed}");
+    assert_eq!(
+        members(&listed.items()[0]),
+        ["created_at", "id", "number", "total"],
+        "no more before its owner accepts it"
+    );
     assert_eq!(listed.str("/items/0/id"), id);
+    let none = person.client.get("/v1/orders").await.expect(200);
+    assert!(none.items().is_empty(), "{none}");
+    let claim = format!("/v1/me/claimable-orders/{id}");
+    let other = Person::register(1).await;
+    for (client, path) in [
+        (&other.client, claim.as_str()),
+        (&person.client, "/v1/me/claimable-orders/ord_1"),
+    ] {
+        client
+            .send("POST", path, None, &[])
+            .await
+            .expect_problem(404, "not-found");
+    }
+    for node in [0, 1] {
+        let claimed = person.at(node).send("POST", &claim, None, &[]).await.expect(200);
+        assert_eq!(claimed.str("/id"), id);
+    }
+    let mine = person.client.get("/v1/orders").await.expect(200);
+    assert_eq!(mine.items().len(), 1, "{mine}");
+    let left = person.client.get("/v1/me/claimable-orders").await.expect(200);
+    assert!(left.items().is_empty(), "{left}");
+    guest.get_order(&id).await.expect_problem(404, "not-found");
     person.at(1).get_order(&id).await.expect(200);
     eventually("the purchase shows", LIMIT, async || {
         let purchases = person.client.get("/v1/me/purchases").await.expect(200);

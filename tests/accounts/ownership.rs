@@ -50,6 +50,7 @@ async fn an_order_is_its_buyers_alone() {
     }
     let purchases = other.client.get("/v1/me/purchases").await.expect(200);
     assert_eq!(purchases.items(), [] as [Value; 0]);
+    other.step_up().await;
     shows_nothing(&other.client.get("/v1/me/export").await.expect(200), &hidden);
     // The account's own cart token would be its cart's identifier: that opens nothing.
     let cart = owner.client.get_cart().await.expect(200).str("/id").to_owned();

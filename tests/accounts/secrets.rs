@@ -55,7 +55,8 @@ async fn traffic() -> (Person, Vec<String>) {
         .await
         .expect(200);
     let proof = code(email, About::Verification, None).await;
-    stranger(0)
+    person
+        .client
         .post("/v1/auth/email/verify", &json!({"token": proof}))
         .await
         .expect(204);
@@ -69,6 +70,7 @@ async fn traffic() -> (Person, Vec<String>) {
         .post("/v1/cart/merge", &json!({"cart_token": cart}))
         .await
         .expect(200);
+    person.step_up().await;
     person.client.get("/v1/me/export").await.expect(200);
     let forgot = json!({"email": email});
     stranger(1)
@@ -110,6 +112,8 @@ async fn errors(person: &Person, own: &[String]) -> Seen {
             "/v1/auth/refresh",
             "/v1/auth/password/forgot",
             "/v1/auth/password/reset",
+            "/v1/auth/password/change",
+            "/v1/auth/step-up",
             "/v1/auth/email/verify",
         ] {
             seen.raw(&nobody, "POST", path, quoted.clone()).await;
@@ -121,7 +125,14 @@ async fn errors(person: &Person, own: &[String]) -> Seen {
                 format!("{{\"email\":{quoted},\"password\":{quoted}"),
             )
             .await;
-            for field in ["email", "password", "refresh_token", "token", "name"] {
+            for field in [
+                "email",
+                "password",
+                "current_password",
+                "refresh_token",
+                "token",
+                "name",
+            ] {
                 for wrong in [
                     json!({field: [value]}),
                     json!({field: {"x": value}}),

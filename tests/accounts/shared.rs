@@ -135,6 +135,14 @@ impl Person {
         }
     }
 
+    /// Confirms the password in this session.
+    pub async fn step_up(&self) {
+        let body = json!({"password": self.password});
+        unhurried(&self.client, "/v1/auth/step-up", &body)
+            .await
+            .expect(200);
+    }
+
     /// The same user at another node.
     pub fn at(&self, node: usize) -> Client {
         self.client.at(cluster().shop(node))
@@ -340,4 +348,16 @@ pub fn order_to(address_id: &str) -> Value {
         "shipping_option": "standard",
         "payment": {"gateway": "sandbox", "token": "tok_ok"},
     })
+}
+
+/// The names of an object's members, sorted.
+pub fn members(value: &Value) -> Vec<&str> {
+    let mut names: Vec<_> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    names
 }

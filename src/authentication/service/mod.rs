@@ -10,8 +10,9 @@ mod types;
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use change::CHANGE_ATTEMPTS;
+pub use change::{CHANGE_ATTEMPTS, STEP_UP};
 pub use error::AccountError;
 use error::retry_store;
 pub use types::{Device, Identity, Registration, SignedIn};
@@ -20,18 +21,21 @@ use super::guests::Guests;
 use super::passwords::{PasswordError, Passwords};
 use super::revocations::Revocations;
 use super::ring::SharedRing;
-use super::throttle::{Attempt, Throttle, is_same_network};
+use super::throttle::{Attempt, Throttle, known_network};
 use super::tokens::{Grant, Issuer, TokenError, Verifier};
 use crate::clock::Clock;
 use crate::config;
 use crate::gateways::mail::Mailer;
 use crate::stores::codes::CodeStore;
-use crate::stores::sessions::{Rotation, Session, SessionStore};
+use crate::stores::sessions::{LIST_LIMIT, Rotation, Session, SessionStore};
 use crate::stores::users::{Change, Creation, Credential, UserRecord, UserStore};
 pub use opaque::Successors;
 use opaque::{opaque_token, token_hash};
-use souk_domain::account::{Account, EmailKey, Role};
+use souk_domain::account::{Account, EmailKey, Role, email_key};
 use souk_domain::{SessionId, Timestamp, UserId};
+
+/// How long a network is remembered from which somebody has signed in.
+const NETWORK_MEMORY: Duration = Duration::from_secs(180 * 24 * 3_600);
 
 /// The service.
 pub struct Accounts {
@@ -70,13 +74,25 @@ impl Accounts {
     /// exists whether or not the e-mail can be sent.
     ///
     /// # Errors
-    /// [`AccountError::EmailTaken`], [`AccountError::Busy`], [`AccountError::Store`]
+    /// [`AccountError::EmailTaken`], [`AccountError::Throttled`], [`AccountError::Busy`], [`AccountError::Store`]
     pub async fn register(
         &self,
         registration: Registration,
         device: &Device,
     ) -> Result<SignedIn, AccountError> {
-        // Hashed first, so that a taken address takes as long as a free one.
+        let now = (self.clock)();
+        if let Some(retry_after) = self.throttle.blocks_registration(device.address, now).await {
+            return Err(AccountError::Throttled { retry_after });
+        }
+        // Nothing is hashed for an address that is taken, which the reply tells anyway.
+        if self
+            .users
+            .by_email(&email_key(&registration.email))
+            .await?
+            .is_some()
+        {
+            return Err(AccountError::EmailTaken);
+        }
         let credential = Credential::new(self.passwords.hash(&registration.password).await?);
         let now = (self.clock)();
         let account = Account {
@@ -115,29 +131,10 @@ impl Accounts {
         // Read for nobody too, so that a missing account takes as long.
         let nobody = UserId::from_suffix("nobody");
         let user = found.as_ref().map_or(&nobody, |record| &record.account.id);
-        let is_known = self.is_known_device(user, device, now).await?;
-        if let Some(retry_after) = self.throttle.blocks(&attempt, is_known, now).await {
-            return Err(AccountError::Throttled { retry_after });
-        }
-        let matches = match &found {
-            Some(record) => self.matches(&record.credential, password).await?,
-            None => {
-                self.passwords.verify_nobody(password).await?;
-                false
-            }
-        };
-        // Checked again: concurrent attempts that waited while others failed learn nothing either.
-        let blocked = self.throttle.blocks(&attempt, is_known, now).await;
-        if !matches {
-            self.throttle.failed(&attempt, now).await;
-        }
-        if let Some(retry_after) = blocked {
-            return Err(AccountError::Throttled { retry_after });
-        }
-        let (Some(record), true) = (found, matches) else {
-            return Err(AccountError::BadCredentials);
-        };
-        self.throttle.succeeded(&attempt).await;
+        let network = known_network(user, device.address);
+        let is_known = self.sessions.remembers_network(&network, now).await?;
+        self.attempt(&attempt, is_known, found.as_ref(), password).await?;
+        let record = found.ok_or(AccountError::BadCredentials)?;
         let user = record.account.id.clone();
         let credential = self.rehashed(record, password).await;
         let now = (self.clock)();
@@ -150,6 +147,45 @@ impl Accounts {
                 Err(error)
             }
         }
+    }
+
+    /// Checks a password; a wrong one is counted. An account that does not exist has none, which takes as long.
+    ///
+    /// # Errors
+    /// [`AccountError::BadCredentials`], [`AccountError::Throttled`], [`AccountError::Busy`].
+    async fn attempt(
+        &self,
+        attempt: &Attempt,
+        is_known: bool,
+        record: Option<&UserRecord>,
+        password: &str,
+    ) -> Result<(), AccountError> {
+        let now = (self.clock)();
+        if let Some(retry_after) = self.throttle.blocks(attempt, is_known, now).await {
+            return Err(AccountError::Throttled { retry_after });
+        }
+        let matches = match record {
+            Some(record) => self.matches(&record.credential, password).await?,
+            None => {
+                self.passwords.verify_nobody(password).await?;
+                false
+            }
+        };
+        // Checked again: concurrent attempts that waited while others failed learn nothing either.
+        let blocked = self.throttle.blocks(attempt, is_known, now).await;
+        if !matches {
+            self.throttle.failed(attempt, now).await;
+            let user = record.map(|record| record.account.id.as_str());
+            tracing::info!(target: "souk::audit", user, "a password was wrong");
+        }
+        if let Some(retry_after) = blocked {
+            return Err(AccountError::Throttled { retry_after });
+        }
+        if !matches {
+            return Err(AccountError::BadCredentials);
+        }
+        self.throttle.succeeded(attempt).await;
+        Ok(())
     }
 
     /// The account, if the password is still valid for it. A password reset and an erasure end the sessions that exist by
@@ -172,19 +208,6 @@ impl Accounts {
 
     async fn matches(&self, credential: &Credential, password: &str) -> Result<bool, PasswordError> {
         self.passwords.verify(password, credential.expose()).await
-    }
-
-    /// Whether the account has a live session from the same network: strangers' failed logins must not lock its owner out.
-    async fn is_known_device(
-        &self,
-        user: &UserId,
-        device: &Device,
-        now: Timestamp,
-    ) -> Result<bool, AccountError> {
-        let sessions = self.sessions.list(user, now).await?;
-        Ok(sessions
-            .iter()
-            .any(|session| is_same_network(&session.address, device.address)))
     }
 
     /// The credential, rehashed and stored where the hashing parameters have changed. Where that fails, the next login does
@@ -211,25 +234,41 @@ impl Accounts {
         }
     }
 
-    /// A new session, with its refresh token.
+    /// A new session, with its refresh token. An account with [`LIST_LIMIT`] sessions loses the one that was not used for
+    /// longest. The device's network is remembered.
     async fn open_session(
         &self,
         user: &UserId,
         device: &Device,
         now: Timestamp,
     ) -> Result<(SessionId, String), AccountError> {
+        let others = self.sessions.list(user, now).await?;
+        if let Some(last) = others.last().filter(|_| others.len() >= LIST_LIMIT) {
+            self.end_sessions(user, std::slice::from_ref(&last.id)).await?;
+        }
         let session = Session {
             id: SessionId::from_suffix(uuid::Uuid::now_v7().simple()),
             user: user.clone(),
             created_at: now,
             last_used_at: now,
-            expires_at: now.plus(self.settings.session_seconds.duration()),
+            expires_at: self.session_end(now, now),
             user_agent: device.user_agent.clone(),
             address: device.address.to_string(),
         };
         let (token, hash) = opaque_token();
         self.sessions.open(&session, &hash).await?;
+        let network = known_network(user, device.address);
+        self.sessions
+            .remember_network(&network, now.plus(NETWORK_MEMORY))
+            .await?;
+        tracing::info!(target: "souk::audit", %user, session = %session.id, "signed in");
         Ok((session.id, token))
+    }
+
+    /// When a session ends that began at `created_at` and is used now.
+    fn session_end(&self, created_at: Timestamp, now: Timestamp) -> Timestamp {
+        let unused = now.plus(self.settings.session_seconds.duration());
+        unused.min(created_at.plus(self.settings.session_total_seconds.duration()))
     }
 
     fn pair(
@@ -269,7 +308,7 @@ impl Accounts {
         let account = record.ok_or(AccountError::BadToken)?.account;
         let (fresh, new) = self.successors.of(token);
         let pair = self.pair(account, &session.id, fresh, now)?;
-        let expires_at = now.plus(self.settings.session_seconds.duration());
+        let expires_at = self.session_end(session.created_at, now);
         match self.sessions.rotate(&old, &new, now, expires_at).await? {
             Rotation::Rotated(_) => Ok(pair),
             Rotation::Reused(session) => {

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use super::error::retry_store;
 use super::opaque::{opaque_token, token_hash};
-use super::{AccountError, Accounts};
+use super::{AccountError, Accounts, Device, SignedIn};
+use crate::authentication::throttle::Attempt;
 use crate::gateways::mail::Email;
 use crate::stores::TokenHash;
 use crate::stores::codes::Purpose;
 use crate::stores::users::Credential;
 use souk_domain::account::{Account, EmailKey, email_key, password};
-use souk_domain::{OrderId, UserId};
+use souk_domain::{OrderId, Preferences, UserId};
 
 /// How long the mailer has for one e-mail.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
-/// The maximum number of guest orders that one account claims at a time.
+/// The maximum number of guest orders that one account is shown to claim.
 const GUEST_ORDERS: usize = 1_000;
 
 impl Accounts {
@@ -40,38 +41,94 @@ impl Accounts {
         Ok(())
     }
 
-    /// Sets a new password, and ends every session of the account. Once started it must run to its end: otherwise the code
-    /// may be spent for nothing, or a thief stay signed in.
+    /// Sets a new password, ends every session of the account and begins one. Once started it must run to its end:
+    /// otherwise the code may be spent for nothing, or a thief stay signed in.
     ///
     /// # Errors
     /// [`AccountError::BadToken`], [`AccountError::WeakPassword`]
-    pub async fn reset_password(&self, code: &str, password: &str) -> Result<Account, AccountError> {
+    pub async fn reset_password(
+        &self,
+        code: &str,
+        password: &str,
+        device: &Device,
+    ) -> Result<SignedIn, AccountError> {
         password::check_strength(password)?;
-        let hash = token_hash(code).ok_or(AccountError::BadToken)?;
-        // Before the code is spent: a full queue must not cost the shopper their code.
+        let (purpose, hash) = (
+            Purpose::PasswordReset,
+            token_hash(code).ok_or(AccountError::BadToken)?,
+        );
+        // Nothing is hashed for somebody who makes codes up; and a full queue must not cost the shopper their code.
+        let holder = self.codes.holder(purpose, &hash, (self.clock)()).await?;
+        holder.ok_or(AccountError::BadToken)?;
         let credential = Credential::new(self.passwords.hash(password).await?);
-        let user = self.redeem(Purpose::PasswordReset, &hash).await?;
-        // The code was sent to the account's address.
-        let account = retry_store("set a new password", || {
-            self.change(&user, Some(&credential), |account| account.email_verified = true)
-        })
-        .await?;
+        let user = self.redeem(purpose, &hash).await?;
+        let account = retry_store("set a new password", || self.prove(&user, &credential)).await?;
         self.end_all_sessions(&user).await?;
+        let attempt = Attempt::new(&email_key(&account.email), device.address);
+        self.throttle.proven(&attempt).await;
         tracing::info!(target: "souk::audit", %user, "a password was reset");
-        Ok(account)
+        let now = (self.clock)();
+        let (session, token) = self.open_session(&user, device, now).await?;
+        self.pair(account, &session, token, now)
     }
 
-    /// Verifies an e-mail address. Must run to its end, as [`Accounts::reset_password`].
+    /// Sets the password of an account whose e-mail was read. The first such proof drops what was saved before it: anybody
+    /// could have opened an account under this address.
+    async fn prove(&self, user: &UserId, credential: &Credential) -> Result<Account, AccountError> {
+        if !self.account(user).await?.email_verified {
+            for address in self.users.addresses(user).await? {
+                self.users.delete_address(user, &address.id).await?;
+            }
+            if let Some((_, version)) = self.users.preferences(user).await? {
+                let defaults = Preferences::default();
+                self.users.put_preferences(user, &defaults, Some(version)).await?;
+            }
+        }
+        let prove = |account: &mut Account| {
+            if !account.email_verified {
+                account.phone = None;
+            }
+            account.email_verified = true;
+        };
+        self.change(user, Some(credential), prove).await
+    }
+
+    /// Verifies the e-mail address of the account `user`, with a code that was sent to it. Must run to its end, as
+    /// [`Accounts::reset_password`].
     ///
     /// # Errors
-    /// [`AccountError::BadToken`]
-    pub async fn verify_email(&self, code: &str) -> Result<Account, AccountError> {
+    /// [`AccountError::BadToken`], also for the code of another account, which is not spent by it.
+    pub async fn verify_email(&self, user: &UserId, code: &str) -> Result<(), AccountError> {
         let hash = token_hash(code).ok_or(AccountError::BadToken)?;
-        let user = self.redeem(Purpose::EmailVerification, &hash).await?;
+        let purpose = Purpose::EmailVerification;
+        let holder = self.codes.holder(purpose, &hash, (self.clock)()).await?;
+        if holder.as_ref() != Some(user) {
+            return Err(AccountError::BadToken);
+        }
+        let user = self.redeem(purpose, &hash).await?;
+        let verify = |account: &mut Account| account.email_verified = true;
         retry_store("mark an e-mail address as verified", || {
-            self.change(&user, None, |account| account.email_verified = true)
+            self.change(&user, None, verify)
         })
         .await
+        .map(drop)
+    }
+
+    /// Sends another code that verifies the account's address, unless it is verified or was sent several already.
+    ///
+    /// # Errors
+    /// [`AccountError::Gone`]
+    pub async fn resend_verification(&self, user: &UserId) -> Result<(), AccountError> {
+        let account = self.account(user).await?;
+        if account.email_verified {
+            return Ok(());
+        }
+        if self.throttle.allows_email(user, (self.clock)()).await {
+            self.send_verification(&account).await;
+        } else {
+            metrics::counter!("souk_emails_withheld_total").increment(1);
+        }
+        Ok(())
     }
 
     /// The orders that a guest placed with the account's address; none unless that is verified.

@@ -77,8 +77,8 @@ impl UserStore for Users {
     async fn erase(&self, id: &UserId) -> Result<bool, StoreError> {
         self.inner.erase(id).await
     }
-    async fn addresses(&self, _: &UserId) -> Result<Vec<SavedAddress>, StoreError> {
-        unreachable!("sessions need none")
+    async fn addresses(&self, user: &UserId) -> Result<Vec<SavedAddress>, StoreError> {
+        self.inner.addresses(user).await
     }
     async fn put_address(
         &self,
@@ -92,8 +92,8 @@ impl UserStore for Users {
     async fn delete_address(&self, _: &UserId, _: &AddressId) -> Result<bool, StoreError> {
         unreachable!("sessions need none")
     }
-    async fn preferences(&self, _: &UserId) -> Result<Option<(Preferences, u64)>, StoreError> {
-        unreachable!("sessions need none")
+    async fn preferences(&self, user: &UserId) -> Result<Option<(Preferences, u64)>, StoreError> {
+        self.inner.preferences(user).await
     }
     async fn put_preferences(
         &self,
@@ -164,7 +164,7 @@ async fn reset(accounts: &Accounts, user: &UserId) {
         .issue(Purpose::PasswordReset, &hash, user, expires_at);
     issued.await.unwrap();
     accounts
-        .reset_password("code", "another long sentence")
+        .reset_password("code", "another long sentence", &device("192.0.2.1"))
         .await
         .unwrap();
 }
@@ -184,7 +184,10 @@ async fn a_reset_or_erasure_ends_a_login_in_progress() {
         });
         let late = accounts.login(&ada().1, PASSWORD, &device("192.0.2.2")).await;
         assert!(matches!(late, Err(AccountError::BadCredentials)), "{erased}");
-        assert_eq!(accounts.sessions.list(&user, NOW).await.unwrap(), [], "{erased}");
+        // A reset begins one of its own.
+        let sessions = accounts.sessions.list(&user, NOW).await.unwrap();
+        assert_eq!(sessions.len(), usize::from(!erased));
+        assert!(sessions.iter().all(|session| session.address == "192.0.2.1"));
     }
 }
 

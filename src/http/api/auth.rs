@@ -1,6 +1,4 @@
-//! `/v1/auth`: registration, sessions, passwords, verification of e-mail addresses.
-
-use std::time::Duration;
+//! `/v1/auth`: registration and sessions.
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -16,22 +14,19 @@ use crate::http::api::call::Call;
 use crate::http::edge::client_address::ClientAddress;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::background::Background;
-use crate::http::request::caller::{Caller, Signed};
+use crate::http::request::caller::Signed;
 use crate::http::request::front::SharedFront;
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Page;
-use souk_domain::account::{Account, email_key};
-use souk_domain::{EmailAddress, OrderCommand, SessionId};
+use souk_domain::account::email_key;
+use souk_domain::{EmailAddress, SessionId};
 
 /// A token in the published document.
-const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
+pub const REFRESH_TOKEN: &str = "3q2-7wEjRWeJq83v_wABAgMEBQYHCAkKCwwNDg8QERI";
 
 /// Longest `User-Agent` stored with a session, in characters.
 const USER_AGENT_LIMIT: usize = 200;
-
-/// Time limit for transferring all of a guest's orders to an account.
-const CLAIM_LIMIT: Duration = Duration::from_secs(10);
 
 /// A new account.
 #[derive(Deserialize, ToSchema)]
@@ -62,32 +57,6 @@ pub struct Login {
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
     refresh_token: String,
-}
-
-/// The account with a forgotten password.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Forgot {
-    #[schema(example = "ada@example.org")]
-    email: String,
-}
-
-/// A new password.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reset {
-    /// From the e-mail.
-    token: String,
-    #[schema(value_type = String, min_length = 10, max_length = 128, format = Password, example = "a long sentence of mine")]
-    password: Zeroizing<String>,
-}
-
-/// A code that verifies an e-mail address.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Verify {
-    /// From the e-mail.
-    token: String,
 }
 
 /// An account with the tokens of a session.
@@ -189,19 +158,16 @@ pub async fn register(
     extensions(("x-problems" = json!([problem::BAD_CREDENTIALS]))),
 )]
 pub async fn login(
-    call: Call<()>,
+    State(front): State<SharedFront>,
     device: Device,
-    background: Background,
     Json(body): Json<Login>,
 ) -> Result<Response, Problem> {
     // An address that no account can have gets the same reply as an unknown one.
     let email = EmailAddress::parse(&body.email).map_err(|_| Problem::new(problem::BAD_CREDENTIALS))?;
-    let accounts = &call.front.accounts;
-    let tokens = accounts
+    let tokens = front
+        .accounts
         .login(&email_key(&email), &body.password, &device)
         .await?;
-    // Orders placed as a guest since the address was verified are transferred behind the reply.
-    background.spawn(claim_orders(call, tokens.account.clone()));
     signed_in(StatusCode::OK, &tokens)
 }
 
@@ -293,133 +259,8 @@ pub async fn end_session(
     }
 }
 
-/// Request an e-mail for setting a new password
-#[utoipa::path(
-    post,
-    path = "/v1/auth/password/forgot",
-    operation_id = "forgotPassword",
-    tag = "Accounts",
-    request_body(content = Forgot, example = json!({"email": "ada@example.org"})),
-    responses((status = 202, description = "If the account exists, an e-mail is on its way to it.")),
-)]
-// The work continues behind the reply, so that neither status nor time tells whether the account exists.
-pub async fn forgot_password(
-    State(front): State<SharedFront>,
-    background: Background,
-    Json(body): Json<Forgot>,
-) -> Result<StatusCode, Problem> {
-    // An address that no account can have gets the same reply as an unknown one.
-    if let Ok(email) = EmailAddress::parse(&body.email) {
-        background.spawn(async move {
-            if let Err(error) = front.accounts.forgot_password(&email_key(&email)).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the e-mail for a forgotten password could not be sent"
-                );
-            }
-        });
-    }
-    Ok(StatusCode::ACCEPTED)
-}
-
-/// Set a new password
-///
-/// Every session of the account ends.
-#[utoipa::path(
-    post,
-    path = "/v1/auth/password/reset",
-    operation_id = "resetPassword",
-    tag = "Accounts",
-    request_body(content = Reset, example = json!({"token": REFRESH_TOKEN, "password": "another long sentence"})),
-    responses((status = 204, description = "The password is set.")),
-)]
-pub async fn reset_password(
-    call: Call<()>,
-    background: Background,
-    Json(body): Json<Reset>,
-) -> Result<StatusCode, Problem> {
-    let front = call.front.clone();
-    let reset = background.finish(async move {
-        let reset = front.accounts.reset_password(&body.token, &body.password);
-        reset.await.map_err(spent_token)
-    });
-    let account = reset.await?;
-    // The reader of the e-mails has just set the password, and all other sessions have ended.
-    background.spawn(claim_orders(call, account));
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Verify the e-mail address of an account
-///
-/// Orders placed as a guest with this address become the account's: at once where the caller is signed in to it, else
-/// when its owner signs in next.
-#[utoipa::path(
-    post,
-    path = "/v1/auth/email/verify",
-    operation_id = "verifyEmail",
-    tag = "Accounts",
-    request_body(content = Verify, example = json!({"token": REFRESH_TOKEN})),
-    responses((status = 204, description = "The address is verified.")),
-)]
-pub async fn verify_email(
-    call: Call<Option<Caller>>,
-    background: Background,
-    Json(body): Json<Verify>,
-) -> Result<StatusCode, Problem> {
-    let front = call.front.clone();
-    let proof = background.finish(async move {
-        front
-            .accounts
-            .verify_email(&body.token)
-            .await
-            .map_err(spent_token)
-    });
-    let account = proof.await?;
-    // The account may belong to somebody else, who opened it under this address: the orders of its reader are
-    // transferred only to a session of that account, now or at the next sign-in.
-    if call.caller.as_ref().and_then(Caller::user) == Some(&account.id) {
-        background.spawn(claim_orders(call, account));
-    }
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Transfers orders placed by a guest with the account's verified address. Failures are retried at the next sign-in.
-async fn claim_orders<C>(call: Call<C>, account: Account) {
-    let claims = claim_each(&call, &account);
-    if tokio::time::timeout(CLAIM_LIMIT, claims).await.is_err() {
-        tracing::warn!("a guest's orders were not handed over in time");
-    }
-}
-
-async fn claim_each<C>(call: &Call<C>, account: &Account) {
-    let orders = match call.front.accounts.guest_orders(account).await {
-        Ok(orders) => orders,
-        Err(error) => {
-            return tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a guest's orders can't be read"
-            );
-        }
-    };
-    for order in orders {
-        let command = OrderCommand::Claim {
-            buyer: account.id.as_str().to_owned(),
-        };
-        if let Err(error) = call.ask_order(&order, command).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, %order, "a guest's order was not handed over");
-        }
-    }
-}
-
-/// An invalid code is an invalid field of the body, not an authentication failure.
-fn spent_token(error: AccountError) -> Problem {
-    match error {
-        AccountError::BadToken => Problem::field("token", "is not valid, or not any more: ask for a new one"),
-        error => error.into(),
-    }
-}
-
-fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem> {
+/// A reply with the tokens of a session.
+pub fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem> {
     let body = Tokens {
         user: UserBody::new(&tokens.account),
         access_token: &tokens.access_token,
@@ -433,7 +274,7 @@ fn signed_in(status: StatusCode, tokens: &SignedIn) -> Result<Response, Problem>
 }
 
 /// A reply with tokens in the published document.
-fn example() -> serde_json::Value {
+pub fn example() -> serde_json::Value {
     serde_json::json!({
         "user": {
             "id": "usr_000001",

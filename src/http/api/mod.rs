@@ -9,6 +9,7 @@ pub(super) mod cart;
 pub(super) mod categories;
 pub(super) mod checkout;
 pub(super) mod claim;
+pub(super) mod credentials;
 pub(super) mod docs;
 pub(super) mod images;
 pub(super) mod inventory;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -45,10 +46,14 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
         for (name, value) in pairs {
             if value.len() > VALUE_LIMIT {
                 parameters.refuse(name, format!("holds at most {VALUE_LIMIT} bytes"));
-            } else if parameters.values.contains_key(&name) {
-                parameters.refuse(name, "duplicate parameter");
-            } else {
-                parameters.values.insert(name, value);
+                continue;
+            }
+            match parameters.values.entry(name) {
+                Entry::Vacant(place) => drop(place.insert(value)),
+                Entry::Occupied(place) => {
+                    let name = place.key().clone();
+                    parameters.refuse(name, "duplicate parameter");
+                }
             }
         }
         Ok(parameters)

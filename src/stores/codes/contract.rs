@@ -37,7 +37,18 @@ async fn redeems_a_code_once(store: &dyn CodeStore) {
     assert_eq!(redeem(Purpose::EmailVerification, "once", NOW).await, None);
     assert_eq!(redeem(reset, "once", end).await, None);
     let last = end.minus(Duration::from_millis(1));
+    let holder =
+        async |purpose, name: &str, now| store.holder(purpose, &TokenHash::of(name), now).await.unwrap();
+    for (purpose, name, now, expected) in [
+        (reset, "once", last, Some(ada.clone())),
+        (reset, "once", end, None),
+        (reset, "other", NOW, None),
+        (Purpose::EmailVerification, "once", NOW, None),
+    ] {
+        assert_eq!(holder(purpose, name, now).await, expected);
+    }
     assert_eq!(redeem(reset, "once", last).await, Some(ada.clone()));
+    assert_eq!(holder(reset, "once", NOW).await, None);
     assert_eq!(redeem(reset, "once", last).await, None);
 
     // The newest one counts, for each user and purpose by itself.

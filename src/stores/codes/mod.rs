@@ -47,6 +47,13 @@ pub trait CodeStore: Send + Sync + 'static {
         code: &TokenHash,
         now: Timestamp,
     ) -> Result<Option<UserId>, StoreError>;
+    /// Whose code it is, while it can be redeemed. Changes nothing.
+    async fn holder(
+        &self,
+        purpose: Purpose,
+        code: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<UserId>, StoreError>;
     /// Removes at most `limit` expired codes; returns how many.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<u64, StoreError>;
 }

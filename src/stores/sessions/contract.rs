@@ -27,6 +27,8 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     tokens_and_sessions_expire(&*store).await;
     one_of_concurrent_rotations_wins(&store).await;
     a_user_ends_own_sessions_alone(&*store).await;
+    a_password_is_asked_for_in_one_session(&*store).await;
+    networks_are_remembered_for_a_time(&*store).await;
     // Last, because it removes what the others left.
     a_sweep_removes_expired_rows(&*store).await;
 }
@@ -334,6 +336,44 @@ async fn a_user_ends_own_sessions_alone(store: &dyn SessionStore) {
     let upper = SessionId::from_suffix("MANY-3");
     assert_eq!(store.find(&kept.user, &upper, NOW).await.unwrap(), None);
     assert_eq!(store.find(&user("MANY"), &kept.id, NOW).await.unwrap(), None);
+}
+
+async fn a_password_is_asked_for_in_one_session(store: &dyn SessionStore) {
+    let here = opened(store, "careful", "careful-0").await;
+    let there = opened(store, "careful", "careful-1").await;
+    let asked = async |session: &Session, now| {
+        store
+            .stepped_up_at(&session.user, &session.id, now)
+            .await
+            .unwrap()
+    };
+    assert_eq!(asked(&here, NOW).await, None);
+    for at in [NOW.plus(SECOND), NOW] {
+        assert!(store.step_up(&here.user, &here.id, at).await.unwrap());
+    }
+    // A clock that lags takes nothing back.
+    assert_eq!(asked(&here, NOW).await, Some(NOW.plus(SECOND)));
+    assert_eq!(asked(&there, NOW).await, None);
+    assert!(!store.step_up(&user("other"), &here.id, NOW).await.unwrap());
+    let others = store.stepped_up_at(&user("other"), &here.id, NOW).await.unwrap();
+    assert_eq!(others, None);
+    assert_eq!(ended(store, &here, NOW).await, 1);
+    assert_eq!(asked(&here, NOW).await, None);
+    assert!(!store.step_up(&here.user, &here.id, NOW).await.unwrap());
+}
+
+async fn networks_are_remembered_for_a_time(store: &dyn SessionStore) {
+    let network = TokenHash::of("ada at home");
+    let remembers = async |now| store.remembers_network(&network, now).await.unwrap();
+    assert!(!remembers(NOW).await);
+    // The later time counts, in whatever order they come.
+    for life in [SECOND * 2, SECOND] {
+        store.remember_network(&network, NOW.plus(life)).await.unwrap();
+    }
+    assert!(remembers(NOW.plus(SECOND)).await);
+    assert!(!remembers(NOW.plus(SECOND * 2)).await);
+    let other = TokenHash::of("ada at work");
+    assert!(!store.remembers_network(&other, NOW).await.unwrap());
 }
 
 async fn a_sweep_removes_expired_rows(store: &dyn SessionStore) {

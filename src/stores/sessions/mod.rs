@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use super::{StoreError, TokenHash};
 use souk_domain::{SessionId, Timestamp, UserId};
 
-/// Most sessions of one user that [`SessionStore::list`] returns.
+/// Most sessions of one user that [`SessionStore::list`] returns; an account has no more.
 pub const LIST_LIMIT: usize = 100;
 
 /// How long after its exchange a refresh token may be exchanged again for the same successor: two tabs of a browser do that at
@@ -103,7 +103,20 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn list(&self, user: &UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
     /// Ends those of `sessions` that are live and belong to this user; returns how many. May be repeated.
     async fn end(&self, user: &UserId, sessions: &[SessionId], now: Timestamp) -> Result<u64, StoreError>;
-    /// Removes expired refresh tokens and sessions, and sessions that were ended at least `keep_ended` ago: at most `limit`
-    /// of each; returns how many in all.
+    /// Notes that the password was asked for in the live session of this user with this id. False where there is none.
+    async fn step_up(&self, user: &UserId, session: &SessionId, now: Timestamp) -> Result<bool, StoreError>;
+    /// When the password was last asked for in the live session of this user with this id.
+    async fn stepped_up_at(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+    /// Remembers a network from which somebody has signed in to an account; the hash names both. May be repeated.
+    async fn remember_network(&self, network: &TokenHash, expires_at: Timestamp) -> Result<(), StoreError>;
+    /// Whether it is remembered.
+    async fn remembers_network(&self, network: &TokenHash, now: Timestamp) -> Result<bool, StoreError>;
+    /// Removes expired refresh tokens, networks and sessions, and sessions that were ended at least `keep_ended` ago: at most
+    /// `limit` of each; returns how many in all.
     async fn sweep(&self, now: Timestamp, keep_ended: Duration, limit: usize) -> Result<u64, StoreError>;
 }

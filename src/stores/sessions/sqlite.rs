@@ -16,7 +16,7 @@ use souk_embedded::Statement;
 pub const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_sessions.sql"),
     include_str!("migrations/0002_without_keys.sql"),
-    include_str!("migrations/0003_spent_at.sql"),
+    include_str!("migrations/0003_proofs.sql"),
 ];
 
 const OPEN: &str = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, user_agent, address) \
@@ -53,6 +53,13 @@ const FIND: &str = "SELECT id, user_id, created_at, last_used_at, expires_at, us
      WHERE id = ?1 AND user_id = ?2 AND revoked_at IS NULL AND expires_at > ?3";
 const LIST: &str = "SELECT id, user_id, created_at, last_used_at, expires_at, user_agent, address FROM sessions \
      WHERE user_id = ?1 AND revoked_at IS NULL AND expires_at > ?2 ORDER BY last_used_at DESC, id LIMIT ?3";
+const STEP_UP: &str = "UPDATE sessions SET stepped_up_at = max(coalesce(stepped_up_at, 0), ?3) \
+     WHERE id = ?1 AND user_id = ?2 AND revoked_at IS NULL AND expires_at > ?3 RETURNING 1";
+const STEPPED_UP: &str = "SELECT stepped_up_at FROM sessions \
+     WHERE id = ?1 AND user_id = ?2 AND revoked_at IS NULL AND expires_at > ?3 AND stepped_up_at IS NOT NULL";
+const REMEMBER: &str = "INSERT INTO networks (hash, expires_at) VALUES (?1, ?2) \
+     ON CONFLICT (hash) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)";
+const REMEMBERED: &str = "SELECT 1 FROM networks WHERE hash = ?1 AND expires_at > ?2";
 const END: &str = "UPDATE sessions SET revoked_at = ?3 WHERE id IN (SELECT value FROM json_each(?1)) \
      AND user_id = ?2 AND revoked_at IS NULL AND expires_at > ?3 RETURNING 1";
 
@@ -61,6 +68,8 @@ const SWEEP_TOKENS: &str = "DELETE FROM tokens WHERE hash IN \
      (SELECT hash FROM tokens WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING 1";
 const SWEEP_EXPIRED: &str = "DELETE FROM sessions WHERE id IN \
      (SELECT id FROM sessions WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING 1";
+const SWEEP_NETWORKS: &str = "DELETE FROM networks WHERE hash IN \
+     (SELECT hash FROM networks WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING 1";
 const SWEEP_ENDED: &str = "DELETE FROM sessions WHERE id IN \
      (SELECT id FROM sessions WHERE revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2) RETURNING 1";
 
@@ -102,6 +111,14 @@ impl SqliteSessions {
         let rows = self.0.read(statement).await?;
         self.0.decode(rows, |row| self.session(row))
     }
+}
+
+/// A statement on the live session of this user with this id.
+fn of_session(sql: &'static str, user: &UserId, session: &SessionId, now: Timestamp) -> Statement {
+    Statement::new(sql)
+        .bind(session.as_str())
+        .bind(user.as_str())
+        .bind(now.as_millis())
 }
 
 fn blob(hash: &TokenHash) -> Vec<u8> {
@@ -177,10 +194,7 @@ impl SessionStore for SqliteSessions {
         session: &SessionId,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        let statement = Statement::new(FIND)
-            .bind(session.as_str())
-            .bind(user.as_str())
-            .bind(now.as_millis());
+        let statement = of_session(FIND, user, session, now);
         Ok(self.sessions(statement).await?.pop())
     }
 
@@ -201,10 +215,45 @@ impl SessionStore for SqliteSessions {
         self.0.count(statement).await
     }
 
+    async fn step_up(&self, user: &UserId, session: &SessionId, now: Timestamp) -> Result<bool, StoreError> {
+        let statement = of_session(STEP_UP, user, session, now);
+        Ok(self.0.count(statement).await? > 0)
+    }
+
+    async fn stepped_up_at(
+        &self,
+        user: &UserId,
+        session: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.0.read(of_session(STEPPED_UP, user, session, now)).await?;
+        let mut times = self.0.decode(rows, |row| row.integer("stepped_up_at"))?;
+        Ok(times.pop().map(Timestamp::from_millis))
+    }
+
+    async fn remember_network(&self, network: &TokenHash, expires_at: Timestamp) -> Result<(), StoreError> {
+        let statement = Statement::new(REMEMBER)
+            .bind(blob(network))
+            .bind(expires_at.as_millis());
+        self.0.transact_one(statement).await.map(drop)
+    }
+
+    async fn remembers_network(&self, network: &TokenHash, now: Timestamp) -> Result<bool, StoreError> {
+        let statement = Statement::new(REMEMBERED)
+            .bind(blob(network))
+            .bind(now.as_millis());
+        Ok(!self.0.read(statement).await?.is_empty())
+    }
+
     async fn sweep(&self, now: Timestamp, keep_ended: Duration, limit: usize) -> Result<u64, StoreError> {
         let ended = now.minus(keep_ended);
-        let statements = [(SWEEP_TOKENS, now), (SWEEP_EXPIRED, now), (SWEEP_ENDED, ended)]
-            .map(|(sql, until)| Statement::new(sql).bind(until.as_millis()).bind(limit));
+        let statements = [
+            (SWEEP_TOKENS, now),
+            (SWEEP_EXPIRED, now),
+            (SWEEP_ENDED, ended),
+            (SWEEP_NETWORKS, now),
+        ]
+        .map(|(sql, until)| Statement::new(sql).bind(until.as_millis()).bind(limit));
         let results = self.0.transact(statements.into()).await?;
         Ok(results.iter().map(Vec::len).sum::<usize>() as u64)
     }
@@ -225,8 +274,21 @@ mod tests {
     #[tokio::test]
     async fn queries_use_indexes() {
         assert_indexed("sessions", &ROTATION).await;
-        let others = [FIRST_TOKEN, SESSION_OF, FIND, LIST, END];
+        let others = [
+            FIRST_TOKEN,
+            SESSION_OF,
+            FIND,
+            LIST,
+            END,
+            STEP_UP,
+            STEPPED_UP,
+            REMEMBERED,
+        ];
         assert_indexed("sessions", &others).await;
-        assert_indexed("sessions", &[SWEEP_TOKENS, SWEEP_EXPIRED, SWEEP_ENDED]).await;
+        assert_indexed(
+            "sessions",
+            &[SWEEP_TOKENS, SWEEP_EXPIRED, SWEEP_ENDED, SWEEP_NETWORKS],
+        )
+        .await;
     }
 }

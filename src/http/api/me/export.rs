@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use super::purchases;
 use crate::http::api::account::UserBody;
 use crate::http::api::call::Call;
+use crate::http::api::credentials::require_step_up;
 use crate::http::api::orders;
-use crate::http::edge::problem::Problem;
+use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
 use crate::http::request::json;
 use souk_domain::{Address, AddressId, CartCommand, CartLine, Preferences, SessionId};
@@ -55,15 +56,17 @@ struct ExportedSession<'a> {
 
 /// Export the data kept about the caller
 ///
-/// The newest 1000 orders and purchases; the lists have the rest.
+/// The newest 1000 orders and purchases; the lists have the rest. Needs a step-up.
 #[utoipa::path(
     get,
     path = "/v1/me/export",
     operation_id = "exportMe",
     tag = "Me",
     responses((status = 200, description = "All of it.", body = Export<'static>)),
+    extensions(("x-problems" = json!([problem::STEP_UP_REQUIRED]))),
 )]
 pub async fn show(call: Call<Signed>) -> Result<Response, Problem> {
+    require_step_up(&call).await?;
     let (front, principal) = (&call.front, &call.caller.0);
     let account = front.accounts.account(&principal.user).await?;
     let users = &front.accounts.users;

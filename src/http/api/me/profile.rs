@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::erasure;
 use crate::http::api::account::UserBody;
 use crate::http::api::call::Call;
-use crate::http::edge::problem::Problem;
+use crate::http::api::credentials::require_step_up;
+use crate::http::edge::problem::{self, Problem};
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::http::request::etag::{IfMatch, IfNoneMatch};
@@ -101,7 +102,7 @@ pub async fn change(
 
 /// Erase the caller's account
 ///
-/// Orders are kept for bookkeeping, without personal data.
+/// Orders are kept for bookkeeping, without personal data. Needs a step-up.
 #[utoipa::path(
     delete,
     path = "/v1/me",
@@ -109,12 +110,14 @@ pub async fn change(
     tag = "Me",
     params(IfMatch),
     responses((status = 204, description = "The account is erased.")),
+    extensions(("x-problems" = json!([problem::STEP_UP_REQUIRED]))),
 )]
 pub async fn erase(
     call: Call<Signed>,
     condition: IfMatch,
     background: Background,
 ) -> Result<StatusCode, Problem> {
+    require_step_up(&call).await?;
     let current = async || Ok(call.front.accounts.account(call.user()).await?.version);
     condition.check(current).await?;
     let erasure = erasure::erase(call, background.clone());

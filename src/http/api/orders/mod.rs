@@ -14,7 +14,7 @@ use crate::http::request::json::{self, OptionalJson};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::{Page, PageRequest, Paging, Parameters};
 use crate::stores::StoreError;
-use crate::stores::documents::{Row, row_id};
+use crate::stores::documents::{BATCH_LIMIT, Row, row_id};
 use souk_domain::order::{OrderRefusal, REASON_LIMIT};
 use souk_domain::{Aggregate, Order, OrderCommand, OrderId, OrderReply, Phase, PlacedOrder};
 
@@ -73,6 +73,21 @@ pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<
             Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
         })
         .collect()
+}
+
+/// Those of these orders that still belong to guests.
+///
+/// # Errors
+/// The store's.
+pub async fn of_guests(front: &Front, ids: &[OrderId]) -> Result<Vec<PlacedOrder>, Problem> {
+    let mut orders = Vec::with_capacity(ids.len());
+    for page in ids.chunks(BATCH_LIMIT) {
+        let page: Vec<String> = page.iter().map(ToString::to_string).collect();
+        let rows = front.orders.load_many(&page).await?;
+        orders.extend(rows.into_iter().filter_map(readable).map(|(order, _)| order));
+    }
+    orders.retain(|order| order.placement.buyer == order.placement.cart.as_str());
+    Ok(orders)
 }
 
 /// An order of a list. An unreadable one is left out and logged.

@@ -48,6 +48,8 @@ kinds! {
     PAYMENT_DECLINED = PAYMENT_REQUIRED, "payment-declined", "The payment was declined";
     /// The caller is known, and may not do that.
     FORBIDDEN = FORBIDDEN, "forbidden", "The account may not do that";
+    /// The password has to be confirmed in this session.
+    STEP_UP_REQUIRED = FORBIDDEN, "step-up-required", "The password has to be confirmed first";
     /// There is no such thing, or not for this caller.
     NOT_FOUND = NOT_FOUND, "not-found", "Not found";
     /// No product has this SKU.
