@@ -21,6 +21,8 @@ numbers! {
         keep_alive_seconds: Seconds = 120, 1..=3600;
         /// Longest time for the body of a request to arrive.
         body_seconds: Seconds = 30, 1..=600;
+        /// Most bytes of request bodies that are being received, as their heads announce them; one address (IPv6: one /64 network) gets a sixteenth. What did not arrive with its head and finds no room is refused as busy.
+        bodies_bytes: usize = 67108864, 1048576..=2147483647;
         /// Longest time in which a client reads nothing of a reply; then its connection is closed.
         write_stall_seconds: Seconds = 30, 1..=600;
         /// Longest time from a request's head to its reply.
@@ -28,7 +30,7 @@ numbers! {
         /// Most open connections of one listener; further ones wait to be accepted.
         connections: usize = 16384, 16..=1000000;
         /// Most open connections from one address (IPv6: one /64 network) to one listener; further ones are closed at once. `gateway.trusted_proxies` are exempt.
-        connections_per_address: usize = 4096, 1..=1000000;
+        connections_per_address: usize = 1024, 1..=1000000;
         /// Longest time for a client's TLS handshake.
         tls_handshake_ms: Milliseconds = 5000, 100..=60000;
         /// Most concurrent TLS handshakes of one listener; further ones wait within their time. Connections that have sent nothing yet are not counted.

@@ -28,6 +28,7 @@ use edge::admission::Admission;
 use edge::conventions::wrap;
 use edge::settings::HttpSettings;
 use request::asset::Asset;
+use request::bodies::Bodies;
 use request::front::Front;
 use request::keys::{Keys, SECRET_LENGTH};
 use request::rate_limit::RateLimiter;
@@ -88,6 +89,7 @@ pub fn routes(shop: Shop) -> Router {
     let front = Arc::new(Front {
         catalogue_cache: CatalogueCache::new(Arc::clone(&shop.products), &shop.settings.catalogue_cache),
         keys: Keys::derive(&shop.secret),
+        bodies: Bodies::new(shop.settings.bodies),
         rate_limits: Arc::new(RateLimiter::new(
             Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,

@@ -17,6 +17,7 @@ mod cli;
 mod conventions;
 mod document;
 mod flash_sale;
+mod half_sent;
 mod health;
 mod idempotency;
 mod operator;

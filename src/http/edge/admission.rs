@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -53,6 +53,14 @@ impl Admission {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// While the node drains, makes the client open its next connection to another node, instead of losing this one
+    /// mid-request.
+    pub fn announce_drain(&self, headers: &mut HeaderMap) {
+        if self.is_draining() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
     fn enter(&self, method: &Method) -> Option<Permit> {
         // Two concurrent requests may both see the last free permit; one read more or less does not matter.
         if method.is_safe() && self.permits.available_permits() <= self.reserved {
@@ -65,7 +73,7 @@ impl Admission {
     }
 }
 
-/// Refuses a request above the limit before any other work is done for it.
+/// Refuses a request above the limit before any work is done for it.
 pub(crate) async fn admit<W>(
     admission: &Admission,
     mut request: Request,
@@ -74,7 +82,7 @@ pub(crate) async fn admit<W>(
 where
     W: Future<Output = Response>,
 {
-    let mut response = match admission.enter(request.method()) {
+    match admission.enter(request.method()) {
         Some(permit) => {
             // A handler that outlives its client takes a clone; this one is held until the reply is made.
             request.extensions_mut().insert(permit.clone());
@@ -89,13 +97,7 @@ where
             counter!("souk_http_refused_total", "kind" => kind).increment(1);
             Problem::busy(problem::RETRY_AFTER).into_response()
         }
-    };
-    if admission.is_draining() {
-        // Makes the client open its next connection to another node, instead of losing this one mid-request.
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
     }
-    response
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub struct HttpSettings {
     pub body_timeout: Duration,
     /// Longest body accepted, in bytes.
     pub body_limit: usize,
+    /// Most bytes of bodies that are being received.
+    pub bodies: usize,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
     /// Most requests in flight; further ones are refused as busy.
@@ -55,6 +57,7 @@ impl HttpSettings {
             checkout_time_to_live: limits.order_deadline_seconds.duration(),
             body_timeout: limits.body_seconds.duration(),
             body_limit: limits.body_bytes,
+            bodies: limits.bodies_bytes,
             uri_limit: limits.target_bytes,
             concurrency: limits.in_flight_commands,
             idempotency: IdempotencySettings::from(limits),

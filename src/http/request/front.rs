@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use tokio_util::task::TaskTracker;
 
 use super::asset::Asset;
+use super::bodies::Bodies;
 use super::keys::Keys;
 use super::rate_limit::RateLimiter;
 use crate::actors::Regions;
@@ -31,6 +32,8 @@ pub struct Front {
     pub(in crate::http) settings: HttpSettings,
     pub(in crate::http) keys: Keys,
     pub(in crate::http) rate_limits: Arc<RateLimiter>,
+    /// The bodies that are being received.
+    pub(in crate::http) bodies: Bodies,
     pub(in crate::http) clock: Clock,
     pub(in crate::http) background: TaskTracker,
     /// The published description of the interface; made when it is asked for.

@@ -71,7 +71,8 @@ pub async fn read(body: Body, front: &Front) -> Result<Bytes, Problem> {
     read_within(body, front.settings.body_limit, front.settings.body_timeout).await
 }
 
-async fn read_within(body: Body, limit: usize, within: Duration) -> Result<Bytes, Problem> {
+/// [`read`] within these limits.
+pub(super) async fn read_within(body: Body, limit: usize, within: Duration) -> Result<Bytes, Problem> {
     match tokio::time::timeout(within, axum::body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length_limit(&error) => {

@@ -3,6 +3,7 @@
 
 pub mod asset;
 pub mod background;
+pub mod bodies;
 pub mod caller;
 pub mod entity;
 pub mod etag;

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
@@ -113,13 +113,20 @@ struct Gate {
     repetition: Repetition,
 }
 
-/// Admission, authentication, authorisation, rate limits, idempotency, in this order. One middleware for all of them: a layer
-/// for each costs more than the check.
+/// Authentication, authorisation, rate limits, the body, admission, idempotency, in this order. One middleware for all of them:
+/// a layer for each costs more than the check.
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    admission::admit(&gate.admission, request, |request| {
-        policy::enforce(gate.policy, &gate.front, request, |request| {
-            idempotency::once(gate.repetition, &gate.front, request, next)
-        })
+    let (front, admission) = (&gate.front, &gate.admission);
+    let mut response = policy::enforce(gate.policy, front, request, |request| async {
+        match front.bodies.receive(request, &front.settings).await {
+            Ok(request) => {
+                let work = |request| idempotency::once(gate.repetition, front, request, next);
+                admission::admit(admission, request, work).await
+            }
+            Err(problem) => problem.into_response(),
+        }
     })
-    .await
+    .await;
+    admission.announce_drain(response.headers_mut());
+    response
 }
