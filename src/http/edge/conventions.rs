@@ -169,8 +169,8 @@ fn record(span: &Span, request_id: &str, observed: &Observed<'_>, response: &Res
     let duration_ms = took.as_secs_f64() * 1e3;
     let code = status.as_u16();
     traces::answered(span, code);
-    // A failing readiness probe is a regular reply and no fault.
-    if status.is_server_error() && observed.route != READY {
+    // Overload and stores that are away are counted; a line for each refusal would only add to them.
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
         tracing::warn!(parent: span, status = code, duration_ms, "answered with an error");
     } else {
         tracing::debug!(parent: span, status = code, duration_ms, "answered");

@@ -34,7 +34,7 @@ use crate::http::request::json;
 use crate::http::request::keys;
 use crate::http::request::policy::Repetition;
 use crate::stores::StoreError;
-use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
+use crate::stores::idempotency::{BODY_LIMIT, Claim, IdempotencyStore, KeptReply};
 use souk_domain::CommandId;
 use souk_retry::Backoff;
 
@@ -45,8 +45,6 @@ pub const KEY_LIMIT: usize = 255;
 const POLLING: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
 /// Renewals of a lease within its time.
 const RENEWALS: u32 = 3;
-/// Longest stored reply, in bytes: well above any reply to a POST.
-const REPLY_LIMIT: usize = 1024 * 1024;
 /// The headers that are stored with a reply.
 const STORED_HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
@@ -258,7 +256,7 @@ impl KeyedRequest {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let Ok(body) = axum::body::to_bytes(body, REPLY_LIMIT).await else {
+        let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
             self.release().await;
             return Err(Problem::new(problem::INTERNAL));
         };

@@ -21,7 +21,7 @@ fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> KeyedRequest {
 }
 
 async fn text(response: Response) -> String {
-    let bytes = axum::body::to_bytes(response.into_body(), REPLY_LIMIT)
+    let bytes = axum::body::to_bytes(response.into_body(), BODY_LIMIT)
         .await
         .unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()

@@ -12,6 +12,9 @@ use async_trait::async_trait;
 use super::StoreError;
 use souk_domain::Timestamp;
 
+/// Longest body of a reply that is kept, in bytes: well above any reply to a POST.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+
 /// The first reply to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptReply {
