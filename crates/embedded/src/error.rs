@@ -1,7 +1,6 @@
 //! The error of the embedded store, with its cause; its kind and its text can cross the socket.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +17,10 @@ pub enum ErrorKind {
     Refused,
 }
 
-/// An error with its cause. Cheap to clone, because one failed commit fails many transactions.
-#[derive(Clone, Debug)]
+/// An error with its cause. Cheap to clone, because one failed commit fails many transactions. Its text has all causes, since
+/// only this text crosses the socket.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", Chain(&**.cause))]
 pub struct Error {
     /// What it means.
     pub kind: ErrorKind,
@@ -74,12 +75,3 @@ impl From<rusqlite::Error> for Error {
         }
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // With all causes, since only this text crosses the socket.
-        Chain(&*self.cause).fmt(f)
-    }
-}
-
-impl StdError for Error {}

@@ -63,15 +63,9 @@ pub async fn run(directory: &Path, schemas: &'static [Schema], stay: bool) -> Re
         opened => opened?,
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signal)?;
-    let stop = CancellationToken::new();
-    let _listening = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            if terminate.recv().await.is_some() {
-                stop.cancel();
-            }
-        }
-    });
+    let stop = async move {
+        terminate.recv().await;
+    };
     let limits = if stay {
         ServerLimits::until_stopped()
     } else {
@@ -89,7 +83,7 @@ pub async fn run(directory: &Path, schemas: &'static [Schema], stay: bool) -> Re
 pub(crate) async fn serve(
     engine: Engine,
     socket: &Path,
-    stop: CancellationToken,
+    stop: impl Future<Output = ()>,
     limits: ServerLimits,
 ) -> Result<(), ServerError> {
     let listener = bind(socket).map_err(|cause| ServerError::Socket {
@@ -99,6 +93,7 @@ pub(crate) async fn serve(
     let closing = CancellationToken::new();
     let mut clients = JoinSet::new();
     let mut idle = pin!(sleep(limits.first_client));
+    let mut stop = pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -113,7 +108,7 @@ pub(crate) async fn serve(
             },
             Some(_) = clients.join_next() => idle.set(sleep(limits.idle)),
             () = &mut idle, if clients.is_empty() => break,
-            () = stop.cancelled() => break,
+            () = &mut stop => break,
         }
     }
     drop(listener);

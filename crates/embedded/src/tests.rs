@@ -1,6 +1,7 @@
 //! The engine, and the store process over a real socket.
 
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -419,7 +420,7 @@ impl Servers {
                 let socket = socket_path(&servers.directory);
                 let limits = servers.limits;
                 *servers.current.lock().unwrap() = Some(tokio::spawn(async move {
-                    server::serve(engine, &socket, CancellationToken::new(), limits).await
+                    server::serve(engine, &socket, pending(), limits).await
                 }));
             }
             Ok(())
@@ -477,14 +478,9 @@ async fn a_server_without_clients_exits() {
         first_client: Duration::ZERO,
         ..ServerLimits::default()
     };
-    server::serve(
-        engine,
-        &socket_path(directory.path()),
-        CancellationToken::new(),
-        limits,
-    )
-    .await
-    .unwrap();
+    server::serve(engine, &socket_path(directory.path()), pending(), limits)
+        .await
+        .unwrap();
 }
 
 #[derive(Debug, PartialEq)]
