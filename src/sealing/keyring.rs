@@ -70,9 +70,6 @@ pub enum SealingError {
     /// The value has another type than expected. The cause is left out because it would quote the value.
     #[error("the sealed value has an unexpected type ({0:?})")]
     Decode(serde_json::error::Category),
-    /// The value is not a text.
-    #[error("the sealed value is not a text")]
-    NoText,
 }
 
 /// A key with its id. Debug output shows the id alone; the key is wiped when it is dropped.
@@ -203,25 +200,6 @@ impl Keyring {
             .len();
         message.truncate(length);
         Ok(message)
-    }
-
-    /// Seals a text.
-    ///
-    /// # Errors
-    /// [`SealingError::Cryptography`].
-    pub fn seal_text(&self, plain: &str, place: Place<'_>) -> Result<SealedText, SealingError> {
-        self.seal(plain.as_bytes(), place)
-    }
-
-    /// Opens a sealed text.
-    ///
-    /// # Errors
-    /// [`SealingError`]
-    pub fn open_text(&self, sealed: &str, place: Place<'_>) -> Result<String, SealingError> {
-        let plain = self.open(sealed, place)?;
-        std::str::from_utf8(&plain)
-            .map(str::to_owned)
-            .map_err(|_| SealingError::NoText)
     }
 
     /// Seals a value as JSON.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Serialize, Serializer};
 
 use super::cipher::NONCE_BYTES;
 use super::keyring::SealingError;
@@ -75,11 +74,5 @@ impl fmt::Debug for SealedText {
             "SealedText(under {})",
             Self::key_of(&self.0).unwrap_or_default()
         )
-    }
-}
-
-impl Serialize for SealedText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
     }
 }
