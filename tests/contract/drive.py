@@ -1,4 +1,4 @@
-"""Runs schemathesis against a demo of the shop, as a merchant, as a guest, and as somebody who leaves.
+"""Runs schemathesis against a demo of the shop, as a merchant, as a guest, and with accounts of their own.
 
     drive.py SOUK
 
@@ -27,8 +27,10 @@ STOP_LIMIT = 60
 RUN_LIMIT = 400
 # Requests an operation and phase.
 EXAMPLES = os.environ.get("SOUK_CONTRACT_EXAMPLES", "20")
-# These end what the others need.
-LEAVING = ["logout", "endSession", "eraseMe"]
+# Each with an account of its own: these end what the others need, or ask for the caller's password.
+ALONE = ["logout", "endSession", "eraseMe", "exportMe", "stepUp", "changePassword"]
+# The password of those accounts, which is also the document's example.
+PASSWORD = "a long sentence of mine"
 # These need what only a letter, or a token that is not spent, would give.
 OUT_OF_REACH = {"verifyEmail", "resetPassword", "refreshTokens"}
 PRODUCTS = "60"
@@ -161,7 +163,7 @@ def check(demo, home):
     saved = demo.call("POST", "/v1/me/addresses", ADDRESS, bearer)["id"]
     examples = {"SHIRT-M": skus[0], "prd_000001": products[0]["id"], "adr_000001": saved}
     merchant = [("accessToken", "bearer", admin)]
-    without = [word for name in LEAVING for word in ("--exclude-operation-id", name)]
+    without = [word for name in ALONE for word in ("--exclude-operation-id", name)]
     found_nothing = [
         is_valid,
         run(demo, home, "a merchant", {**examples, "ord_000001": orders[0]}, merchant, without),
@@ -174,15 +176,18 @@ def check(demo, home):
             ["--include-tag", "Cart", "--include-tag", "Checkout and orders"],
         ),
     ]
-    for name in LEAVING:
-        account = {"email": f"{name.lower()}@souk.example", "password": "a long sentence of theirs", "name": "Leaver"}
+    for name in ALONE:
+        account = {"email": f"{name.lower()}@souk.example", "password": PASSWORD, "name": "Alone"}
         token = demo.call("POST", "/v1/auth/register", account)["access_token"]
-        sessions = demo.call("GET", "/v1/auth/sessions", headers={"Authorization": f"Bearer {token}"})["items"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        sessions = demo.call("GET", "/v1/auth/sessions", headers=bearer)["items"]
+        if name in ("eraseMe", "exportMe"):
+            demo.call("POST", "/v1/auth/step-up", {"password": PASSWORD}, bearer)
         dictionary(home, "sessions", [session["id"] for session in sessions])
-        leaver = [("accessToken", "bearer", token)]
+        alone = [("accessToken", "bearer", token)]
         own = {**examples, "ses_000001": sessions[0]["id"]}
         filters = ["--include-operation-id", name, "--phases", "examples,coverage,fuzzing"]
-        found_nothing.append(run(demo, home, f"somebody who leaves: {name}", own, leaver, filters))
+        found_nothing.append(run(demo, home, f"an account of its own: {name}", own, alone, filters))
     operations = {operation["operationId"] for item in described["paths"].values() for operation in item.values()}
     missed = operations - {path.name for path in (home / "succeeded").iterdir()} - OUT_OF_REACH
     for operation in sorted(missed):
