@@ -5,26 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const SCHEMA: &str = "
-    CREATE TABLE stock (sku int PRIMARY KEY, on_hand bigint NOT NULL CHECK (on_hand >= 0));
-    INSERT INTO stock SELECT n, 1000000000 FROM generate_series(1, 1000) AS n;
-    CREATE TABLE orders (id bigserial PRIMARY KEY, buyer text, body text, created_at timestamptz DEFAULT now());
-    CREATE TABLE lines (order_id bigint, sku int, quantity int);
-    CREATE INDEX ON lines (order_id);";
+const SCHEMA: &str = include_str!("postgres/schema.sql");
 
-/// pgbench's form: `\set` draws the SKUs.
-const CHECKOUT: &str = r"
-\set a random(1, 330)
-\set b random(331, 660)
-\set c random(661, 1000)
-BEGIN;
-UPDATE stock SET on_hand = on_hand - 1 WHERE sku = :a AND on_hand >= 1;
-UPDATE stock SET on_hand = on_hand - 1 WHERE sku = :b AND on_hand >= 1;
-UPDATE stock SET on_hand = on_hand - 1 WHERE sku = :c AND on_hand >= 1;
-INSERT INTO orders (buyer, body) VALUES ('somebody', repeat('x', 500)) RETURNING id AS placed \gset
-INSERT INTO lines VALUES (:placed, :a, 1), (:placed, :b, 1), (:placed, :c, 1);
-COMMIT;
-";
+/// In pgbench's form: `\set` draws the SKUs.
+const CHECKOUT: &str = include_str!("postgres/checkout.sql");
 
 /// A running server in a temporary folder, reached through a socket there.
 pub struct Postgres {
