@@ -1,7 +1,7 @@
-//! A storm of logins, each of which is expensive, and its effect on shoppers.
+//! What crowds of strangers do, and its effect on shoppers: a storm of logins, each of which is expensive, and attacks on memory and
+//! disk.
 //!
-//! In a binary of its own, since it uses the whole machine. By default it checks that shoppers are answered during the
-//! storm; `SOUK_TEST_SCALE=full`, with an optimised build, compares their latency with the promised figure.
+//! In a binary of its own, since each test uses the whole machine. By default they check that shoppers are answered meanwhile; `SOUK_TEST_SCALE=full`, with an optimised build, compares their latency with the promised figure.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::json;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
+use support::attacks;
 use support::client::Client;
 use support::cluster::{Cluster, Options};
 use support::full;
@@ -23,6 +26,9 @@ const LOGINS: usize = 100;
 const ALLOWED: u32 = 2;
 /// Time limit of one cart read, on a busy machine too.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// One test at a time: each needs the machine.
+static MACHINE: Mutex<()> = Mutex::const_new(());
 
 /// Concurrent shoppers who read their carts.
 fn shoppers() -> usize {
@@ -57,6 +63,7 @@ async fn p99(shoppers: &[Client]) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
+    let _alone = MACHINE.lock().await;
     let cluster = Cluster::start(Options {
         nodes: 1,
         products: 20,
@@ -120,6 +127,99 @@ async fn a_storm_of_logins_does_not_keep_shoppers_waiting() {
         .post("/v1/auth/login", &credentials)
         .await
         .expect(200);
+    let errors = cluster.errors_logged();
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+}
+
+/// Repeats `attack` until the task is aborted.
+fn keep_up<F: Future<Output = ()> + Send + 'static>(
+    attacks: &mut JoinSet<()>,
+    attackers: usize,
+    attack: impl Fn(usize) -> F + Clone + Send + 'static,
+) {
+    for attacker in 0..attackers {
+        let attack = attack.clone();
+        attacks.spawn(async move {
+            loop {
+                attack(attacker).await;
+            }
+        });
+    }
+}
+
+/// Unread exports, keyed additions to a full cart, half-sent bodies, and made-up codes and taken addresses, all at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attacks_at_once_do_not_keep_shoppers_waiting() {
+    let _alone = MACHINE.lock().await;
+    let cluster = Cluster::start(
+        Options {
+            nodes: 1,
+            products: 120,
+            ..Options::default()
+        }
+        .patient(),
+    );
+    let mut shoppers_there = Vec::new();
+    for number in 0..shoppers() {
+        let address = format!("198.51.100.{}", number + 1);
+        shoppers_there.push(cluster.client(0).calling_from(&address).guest().await);
+    }
+    let at = |address: &str| cluster.client(0).calling_from(address);
+    let account = attacks::account(&at("203.0.113.1"), "attacker@shop.example", 100).await;
+    attacks::order_in_vain(&account, if full() { 200 } else { 5 }).await;
+    let full_cart = at("203.0.113.2").guest().await;
+    attacks::fill(&full_cart, 100).await;
+    let cart = full_cart.get_cart().await.expect(200);
+    let line = json!({"sku": cart.str("/items/0/sku"), "quantity": 1});
+    let quiet = p99(&shoppers_there).await;
+
+    let mut running = JoinSet::new();
+    keep_up(&mut running, 40, move |_| {
+        let account = account.clone();
+        async move {
+            let _unread = attacks::unread(&account, "/v1/me/export").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let added = Arc::new(AtomicUsize::new(0));
+    let (adder, count) = (full_cart.clone(), Arc::clone(&added));
+    keep_up(&mut running, 4, move |_| {
+        let (adder, line, count) = (adder.clone(), line.clone(), Arc::clone(&count));
+        async move {
+            let key = format!("flood-{}", count.fetch_add(1, Ordering::Relaxed));
+            let headers = [("idempotency-key", key.as_str())];
+            adder.send("POST", "/v1/cart/items", Some(&line), &headers).await;
+        }
+    });
+    let silent = at("203.0.113.3");
+    let mut half_sent = Vec::new();
+    for _ in 0..if full() { 3_700 } else { 100 } {
+        half_sent.push(attacks::half_sent(&silent, 200).await);
+    }
+    let prober = at("203.0.113.4");
+    keep_up(&mut running, 8, move |number| {
+        let prober = prober.clone();
+        async move {
+            let password = "Quartz-Otter-Guess-Lantern";
+            let token = format!("{number:043}");
+            let reset = json!({"token": token, "password": password});
+            prober.post("/v1/auth/password/reset", &reset).await;
+            let taken = json!({"email": "attacker@shop.example", "password": password, "name": "Taken"});
+            prober.post("/v1/auth/register", &taken).await;
+        }
+    });
+    let attacked = p99(&shoppers_there).await;
+    running.shutdown().await;
+    drop(half_sent);
+    println!(
+        "GET /v1/cart, p99: {quiet:?} when it is quiet, {attacked:?} under {} additions and the other attacks ({:.1} times)",
+        added.load(Ordering::Relaxed),
+        attacked.as_secs_f64() / quiet.as_secs_f64()
+    );
+    assert!(
+        !full() || attacked <= quiet * ALLOWED,
+        "p99 of GET /v1/cart: {quiet:?} when it is quiet, {attacked:?} under attack"
+    );
     let errors = cluster.errors_logged();
     assert!(errors.is_empty(), "{}", errors.join("\n"));
 }

@@ -109,6 +109,8 @@ impl Demo {
     /// The same with another binary.
     pub fn start_with(binary: &Path, nodes: usize, data: &Path) -> Self {
         let mut command = Command::new(binary);
+        // What it can do is measured, at whatever latency.
+        command.env("SOUK_LIMITS__OVERLOAD_MS", "0");
         command
             .args(["demo", "--port", "0", "--nodes", &nodes.to_string(), "--data"])
             .arg(data);

@@ -42,6 +42,8 @@ pub struct KindMetrics {
     pub refused: AtomicU64,
     /// Microseconds from a command to its reply.
     pub latency: Distribution,
+    /// The same, of the commands of background workers alone.
+    pub background_latency: Distribution,
     crashes: Mutex<VecDeque<Crash>>,
     started: Instant,
 }
@@ -59,6 +61,7 @@ impl KindMetrics {
             reloads: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             latency: Distribution::default(),
+            background_latency: Distribution::default(),
             crashes: Mutex::default(),
             started: Instant::now(),
         }
@@ -172,27 +175,34 @@ impl Distribution {
 
     /// The quantiles of the values so far, by nearest rank.
     pub fn quantiles(&self) -> Quantiles {
-        let counts: Vec<u64> = self
-            .buckets
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed))
-            .collect();
-        let total: u64 = counts.iter().sum();
+        let counts = self.counts();
         let max = self.max.load(Ordering::Relaxed);
-        let at = |percent: u64| {
-            let mut rank = (total * percent).div_ceil(100);
-            let reached = counts.iter().position(|count| {
-                rank = rank.saturating_sub(*count);
-                rank == 0
-            });
-            reached.map_or(0, greatest).min(max)
-        };
+        let at = |percent| quantile(&counts, percent).unwrap_or(0).min(max);
         Quantiles {
             p50: at(50),
             p99: at(99),
             max,
         }
     }
+
+    /// How often a value of each bucket occurred so far.
+    pub fn counts(&self) -> Vec<u64> {
+        let buckets = self.buckets.iter();
+        buckets.map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+}
+
+/// The greatest value of the bucket that `percent` of these counts do not exceed, by nearest rank; `None` without any.
+pub fn quantile(counts: &[u64], percent: u64) -> Option<u64> {
+    let mut rank = (counts.iter().sum::<u64>() * percent).div_ceil(100);
+    if rank == 0 {
+        return None;
+    }
+    let reached = counts.iter().position(|count| {
+        rank = rank.saturating_sub(*count);
+        rank == 0
+    });
+    reached.map(greatest)
 }
 
 impl FromIterator<u64> for Distribution {

@@ -23,8 +23,12 @@ numbers! {
         body_seconds: Seconds = 30, 1..=600;
         /// Most bytes of request bodies that are being received, as their heads announce them; one address (IPv6: one /64 network) gets a sixteenth. What did not arrive with its head and finds no room is refused as busy.
         bodies_bytes: usize = 67108864, 1048576..=2147483647;
+        /// Most bytes of replies that their clients have not read yet; one address (IPv6: one /64 network) gets a sixteenth. Replies below 16 KiB are not counted; one that is made piece by piece counts as 1 MiB. A read whose reply finds no room is refused as busy.
+        replies_bytes: usize = 134217728, 1048576..=2147483647;
         /// Longest time in which a client reads nothing of a reply; then its connection is closed.
         write_stall_seconds: Seconds = 30, 1..=600;
+        /// Least bytes of a reply that a client reads in a second, on average beyond `write_stall_seconds`; then its connection is closed.
+        read_bytes_per_second: u32 = 1024, 1..=16777216;
         /// Longest time from a request's head to its reply.
         total_seconds: Seconds = 60, 1..=3600;
         /// Most open connections of one listener; further ones wait to be accepted.
@@ -37,6 +41,8 @@ numbers! {
         tls_handshakes: usize = 1024, 1..=100000;
         /// Most requests in flight on one node; further ones are refused as busy.
         in_flight_commands: usize = 4096, 16..=1000000;
+        /// Longest time that half of the commands to entities should take, or four in a row of a checkout; and ten times as long as on the quiet node. Where they take longer for two seconds, the node is overloaded, and works on as many requests as it can answer in that time; 0 for no such limit.
+        overload_ms: Milliseconds = 100, 0..=60000;
         /// Most commands of requests in flight on one node for each kind of entity (carts, orders, SKUs); further ones are refused as busy. A kind whose store stalls leaves the rest of `in_flight_commands` to the others.
         in_flight_per_kind: usize = 2048, 8..=1000000;
         /// Most commands of background workers (checkouts, the sweeper) in flight on one node for each kind of entity, beside those of requests; further ones are sent again later.

@@ -23,12 +23,13 @@ use crate::stores::products::ProductStore;
 use crate::stores::search::SearchIndex;
 
 use api::health::HealthSource;
+use api::me::export::Exports;
 use catalogue_cache::CatalogueCache;
 use edge::admission::Admission;
 use edge::conventions::wrap;
 use edge::settings::HttpSettings;
+use edge::shares::Shares;
 use request::asset::Asset;
-use request::bodies::Bodies;
 use request::front::Front;
 use request::keys::{Keys, SECRET_LENGTH};
 use request::rate_limit::RateLimiter;
@@ -89,7 +90,8 @@ pub fn routes(shop: Shop) -> Router {
     let front = Arc::new(Front {
         catalogue_cache: CatalogueCache::new(Arc::clone(&shop.products), &shop.settings.catalogue_cache),
         keys: Keys::derive(&shop.secret),
-        bodies: Bodies::new(shop.settings.bodies),
+        bodies: Shares::new(shop.settings.bodies),
+        exports: Exports::default(),
         rate_limits: Arc::new(RateLimiter::new(
             Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,

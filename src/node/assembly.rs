@@ -23,6 +23,7 @@ use crate::config::{Config, Node};
 use crate::gateways::Gateways;
 use crate::gateways::sandbox::SandboxGateway;
 use crate::http::edge::admission::Admission;
+use crate::http::edge::overload::Overload;
 use crate::operator::peers::OperatorClient;
 use crate::sagas::checkout::{CheckoutContext, CheckoutLimits, StartCheckout};
 use crate::stores::Stores;
@@ -170,9 +171,10 @@ impl Assembly {
             requests,
             lease: config.membership.verified_ms.duration(),
         });
+        let overload = Overload::new(config.limits.overload_ms.duration(), regions.clone());
         Ok(Self {
             probe: Arc::new(Probe::new(Arc::clone(&routing), links, me.identity())),
-            admission: Arc::new(Admission::new(config.limits.in_flight_commands)),
+            admission: Arc::new(Admission::new(config.limits.in_flight_commands, overload)),
             background: TaskTracker::new(),
             supervision: SupervisionStatus::default(),
             drain: CancellationToken::new(),

@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::attacks::half_sent;
 use crate::support::client::Client;
 use crate::support::cluster::{Cluster, Options};
 use crate::support::full;
@@ -21,18 +22,6 @@ const SMALL: usize = 200;
 const LARGE: usize = 256 * 1024;
 /// Bytes of bodies that may be received at a time; one address gets a sixteenth.
 const BODIES: usize = 64 * 1024 * 1024;
-
-/// Sends the head of a request and half of its body.
-async fn half_sent(shop: &str, announced: usize) -> TcpStream {
-    let address = shop.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let head = format!(
-        "POST /v1/auth/login HTTP/1.1\r\nHost: {address}\r\nX-Forwarded-For: {ATTACKER}\r\n\
-         Content-Type: application/json\r\nContent-Length: {announced}\r\n\r\n{{\"email\":"
-    );
-    stream.write_all(head.as_bytes()).await.expect("a head is sent");
-    stream
-}
 
 /// The status of the reply that has come on a connection; nothing while none has.
 fn status(stream: &TcpStream) -> Option<String> {
@@ -77,14 +66,14 @@ async fn half_sent_bodies_keep_nobody_else_out() {
         ],
         ..Options::default()
     });
-    let shop = cluster.shop(0);
     let shopper = cluster.client(0).calling_from(SHOPPER);
+    let attacker = cluster.client(0).calling_from(ATTACKER);
     is_served(&shopper).await;
     let before = resident(&cluster).await;
 
     let mut streams = Vec::new();
     for _ in 0..held {
-        streams.push(half_sent(shop, SMALL).await);
+        streams.push(half_sent(&attacker, SMALL).await);
     }
     is_served(&shopper).await;
     assert!(
@@ -98,7 +87,7 @@ async fn half_sent_bodies_keep_nobody_else_out() {
     let share = BODIES / 16 / LARGE;
     let mut large = Vec::new();
     for _ in 0..2 * share {
-        large.push(half_sent(shop, LARGE).await);
+        large.push(half_sent(&attacker, LARGE).await);
     }
     eventually("the rest of the large bodies is refused", LIMIT, || async {
         let refused = large.iter().filter(|stream| {

@@ -28,3 +28,4 @@ mod rate_limits;
 mod shared;
 #[cfg(feature = "otlp")]
 mod traces;
+mod unread;

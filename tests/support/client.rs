@@ -209,6 +209,11 @@ impl Client {
         &self.base
     }
 
+    /// The address that it calls from, where it is not its own.
+    pub fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     /// The token of the cart.
     pub fn cart_token(&self) -> Option<&str> {
         self.cart_token.as_deref()

@@ -79,8 +79,10 @@ impl Options {
             )
         };
         let variable = |(name, value): &(&str, String)| ((*name).to_owned(), value.clone());
-        self.settings
+        // A slow machine that runs many tests at once is no overloaded shop; tests of overload have it.
+        [("limits.overload_ms", "0".to_owned())]
             .iter()
+            .chain(&self.settings)
             .map(setting)
             .chain(self.environment.iter().map(variable))
             .collect()

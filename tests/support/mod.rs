@@ -11,6 +11,7 @@ pub fn full() -> bool {
     std::env::var("SOUK_TEST_SCALE").is_ok_and(|scale| scale == "full")
 }
 
+pub mod attacks;
 pub mod client;
 pub mod cluster;
 pub mod command;

@@ -174,17 +174,21 @@ pub async fn open<W: Work>(
                     break;
                 }
                 let due = schedule.due(arrival);
+                let is_counted = due >= schedule.counted_from();
                 if due.elapsed() > patience {
-                    locked(&tally).missed += 1;
+                    locked(&tally).missed += u64::from(is_counted);
                     continue;
                 }
                 let ending = client.once().await;
-                locked(&tally).count(ending, due.elapsed());
+                // A failure is one in the warm-up as well.
+                if is_counted || matches!(ending, Ending::Failed(_)) {
+                    locked(&tally).count(ending, due.elapsed());
+                }
             }
             client
         });
     }
-    finished(running, &tally, schedule.start(), length).await
+    finished(running, &tally, schedule.counted_from(), length).await
 }
 
 /// Waits for all clients.
@@ -299,6 +303,24 @@ mod tests {
         };
         assert!(near(tally.longest(), 1_000), "{:?}", tally.longest());
         assert!(near(tally.quantile(0.75), 803), "{:?}", tally.quantile(0.75));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warm_up_is_not_counted() {
+        let from = Instant::now();
+        let stalling = Stalling {
+            stall: (from, from + Duration::from_secs(1)),
+        };
+        let schedule = Schedule::new(from, 10.0, LENGTH).with_warm_up(Duration::from_secs(2));
+        let (tally, _) = open(vec![stalling; 20], schedule, LENGTH, PATIENCE, paced(schedule))
+            .await
+            .unwrap();
+        assert_eq!((tally.accepted, tally.goodput()), (100, 10.0));
+        assert!(
+            tally.longest() < Duration::from_millis(10),
+            "{:?}",
+            tally.longest()
+        );
     }
 
     #[tokio::test(start_paused = true)]

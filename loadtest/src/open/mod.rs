@@ -49,6 +49,9 @@ struct Options {
     /// Seconds of each run.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
+    /// Seconds of arrivals before each run that are not counted: until the cluster knows its load.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=3_600))]
+    warm_up: u64,
     /// Rates, in per cent of the peak of the closed loop.
     #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_values_t = [50, 70, 90, 200])]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000))]
@@ -57,7 +60,7 @@ struct Options {
     #[arg(long, value_name = "RATE")]
     peak: Option<f64>,
     /// Most arrivals in flight, and most shoppers of the closed loop.
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, default_value_t = 2_048, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     in_flight: u64,
     /// An arrival that has not started so long after it was due is missed.
     #[arg(long, value_name = "MS", default_value_t = 1_000)]
@@ -195,7 +198,8 @@ impl Bench<'_> {
     async fn open(&self, rate: f64) -> Result<Tally, Failure> {
         let patience = Duration::from_millis(self.options.patience_ms);
         let shoppers = self.shoppers(self.most_in_flight()).await?;
-        let schedule = Schedule::new(Instant::now(), rate, self.length());
+        let warm_up = Duration::from_secs(self.options.warm_up);
+        let schedule = Schedule::new(Instant::now(), rate, self.length()).with_warm_up(warm_up);
         let mut pacing = None;
         let pacer = |gate: Arc<tokio::sync::Semaphore>, farewells| {
             pacing = Some(tokio::task::spawn_blocking(move || {

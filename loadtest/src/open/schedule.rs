@@ -11,6 +11,7 @@ pub struct Schedule {
     start: Instant,
     rate: f64,
     count: u64,
+    counted_from: Instant,
 }
 
 impl Schedule {
@@ -20,6 +21,17 @@ impl Schedule {
             start,
             rate,
             count: (rate * length.as_secs_f64()).round() as u64,
+            counted_from: start,
+        }
+    }
+
+    /// With as many more arrivals as come in `warm_up`, before those that are counted.
+    #[must_use]
+    pub fn with_warm_up(self, warm_up: Duration) -> Self {
+        Self {
+            count: self.count + (self.rate * warm_up.as_secs_f64()).round() as u64,
+            counted_from: self.start + warm_up,
+            ..self
         }
     }
 
@@ -28,9 +40,9 @@ impl Schedule {
         self.count
     }
 
-    /// The moment of the first.
-    pub fn start(&self) -> Instant {
-        self.start
+    /// From when on arrivals are counted.
+    pub fn counted_from(&self) -> Instant {
+        self.counted_from
     }
 
     /// When an arrival is due.
@@ -81,6 +93,8 @@ mod tests {
         let odd = Schedule::new(start, 333.3, Duration::from_secs(1_000));
         assert_eq!(odd.count(), 333_300);
         assert!(odd.due(333_299) - start < Duration::from_secs(1_000));
+        let warmed = schedule.with_warm_up(Duration::from_secs(1));
+        assert_eq!((warmed.count(), warmed.due(200)), (800, warmed.counted_from()));
     }
 
     #[test]

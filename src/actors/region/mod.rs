@@ -190,9 +190,13 @@ impl<A: Aggregate> Region<A> {
     /// # Errors
     /// [`AskError`].
     pub async fn ask(&self, id: &str, ask: Ask<A>) -> Result<Answer<A>, AskError> {
-        let started = Instant::now();
+        let (started, origin) = (Instant::now(), ask.origin);
         let answer = self.ask_until_answered(id, ask).await;
-        self.0.entity.metrics.latency.record_duration(started.elapsed());
+        let (took, metrics) = (started.elapsed(), &self.0.entity.metrics);
+        metrics.latency.record_duration(took);
+        if origin == Origin::Background {
+            metrics.background_latency.record_duration(took);
+        }
         answer
     }
 

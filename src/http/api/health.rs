@@ -115,6 +115,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::http::edge::overload::Overload;
 
     async fn get(path: &str, store: Health, admission: &Arc<Admission>) -> (u16, serde_json::Value) {
         let checks = BTreeMap::from([("carts".to_owned(), store), ("view".to_owned(), Health::Ok)]);
@@ -133,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_worst_check() {
-        let admission = Arc::new(Admission::new(1));
+        let admission = Arc::new(Admission::new(1, Overload::never()));
         for (health, status, name) in [
             (Health::Ok, 200, "ok"),
             (Health::Degraded, 200, "degraded"),
@@ -152,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_drains_is_not_ready() {
-        let admission = Arc::new(Admission::new(1));
+        let admission = Arc::new(Admission::new(1, Overload::never()));
         admission.drain();
         let (code, body) = get("/readyz", Health::Ok, &admission).await;
         assert_eq!((code, &body["status"]), (503, &"draining".into()));

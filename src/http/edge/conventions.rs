@@ -26,7 +26,8 @@ use crate::http::edge::headers::REQUEST_ID;
 use crate::http::edge::problem::{self, Problem};
 use crate::http::edge::security::{self, Encrypted};
 use crate::http::edge::settings::HttpSettings;
-use crate::http::edge::{compression, cors};
+use crate::http::edge::shares::Shares;
+use crate::http::edge::{compression, cors, replies};
 use crate::panics;
 use crate::traces::{self, TraceParent};
 
@@ -40,6 +41,7 @@ pub fn wrap(router: Router, settings: HttpSettings) -> Router {
     let compressed = settings.compression;
     let wrapping = Arc::new(Wrapping {
         cors: cors::layer(&settings.cors_origins),
+        replies: Shares::new(settings.replies),
         settings,
     });
     // One layer for all of it: a layer for each convention costs more than the convention.
@@ -59,6 +61,8 @@ pub fn wrap(router: Router, settings: HttpSettings) -> Router {
 struct Wrapping {
     settings: HttpSettings,
     cors: Option<CorsLayer>,
+    /// The replies that their clients have not read yet.
+    replies: Shares,
 }
 
 /// The `Allow` header is added by the router.
@@ -140,8 +144,10 @@ async fn envelope(State(wrapping): State<Arc<Wrapping>>, request: Request, next:
     let encrypted = parts.extensions.get::<Encrypted>().is_some();
     let secret = compression::holds_secrets(parts.uri.path());
 
+    let (method, client) = (parts.method.clone(), observed.client);
     let request = Request::from_parts(parts, body);
     let response = with_cors(&wrapping, request, next).instrument(span.clone()).await;
+    let response = replies::hold(&wrapping.replies, &method, client, response);
     let mut response = problem::finish(response, &request_id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {

@@ -16,10 +16,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -28,10 +28,14 @@ use crate::http::edge::connections::{ConnectionPermit, Connections};
 use crate::http::edge::head_timeout::{HeadTimeout, Progress};
 use crate::http::edge::security::Encrypted;
 use crate::http::edge::settings::ServerSettings;
+use crate::http::edge::slow_reader::SlowReader;
 use crate::http::edge::unread;
 
 /// Pause after the system refused a connection for lack of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Most that the system keeps of a reply beyond what is on its way to the client, in bytes. By default it takes megabytes of what
+/// nobody reads, which no budget counts.
+const UNSENT: u32 = 128 * 1024;
 /// The smallest read buffer of hyper, in bytes; it panics below.
 const LEAST_HEAD: usize = 8192;
 
@@ -160,10 +164,9 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
-        // A connection whose client reads nothing is not held for ever.
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(self.settings.write_timeout));
-        let stream = HeadTimeout::new(Box::pin(stream), self.settings.header_timeout, progress.clone());
+        // A connection whose client reads nothing, or hardly anything, is not held for ever.
+        let stream = SlowReader::new(stream, self.settings.reading);
+        let stream = HeadTimeout::new(stream, self.settings.header_timeout, progress.clone());
         let stream = TokioIo::new(stream);
         if self.shutdown.is_cancelled() {
             // A watched connection would be closed before anything is read from it.
@@ -240,6 +243,9 @@ async fn accept(
                 // Small replies don't wait for an acknowledgement; without it they are late, not wrong.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(error = &error as &dyn Error, "no TCP_NODELAY");
+                }
+                if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
+                    tracing::debug!(error = &error as &dyn Error, "no TCP_NOTSENT_LOWAT");
                 }
                 return (stream, peer, permit);
             }

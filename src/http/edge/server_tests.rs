@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::http::edge::client_address::TrustedProxies;
+use crate::http::edge::slow_reader::ReadingPace;
 
 /// More than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -189,7 +190,10 @@ async fn an_idle_connection_is_closed_in_the_end() {
 async fn a_client_that_never_reads_its_reply_is_cut_off() {
     let settings = ServerSettings {
         connections: 1,
-        write_timeout: Duration::from_millis(200),
+        reading: ReadingPace {
+            stall: Duration::from_millis(200),
+            bytes_per_second: 1024,
+        },
         ..ServerSettings::default()
     };
     // More than what the system keeps of it on its way.

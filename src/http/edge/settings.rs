@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::{Gateway, Limits};
 use crate::http::edge::client_address::TrustedProxies;
+use crate::http::edge::slow_reader::ReadingPace;
 use crate::http::edge::tls::ServerTls;
 
 /// A repeated request waits this much longer than the checkout that it may repeat.
@@ -29,6 +30,8 @@ pub struct HttpSettings {
     pub body_limit: usize,
     /// Most bytes of bodies that are being received.
     pub bodies: usize,
+    /// Most bytes of replies that their clients have not read yet.
+    pub replies: usize,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
     /// Most requests in flight; further ones are refused as busy.
@@ -58,6 +61,7 @@ impl HttpSettings {
             body_timeout: limits.body_seconds.duration(),
             body_limit: limits.body_bytes,
             bodies: limits.bodies_bytes,
+            replies: limits.replies_bytes,
             uri_limit: limits.target_bytes,
             concurrency: limits.in_flight_commands,
             idempotency: IdempotencySettings::from(limits),
@@ -161,8 +165,8 @@ pub struct ServerSettings {
     pub header_timeout: Duration,
     /// How long an idle kept-alive connection stays open.
     pub keep_alive: Duration,
-    /// Time limit of a write that makes no progress.
-    pub write_timeout: Duration,
+    /// How fast a client reads at least.
+    pub reading: ReadingPace,
     /// Most connections at once; further ones wait to be accepted.
     pub connections: usize,
     /// Most connections of one address at once; further ones are closed.
@@ -187,7 +191,10 @@ impl ServerSettings {
         Self {
             header_timeout: limits.header_seconds.duration(),
             keep_alive: limits.keep_alive_seconds.duration(),
-            write_timeout: limits.write_stall_seconds.duration(),
+            reading: ReadingPace {
+                stall: limits.write_stall_seconds.duration(),
+                bytes_per_second: limits.read_bytes_per_second,
+            },
             connections: limits.connections,
             connections_per_address: limits.connections_per_address,
             trusted_proxies: TrustedProxies::new(&gateway.trusted_proxies),

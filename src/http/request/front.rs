@@ -5,14 +5,15 @@ use std::sync::{Arc, LazyLock};
 use tokio_util::task::TaskTracker;
 
 use super::asset::Asset;
-use super::bodies::Bodies;
 use super::keys::Keys;
 use super::rate_limit::RateLimiter;
 use crate::actors::Regions;
 use crate::authentication::service::Accounts;
 use crate::clock::Clock;
+use crate::http::api::me::export::Exports;
 use crate::http::catalogue_cache::CatalogueCache;
 use crate::http::edge::settings::HttpSettings;
+use crate::http::edge::shares::Shares;
 use crate::stores::documents::{DocumentStore, Outbox};
 use crate::stores::idempotency::IdempotencyStore;
 use crate::stores::products::ProductStore;
@@ -33,7 +34,9 @@ pub struct Front {
     pub(in crate::http) keys: Keys,
     pub(in crate::http) rate_limits: Arc<RateLimiter>,
     /// The bodies that are being received.
-    pub(in crate::http) bodies: Bodies,
+    pub(in crate::http) bodies: Shares,
+    /// The exports under way.
+    pub(in crate::http) exports: Exports,
     pub(in crate::http) clock: Clock,
     pub(in crate::http) background: TaskTracker,
     /// The published description of the interface; made when it is asked for.

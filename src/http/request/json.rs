@@ -142,7 +142,8 @@ impl<'de, const LEAST: u32, const MOST: u32> Deserialize<'de> for Quantity<LEAST
     }
 }
 
-const JSON: [(HeaderName, HeaderValue); 1] =
+/// The header of JSON.
+pub const JSON: [(HeaderName, HeaderValue); 1] =
     [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
 
 /// A JSON reply with its entity tag.
@@ -179,7 +180,11 @@ pub fn reply<T: Serialize>(status: StatusCode, body: &T) -> Result<Response, Pro
     Ok((status, JSON, encode(body)?).into_response())
 }
 
-fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Problem> {
+/// Encodes a reply, or a part of one.
+///
+/// # Errors
+/// 500 for a value that can't be JSON, which is a defect.
+pub fn encode<T: Serialize>(body: &T) -> Result<Vec<u8>, Problem> {
     serde_json::to_vec(body).map_err(|error| {
         tracing::error!(error = &error as &dyn Error, "a reply does not encode");
         Problem::new(problem::INTERNAL)

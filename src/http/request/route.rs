@@ -12,10 +12,12 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 
+use super::bodies;
+use super::caller::Caller;
 use super::front::SharedFront;
 use super::idempotency;
 use super::policy::{self, Policy, Repetition};
-use crate::http::edge::admission::{self, Admission};
+use crate::http::edge::admission::{self, Admission, Urgency};
 
 /// A method of a path as clients know it: what its handler documents, who may call it, what an idempotency key means.
 pub struct Endpoint {
@@ -113,15 +115,29 @@ struct Gate {
     repetition: Repetition,
 }
 
+impl Gate {
+    fn urgency(&self, request: &Request) -> Urgency {
+        if self.repetition == Repetition::Recorded {
+            Urgency::Order
+        } else if request.method().is_safe() {
+            Urgency::Read
+        } else if request.extensions().get::<Caller>().is_none() {
+            Urgency::Stranger
+        } else {
+            Urgency::Shopper
+        }
+    }
+}
+
 /// Authentication, authorisation, rate limits, the body, admission, idempotency, in this order. One middleware for all of them:
 /// a layer for each costs more than the check.
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (front, admission) = (&gate.front, &gate.admission);
     let mut response = policy::enforce(gate.policy, front, request, |request| async {
-        match front.bodies.receive(request, &front.settings).await {
+        match bodies::receive(request, &front.settings, &front.bodies).await {
             Ok(request) => {
                 let work = |request| idempotency::once(gate.repetition, front, request, next);
-                admission::admit(admission, request, work).await
+                admission::admit(admission, gate.urgency(&request), request, work).await
             }
             Err(problem) => problem.into_response(),
         }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::http::api::health::HealthReport;
 use crate::http::edge::admission::Admission;
 use crate::http::edge::headers::{CART_TOKEN, REQUEST_ID};
+use crate::http::edge::overload::Overload;
 use crate::http::edge::problem;
 use crate::http::edge::settings::HttpSettings;
 use crate::http::request::keys;
@@ -204,7 +205,7 @@ pub(super) async fn shop_at(
         secret: [9; keys::SECRET_LENGTH],
         clock,
         health: Arc::new(|| HealthReport::of(Default::default())),
-        admission: Arc::new(Admission::new(permits)),
+        admission: Arc::new(Admission::new(permits, Overload::never())),
         background: TaskTracker::new(),
     };
     let background = shop.background.clone();

@@ -26,6 +26,7 @@ use crate::config::Secret;
 use crate::http::api::health::HealthReport;
 use crate::http::edge::admission::Admission;
 use crate::http::edge::headers::REQUEST_ID;
+use crate::http::edge::overload::Overload;
 use crate::http::edge::settings::HttpSettings;
 use crate::operator::peers::LOCAL;
 use crate::operator::{OperatorState, SupervisionTree, peers, router};
@@ -129,7 +130,7 @@ impl Node {
                 ..SupervisionTree::running(HERE, "node")
             }),
             health: Arc::new(|| HealthReport::of(BTreeMap::new())),
-            admission: Arc::new(Admission::new(8)),
+            admission: Arc::new(Admission::new(8, Overload::never())),
             metrics: recorder.handle(),
             drain: Arc::new(move || {
                 counted.fetch_add(1, Ordering::Relaxed);

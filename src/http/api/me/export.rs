@@ -1,25 +1,70 @@
 //! `/v1/me/export`: the data kept about the caller, as JSON.
+//!
+//! It may be long, so that it is made piece by piece as its client reads it.
 
-use axum::http::{StatusCode, header};
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::{Body, Bytes};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use futures::stream::{self, StreamExt};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::purchases;
 use crate::http::api::account::UserBody;
 use crate::http::api::call::Call;
 use crate::http::api::credentials::require_step_up;
-use crate::http::api::orders;
+use crate::http::api::orders::{self, OrderBody};
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
-use crate::http::request::json;
-use souk_domain::{Address, AddressId, CartCommand, CartLine, Preferences, SessionId};
+use crate::http::request::front::{Front, SharedFront};
+use crate::http::request::json::{self, JSON};
+use crate::stores::documents::row_id;
+use souk_domain::{
+    Address, AddressId, CartCommand, CartLine, OrderId, Preferences, SessionId, Timestamp, UserId,
+};
 
-/// Most purchases, and most orders, in an export. The lists have the rest.
-const LIMIT: usize = 1_000;
+/// Orders, and purchases, read at a time.
+const PIECE: usize = 16;
+/// What stands between the orders and the purchases.
+const ORDERS_END: &str = r#"],"purchases":["#;
+/// What stands behind the purchases.
+const END: &str = "]}";
 
-/// The data kept about an account.
+/// The accounts whose exports are under way at this node: one at a time for each.
+#[derive(Clone, Debug, Default)]
+pub struct Exports(Arc<Mutex<HashSet<UserId>>>);
+
+/// An export under way, until it is dropped.
+struct Running {
+    exports: Exports,
+    user: UserId,
+}
+
+impl Exports {
+    fn begin(&self, user: &UserId) -> Option<Running> {
+        self.users().insert(user.clone()).then(|| Running {
+            exports: self.clone(),
+            user: user.clone(),
+        })
+    }
+
+    /// No code panics while it holds the lock.
+    fn users(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.exports.users().remove(&self.user);
+    }
+}
+
+/// The data kept about an account. The lists of orders and purchases are last, and filled in piece by piece.
 #[derive(Serialize, ToSchema)]
 pub struct Export<'a> {
     user: UserBody<'a>,
@@ -27,8 +72,7 @@ pub struct Export<'a> {
     notification_preferences: Preferences,
     sessions: Vec<ExportedSession<'a>>,
     cart: Vec<CartLine>,
-    #[schema(value_type = Vec<orders::OrderBody<'static>>)]
-    orders: Vec<Value>,
+    orders: Vec<OrderBody<'a>>,
     purchases: Vec<purchases::Body<'a>>,
 }
 
@@ -56,23 +100,47 @@ struct ExportedSession<'a> {
 
 /// Export the data kept about the caller
 ///
-/// The newest 1000 orders and purchases; the lists have the rest. Needs a step-up.
+/// All of it, and one export of an account at a time; a further one gets 429. Needs a step-up.
 #[utoipa::path(
     get,
     path = "/v1/me/export",
     operation_id = "exportMe",
     tag = "Me",
     responses((status = 200, description = "All of it.", body = Export<'static>)),
-    extensions(("x-problems" = json!([problem::STEP_UP_REQUIRED]))),
+    extensions(("x-problems" = json!([problem::STEP_UP_REQUIRED, problem::TOO_MANY_REQUESTS]))),
 )]
 pub async fn show(call: Call<Signed>) -> Result<Response, Problem> {
     require_step_up(&call).await?;
+    let running = call.front.exports.begin(call.user()).ok_or_else(|| {
+        Problem::new(problem::TOO_MANY_REQUESTS)
+            .detail("an export of this account is under way")
+            .retry_after(problem::RETRY_AFTER)
+    })?;
+    let first = Bytes::from(beginning(&call).await?);
+    let lists = Lists {
+        front: call.front,
+        running,
+        next: Next::Orders(None),
+    };
+    let rest = stream::try_unfold(Some(lists), |lists| async {
+        let Some(lists) = lists else { return Ok(None) };
+        lists.piece().await.map(Some)
+    });
+    let body = stream::iter([Ok::<_, io::Error>(first)]).chain(rest);
+    let name = [(
+        header::CONTENT_DISPOSITION,
+        "attachment; filename=\"export.json\"",
+    )];
+    Ok((JSON, name, Body::from_stream(body)).into_response())
+}
+
+/// Everything up to the first order.
+async fn beginning(call: &Call<Signed>) -> Result<Vec<u8>, Problem> {
     let (front, principal) = (&call.front, &call.caller.0);
     let account = front.accounts.account(&principal.user).await?;
     let users = &front.accounts.users;
     let addresses = users.addresses(&principal.user).await?;
     let (preferences, _) = users.preferences(&principal.user).await?.unwrap_or_default();
-    let bought = users.purchases(&principal.user, None, LIMIT).await?;
     let sessions = &front.accounts.sessions;
     let sessions = sessions.list(&principal.user, (front.clock)()).await?;
     let cart = call.ask_cart(&principal.cart, CartCommand::Get).await?.view;
@@ -89,18 +157,119 @@ pub async fn show(call: Call<Signed>) -> Result<Response, Problem> {
         user_agent: &session.user_agent,
         address: &session.address,
     });
-    let body = Export {
+    let mut encoded = json::encode(&Export {
         user: UserBody::new(&account),
         addresses: addresses.collect(),
         notification_preferences: preferences,
         sessions: sessions.collect(),
         cart: cart.lines,
-        orders: orders::everything(front, principal.user.as_str(), LIMIT).await?,
-        purchases: bought.iter().map(purchases::Body::new).collect(),
+        orders: Vec::new(),
+        purchases: Vec::new(),
+    })?;
+    encoded.truncate(encoded.len() - ORDERS_END.len() - END.len());
+    Ok(encoded)
+}
+
+/// The lists that are still to be made.
+struct Lists {
+    front: SharedFront,
+    running: Running,
+    next: Next,
+}
+
+/// Which entries come next: those before this one.
+enum Next {
+    Orders(Option<String>),
+    Purchases(Option<(Timestamp, OrderId)>),
+}
+
+impl Lists {
+    /// The next piece, and what is left. A failure ends the connection, by which the client knows that the export is not complete.
+    async fn piece(self) -> io::Result<(Bytes, Option<Self>)> {
+        let Self { front, running, next } = self;
+        let made = match next {
+            Next::Orders(before) => orders_before(&front, &running.user, before.as_deref()).await,
+            Next::Purchases(before) => purchases_before(&front, &running.user, before.as_ref()).await,
+        };
+        let (piece, next) = made.map_err(|problem| {
+            tracing::error!(problem = problem.kind().name(), user = %running.user, "an export was cut short");
+            io::Error::other("the export could not be completed")
+        })?;
+        let left = next.map(|next| Self { front, running, next });
+        Ok((piece.into(), left))
+    }
+}
+
+async fn orders_before(
+    front: &Front,
+    user: &UserId,
+    before: Option<&str>,
+) -> Result<(Vec<u8>, Option<Next>), Problem> {
+    let rows = front.orders.by_owner(user.as_str(), before, PIECE).await?;
+    let last = rows
+        .last()
+        .filter(|_| rows.len() == PIECE)
+        .map(|row| row_id(row).to_owned());
+    let orders = rows
+        .into_iter()
+        .map(orders::stored)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut piece = Vec::new();
+    append(
+        &mut piece,
+        before.is_some(),
+        orders
+            .iter()
+            .map(|(order, version)| OrderBody::new(order, *version)),
+    )?;
+    let next = match last {
+        Some(last) => Next::Orders(Some(last)),
+        None => {
+            piece.extend_from_slice(ORDERS_END.as_bytes());
+            Next::Purchases(None)
+        }
     };
-    let headers = [(
-        header::CONTENT_DISPOSITION,
-        "attachment; filename=\"export.json\"",
-    )];
-    Ok((headers, json::reply(StatusCode::OK, &body)?).into_response())
+    Ok((piece, Some(next)))
+}
+
+async fn purchases_before(
+    front: &Front,
+    user: &UserId,
+    before: Option<&(Timestamp, OrderId)>,
+) -> Result<(Vec<u8>, Option<Next>), Problem> {
+    let users = &front.accounts.users;
+    let place = before.map(|(at, id)| (*at, id));
+    let bought = users.purchases(user, place, PIECE).await?;
+    let mut piece = Vec::new();
+    append(
+        &mut piece,
+        before.is_some(),
+        bought.iter().map(purchases::Body::new),
+    )?;
+    match bought.last().filter(|_| bought.len() == PIECE) {
+        Some(last) => {
+            let next = Next::Purchases(Some((last.placed_at, last.order_id.clone())));
+            Ok((piece, Some(next)))
+        }
+        None => {
+            piece.extend_from_slice(END.as_bytes());
+            Ok((piece, None))
+        }
+    }
+}
+
+/// Appends the entries of a list that has begun.
+fn append<T: Serialize>(
+    piece: &mut Vec<u8>,
+    mut has_entries: bool,
+    entries: impl Iterator<Item = T>,
+) -> Result<(), Problem> {
+    for entry in entries {
+        if has_entries {
+            piece.push(b',');
+        }
+        has_entries = true;
+        piece.extend(json::encode(&entry)?);
+    }
+    Ok(())
 }

@@ -60,21 +60,6 @@ pub async fn list(call: Call, parameters: Parameters) -> Result<Response, Proble
     json::reply(StatusCode::OK, &Page { items, next_cursor })
 }
 
-/// A buyer's orders, newest first, as JSON.
-///
-/// # Errors
-/// The store's.
-pub async fn everything(front: &Front, buyer: &str, limit: usize) -> Result<Vec<serde_json::Value>, Problem> {
-    let rows = front.orders.by_owner(buyer, None, limit).await?;
-    rows.into_iter()
-        .map(|row| {
-            let (order, version) = stored(row)?;
-            // Strings, numbers and arrays always encode.
-            Ok(serde_json::to_value(OrderBody::new(&order, version)).unwrap_or_default())
-        })
-        .collect()
-}
-
 /// Those of these orders that still belong to guests.
 ///
 /// # Errors
@@ -102,8 +87,11 @@ fn readable(row: Row) -> Option<(PlacedOrder, u64)> {
         .ok()
 }
 
-/// An order as it is stored.
-fn stored(row: Row) -> Result<(PlacedOrder, u64), StoreError> {
+/// An order as it is stored, and its version.
+///
+/// # Errors
+/// The store's, and `Corrupt` for a row that holds no order.
+pub fn stored(row: Row) -> Result<(PlacedOrder, u64), StoreError> {
     /// The part of a row that is needed here.
     #[derive(Deserialize)]
     struct Body {

@@ -1,0 +1,298 @@
+//! Notices that a node is asked for more than it can do, and how many requests it can work on meanwhile.
+//!
+//! Beyond its capacity a node does as much as at it, and everything takes longer the more of it is in flight (Little's law). So
+//! the requests in flight are limited such that commands to entities take no longer than they should: the limit falls in
+//! proportion where they do, and rises slowly otherwise. A burst is worked off without a refusal: only what lasts is overload.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::actors::Regions;
+use crate::actors::metrics::quantile;
+
+/// How often the latency is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long commands are slow before it is overload.
+const SUSTAINED: Duration = Duration::from_secs(2);
+/// Commands between two looks by which the latency can be told.
+const LEAST_COMMANDS: u64 = 20;
+/// A checkout is a series of commands of its worker: each of them has this part of the time.
+const COMMANDS_OF_A_CHECKOUT: u32 = 4;
+/// A slow disk is no overload: commands may take this many times as long as on the quiet node.
+const TIMES_QUIET: u32 = 10;
+/// In this time without a quieter moment, what counts as quiet doubles.
+const QUIET_DOUBLES: Duration = Duration::from_secs(600);
+/// The fewest requests that a node works on.
+const LEAST: usize = 8;
+/// The largest step down, as a part of the limit.
+const STEP_DOWN: f64 = 0.7;
+/// The step up, as a part of the limit; and one.
+const STEP_UP: f64 = 0.05;
+
+/// The limit of requests in flight while a node is overloaded.
+pub struct Overload {
+    /// How long commands should take at most; `None` where any time is right.
+    target: Option<Duration>,
+    commands: Commands,
+    /// `usize::MAX` without overload.
+    limit: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// Counts the commands of a node by what they took in microseconds, in buckets: all, and those of background workers.
+type Commands = Box<dyn Fn() -> [Vec<u64>; 2] + Send + Sync>;
+
+struct State {
+    looked: Instant,
+    counts: [Vec<u64>; 2],
+    control: Control,
+}
+
+impl Overload {
+    /// Judges by the commands of these regions whether they take longer than `target`; zero for no limit.
+    pub fn new(target: Duration, regions: Regions) -> Self {
+        let commands = move || {
+            let mut counts = [Vec::new(), Vec::new()];
+            for region in regions.all() {
+                let metrics = region.metrics();
+                for (sum, of_kind) in counts
+                    .iter_mut()
+                    .zip([&metrics.latency, &metrics.background_latency])
+                {
+                    let of_kind = of_kind.counts();
+                    sum.resize(of_kind.len(), 0);
+                    sum.iter_mut().zip(of_kind).for_each(|(sum, count)| *sum += count);
+                }
+            }
+            counts
+        };
+        Self {
+            target: (!target.is_zero()).then_some(target),
+            ..Self::by(Box::new(commands))
+        }
+    }
+
+    /// A node that is never overloaded.
+    pub fn never() -> Self {
+        Self::by(Box::new(|| [Vec::new(), Vec::new()]))
+    }
+
+    fn by(commands: Commands) -> Self {
+        let state = State {
+            looked: Instant::now(),
+            counts: commands(),
+            control: Control::default(),
+        };
+        Self {
+            target: None,
+            commands,
+            limit: AtomicUsize::new(usize::MAX),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The most requests in flight now, of which there are `in_flight`.
+    pub fn limit(&self, in_flight: usize) -> usize {
+        // Where another request looks, or panicked while it did, the last limit holds.
+        if let Some(target) = self.target
+            && let Ok(mut state) = self.state.try_lock()
+        {
+            let now = Instant::now();
+            if now.duration_since(state.looked) >= INTERVAL {
+                let limit = self.look(&mut state, now, target, in_flight);
+                self.limit.store(limit, Ordering::Relaxed);
+            }
+        }
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    fn look(&self, state: &mut State, now: Instant, target: Duration, in_flight: usize) -> usize {
+        let counts = (self.commands)();
+        let since = |which: usize| -> Vec<u64> {
+            let before = state.counts[which].iter();
+            let pairs = counts[which].iter().zip(before);
+            pairs.map(|(now, before)| now.saturating_sub(*before)).collect()
+        };
+        let (all, background) = (since(0), since(1));
+        let requests: Vec<u64> = all
+            .iter()
+            .zip(&background)
+            .map(|(all, of)| all.saturating_sub(*of))
+            .collect();
+        let latency =
+            median(&requests).max(median(&background).map(|median| median * COMMANDS_OF_A_CHECKOUT));
+        let elapsed = now.duration_since(state.looked);
+        (state.looked, state.counts) = (now, counts);
+        let was = state.control.limit;
+        let limit = state.control.look(now, elapsed, target, latency, in_flight);
+        let latency_ms = latency.map(|latency| latency.as_millis());
+        match (was, limit) {
+            (None, Some(limit)) => {
+                tracing::warn!(
+                    in_flight,
+                    limit,
+                    latency_ms,
+                    "the node is overloaded, and refuses requests"
+                );
+            }
+            (Some(_), None) => tracing::info!(in_flight, latency_ms, "the overload is over"),
+            _ => {}
+        }
+        limit.unwrap_or(usize::MAX)
+    }
+}
+
+/// The median latency; `None` for too few commands.
+fn median(counts: &[u64]) -> Option<Duration> {
+    let enough = counts.iter().sum::<u64>() >= LEAST_COMMANDS;
+    let median = if enough { quantile(counts, 50) } else { None };
+    median.map(Duration::from_micros)
+}
+
+/// The control loop, without clock and counters.
+#[derive(Debug, Default)]
+struct Control {
+    /// Since when commands are slow.
+    slow_since: Option<Instant>,
+    /// What commands take on the quiet node.
+    quiet: Option<Duration>,
+    /// The limit; `None` without overload.
+    limit: Option<usize>,
+}
+
+impl Control {
+    /// The limit after a look at the median `latency` of the commands of the last `elapsed`; `None` for hardly any commands.
+    fn look(
+        &mut self,
+        now: Instant,
+        elapsed: Duration,
+        target: Duration,
+        latency: Option<Duration>,
+        in_flight: usize,
+    ) -> Option<usize> {
+        if self.limit.is_none()
+            && let Some(latency) = latency
+        {
+            let growth = 1.0 + elapsed.as_secs_f64() / QUIET_DOUBLES.as_secs_f64();
+            let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth.min(2.0)));
+            self.quiet = Some(quiet.min(latency));
+        }
+        let bound = self.quiet.map_or(target, |quiet| target.max(quiet * TIMES_QUIET));
+        match latency.filter(|latency| *latency > bound) {
+            Some(latency) => {
+                let since = *self.slow_since.get_or_insert(now);
+                if self.limit.is_some() || now.duration_since(since) >= SUSTAINED {
+                    let step = (bound.as_secs_f64() / latency.as_secs_f64()).max(STEP_DOWN);
+                    let from = self.limit.map_or(in_flight, |limit| limit.min(in_flight));
+                    self.limit = Some(scaled(from, step).max(LEAST));
+                }
+            }
+            None => {
+                self.slow_since = None;
+                // Once twice as many may be in flight as are, the limit limits nothing.
+                self.limit = self
+                    .limit
+                    .map(|limit| scaled(limit, 1.0 + STEP_UP) + 1)
+                    .filter(|limit| *limit <= 2 * in_flight.max(LEAST));
+            }
+        }
+        self.limit
+    }
+}
+
+/// A small count times a small factor: neither is too large for the other.
+fn scaled(count: usize, factor: f64) -> usize {
+    (count as f64 * factor) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: Duration = Duration::from_millis(100);
+
+    /// A node that works on whatever is in flight, one by one: what a command takes grows with what is in flight.
+    struct Node {
+        control: Control,
+        now: Instant,
+        each: Duration,
+        limit: Option<usize>,
+    }
+
+    impl Node {
+        fn new(each: Duration) -> Self {
+            let mut node = Self {
+                control: Control::default(),
+                now: Instant::now(),
+                each,
+                limit: None,
+            };
+            node.run(Duration::from_secs(1), 1);
+            node
+        }
+
+        /// For so long, so many requests would be in flight; the greatest number that are at the end.
+        fn run(&mut self, length: Duration, offered: usize) -> usize {
+            let (until, mut in_flight) = (self.now + length, 0);
+            while self.now < until {
+                self.now += INTERVAL;
+                in_flight = self.limit.map_or(offered, |limit| offered.min(limit));
+                let took = self.each * u32::try_from(in_flight).unwrap();
+                self.limit = self
+                    .control
+                    .look(self.now, INTERVAL, TARGET, Some(took), in_flight);
+            }
+            in_flight
+        }
+    }
+
+    #[test]
+    fn a_burst_is_worked_off() {
+        let mut node = Node::new(Duration::from_millis(1));
+        assert_eq!(node.run(SUSTAINED - INTERVAL, 3_000), 3_000);
+        assert_eq!(node.run(INTERVAL, 10), 10);
+        assert_eq!(node.run(SUSTAINED - INTERVAL, 3_000), 3_000);
+        assert_eq!(node.limit, None);
+    }
+
+    #[test]
+    fn lasting_overload_is_limited_to_what_is_answered_in_time() {
+        let mut node = Node::new(Duration::from_millis(1));
+        node.run(SUSTAINED + Duration::from_secs(3), 3_000);
+        for _ in 0..100 {
+            let in_flight = node.run(INTERVAL, 3_000);
+            assert!((70..=110).contains(&in_flight), "{in_flight} of about 100");
+        }
+    }
+
+    #[test]
+    fn the_limit_ends_with_the_overload() {
+        let mut node = Node::new(Duration::from_millis(1));
+        node.run(Duration::from_secs(10), 3_000);
+        assert!(node.limit.is_some());
+        node.run(Duration::from_secs(5), 20);
+        assert_eq!(node.limit, None);
+    }
+
+    #[test]
+    fn a_slow_disk_is_no_overload() {
+        let mut node = Node::new(Duration::from_millis(40));
+        assert_eq!(node.run(Duration::from_secs(10), 9), 9);
+        assert_eq!(node.limit, None, "nine times of what one takes");
+        node.run(Duration::from_secs(10), 50);
+        assert!(node.limit.is_some());
+    }
+
+    #[test]
+    fn some_requests_are_always_worked_on() {
+        let mut node = Node::new(Duration::from_millis(1));
+        node.each = Duration::from_secs(5);
+        assert_eq!(node.run(Duration::from_secs(60), 1_000), LEAST);
+    }
+
+    #[test]
+    fn a_node_without_a_target_has_no_limit() {
+        assert_eq!(Overload::never().limit(1_000_000), usize::MAX);
+    }
+}
