@@ -1,4 +1,4 @@
-//! How the open reservations of a SKU are stored: in base64, 27 characters each instead of 58 as JSON. All of them are encoded
+//! How the open reservations of a SKU are stored: in base64, 27 characters each instead of 57 as JSON. All of them are encoded
 //! and written with every write of the row, and a SKU in demand is written some hundred times a second.
 //!
 //! The bytes begin with the earliest expiry (milliseconds, big-endian, 8 bytes). Each reservation follows: the order's hash (16

@@ -22,8 +22,8 @@ pub struct Reservation {
 
 /// The open reservations by order, with their sum. A copy shares its runs with the original.
 ///
-/// They lie side by side in memory, because every write of the row reads all of them: a tree, whose nodes lie apart, takes ten
-/// times as long to walk.
+/// They lie side by side in memory, because every write of the row reads all of them: walking a tree, whose nodes lie apart,
+/// would take longer than encoding what it holds.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(try_from = "Form")]
 pub struct Reservations {
