@@ -20,6 +20,7 @@ use souk_domain::stock::{Stock, StockCommand, StockReply};
 use souk_domain::{Aggregate, Cart, CartCommand, OrderId, Timestamp};
 use support::{Rig, add, ask};
 use tokio::runtime::Runtime;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Reservations under way at once in the bench of the hot SKU.
 const BUYERS: usize = 256;
@@ -90,8 +91,16 @@ fn local_ask(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// As a shop names them: 32 hexadecimal digits of a hash.
 fn order(number: u64) -> OrderId {
-    OrderId::from_suffix(format_args!("{number:032x}"))
+    OrderId::from_suffix(format_args!("{:032x}", xxh3_128(&number.to_le_bytes())))
+}
+
+/// Later than any run, spread over a quarter of an hour.
+fn expiry(number: u64) -> Timestamp {
+    const QUARTER: u64 = 15 * 60 * 1_000;
+    let spread = i64::try_from(number * 997 % QUARTER).expect("fits");
+    Timestamp::from_millis(4_000_000_000_000 + spread)
 }
 
 async fn stock_up(skus: &Region<Stock>, name: &str) {
@@ -107,7 +116,7 @@ async fn hold(skus: &Region<Stock>, name: &str, number: u64) {
     let reserve = StockCommand::Reserve {
         order: order(number),
         quantity: 1,
-        expires_at: Timestamp::from_millis(i64::MAX / 2),
+        expires_at: expiry(number),
     };
     let answer = skus.ask(name, ask(reserve)).await.expect("an answer");
     assert_eq!(answer.reply, StockReply::Done);

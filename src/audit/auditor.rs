@@ -286,7 +286,7 @@ impl Strays {
         let mut left: HashMap<String, BTreeSet<String>> = HashMap::new();
         for (sku, books) in books {
             for order in books.orders() {
-                left.entry(order.to_owned()).or_default().insert(sku.clone());
+                left.entry(order).or_default().insert(sku.clone());
             }
         }
         Self { left }

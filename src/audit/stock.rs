@@ -114,13 +114,16 @@ impl Books {
     }
 
     /// The orders with reservations or sales of this SKU, possibly with duplicates.
-    pub(super) fn orders(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn orders(&self) -> impl Iterator<Item = String> {
         let buyers = self
             .sold_to
             .iter()
             .filter(|(_, net)| **net != 0)
-            .map(|(order, _)| order.as_str());
-        let holders = self.reservations.iter().map(|(order, _)| order.as_str());
+            .map(|(order, _)| order.clone());
+        let holders = self
+            .reservations
+            .iter()
+            .map(|(order, _)| order.as_str().to_owned());
         holders.chain(buyers)
     }
 
@@ -184,7 +187,7 @@ impl Books {
                         reservation.quantity, reservation.expires_at
                     ),
                 };
-                (order.clone(), violation)
+                (order, violation)
             })
             .collect()
     }

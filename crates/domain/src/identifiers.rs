@@ -50,6 +50,9 @@ macro_rules! identifiers {
         pub struct $name(Arc<str>);
 
         impl $name {
+            /// What each begins with.
+            pub const PREFIX: &str = $prefix;
+
             /// Accepts a string of ASCII letters, digits, `_`, `-` and `.` with the right prefix.
             ///
             /// # Errors

@@ -1,8 +1,8 @@
 //! What each command does to a stock.
 
 use super::{
-    ON_HAND_LIMIT, OVERDUE_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, REFERENCED, RESERVATION_LIMIT, RETURNED,
-    Reservation, Stock, StockEvent, StockFigures, StockRefusal, TAKEN, TOTAL_LIMIT,
+    ON_HAND_LIMIT, REASON_LIMIT, REFERENCE_LIMIT, REFERENCED, RESERVATION_LIMIT, RETURNED, Reservation,
+    Stock, StockEvent, StockFigures, StockRefusal, TAKEN, TOTAL_LIMIT,
 };
 use crate::{OrderId, Timestamp};
 
@@ -100,17 +100,17 @@ impl Stock {
             return Err(StockRefusal::TooManyReservations);
         }
         self.reservations
-            .insert(order.clone(), Reservation { quantity, expires_at });
+            .insert(order, Reservation { quantity, expires_at });
         Ok(Some(Vec::new()))
     }
 
     pub(super) fn extend(&mut self, order: &OrderId, expires_at: Timestamp) -> Outcome {
-        let held = *self.reservations.get(order).ok_or(StockRefusal::NotReserved)?;
+        let held = self.reservations.get(order).ok_or(StockRefusal::NotReserved)?;
         if held.expires_at >= expires_at {
             return Ok(None);
         }
         self.reservations
-            .insert(order.clone(), Reservation { expires_at, ..held });
+            .insert(order, Reservation { expires_at, ..held });
         Ok(Some(Vec::new()))
     }
 
@@ -168,14 +168,6 @@ impl Stock {
             after: self.figures(),
         };
         Ok(Some(vec![event]))
-    }
-
-    pub(super) fn overdue(&self, at: Timestamp) -> Vec<OrderId> {
-        self.reservations
-            .expired(at)
-            .take(OVERDUE_LIMIT)
-            .cloned()
-            .collect()
     }
 }
 

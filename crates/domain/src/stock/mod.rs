@@ -13,6 +13,7 @@ pub use reservations::{Reservation, Reservations};
 
 mod decide;
 mod event;
+mod packed;
 mod remembered;
 mod reservations;
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub const ON_HAND_LIMIT: u64 = 1_000_000_000;
 /// Largest total of receipts, and largest adjustment in either direction: integers up to it are exact in every JSON
 /// reader (2^53), and no sum of them overflows.
 pub const TOTAL_LIMIT: u64 = 1 << 53;
-/// Most open reservations of one SKU: they are stored in its row, about 50 bytes each.
+/// Most open reservations of one SKU: they are stored in its row, about 27 bytes each.
 pub const RESERVATION_LIMIT: usize = 4_096;
 /// Longest reference of a receipt or an adjustment, in bytes.
 pub const REFERENCE_LIMIT: usize = 255;
@@ -253,7 +254,9 @@ impl Aggregate for Stock {
         let mut next = self.clone();
         let outcome = match command {
             StockCommand::Get => Ok(None),
-            StockCommand::Overdue => return Decision::keep(StockReply::Overdue(self.overdue(at))),
+            StockCommand::Overdue => {
+                return Decision::keep(StockReply::Overdue(self.reservations.expired(at, OVERDUE_LIMIT)));
+            }
             StockCommand::Receive { reference, quantity } => next.receive(reference, *quantity, at),
             StockCommand::Adjust {
                 delta,

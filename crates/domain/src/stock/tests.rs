@@ -565,7 +565,9 @@ fn the_row_is_bounded() {
                 quantity: 999,
                 expires_at: at(60),
             };
-            stock.reservations.insert(OrderId::from_suffix(text), reservation);
+            stock
+                .reservations
+                .insert(&OrderId::from_suffix(text), reservation);
         }
     }
     let bytes = serde_json::to_string(&stock).unwrap().len();
