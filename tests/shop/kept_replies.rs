@@ -32,7 +32,11 @@ fn size(folder: &Path) -> u64 {
             let entry = entry.ok()?;
             // A file may go while it is looked at.
             let metadata = entry.metadata().ok()?;
-            Some(if metadata.is_dir() { size(&entry.path()) } else { metadata.len() })
+            Some(if metadata.is_dir() {
+                size(&entry.path())
+            } else {
+                metadata.len()
+            })
         })
         .sum()
 }
@@ -41,7 +45,9 @@ fn size(folder: &Path) -> u64 {
 fn checkpoint(data: &Path) {
     for name in ["shop", "idempotency"] {
         let database = Connection::open(data.join(format!("{name}.db"))).expect("the database can be opened");
-        database.busy_timeout(Duration::from_secs(30)).expect("a time limit");
+        database
+            .busy_timeout(Duration::from_secs(30))
+            .expect("a time limit");
         database
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .expect("a checkpoint");
@@ -84,7 +90,11 @@ async fn guest_with_full_cart(cluster: &Cluster) -> (Client, String) {
         let list = guest.get(&page).await.expect(200);
         for product in list.items() {
             let of_product = product["skus"].as_array().expect("SKUs");
-            skus.extend(of_product.iter().filter_map(|sku| Some(sku["sku"].as_str()?.to_owned())));
+            skus.extend(
+                of_product
+                    .iter()
+                    .filter_map(|sku| Some(sku["sku"].as_str()?.to_owned())),
+            );
         }
         if skus.len() < LINES {
             page = format!("/v1/products?limit=100&cursor={}", list.str("/next_cursor"));
@@ -112,14 +122,24 @@ async fn many_large_replies_take_little_disk() {
     let (guest, sku) = guest_with_full_cart(&cluster).await;
     checkpoint(data);
     let before = size(data);
-    println!("before, with a checkpoint: {} ({})", megabytes(before), files(data));
+    println!(
+        "before, with a checkpoint: {} ({})",
+        megabytes(before),
+        files(data)
+    );
 
     let started = Instant::now();
     let (mut worst, mut replies) = (before, 0);
     for first in (0..ADDITIONS).step_by(SAMPLE) {
         let additions = (first..first + SAMPLE).map(|number| {
             let (guest, sku) = (&guest, &sku);
-            async move { add(guest, sku, &format!("kept-{number}")).await.expect(200).text.len() }
+            async move {
+                add(guest, sku, &format!("kept-{number}"))
+                    .await
+                    .expect(200)
+                    .text
+                    .len()
+            }
         });
         let lengths: Vec<usize> = stream::iter(additions).buffer_unordered(AT_ONCE).collect().await;
         replies += lengths.iter().sum::<usize>();
@@ -140,4 +160,45 @@ async fn many_large_replies_take_little_disk() {
 
     let again = add(&guest, &sku, "kept-0").await.expect(200);
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
+}
+
+/// Above its quota a guest is refused before anything is done; nothing that was acknowledged is done again, or denied.
+#[tokio::test]
+async fn a_quota_of_kept_replies_refuses_new_keys() {
+    let cluster = node(vec![("limits.idempotency_bytes_per_caller", "65536".to_owned())]);
+    let (guest, sku) = guest_with_full_cart(&cluster).await;
+    let mut kept = 0;
+    let refused = loop {
+        let reply = add(&guest, &sku, &format!("quota-{kept}")).await;
+        if reply.status != 200 {
+            break reply.expect_problem(429, "too-many-requests");
+        }
+        kept += 1;
+        // 512 bytes each at least.
+        assert!(kept < 128, "none is refused");
+    };
+    println!(
+        "{kept} replies of {} bytes are kept in 65,536",
+        refused.text.len()
+    );
+    assert!(refused.header("retry-after").is_some(), "{refused}");
+    let quantity = |cart: &serde_json::Value| {
+        let lines = cart["items"].as_array().expect("lines");
+        let line = lines.iter().find(|line| line["sku"] == sku.as_str());
+        line.and_then(|line| line["quantity"].as_u64())
+            .expect("a quantity")
+    };
+    let cart = guest.get_cart().await.expect(200);
+    assert_eq!(quantity(&cart.body), 1 + kept);
+
+    // Known keys, requests without one, and other guests are answered as ever.
+    for number in [0, kept - 1] {
+        let again = add(&guest, &sku, &format!("quota-{number}")).await.expect(200);
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        assert_eq!(quantity(&again.body), 2 + number);
+    }
+    let without = guest.add(&sku, 1).await.expect(200);
+    assert_eq!(quantity(&without.body), 2 + kept);
+    let other = cluster.client(0).guest().await;
+    add(&other, &sku, "quota-0").await.expect(200);
 }

@@ -140,8 +140,8 @@ pub async fn register(
         let tokens = front.accounts.register(registration, &device).await?;
         // The account is stored: the reply does not depend on sending the e-mail.
         let account = tokens.account.clone();
-        behind.spawn(async move { front.accounts.send_verification(&account).await });
         let owner = front.keys.owner(account.id.as_str());
+        behind.spawn(async move { front.accounts.send_verification(&account).await });
         Ok((tokens, owner))
     });
     let (tokens, owner) = opened.await?;

@@ -284,7 +284,10 @@ impl KeyedRequest {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
-        let owner = parts.extensions.get::<KeptFor>().map(|KeptFor(owner)| owner.as_str());
+        let owner = parts
+            .extensions
+            .get::<KeptFor>()
+            .map(|KeptFor(owner)| owner.as_str());
         let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
             self.release().await;
             return Err(Problem::new(problem::INTERNAL));
@@ -300,10 +303,7 @@ impl KeyedRequest {
                 .collect(),
             body: body.to_vec(),
         };
-        let kept = self
-            .store
-            .answer(&self.scope, &self.holder, owner, &reply)
-            .await;
+        let kept = self.store.answer(&self.scope, &self.holder, owner, &reply).await;
         if let Err(error) = kept {
             // The work is done, and entities remember its commands: a repetition has the same result.
             tracing::warn!(error = &error as &dyn Error, "a reply could not be kept");

@@ -263,7 +263,10 @@ async fn a_quota_refuses_new_keys_only(store: &dyn IdempotencyStore) {
     assert_eq!(claim("quota-2", "two", "ann", NOW).await, Claim::Running);
     assert_eq!(claim("quota-2", "two", "ann", NOW.plus(LEASE)).await, Claim::Ours);
     store.answer("quota-1", "one", None, &reply(200)).await.unwrap();
-    assert_eq!(claim("quota-1", "two", "ann", NOW).await, Claim::Answered(reply(200)));
+    assert_eq!(
+        claim("quota-1", "two", "ann", NOW).await,
+        Claim::Answered(reply(200))
+    );
     // What is given back is free again, of a reply its body too.
     store.release("quota-2", "two").await.unwrap();
     assert_eq!(claim("quota-2", "two", "ann", NOW).await, Claim::Ours);

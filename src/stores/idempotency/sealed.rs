@@ -162,7 +162,10 @@ mod tests {
             ("small", b"{}".to_vec()),
             ("none", Vec::new()),
         ] {
-            let claimed = store.claim(&attempt(name, "body", "one"), NOW, DAY, DAY).await.unwrap();
+            let claimed = store
+                .claim(&attempt(name, "body", "one"), NOW, DAY, DAY)
+                .await
+                .unwrap();
             assert_eq!(claimed, Claim::Ours);
             let reply = KeptReply {
                 status: 200,
@@ -170,10 +173,17 @@ mod tests {
                 body,
             };
             store.answer(name, "one", None, &reply).await.unwrap();
-            let found = store.claim(&attempt(name, "body", "two"), NOW, DAY, DAY).await.unwrap();
+            let found = store
+                .claim(&attempt(name, "body", "two"), NOW, DAY, DAY)
+                .await
+                .unwrap();
             assert_eq!(found, Claim::Answered(reply));
         }
-        let Claim::Answered(kept) = inner.claim(&attempt("large", "body", "two"), NOW, DAY, DAY).await.unwrap() else {
+        let Claim::Answered(kept) = inner
+            .claim(&attempt("large", "body", "two"), NOW, DAY, DAY)
+            .await
+            .unwrap()
+        else {
             panic!("no reply is kept");
         };
         assert!(
@@ -185,11 +195,18 @@ mod tests {
 
         // As the version before kept it.
         let layout = layout::layout(STORE).unwrap();
-        inner.claim(&attempt("old", "body", "one"), NOW, DAY, DAY).await.unwrap();
+        inner
+            .claim(&attempt("old", "body", "one"), NOW, DAY, DAY)
+            .await
+            .unwrap();
         let sealed = layout.seal(&keyring, "old", &large).unwrap().unwrap();
         let old = KeptReply { body: sealed, ..kept };
         inner.answer("old", "one", None, &old).await.unwrap();
-        let Claim::Answered(found) = store.claim(&attempt("old", "body", "two"), NOW, DAY, DAY).await.unwrap() else {
+        let Claim::Answered(found) = store
+            .claim(&attempt("old", "body", "two"), NOW, DAY, DAY)
+            .await
+            .unwrap()
+        else {
             panic!("no reply is kept");
         };
         assert_eq!(found.body, large);

@@ -233,7 +233,9 @@ mod tests {
         .unwrap();
         drop(file);
         let writer = in_process_writer(folder.path()).unwrap();
-        let database = Database::open(&writer, folder.path(), "idempotency").await.unwrap();
+        let database = Database::open(&writer, folder.path(), "idempotency")
+            .await
+            .unwrap();
         let store = SqliteIdempotency(database);
         let claim = store
             .claim(

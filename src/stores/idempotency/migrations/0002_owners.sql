@@ -14,14 +14,16 @@ CREATE TABLE kept_bytes (
 
 CREATE TRIGGER idempotency_added AFTER INSERT ON idempotency BEGIN
     INSERT INTO kept_bytes (who, bytes)
-        SELECT column1, 512 + coalesce(length(new.body), 0) FROM (VALUES (new.owner), (new.network)) WHERE column1 IS NOT NULL
+        SELECT who, 512 + coalesce(length(new.body), 0) FROM (SELECT new.owner AS who UNION ALL SELECT new.network)
+        WHERE who IS NOT NULL
         ON CONFLICT (who) DO UPDATE SET bytes = bytes + excluded.bytes;
 END;
 
 CREATE TRIGGER idempotency_changed AFTER UPDATE OF body, owner, network ON idempotency BEGIN
     UPDATE kept_bytes SET bytes = bytes - 512 - coalesce(length(old.body), 0) WHERE who IN (old.owner, old.network);
     INSERT INTO kept_bytes (who, bytes)
-        SELECT column1, 512 + coalesce(length(new.body), 0) FROM (VALUES (new.owner), (new.network)) WHERE column1 IS NOT NULL
+        SELECT who, 512 + coalesce(length(new.body), 0) FROM (SELECT new.owner AS who UNION ALL SELECT new.network)
+        WHERE who IS NOT NULL
         ON CONFLICT (who) DO UPDATE SET bytes = bytes + excluded.bytes;
     DELETE FROM kept_bytes WHERE who IN (old.owner, old.network) AND bytes <= 0;
 END;
