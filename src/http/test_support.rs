@@ -16,7 +16,7 @@ use crate::authentication::{
 };
 use crate::gateways::mail::{Email, MailError, MailFolder, Mailer};
 use crate::stores::StoreError;
-use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply};
+use crate::stores::idempotency::{Attempt, Claim, IdempotencyStore, KeptReply};
 use crate::stores::products::{Badge, ProductStore};
 use crate::stores::search::{Position, ProductQuery, SearchIndex, SearchPage};
 use crate::stores::testing::embedded_stores;
@@ -143,6 +143,7 @@ pub struct MemoryIdempotency {
 struct Entry {
     fingerprint: String,
     holder: String,
+    owner: Option<String>,
     first: Timestamp,
     leased_until: Timestamp,
     reply: Option<KeptReply>,
@@ -168,13 +169,18 @@ impl IdempotencyStore for MemoryIdempotency {
 
     async fn claim(
         &self,
-        key: &str,
-        fingerprint: &str,
-        holder: &str,
+        attempt: &Attempt<'_>,
         now: Timestamp,
         lease: Duration,
         keep: Duration,
     ) -> Result<Claim, StoreError> {
+        let Attempt {
+            key,
+            fingerprint,
+            holder,
+            owner,
+            ..
+        } = *attempt;
         let mut entries = self.entries.lock().unwrap();
         let claim = match entries.get(key).filter(|entry| now.since(entry.first) < keep) {
             Some(entry) if entry.fingerprint != fingerprint => Claim::OtherBody,
@@ -182,12 +188,21 @@ impl IdempotencyStore for MemoryIdempotency {
                 reply: Some(reply), ..
             }) => Claim::Answered(reply.clone()),
             Some(entry) if now < entry.leased_until && entry.holder != holder => Claim::Running,
+            None if owner.is_some() && {
+                let kept = entries.values().filter(|entry| entry.owner.as_deref() == owner);
+                let bytes = kept.map(|entry| entry.reply.as_ref().map_or(0, |reply| reply.body.len() as u64));
+                bytes.sum::<u64>() >= attempt.quota.per_owner
+            } =>
+            {
+                Claim::OverQuota
+            }
             _ => Claim::Ours,
         };
         if claim == Claim::Ours {
             let entry = Entry {
                 fingerprint: fingerprint.to_owned(),
                 holder: holder.to_owned(),
+                owner: owner.map(str::to_owned),
                 first: now,
                 leased_until: now.plus(lease),
                 reply: None,
@@ -198,7 +213,13 @@ impl IdempotencyStore for MemoryIdempotency {
         Ok(claim)
     }
 
-    async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
+    async fn answer(
+        &self,
+        key: &str,
+        holder: &str,
+        owner: Option<&str>,
+        reply: &KeptReply,
+    ) -> Result<(), StoreError> {
         if let Some(entry) = self
             .entries
             .lock()
@@ -207,6 +228,7 @@ impl IdempotencyStore for MemoryIdempotency {
             .filter(|entry| entry.holder == holder)
         {
             entry.reply = Some(reply.clone());
+            entry.owner = owner.map(str::to_owned).or(entry.owner.take());
         }
         Ok(())
     }
@@ -217,6 +239,13 @@ impl IdempotencyStore for MemoryIdempotency {
             .unwrap()
             .retain(|name, entry| name != key || entry.holder != holder);
         Ok(())
+    }
+
+    async fn forget(&self, owner: &str, _: usize) -> Result<u64, StoreError> {
+        let mut entries = self.entries.lock().unwrap();
+        let before = entries.len();
+        entries.retain(|_, entry| entry.owner.as_deref() != Some(owner));
+        Ok((before - entries.len()) as u64)
     }
 
     async fn sweep(&self, _: Timestamp, _: usize) -> Result<u64, StoreError> {

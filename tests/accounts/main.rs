@@ -11,6 +11,7 @@ mod support;
 
 mod bodies;
 mod codes;
+mod erased_replies;
 mod forge;
 mod journey;
 mod login;

@@ -20,6 +20,7 @@ mod flash_sale;
 mod half_sent;
 mod health;
 mod idempotency;
+mod kept_replies;
 mod operator;
 mod orders;
 mod payments;

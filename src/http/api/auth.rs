@@ -16,6 +16,7 @@ use crate::http::edge::problem::{self, Problem};
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::http::request::front::SharedFront;
+use crate::http::request::idempotency::KeptFor;
 use crate::http::request::json::{self, Json};
 use crate::http::request::path::PathParameter;
 use crate::http::request::query::Page;
@@ -139,10 +140,14 @@ pub async fn register(
         let tokens = front.accounts.register(registration, &device).await?;
         // The account is stored: the reply does not depend on sending the e-mail.
         let account = tokens.account.clone();
+        let owner = front.keys.owner(account.id.as_str());
         behind.spawn(async move { front.accounts.send_verification(&account).await });
-        Ok(tokens)
+        Ok((tokens, owner))
     });
-    signed_in(StatusCode::CREATED, &opened.await?)
+    let (tokens, owner) = opened.await?;
+    let mut reply = signed_in(StatusCode::CREATED, &tokens)?;
+    reply.extensions_mut().insert(KeptFor(owner));
+    Ok(reply)
 }
 
 /// Sign in

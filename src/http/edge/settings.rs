@@ -6,6 +6,7 @@ use crate::config::{Gateway, Limits};
 use crate::http::edge::client_address::TrustedProxies;
 use crate::http::edge::slow_reader::ReadingPace;
 use crate::http::edge::tls::ServerTls;
+use crate::stores::idempotency::Quota;
 
 /// A repeated request waits this much longer than the checkout that it may repeat.
 const IDEMPOTENCY_WAIT_MARGIN: Duration = Duration::from_secs(1);
@@ -98,6 +99,8 @@ pub struct IdempotencySettings {
     pub lease: Duration,
     /// How long a reply is kept.
     pub keep: Duration,
+    /// How much may be kept for a caller, and for an address.
+    pub quota: Quota,
     /// How long a repetition waits for the first request.
     pub wait: Duration,
 }
@@ -107,6 +110,10 @@ impl From<&Limits> for IdempotencySettings {
         Self {
             lease: limits.idempotency_lease_seconds.duration(),
             keep: limits.idempotency_keep_seconds.duration(),
+            quota: Quota {
+                per_owner: limits.idempotency_bytes_per_caller,
+                per_network: limits.idempotency_bytes_per_address,
+            },
             wait: limits.checkout_wait_ms.duration() + IDEMPOTENCY_WAIT_MARGIN,
         }
     }

@@ -3,6 +3,9 @@
 //! A repetition gets the stored reply. Where the store has lost it (a node died between effect and reply), repetition
 //! is safe all the same: the commands of a request have ids derived from its key. Where what a request creates is found by its
 //! key ([`Repetition::Recorded`]), no reply is stored at all.
+//!
+//! What is kept for a caller and for an address is limited ([`Quota`](crate::stores::idempotency::Quota)): above that, a request
+//! with a new key is refused before it does anything, so that nothing acknowledged is forgotten to make room.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -18,6 +21,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
+use metrics::counter;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -34,7 +38,7 @@ use crate::http::request::json;
 use crate::http::request::keys;
 use crate::http::request::policy::Repetition;
 use crate::stores::StoreError;
-use crate::stores::idempotency::{BODY_LIMIT, Claim, IdempotencyStore, KeptReply};
+use crate::stores::idempotency::{Attempt, BODY_LIMIT, Claim, IdempotencyStore, KeptReply};
 use souk_domain::CommandId;
 use souk_retry::Backoff;
 
@@ -43,6 +47,8 @@ pub const KEY_LIMIT: usize = 255;
 
 /// Pauses before a running request is looked at again.
 const POLLING: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
+/// A caller above its quota is told to come back after the time that replies are kept, divided by this.
+const RETRIES_OVER_QUOTA: u32 = 24;
 /// Renewals of a lease within its time.
 const RENEWALS: u32 = 3;
 /// The headers that are stored with a reply.
@@ -64,6 +70,11 @@ pub struct Identity {
     /// A keyed hash of the body: [`Keys::fingerprint`](keys::Keys::fingerprint).
     pub fingerprint: Arc<str>,
 }
+
+/// Set on the reply to a request that opened an account: it is kept for that owner ([`Keys::owner`](keys::Keys::owner)), though its
+/// caller was nobody yet, and goes when the account is erased.
+#[derive(Clone, Debug)]
+pub struct KeptFor(pub String);
 
 impl<S: Sync> FromRequestParts<S> for Identity {
     type Rejection = Infallible;
@@ -131,12 +142,15 @@ async fn under_key(
         let handler = next.run(Request::from_parts(parts, Body::from(body)));
         return background.finish(handler.map(Ok)).await;
     }
+    let client = front.rate_limits.client(&parts.extensions, &parts.headers);
     let keyed = KeyedRequest {
         store: Arc::clone(&front.idempotency),
         clock: Arc::clone(&front.clock),
         settings: front.settings.idempotency,
         scope,
         fingerprint,
+        owner: caller.map(|caller| front.keys.owner(caller.buyer())),
+        network: client.map(|client| front.keys.network(client.counted())),
         holder: uuid::Uuid::now_v7().simple().to_string(),
         request_id: parts
             .extensions
@@ -172,6 +186,9 @@ struct KeyedRequest {
     settings: IdempotencySettings,
     scope: String,
     fingerprint: String,
+    /// Who the reply is kept for, and where the request came from, where that is known.
+    owner: Option<String>,
+    network: Option<String>,
     /// Identifies this attempt.
     holder: String,
     request_id: Arc<str>,
@@ -207,6 +224,12 @@ impl KeyedRequest {
                 Claim::Ours => return Ok(None),
                 Claim::Answered(reply) => return Ok(Some(reply)),
                 Claim::OtherBody => return Err(Problem::new(problem::IDEMPOTENCY_KEY_REUSED)),
+                Claim::OverQuota => {
+                    counter!("souk_rate_limited_total", "by" => "kept_replies").increment(1);
+                    return Err(Problem::new(problem::TOO_MANY_REQUESTS)
+                        .detail("too many replies are kept for requests with an Idempotency-Key")
+                        .retry_after(self.settings.keep / RETRIES_OVER_QUOTA));
+                }
                 Claim::Running => {
                     let pause = polling.next_pause();
                     if Instant::now() + pause > give_up {
@@ -239,9 +262,14 @@ impl KeyedRequest {
     async fn try_claim(&self) -> Result<Claim, StoreError> {
         self.store
             .claim(
-                &self.scope,
-                &self.fingerprint,
-                &self.holder,
+                &Attempt {
+                    key: &self.scope,
+                    fingerprint: &self.fingerprint,
+                    holder: &self.holder,
+                    owner: self.owner.as_deref(),
+                    network: self.network.as_deref(),
+                    quota: self.settings.quota,
+                },
                 (self.clock)(),
                 self.settings.lease,
                 self.settings.keep,
@@ -256,6 +284,10 @@ impl KeyedRequest {
             return Ok(response);
         }
         let (parts, body) = response.into_parts();
+        let owner = parts
+            .extensions
+            .get::<KeptFor>()
+            .map(|KeptFor(owner)| owner.as_str());
         let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
             self.release().await;
             return Err(Problem::new(problem::INTERNAL));
@@ -271,7 +303,8 @@ impl KeyedRequest {
                 .collect(),
             body: body.to_vec(),
         };
-        if let Err(error) = self.store.answer(&self.scope, &self.holder, &reply).await {
+        let kept = self.store.answer(&self.scope, &self.holder, owner, &reply).await;
+        if let Err(error) = kept {
             // The work is done, and entities remember its commands: a repetition has the same result.
             tracing::warn!(error = &error as &dyn Error, "a reply could not be kept");
         }

@@ -15,6 +15,8 @@ fn once(store: &Arc<Memory>, holder: &str, fingerprint: &str) -> KeyedRequest {
         settings: IdempotencySettings::from(&crate::config::Limits::default()),
         scope: "scope".to_owned(),
         fingerprint: fingerprint.to_owned(),
+        owner: Some("owner".to_owned()),
+        network: None,
         holder: holder.to_owned(),
         request_id: Arc::from(holder),
     }
@@ -57,6 +59,22 @@ async fn a_repetition_gets_the_first_reply() {
         .run(async { panic!("it ran for another body") })
         .await;
     assert_eq!(other.unwrap_err().kind(), problem::IDEMPOTENCY_KEY_REUSED);
+}
+
+#[tokio::test]
+async fn above_the_quota_nothing_is_done() {
+    let store = Arc::new(Memory::default());
+    let request = |holder: &str| {
+        let mut request = once(&store, holder, "body");
+        request.scope = format!("scope of {holder}");
+        request.settings.quota.per_owner = 4;
+        request
+    };
+    request("a").run(async { "kept".into_response() }).await.unwrap();
+    let refused = request("b").run(async { panic!("it ran") }).await;
+    assert_eq!(refused.unwrap_err().kind(), problem::TOO_MANY_REQUESTS);
+    let again = request("a").run(async { panic!("it ran twice") }).await.unwrap();
+    assert_eq!(text(again).await, "kept");
 }
 
 #[tokio::test]

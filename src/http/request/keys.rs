@@ -3,6 +3,8 @@
 //! Each purpose has its own key, derived from the shop's secret, so that no signature is valid for another purpose.
 //! HMAC-SHA-256 throughout (RFC 2104).
 
+use std::net::IpAddr;
+
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -59,6 +61,7 @@ pub struct Keys {
     cursor: Key,
     order_id: Key,
     fingerprint: Key,
+    kept_for: Key,
 }
 
 impl Keys {
@@ -72,6 +75,7 @@ impl Keys {
             cursor: root.derive("souk/cursor/1"),
             order_id: root.derive("souk/order-id/1"),
             fingerprint: root.derive("souk/fingerprint/1"),
+            kept_for: root.derive("souk/kept-for/1"),
         }
     }
 
@@ -110,6 +114,16 @@ impl Keys {
     /// of a body (an address, a password) can be verified against it.
     pub fn fingerprint(&self, body: &[u8]) -> String {
         hex::encode(self.fingerprint.sign(&[body]))
+    }
+
+    /// What the replies to this buyer are kept under: without the shop's secret, it does not reveal who that is.
+    pub fn owner(&self, buyer: &str) -> String {
+        hex::encode(self.kept_for.tag(&[b"owner", buyer.as_bytes()]))
+    }
+
+    /// What the replies to this address count for, likewise.
+    pub fn network(&self, address: IpAddr) -> String {
+        hex::encode(self.kept_for.tag(&[b"network", address.to_string().as_bytes()]))
     }
 
     /// A cursor: `position` in the list that `list` describes, signed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Claim, IdempotencyStore, KeptReply};
+use super::{Attempt, Claim, IdempotencyStore, KeptReply, Quota, ROW_BYTES};
 use crate::stores::at_rest::{Resealed, RowsAtRest};
 use souk_domain::Timestamp;
 
@@ -21,6 +21,8 @@ pub async fn suite(store: Arc<dyn IdempotencyStore>) {
     a_dead_holders_key_passes_on_after_its_lease(&*store).await;
     a_holder_renews_its_lease(&*store).await;
     old_keys_do_not_count_and_are_swept(&*store).await;
+    a_quota_refuses_new_keys_only(&*store).await;
+    an_owner_is_forgotten(&*store).await;
     one_of_concurrent_claims_wins(store).await;
 }
 
@@ -31,8 +33,8 @@ pub async fn reseals<S: IdempotencyStore + RowsAtRest>(store: &S) {
     }
     // What has no reply yet has no body.
     assert!(store.rows_at_rest(Some("~rest-"), 9).await.unwrap().is_empty());
-    store.answer("~rest-a", "one", &reply(200)).await.unwrap();
-    store.answer("~rest-c", "one", &reply(200)).await.unwrap();
+    store.answer("~rest-a", "one", None, &reply(200)).await.unwrap();
+    store.answer("~rest-c", "one", None, &reply(200)).await.unwrap();
     let rows = store.rows_at_rest(Some("~rest-"), 9).await.unwrap();
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!(ids, ["~rest-a", "~rest-c"]);
@@ -63,7 +65,23 @@ pub async fn reseals<S: IdempotencyStore + RowsAtRest>(store: &S) {
 }
 
 async fn claim(store: &dyn IdempotencyStore, key: &str, body: &str, holder: &str, now: Timestamp) -> Claim {
-    store.claim(key, body, holder, now, LEASE, KEEP).await.unwrap()
+    let attempt = attempt(key, body, holder);
+    store.claim(&attempt, now, LEASE, KEEP).await.unwrap()
+}
+
+/// An attempt of nobody in particular.
+pub fn attempt<'a>(key: &'a str, fingerprint: &'a str, holder: &'a str) -> Attempt<'a> {
+    Attempt {
+        key,
+        fingerprint,
+        holder,
+        owner: None,
+        network: None,
+        quota: Quota {
+            per_owner: u64::MAX,
+            per_network: u64::MAX,
+        },
+    }
 }
 
 fn reply(status: u16) -> KeptReply {
@@ -77,6 +95,23 @@ fn reply(status: u16) -> KeptReply {
     }
 }
 
+/// Keeps `count` replies for an owner and a network.
+pub async fn kept_for(store: &dyn IdempotencyStore, count: usize) {
+    for number in 0..count {
+        let key = format!("kept-{number}");
+        let attempt = Attempt {
+            owner: Some("owner"),
+            network: Some("network"),
+            ..attempt(&key, "body", "one")
+        };
+        assert_eq!(
+            store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap(),
+            Claim::Ours
+        );
+        store.answer(&key, "one", None, &reply(200)).await.unwrap();
+    }
+}
+
 async fn a_key_is_claimed_answered_and_replayed(store: &dyn IdempotencyStore) {
     let key = "usr_1:it's \"a\" key~";
     assert_eq!(claim(store, key, "body", "one", NOW).await, Claim::Ours);
@@ -86,10 +121,10 @@ async fn a_key_is_claimed_answered_and_replayed(store: &dyn IdempotencyStore) {
     // A claim whose answer was lost is repeated by its holder.
     assert_eq!(claim(store, key, "body", "one", NOW).await, Claim::Ours);
     // Only the holder answers, and only once.
-    store.answer(key, "two", &reply(500)).await.unwrap();
+    store.answer(key, "two", None, &reply(500)).await.unwrap();
     assert_eq!(claim(store, key, "body", "two", NOW).await, Claim::Running);
-    store.answer(key, "one", &reply(201)).await.unwrap();
-    store.answer(key, "one", &reply(500)).await.unwrap();
+    store.answer(key, "one", None, &reply(201)).await.unwrap();
+    store.answer(key, "one", None, &reply(500)).await.unwrap();
     store.release(key, "one").await.unwrap();
     let later = NOW.plus(KEEP - Duration::from_millis(1));
     for holder in ["one", "two"] {
@@ -104,7 +139,7 @@ async fn a_key_is_claimed_answered_and_replayed(store: &dyn IdempotencyStore) {
         headers: Vec::new(),
         body: Vec::new(),
     };
-    store.answer("usr_2", "two", &empty).await.unwrap();
+    store.answer("usr_2", "two", None, &empty).await.unwrap();
     assert_eq!(
         claim(store, "usr_2", "else", "x", NOW).await,
         Claim::Answered(empty)
@@ -139,10 +174,10 @@ async fn a_dead_holders_key_passes_on_after_its_lease(store: &dyn IdempotencySto
         Claim::Running
     );
     // The one who was thought dead wakes up: too late.
-    store.answer("lease", "dead", &reply(500)).await.unwrap();
+    store.answer("lease", "dead", None, &reply(500)).await.unwrap();
     store.release("lease", "dead").await.unwrap();
     assert_eq!(claim(store, "lease", "body", "dead", after).await, Claim::Running);
-    store.answer("lease", "heir", &reply(200)).await.unwrap();
+    store.answer("lease", "heir", None, &reply(200)).await.unwrap();
     let much_later = after.plus(LEASE * 2);
     assert_eq!(
         claim(store, "lease", "body", "dead", much_later).await,
@@ -165,11 +200,11 @@ async fn a_holder_renews_its_lease(store: &dyn IdempotencyStore) {
 
 async fn old_keys_do_not_count_and_are_swept(store: &dyn IdempotencyStore) {
     assert_eq!(claim(store, "old", "body", "one", NOW).await, Claim::Ours);
-    store.answer("old", "one", &reply(200)).await.unwrap();
+    store.answer("old", "one", None, &reply(200)).await.unwrap();
     let after = NOW.plus(KEEP);
     assert_eq!(claim(store, "old", "else", "two", after).await, Claim::Ours);
     assert_eq!(claim(store, "old", "body", "one", after).await, Claim::OtherBody);
-    store.answer("old", "two", &reply(201)).await.unwrap();
+    store.answer("old", "two", None, &reply(201)).await.unwrap();
     assert_eq!(
         claim(store, "old", "else", "one", after).await,
         Claim::Answered(reply(201))
@@ -201,6 +236,91 @@ async fn old_keys_do_not_count_and_are_swept(store: &dyn IdempotencyStore) {
         Claim::Running
     );
     assert_eq!(claim(store, "sweep-3", "else", "two", early).await, Claim::Ours);
+}
+
+async fn a_quota_refuses_new_keys_only(store: &dyn IdempotencyStore) {
+    // Room for two keys of an owner, whose requests may still run, and for four of a network.
+    let quota = Quota {
+        per_owner: 2 * ROW_BYTES,
+        per_network: 4 * ROW_BYTES,
+    };
+    let claim = async |key: &str, holder: &str, owner: &str, now: Timestamp| {
+        let attempt = Attempt {
+            owner: Some(owner),
+            network: Some("net"),
+            quota,
+            ..attempt(key, "body", holder)
+        };
+        store.claim(&attempt, now, LEASE, KEEP).await.unwrap()
+    };
+    assert_eq!(claim("quota-1", "one", "ann", NOW).await, Claim::Ours);
+    // A renewal counts once.
+    assert_eq!(claim("quota-1", "one", "ann", NOW).await, Claim::Ours);
+    assert_eq!(claim("quota-2", "one", "ann", NOW).await, Claim::Ours);
+    assert_eq!(claim("quota-3", "one", "ann", NOW).await, Claim::OverQuota);
+    // Known keys are as they were: renewed, waited for, taken over, answered.
+    assert_eq!(claim("quota-2", "one", "ann", NOW).await, Claim::Ours);
+    assert_eq!(claim("quota-2", "two", "ann", NOW).await, Claim::Running);
+    assert_eq!(claim("quota-2", "two", "ann", NOW.plus(LEASE)).await, Claim::Ours);
+    store.answer("quota-1", "one", None, &reply(200)).await.unwrap();
+    assert_eq!(
+        claim("quota-1", "two", "ann", NOW).await,
+        Claim::Answered(reply(200))
+    );
+    // What is given back is free again, of a reply its body too.
+    store.release("quota-2", "two").await.unwrap();
+    assert_eq!(claim("quota-2", "two", "ann", NOW).await, Claim::Ours);
+    assert_eq!(claim("quota-3", "one", "ann", NOW).await, Claim::OverQuota);
+    assert_eq!(store.forget("ann", 9).await.unwrap(), 2);
+    assert_eq!(claim("quota-3", "one", "ann", NOW).await, Claim::Ours);
+
+    // Together they fill the network's.
+    for (key, owner) in [("quota-4", "ann"), ("quota-5", "ben"), ("quota-6", "ben")] {
+        assert_eq!(claim(key, "one", owner, NOW).await, Claim::Ours);
+    }
+    assert_eq!(claim("quota-7", "one", "cid", NOW).await, Claim::OverQuota);
+    for owner in ["ann", "ben"] {
+        assert_eq!(store.forget(owner, 9).await.unwrap(), 2);
+    }
+}
+
+async fn an_owner_is_forgotten(store: &dyn IdempotencyStore) {
+    let quota = Quota {
+        per_owner: u64::MAX,
+        per_network: u64::MAX,
+    };
+    let claim = async |key: &str, owner: Option<&str>| {
+        let attempt = Attempt {
+            owner,
+            quota,
+            ..attempt(key, "body", "one")
+        };
+        store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap()
+    };
+    for (key, owner) in [
+        ("forget-1", Some("gone")),
+        ("forget-2", Some("gone")),
+        ("forget-3", None),
+        ("forget-4", Some("stays")),
+    ] {
+        assert_eq!(claim(key, owner).await, Claim::Ours);
+    }
+    store.answer("forget-1", "one", None, &reply(200)).await.unwrap();
+    // The reply to a stranger may be about an account.
+    store
+        .answer("forget-3", "one", Some("gone"), &reply(201))
+        .await
+        .unwrap();
+    store.answer("forget-4", "one", None, &reply(200)).await.unwrap();
+    assert_eq!(store.forget("gone", 2).await.unwrap(), 2);
+    assert_eq!(store.forget("gone", 2).await.unwrap(), 1);
+    assert_eq!(store.forget("gone", 2).await.unwrap(), 0);
+    // The answer of one that was running finds nothing to answer.
+    store.answer("forget-2", "one", None, &reply(200)).await.unwrap();
+    for key in ["forget-1", "forget-2", "forget-3"] {
+        assert_eq!(claim(key, None).await, Claim::Ours);
+    }
+    assert_eq!(claim("forget-4", None).await, Claim::Answered(reply(200)));
 }
 
 async fn one_of_concurrent_claims_wins(store: Arc<dyn IdempotencyStore>) {

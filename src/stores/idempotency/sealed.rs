@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{BODY_LIMIT, Claim, IdempotencyStore, KeptReply};
+use super::{Attempt, BODY_LIMIT, Claim, IdempotencyStore, KeptReply};
 use crate::sealing::Keyring;
 use crate::sealing::layout::{self, Layout, RowError};
 use crate::stores::StoreError;
@@ -83,17 +83,13 @@ impl IdempotencyStore for SealedReplies {
 
     async fn claim(
         &self,
-        key: &str,
-        fingerprint: &str,
-        holder: &str,
+        attempt: &Attempt<'_>,
         now: Timestamp,
         lease: Duration,
         keep: Duration,
     ) -> Result<Claim, StoreError> {
-        let claim = self
-            .inner
-            .claim(key, fingerprint, holder, now, lease, keep)
-            .await?;
+        let key = attempt.key;
+        let claim = self.inner.claim(attempt, now, lease, keep).await?;
         let Claim::Answered(mut reply) = claim else {
             return Ok(claim);
         };
@@ -105,7 +101,13 @@ impl IdempotencyStore for SealedReplies {
         Ok(Claim::Answered(reply))
     }
 
-    async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
+    async fn answer(
+        &self,
+        key: &str,
+        holder: &str,
+        owner: Option<&str>,
+        reply: &KeptReply,
+    ) -> Result<(), StoreError> {
         let body = compressed(&reply.body)?;
         let sealed = self
             .layout
@@ -116,11 +118,15 @@ impl IdempotencyStore for SealedReplies {
             headers: reply.headers.clone(),
             body: sealed.unwrap_or(body),
         };
-        self.inner.answer(key, holder, &sealed).await
+        self.inner.answer(key, holder, owner, &sealed).await
     }
 
     async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError> {
         self.inner.release(key, holder).await
+    }
+
+    async fn forget(&self, owner: &str, limit: usize) -> Result<u64, StoreError> {
+        self.inner.forget(owner, limit).await
     }
 
     async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
@@ -133,6 +139,7 @@ mod tests {
     use super::*;
     use crate::config::KEY_BYTES;
     use crate::sealing::Key;
+    use crate::stores::idempotency::contract::attempt;
     use crate::stores::idempotency::sqlite::SqliteIdempotency;
     use crate::stores::testing::open_database;
 
@@ -155,18 +162,28 @@ mod tests {
             ("small", b"{}".to_vec()),
             ("none", Vec::new()),
         ] {
-            let claimed = store.claim(name, "body", "one", NOW, DAY, DAY).await.unwrap();
+            let claimed = store
+                .claim(&attempt(name, "body", "one"), NOW, DAY, DAY)
+                .await
+                .unwrap();
             assert_eq!(claimed, Claim::Ours);
             let reply = KeptReply {
                 status: 200,
                 headers: Vec::new(),
                 body,
             };
-            store.answer(name, "one", &reply).await.unwrap();
-            let found = store.claim(name, "body", "two", NOW, DAY, DAY).await.unwrap();
+            store.answer(name, "one", None, &reply).await.unwrap();
+            let found = store
+                .claim(&attempt(name, "body", "two"), NOW, DAY, DAY)
+                .await
+                .unwrap();
             assert_eq!(found, Claim::Answered(reply));
         }
-        let Claim::Answered(kept) = inner.claim("large", "body", "two", NOW, DAY, DAY).await.unwrap() else {
+        let Claim::Answered(kept) = inner
+            .claim(&attempt("large", "body", "two"), NOW, DAY, DAY)
+            .await
+            .unwrap()
+        else {
             panic!("no reply is kept");
         };
         assert!(
@@ -178,11 +195,18 @@ mod tests {
 
         // As the version before kept it.
         let layout = layout::layout(STORE).unwrap();
-        inner.claim("old", "body", "one", NOW, DAY, DAY).await.unwrap();
+        inner
+            .claim(&attempt("old", "body", "one"), NOW, DAY, DAY)
+            .await
+            .unwrap();
         let sealed = layout.seal(&keyring, "old", &large).unwrap().unwrap();
         let old = KeptReply { body: sealed, ..kept };
-        inner.answer("old", "one", &old).await.unwrap();
-        let Claim::Answered(found) = store.claim("old", "body", "two", NOW, DAY, DAY).await.unwrap() else {
+        inner.answer("old", "one", None, &old).await.unwrap();
+        let Claim::Answered(found) = store
+            .claim(&attempt("old", "body", "two"), NOW, DAY, DAY)
+            .await
+            .unwrap()
+        else {
             panic!("no reply is kept");
         };
         assert_eq!(found.body, large);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Claim, IdempotencyStore, KeptReply};
+use super::{Attempt, Claim, IdempotencyStore, KeptReply};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::sqlite::{Columns, Database, has_row};
@@ -13,23 +13,33 @@ use souk_domain::Timestamp;
 use souk_embedded::Statement;
 
 /// The schema.
-pub const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_idempotency.sql")];
+pub const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_idempotency.sql"),
+    include_str!("migrations/0002_owners.sql"),
+];
 
 /// Takes a key that is new, too old to count (claimed at or before `?6`), or without a reply and either held by the same
-/// request (a repeated claim) or past its lease. Returns a row where it was taken.
-const CLAIM: &str = "INSERT INTO idempotency (key, fingerprint, holder, claimed_at, lease_until) VALUES (?1, ?2, ?3, ?4, ?5) \
+/// request (a repeated claim) or past its lease. A new key is not taken where its owner or network has reached its quota. Returns a
+/// row where it was taken.
+const CLAIM: &str = "INSERT INTO idempotency (key, fingerprint, holder, claimed_at, lease_until, owner, network) \
+     SELECT ?1, ?2, ?3, ?4, ?5, ?7, ?8 \
+     WHERE EXISTS (SELECT 1 FROM idempotency WHERE key = ?1) \
+         OR NOT EXISTS (SELECT 1 FROM kept_bytes WHERE who = ?7 AND bytes >= ?9 OR who = ?8 AND bytes >= ?10) \
      ON CONFLICT (key) DO UPDATE SET \
          claimed_at = iif(claimed_at <= ?6, excluded.claimed_at, claimed_at), \
          fingerprint = excluded.fingerprint, holder = excluded.holder, lease_until = excluded.lease_until, \
+         owner = excluded.owner, network = excluded.network, \
          status = NULL, headers = NULL, body = NULL \
      WHERE claimed_at <= ?6 \
          OR (status IS NULL AND fingerprint = excluded.fingerprint \
              AND (lease_until <= ?4 OR holder = excluded.holder)) \
      RETURNING key";
 const LOOK: &str = "SELECT fingerprint, status, headers, body FROM idempotency WHERE key = ?1";
-const ANSWER: &str = "UPDATE idempotency SET status = ?3, headers = ?4, body = ?5 \
+const ANSWER: &str = "UPDATE idempotency SET status = ?3, headers = ?4, body = ?5, owner = coalesce(?6, owner) \
      WHERE key = ?1 AND holder = ?2 AND status IS NULL";
 const RELEASE: &str = "DELETE FROM idempotency WHERE key = ?1 AND holder = ?2 AND status IS NULL";
+const FORGET: &str = "DELETE FROM idempotency WHERE key IN \
+     (SELECT key FROM idempotency WHERE owner = ?1 LIMIT ?2) RETURNING 1";
 const AT_REST: &str =
     "SELECT key, body FROM idempotency WHERE key > ?1 AND status IS NOT NULL ORDER BY key LIMIT ?2";
 const RESEAL: &str = "UPDATE idempotency SET body = ?3 WHERE key = ?1 AND body = ?2 RETURNING key";
@@ -74,47 +84,58 @@ impl IdempotencyStore for SqliteIdempotency {
 
     async fn claim(
         &self,
-        key: &str,
-        fingerprint: &str,
-        holder: &str,
+        attempt: &Attempt<'_>,
         now: Timestamp,
         lease: Duration,
         keep: Duration,
     ) -> Result<Claim, StoreError> {
         let take = Statement::new(CLAIM)
-            .bind(key)
-            .bind(fingerprint)
-            .bind(holder)
+            .bind(attempt.key)
+            .bind(attempt.fingerprint)
+            .bind(attempt.holder)
             .bind(now.as_millis())
             .bind(now.plus(lease).as_millis())
-            .bind(now.as_millis().saturating_sub(milliseconds(keep)));
-        let look = Statement::new(LOOK).bind(key);
+            .bind(now.as_millis().saturating_sub(milliseconds(keep)))
+            .bind(attempt.owner)
+            .bind(attempt.network)
+            .bind(attempt.quota.per_owner)
+            .bind(attempt.quota.per_network);
+        let look = Statement::new(LOOK).bind(attempt.key);
         let mut results = self.0.transact(vec![take, look]).await?;
         if has_row(&results, 0) {
             return Ok(Claim::Ours);
         }
         let rows = results.pop().unwrap_or_default();
-        let mut found = self.0.decode(rows, |row| self.found(row, fingerprint))?;
-        // A key that was not taken exists: the two statements saw the same state.
-        found
-            .pop()
-            .ok_or_else(|| self.0.corrupt(format!("key {key:?} is neither free nor taken")))
+        let mut found = self.0.decode(rows, |row| self.found(row, attempt.fingerprint))?;
+        // The two statements saw the same state: a key that was not taken exists, unless a quota refused it.
+        Ok(found.pop().unwrap_or(Claim::OverQuota))
     }
 
-    async fn answer(&self, key: &str, holder: &str, reply: &KeptReply) -> Result<(), StoreError> {
+    async fn answer(
+        &self,
+        key: &str,
+        holder: &str,
+        owner: Option<&str>,
+        reply: &KeptReply,
+    ) -> Result<(), StoreError> {
         let headers = self.0.json(&reply.headers)?;
         let statement = Statement::new(ANSWER)
             .bind(key)
             .bind(holder)
             .bind(u32::from(reply.status))
             .bind(headers)
-            .bind(reply.body.clone());
+            .bind(reply.body.clone())
+            .bind(owner);
         self.0.transact_one(statement).await.map(|_| ())
     }
 
     async fn release(&self, key: &str, holder: &str) -> Result<(), StoreError> {
         let statement = Statement::new(RELEASE).bind(key).bind(holder);
         self.0.transact_one(statement).await.map(|_| ())
+    }
+
+    async fn forget(&self, owner: &str, limit: usize) -> Result<u64, StoreError> {
+        self.0.count(Statement::new(FORGET).bind(owner).bind(limit)).await
     }
 
     async fn sweep(&self, before: Timestamp, limit: usize) -> Result<u64, StoreError> {
@@ -166,7 +187,8 @@ mod tests {
     use crate::sealing::{Key, Keyring};
     use crate::stores::idempotency::contract;
     use crate::stores::idempotency::sealed::SealedReplies;
-    use crate::stores::testing::open_database;
+    use crate::stores::sqlite::in_process_writer;
+    use crate::stores::testing::{assert_indexed, open_database};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn keeps_the_contract() {
@@ -174,6 +196,64 @@ mod tests {
         let store = Arc::new(SqliteIdempotency(database));
         contract::suite(Arc::clone(&store) as Arc<dyn IdempotencyStore>).await;
         contract::reseals(&*store).await;
+    }
+
+    /// The sums are those of the rows after everything that the contract does.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sums_follow_the_rows() {
+        let (database, _folder) = open_database("idempotency").await;
+        let store = Arc::new(SqliteIdempotency(database));
+        contract::suite(Arc::clone(&store) as Arc<dyn IdempotencyStore>).await;
+        contract::kept_for(&*store, 5).await;
+        let differences = Statement::new(
+            "WITH whose AS (SELECT owner AS who, body FROM idempotency UNION ALL SELECT network, body FROM idempotency), \
+                 sums AS (SELECT who, sum(512 + coalesce(length(body), 0)) AS bytes FROM whose WHERE who IS NOT NULL GROUP BY who) \
+             SELECT * FROM (SELECT * FROM sums EXCEPT SELECT * FROM kept_bytes) \
+             UNION ALL SELECT * FROM (SELECT * FROM kept_bytes EXCEPT SELECT * FROM sums)",
+        );
+        assert!(store.0.read(differences).await.unwrap().is_empty());
+        let count = Statement::new("SELECT who FROM kept_bytes");
+        assert!(store.0.read(count).await.unwrap().len() >= 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn statements_use_indexes() {
+        assert_indexed("idempotency", &[CLAIM, LOOK, ANSWER, RELEASE, FORGET, SWEEP]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn replies_of_the_version_before_are_taken_over() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = rusqlite::Connection::open(folder.path().join("idempotency.db")).unwrap();
+        file.execute_batch(MIGRATIONS[0]).unwrap();
+        file.execute_batch(
+            "INSERT INTO idempotency VALUES ('old', 'body', 'one', 1700000000000, 1700000000000, 200, '[]', x'7b7d');
+             PRAGMA user_version = 1",
+        )
+        .unwrap();
+        drop(file);
+        let writer = in_process_writer(folder.path()).unwrap();
+        let database = Database::open(&writer, folder.path(), "idempotency")
+            .await
+            .unwrap();
+        let store = SqliteIdempotency(database);
+        let claim = store
+            .claim(
+                &contract::attempt("old", "body", "two"),
+                Timestamp::from_millis(1_700_000_001_000),
+                Duration::from_secs(30),
+                Duration::from_secs(60),
+            )
+            .await
+            .unwrap();
+        let reply = KeptReply {
+            status: 200,
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        };
+        assert_eq!(claim, Claim::Answered(reply));
+        let after = Timestamp::from_millis(1_700_000_000_001);
+        assert_eq!(store.sweep(after, 9).await.unwrap(), 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

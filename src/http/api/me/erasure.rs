@@ -11,6 +11,8 @@ use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply};
 
 /// Orders anonymised per page.
 const PAGE: usize = 100;
+/// Kept replies removed in one transaction.
+const REPLIES: usize = 1_000;
 /// How long placing an order of an ended session may take, beyond the time until every node knows that the session has
 /// ended.
 const PLACING: Duration = Duration::from_secs(1);
@@ -24,13 +26,14 @@ const LOOKS: u32 = 5;
 pub async fn erase(call: Call<Signed>, background: Background) -> Result<(), Problem> {
     strip_all(&call).await?;
     call.ask_cart(&call.caller.0.cart, CartCommand::Empty).await?;
+    forget(&call).await?;
     // Last: until here the caller can try again.
     call.front.accounts.erase(call.user()).await?;
     background.spawn(strip_late(call));
     Ok(())
 }
 
-/// Anonymises orders placed meanwhile by another device: its access token was valid until its node knew that the
+/// Anonymises orders placed meanwhile by another device, and removes the replies to it: its access token was valid until its node knew that the
 /// session has ended.
 async fn strip_late(mut call: Call<Signed>) {
     let mut pause = call.front.accounts.revocations.interval() + PLACING;
@@ -38,17 +41,28 @@ async fn strip_late(mut call: Call<Signed>) {
         tokio::time::sleep(pause).await;
         pause *= 2;
         call.context.deadline = Instant::now() + call.front.settings.request_timeout;
-        match strip_all(&call).await {
+        let stripped = match strip_all(&call).await {
+            Ok(()) => forget(&call).await,
+            failed => failed,
+        };
+        match stripped {
             Ok(()) => return,
             Err(problem) if look == LOOKS => tracing::error!(
                 problem = problem.kind().name(),
                 user = %call.user(),
-                "an order of an account that is gone still holds what identifies"
+                "an order of an account that is gone, or a reply to it, still holds what identifies"
             ),
             // A checkout in progress ends by itself.
             Err(_) => {}
         }
     }
+}
+
+/// Removes the replies that are kept for the account under its idempotency keys.
+async fn forget(call: &Call<Signed>) -> Result<(), Problem> {
+    let owner = call.front.keys.owner(call.user().as_str());
+    while call.front.idempotency.forget(&owner, REPLIES).await? == REPLIES as u64 {}
+    Ok(())
 }
 
 async fn strip_all(call: &Call<Signed>) -> Result<(), Problem> {
