@@ -11,6 +11,7 @@ mod support;
 
 mod bodies;
 mod codes;
+mod erasure;
 mod forge;
 mod journey;
 mod login;

@@ -15,7 +15,7 @@ use crate::stores::Stores;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::testing::embedded_stores;
 use souk_cluster::placement::shard_of;
-use souk_domain::fixtures::{at, cart_id, instruction, order_id, placement, sku};
+use souk_domain::fixtures::{at, cart_id, order_id, placement, sku};
 use souk_domain::order::{FailureReason, OrderCommand, OrderReply};
 use souk_domain::payment::{Payment, PaymentChange};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
@@ -198,7 +198,7 @@ impl Shop {
             id,
             order_id(index),
             1,
-            instruction(),
+            "sandbox",
             Self::total(quantities),
             at(NOW),
         );

@@ -47,6 +47,10 @@ pub(super) fn outcome(
         OrderCommand::Erase => order.erase(at)?,
         OrderCommand::EndCancelled { refunded, steps } => order.end_cancelled(*refunded, steps, at)?,
     };
+    if !order.progress.phase.is_undecided() {
+        // Only an authorisation needs the token, and none begins any more.
+        order.placement.payment.token.clear();
+    }
     Ok(events.map(|events| (with(state, order), events)))
 }
 

@@ -65,7 +65,8 @@ pub struct Order {
 /// serialise it to a client as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlacedOrder {
-    /// What was submitted. Only a claim (the buyer) and an erasure (personal data) change it.
+    /// What was submitted. Only a claim (the buyer), an erasure (personal data) and the decision on the payment (the token)
+    /// change it.
     pub placement: Placement,
     /// How far it has come.
     pub progress: Progress,

@@ -1,20 +1,21 @@
-//! Erasure of an account: its sessions end, its personal data is deleted, its orders are anonymised.
+//! Erasure of an account: its sessions end, its personal data and e-mails are deleted, its orders are anonymised.
 
 use std::time::{Duration, Instant};
 
+use crate::authentication::service::AccountError;
 use crate::http::api::call::Call;
 use crate::http::edge::problem::Problem;
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::stores::documents::row_id;
-use souk_domain::{CartCommand, OrderCommand, OrderId, OrderReply};
+use souk_domain::{CartCommand, EmailAddress, OrderCommand, OrderId, OrderReply};
 
 /// Orders anonymised per page.
 const PAGE: usize = 100;
 /// How long placing an order of an ended session may take, beyond the time until every node knows that the session has
 /// ended.
 const PLACING: Duration = Duration::from_secs(1);
-/// How often late orders are looked for; the pause is doubled each time. Together longer than a payment may take.
+/// How often late orders and e-mails are looked for; the pause is doubled each time. Together longer than a payment may take.
 const LOOKS: u32 = 5;
 
 /// Erases the account. Each step is repeatable: where one fails, the caller still has the account and tries again.
@@ -25,25 +26,27 @@ pub async fn erase(call: Call<Signed>, background: Background) -> Result<(), Pro
     strip_all(&call).await?;
     call.ask_cart(&call.caller.0.cart, CartCommand::Empty).await?;
     // Last: until here the caller can try again.
-    call.front.accounts.erase(call.user()).await?;
-    background.spawn(strip_late(call));
+    let address = call.front.accounts.erase(call.user()).await?;
+    background.spawn(strip_late(call, address));
     Ok(())
 }
 
 /// Anonymises orders placed meanwhile by another device: its access token was valid until its node knew that the
-/// session has ended.
-async fn strip_late(mut call: Call<Signed>) {
+/// session has ended. Removes e-mails that were being sent.
+async fn strip_late(mut call: Call<Signed>, address: EmailAddress) {
     let mut pause = call.front.accounts.revocations.interval() + PLACING;
     for look in 1..=LOOKS {
         tokio::time::sleep(pause).await;
         pause *= 2;
         call.context.deadline = Instant::now() + call.front.settings.request_timeout;
-        match strip_all(&call).await {
+        let forgotten = call.front.accounts.mailer.forget(&address).await;
+        let forgotten = forgotten.map_err(|error| AccountError::from(error).into());
+        match strip_all(&call).await.and(forgotten) {
             Ok(()) => return,
             Err(problem) if look == LOOKS => tracing::error!(
                 problem = problem.kind().name(),
                 user = %call.user(),
-                "an order of an account that is gone still holds what identifies"
+                "an order of an account that is gone still holds what identifies, or an e-mail does"
             ),
             // A checkout in progress ends by itself.
             Err(_) => {}

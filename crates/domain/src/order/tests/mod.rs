@@ -244,6 +244,20 @@ fn a_shipped_order_is_not_cancelled() {
     }
 }
 
+/// Nothing keeps the token once no authorisation can begin any more.
+#[test]
+fn the_payment_token_goes_with_the_decision() {
+    let token = |order: &Order| order.placed().unwrap().placement.payment.token.clone();
+    for undecided in [vec![place()], vec![place(), OrderCommand::AwaitAction]] {
+        assert_eq!(token(&after(&undecided)), placement(1, QUANTITIES).payment.token);
+        for decision in [abandon(), confirm(), cancel()] {
+            let mut order = after(&undecided);
+            assert_eq!(run(&mut order, &decision, at(2)).0, OrderReply::Done);
+            assert_eq!(token(&order), "", "{decision:?}");
+        }
+    }
+}
+
 #[test]
 fn a_failed_order_shows_its_payment() {
     let declined = OrderCommand::Abandon {
@@ -391,7 +405,7 @@ fn erasure_removes_personal_data_of_a_finished_order() {
         refused(OrderRefusal::Unfinished)
     );
     run(&mut order, &finish(true), at(3));
-    let before = order.placed().unwrap().placement.clone();
+    let before = placement(1, QUANTITIES);
     assert_eq!(run(&mut order, &OrderCommand::Erase, at(4)).0, OrderReply::Done);
     let after = &order.placed().unwrap().placement;
     let shown = serde_json::to_string(order.placed().unwrap()).unwrap();
