@@ -1,7 +1,7 @@
 //! `[limits]`: sizes, counts and times of everything that must be bounded.
 
 use super::error::Problems;
-use super::section::{Milliseconds, Seconds, Settings, numbers, ordered};
+use super::section::{Days, Milliseconds, Seconds, Settings, numbers, ordered};
 
 /// Most rows of one batch that any store takes.
 pub const BATCH_ROWS_LIMIT: usize = 512;
@@ -63,6 +63,8 @@ numbers! {
         order_deadline_seconds: Seconds = 900, 1..=86400;
         /// Interval at which overdue reservations and orders are looked for (invariant 11).
         sweep_interval_ms: Milliseconds = 5000, 50..=600000;
+        /// How long a failed order is kept after it has failed; then the sweeper prunes it. Applies to orders that fail from then on.
+        failed_orders_keep_days: Days = 30, 1..=3650;
         /// Most products that a node caches.
         cached_products: usize = 50000, 0..=10000000;
         /// How long a cached product is used. Orders never use it.

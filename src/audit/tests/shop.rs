@@ -298,9 +298,16 @@ impl Shop {
     }
 
     pub(super) async fn end_failed(&self, index: usize) {
-        let steps = Vec::new();
-        self.order(index, OrderCommand::EndFailed { voided: true, steps })
-            .await;
+        let end = OrderCommand::EndFailed {
+            voided: true,
+            keep_until: at(NOW),
+            steps: Vec::new(),
+        };
+        self.order(index, end).await;
+    }
+
+    pub(super) async fn prune(&self, index: usize) {
+        self.order(index, OrderCommand::Prune).await;
     }
 
     pub(super) async fn cancel_at(&self, index: usize, seconds: i64) {

@@ -2,6 +2,7 @@
 //! stores write at the same time. A batch is a handful of statements that run once for each of its rows.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -306,10 +307,16 @@ impl DocumentStore for SqliteDocuments {
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
-    async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn due(
+        &self,
+        shards: &[u16],
+        due: RangeInclusive<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
         let statement = self
             .statement(DUE)
-            .bind(until.as_millis())
+            .bind(due.start().as_millis())
+            .bind(due.end().as_millis())
             .bind(self.database.json(&shards)?)
             .bind(limit);
         let rows = self.database.read(statement).await?;
@@ -388,17 +395,18 @@ mod tests {
 
     use super::*;
     use crate::stores::documents::sql::{
-        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, RETRY,
+        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, FORGET_EVENTS, LEDGER, PENDING, REMOVE_BURIED, RETRY,
     };
     use crate::stores::sqlite;
+    use souk_domain::order::{NEVER, pruning_due};
 
     /// Rows of a file of the version before, and of the one before that, in which each store had a file of its own.
     #[tokio::test(flavor = "multi_thread")]
-    async fn tokens_that_nothing_needs_are_removed() {
+    async fn tokens_and_due_times_of_the_version_before_are_revised() {
         let order = |phase: &str| {
             let payment = r#"{"gateway":"sandbox","token":"tok_1"}"#;
             format!(
-                r#"{{"state":{{"placed":{{"placement":{{"payment":{payment}}},"progress":{{"phase":{phase}}}}}}},"answered":[]}}"#
+                r#"{{"state":{{"placed":{{"placement":{{"payment":{payment}}},"progress":{{"phase":{phase},"created_at":1000}}}}}},"answered":[]}}"#
             )
         };
         let payment = r#"{"instruction":{"gateway":"sandbox","token":"tok_1"},"reference":null}"#.to_owned();
@@ -418,6 +426,12 @@ mod tests {
                 false,
             ),
             ("orders", "ord_5", "no JSON: tok_".to_owned(), true),
+            (
+                "orders",
+                "ord_6",
+                order(r#"{"failed":{"reason":"internal"}}"#),
+                false,
+            ),
             ("payments", "pay_3", payment, false),
         ];
         let tables = ["orders", "payments"].map(|store| of(store, include_str!("migrations/0001_rows.sql")));
@@ -441,9 +455,10 @@ mod tests {
                     false => (*store, "documents".to_owned()),
                 };
                 let sql = format!(
-                    "INSERT INTO {table} (id, shard, version, fence, mark, body) VALUES (?1, 1, 1, 0, 'm', ?2)"
+                    "INSERT INTO {table} (id, shard, version, fence, due_at, mark, body) VALUES (?1, 1, 1, 0, ?3, 'm', ?2)"
                 );
-                let insert = Statement::new(sql).bind(*id).bind(body.as_str());
+                let due_at = (*id == "ord_2").then_some(i64::MAX);
+                let insert = Statement::new(sql).bind(*id).bind(body.as_str()).bind(due_at);
                 writer.transact(name, vec![insert]).await.unwrap();
             }
             drop(writer);
@@ -460,12 +475,23 @@ mod tests {
                     .unwrap();
                 let row = store.load(id).await.unwrap().unwrap();
                 assert_eq!(row.body.contains("tok_"), *keeps_token, "{id}: {}", row.body);
-                let rest = if *keeps_token {
-                    body.clone()
-                } else {
-                    body.replace("tok_1", "")
+                let mut expected = match keeps_token {
+                    true => body.clone(),
+                    false => body.replace("tok_1", ""),
                 };
-                assert_eq!((row.version, row.body), (1, rest));
+                let kept_until =
+                    Timestamp::from_millis(1_000).plus(std::time::Duration::from_secs(30 * 24 * 3_600));
+                let due_at = match *id {
+                    // It waited for a decision.
+                    "ord_2" => Some(NEVER),
+                    "ord_6" => {
+                        let keeps = format!(r#""created_at":1000,"keep_until":{}"#, kept_until.as_millis());
+                        expected = expected.replace(r#""created_at":1000"#, &keeps);
+                        Some(pruning_due(kept_until))
+                    }
+                    _ => None,
+                };
+                assert_eq!((row.version, row.due_at, row.body), (1, due_at, expected));
             }
         }
     }
@@ -497,6 +523,7 @@ mod tests {
             PENDING,
             DEAD_LETTERS,
             LEDGER,
+            FORGET_EVENTS,
             RESEAL,
             AT_REST,
         ] {
