@@ -114,12 +114,12 @@ async fn an_erasure_leaves_no_trace_on_disk() {
     let registered = unhurried(&client, "/v1/auth/register", &body).await.expect(201);
     let client = client.with_token(Some(registered.str("/access_token")));
     client
-        .patch("/v1/me", &json!({"phone": "+1 217 555 0177"}))
+        .patch("/v1/me", &json!({"phone": "+12175550177"}))
         .await
         .expect(200);
     let address = json!({
         "name": "Quirina Zzyzxname", "line1": "9 Zzyzxlane", "line2": null, "city": "Zzyzxville", "region": "IL",
-        "postcode": "62701", "country": "US", "phone": "+1 217 555 0177",
+        "postcode": "62701", "country": "US", "phone": "+12175550177",
     });
     let address = client.post("/v1/me/addresses", &address).await.expect(201);
     let address = address.str("/id");
