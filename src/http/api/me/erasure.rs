@@ -8,6 +8,7 @@ use crate::http::edge::problem::Problem;
 use crate::http::request::background::Background;
 use crate::http::request::caller::Signed;
 use crate::stores::documents::row_id;
+use souk_domain::account::email_key;
 use souk_domain::{CartCommand, EmailAddress, OrderCommand, OrderId, OrderReply};
 
 /// Orders anonymised per page.
@@ -39,8 +40,7 @@ async fn strip_late(mut call: Call<Signed>, address: EmailAddress) {
         tokio::time::sleep(pause).await;
         pause *= 2;
         call.context.deadline = Instant::now() + call.front.settings.request_timeout;
-        let forgotten = call.front.accounts.mailer.forget(&address).await;
-        let forgotten = forgotten.map_err(|error| AccountError::from(error).into());
+        let forgotten = forget_late(&call, &address).await;
         match strip_all(&call).await.and(forgotten) {
             Ok(()) => return,
             Err(problem) if look == LOOKS => tracing::error!(
@@ -52,6 +52,19 @@ async fn strip_late(mut call: Call<Signed>, address: EmailAddress) {
             Err(_) => {}
         }
     }
+}
+
+/// Removes e-mails to the address, unless it has an account anew, whose e-mails they may be.
+async fn forget_late(call: &Call<Signed>, address: &EmailAddress) -> Result<(), Problem> {
+    let accounts = &call.front.accounts;
+    if accounts.users.by_email(&email_key(address)).await?.is_none() {
+        accounts
+            .mailer
+            .forget(address)
+            .await
+            .map_err(AccountError::from)?;
+    }
+    Ok(())
 }
 
 async fn strip_all(call: &Call<Signed>) -> Result<(), Problem> {
