@@ -2,6 +2,7 @@
 //! is clear whether it is a violation or work in progress.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::iter::empty;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -224,7 +225,16 @@ impl<'a> Auditor<'a> {
                         continue;
                     }
                 };
-                let Some(order) = order else { continue };
+                let Some(order) = order else {
+                    // A failed order that was pruned leaves its payment and its charge: they must be over.
+                    let (payments, charges) = self.money(&document.id);
+                    let is_settled =
+                        orders::check_unknown(&document.id, empty(), payments, charges).is_empty();
+                    if is_settled && !strays.left.contains_key(&document.id) {
+                        seen.insert(document.id.clone());
+                    }
+                    continue;
+                };
                 seen.insert(document.id.clone());
                 let placement = &order.placement;
                 if placement.cart_version > 0 {
@@ -249,6 +259,14 @@ impl<'a> Auditor<'a> {
         Ok(())
     }
 
+    /// The payments and charges of an order.
+    fn money(&self, order: &str) -> (&[PaymentFacts], &[ChargeFacts]) {
+        (
+            self.payments.get(order).map(Vec::as_slice).unwrap_or_default(),
+            self.charges.get(order).map(Vec::as_slice).unwrap_or_default(),
+        )
+    }
+
     /// Everything read about an order. `others` are SKUs that it has no line for.
     pub(super) fn facts<'b>(
         &'b self,
@@ -263,14 +281,15 @@ impl<'a> Auditor<'a> {
             .lines
             .iter()
             .map(|line| holding(line.sku.as_str(), line.quantity));
+        let (payments, charges) = self.money(id);
         Facts {
             order,
             holdings: lines
                 .chain(others.iter().map(|sku| holding(sku, 0)))
                 .flatten()
                 .collect(),
-            payments: self.payments.get(id).map(Vec::as_slice).unwrap_or_default(),
-            charges: self.charges.get(id).map(Vec::as_slice).unwrap_or_default(),
+            payments,
+            charges,
             now,
         }
     }

@@ -4,7 +4,7 @@
 //! Counted are failures for one account from one address, and failures from one address for any account. Failures for one
 //! account from anywhere block strangers alone: an address from which somebody has signed in to the account before is not
 //! affected, and who has read the account's e-mail sets a new password, which forgets the failures. So nobody can lock its
-//! owner out.
+//! owner out. A failure is answered by the count that it made, so that concurrent guesses are not more than the limits say.
 //!
 //! Hashing a password costs a stranger nothing and the shop much: what may be asked for without any proof is counted too.
 //!
@@ -63,7 +63,13 @@ impl Attempt {
     }
 
     fn counters(&self) -> impl Iterator<Item = &(Counter, u64)> {
-        self.pair.iter().chain(&self.address).chain(&self.account)
+        self.that_block(false)
+    }
+
+    /// Those that block it. Those of the account do not where somebody has signed in from the network before.
+    fn that_block(&self, is_known: bool) -> impl Iterator<Item = &(Counter, u64)> {
+        let strangers = if is_known { &[][..] } else { &self.account };
+        self.pair.iter().chain(&self.address).chain(strangers)
     }
 }
 
@@ -92,9 +98,7 @@ impl Throttle {
     /// How long the attempt has to wait; `None` where it is allowed now. `is_known`: somebody has signed in to the account
     /// from this network before.
     pub async fn blocks(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
-        let strangers = if is_known { &[][..] } else { &attempt.account };
-        let counters = attempt.pair.iter().chain(&attempt.address).chain(strangers);
-        self.exhausted(counters, now).await
+        self.exhausted(attempt.that_block(is_known), now).await
     }
 
     /// How long a registration from `address` has to wait; where it is allowed now, counts it.
@@ -102,7 +106,7 @@ impl Throttle {
         let counters = ladder(&format!("register:{}", counted(address)), &REGISTRATIONS);
         let blocked = self.exhausted(counters.iter(), now).await;
         if blocked.is_none() {
-            self.hit(counters.iter(), now).await;
+            self.hit(&counters, now).await;
         }
         blocked
     }
@@ -129,19 +133,24 @@ impl Throttle {
             .max()
     }
 
-    async fn hit(&self, counters: impl Iterator<Item = &(Counter, u64)>, now: Timestamp) {
-        let hits = counters.map(|(counter, _)| self.counters.hit(&counter.key, now, counter.window, 1));
-        for hit in join_all(hits).await {
-            if let Err(error) = hit {
+    /// Counts, and returns the new counts; 0 where the store is unavailable.
+    async fn hit(&self, counters: impl IntoIterator<Item = &(Counter, u64)>, now: Timestamp) -> Vec<u64> {
+        let hits = counters
+            .into_iter()
+            .map(|(counter, _)| self.counters.hit(&counter.key, now, counter.window, 1));
+        let counted = |hit: Result<u64, StoreError>| {
+            hit.unwrap_or_else(|error| {
                 unavailable(&error);
-            }
-        }
+                0
+            })
+        };
+        join_all(hits).await.into_iter().map(counted).collect()
     }
 
     /// Whether another password reset e-mail may be sent to the account; counts it.
     pub async fn allows_email(&self, user: &UserId, now: Timestamp) -> bool {
         let (window, limit) = EMAILS;
-        match self.counters.hit(&format!("emails:{user}"), now, window, 1).await {
+        match self.counters.hit(&emails(user), now, window, 1).await {
             Ok(count) => count <= limit,
             Err(error) => {
                 unavailable(&error);
@@ -150,29 +159,48 @@ impl Throttle {
         }
     }
 
-    /// Counts a failed attempt.
-    pub async fn failed(&self, attempt: &Attempt, now: Timestamp) {
-        self.hit(attempt.counters(), now).await;
+    /// Counts a failed attempt. How long it has to wait where it was one more than is allowed: its answer must not say that
+    /// the password was wrong.
+    pub async fn failed(&self, attempt: &Attempt, is_known: bool, now: Timestamp) -> Option<Duration> {
+        let counts = self.hit(attempt.counters(), now).await;
+        // Those that block come first.
+        attempt
+            .that_block(is_known)
+            .zip(counts)
+            .filter(|((_, limit), count)| count > limit)
+            .map(|((counter, _), _)| remaining(counter.window, now))
+            .max()
     }
 
-    /// Resets the counters of a successful attempt's account and address.
+    /// Resets the counters of a successful attempt's account and address, but for the day's: a guesser in the owner's own
+    /// network gets no further guesses whenever its owner signs in.
     pub async fn succeeded(&self, attempt: &Attempt) {
-        self.forget(&attempt.pair).await;
+        let shorter = attempt.pair.iter().filter(|(counter, _)| counter.window < DAY);
+        self.forget(shorter.map(|(counter, _)| counter.key.as_str()))
+            .await;
     }
 
-    /// Resets the counters of an account whose owner has proven that they read its e-mail.
-    pub async fn proven(&self, attempt: &Attempt) {
-        self.forget(&attempt.pair).await;
-        self.forget(&attempt.account).await;
+    /// Resets the counters of an account whose owner has proven that they read its e-mail, those of its e-mails included:
+    /// whoever asked for most of them, the owner may need the next one.
+    pub async fn proven(&self, user: &UserId, attempt: &Attempt) {
+        let counters = attempt.pair.iter().chain(&attempt.account);
+        let emails = emails(user);
+        let keys = counters.map(|(counter, _)| counter.key.as_str());
+        self.forget(keys.chain([emails.as_str()])).await;
     }
 
-    async fn forget(&self, counters: &[(Counter, u64)]) {
-        for (counter, _) in counters {
-            if let Err(error) = self.counters.forget(&counter.key).await {
+    async fn forget(&self, keys: impl Iterator<Item = &str>) {
+        for key in keys {
+            if let Err(error) = self.counters.forget(key).await {
                 unavailable(&error);
             }
         }
     }
+}
+
+/// The counter of the e-mails to an account.
+fn emails(user: &UserId) -> String {
+    format!("emails:{user}")
 }
 
 /// The time until the fixed window that contains `now` ends.
@@ -214,7 +242,7 @@ mod tests {
         let ada = attempt("ada@example.org", "192.0.2.1");
         for _ in 0..PAIR[0].1 {
             assert_eq!(throttle.blocks(&ada, false, NOW).await, None);
-            throttle.failed(&ada, NOW).await;
+            throttle.failed(&ada, false, NOW).await;
         }
         let wait = throttle.blocks(&ada, false, NOW).await.unwrap();
         assert!(wait <= MINUTE, "{wait:?}");
@@ -222,7 +250,7 @@ mod tests {
         let mut now = NOW;
         for _ in PAIR[0].1..PAIR[1].1 {
             now = now.plus(MINUTE / 5);
-            throttle.failed(&ada, now).await;
+            throttle.failed(&ada, false, now).await;
         }
         assert!(throttle.blocks(&ada, false, now).await.is_some());
         // Another address, and another account from this one, are not blocked.
@@ -240,6 +268,28 @@ mod tests {
         );
         throttle.succeeded(&ada).await;
         assert_eq!(throttle.blocks(&ada, false, now).await, None);
+        // The day's count stays: whoever guesses from the owner's own network gets no further by the owner's logins.
+        for _ in PAIR[1].1..PAIR[2].1 {
+            now = now.plus(MINUTE);
+            assert_eq!(throttle.failed(&ada, true, now).await, None);
+            throttle.succeeded(&ada).await;
+        }
+        assert!(throttle.blocks(&ada, true, now).await.unwrap() > QUARTER);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_failure_above_the_limit_is_not_answered() {
+        let (throttle, _folder) = throttle().await;
+        let guesses = (0..ACCOUNT[0].1 + 5).map(|host| {
+            let guess = attempt("ada@example.org", &format!("198.51.100.{host}"));
+            let throttle = &throttle;
+            async move { throttle.failed(&guess, false, NOW).await }
+        });
+        let refused = join_all(guesses).await.into_iter().flatten().count();
+        assert_eq!(refused, 5);
+        // Where somebody has signed in before, the account's count is none of its business.
+        let owner = attempt("ada@example.org", "192.0.2.1");
+        assert_eq!(throttle.failed(&owner, true, NOW).await, None);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -247,7 +297,11 @@ mod tests {
         let (throttle, _folder) = throttle().await;
         for host in 0..ACCOUNT[0].1 {
             throttle
-                .failed(&attempt("ada@example.org", &format!("198.51.100.{host}")), NOW)
+                .failed(
+                    &attempt("ada@example.org", &format!("198.51.100.{host}")),
+                    false,
+                    NOW,
+                )
                 .await;
         }
         let owner = attempt("ada@example.org", "192.0.2.1");
@@ -260,7 +314,7 @@ mod tests {
         let (throttle, _folder) = throttle().await;
         for host in 0..ADDRESS[0].1 {
             let attempt = attempt(&format!("u{host}@example.org"), &format!("2001:db8::{host:x}"));
-            throttle.failed(&attempt, NOW).await;
+            throttle.failed(&attempt, false, NOW).await;
         }
         assert!(
             throttle
@@ -295,12 +349,12 @@ mod tests {
         let (throttle, _folder) = throttle().await;
         let guess = |number: u64| attempt("ada@example.org", &format!("198.51.100.{}", number % 10));
         for number in 0..ACCOUNT[0].1 {
-            throttle.failed(&guess(number), NOW).await;
+            throttle.failed(&guess(number), false, NOW).await;
         }
         let owner = attempt("ada@example.org", "192.0.2.1");
         assert!(throttle.blocks(&owner, false, NOW).await.is_some());
         assert_eq!(throttle.blocks(&owner, true, NOW).await, None);
-        throttle.proven(&owner).await;
+        throttle.proven(&UserId::from_suffix("ada"), &owner).await;
         assert_eq!(throttle.blocks(&owner, false, NOW).await, None);
         // The guesser is no further: where they have guessed too often, they wait.
         let address = attempt("ada@example.org", "198.51.100.1");
@@ -332,5 +386,11 @@ mod tests {
         assert!(!throttle.allows_email(&user, NOW).await);
         assert!(throttle.allows_email(&UserId::from_suffix("2"), NOW).await);
         assert!(throttle.allows_email(&user, NOW.plus(EMAILS.0)).await);
+        // Who has read one gets the next, whoever asked for the others.
+        let owner = attempt("ada@example.org", "192.0.2.1");
+        let later = NOW.plus(EMAILS.0);
+        while throttle.allows_email(&user, later).await {}
+        throttle.proven(&user, &owner).await;
+        assert!(throttle.allows_email(&user, later).await);
     }
 }

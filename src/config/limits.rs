@@ -1,7 +1,7 @@
 //! `[limits]`: sizes, counts and times of everything that must be bounded.
 
 use super::error::Problems;
-use super::section::{Milliseconds, Seconds, Settings, numbers, ordered};
+use super::section::{Days, Milliseconds, Seconds, Settings, numbers, ordered};
 
 /// Most rows of one batch that any store takes.
 pub const BATCH_ROWS_LIMIT: usize = 512;
@@ -69,6 +69,8 @@ numbers! {
         order_deadline_seconds: Seconds = 900, 1..=86400;
         /// Interval at which overdue reservations and orders are looked for (invariant 11).
         sweep_interval_ms: Milliseconds = 5000, 50..=600000;
+        /// How long a failed order is kept after it has failed; then the sweeper prunes it. Applies to orders that fail from then on.
+        failed_orders_keep_days: Days = 30, 1..=3650;
         /// Most products that a node caches.
         cached_products: usize = 50000, 0..=10000000;
         /// How long a cached product is used. Orders never use it.
@@ -80,7 +82,7 @@ numbers! {
         /// Most bytes of replies that are kept for one account or guest under `Idempotency-Key`s, compressed, with 512 for each key; further keys are refused with 429 until some expire.
         idempotency_bytes_per_caller: u64 = 4194304, 65536..=1073741824;
         /// Most bytes of replies that are kept for requests from one address (IPv6: one /64 network), likewise.
-        idempotency_bytes_per_address: u64 = 67108864, 65536..=17179869184;
+        idempotency_bytes_per_address: u64 = 67108864, 65536..=2147483647;
         /// How long a request holds its `Idempotency-Key` before another may take it over; renewed while the request runs.
         idempotency_lease_seconds: Seconds = 2, 1..=3600;
         /// Attempts to deliver an event to a consumer before it goes to the dead letters (invariant 10).

@@ -65,6 +65,24 @@ pub struct Seconds(pub u64);
 #[serde(transparent)]
 pub struct Milliseconds(pub u64);
 
+/// A time in days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Days(pub u64);
+
+impl Days {
+    /// As a [`Duration`].
+    pub const fn duration(self) -> Duration {
+        Duration::from_secs(self.0 * 24 * 3_600)
+    }
+}
+
+impl fmt::Display for Days {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Seconds {
     /// As a [`Duration`].
     pub const fn duration(self) -> Duration {
@@ -183,6 +201,9 @@ macro_rules! number {
     };
     (Milliseconds $number:literal) => {
         $crate::config::section::Milliseconds($number)
+    };
+    (Days $number:literal) => {
+        $crate::config::section::Days($number)
     };
     ($type:ident $number:literal) => {
         $number

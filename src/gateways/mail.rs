@@ -2,13 +2,17 @@
 //! and for trying the shop out.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
 use souk_domain::EmailAddress;
+use souk_domain::account::{EmailKey, email_key};
+
+/// The head of an e-mail up to its recipient is shorter: bytes that are read of one to tell whose it is.
+const RECIPIENT_BYTES: u64 = 512;
 
 /// An e-mail. Its debug output hides the address and the text, which often holds a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +61,8 @@ impl Email {
 
     /// The message as RFC 5322 has it.
     fn message(&self) -> String {
-        // An address holds no line break, and the subjects are constants: no header can be injected.
+        // An address holds no line break, and the subjects are constants: no header can be injected. The recipient comes
+        // first, where [`recipient`] finds it.
         format!(
             "To: <{}>\r\nSubject: {}\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{}",
             self.to.as_str(),
@@ -73,6 +78,9 @@ pub enum MailError {
     /// The mail folder can't be written to.
     #[error("the mail folder can't be written to")]
     Folder(#[source] std::io::Error),
+    /// The e-mails in the mail folder can't be read or removed.
+    #[error("the e-mails in the mail folder can't be read or removed")]
+    Removal(#[source] std::io::Error),
 }
 
 /// The port.
@@ -80,6 +88,9 @@ pub enum MailError {
 pub trait Mailer: Send + Sync + 'static {
     /// Hands an e-mail over; once this returns it does not depend on this process.
     async fn send(&self, email: &Email) -> Result<(), MailError>;
+
+    /// Removes what the adapter still has of e-mails to this address, in any spelling. May be repeated.
+    async fn forget(&self, address: &EmailAddress) -> Result<(), MailError>;
 }
 
 /// Writes each e-mail to a file that only the node's user can read.
@@ -106,6 +117,46 @@ fn write(folder: &Path, message: &str) -> std::io::Result<()> {
     std::fs::rename(unfinished, folder.join(format!("{name}.eml")))
 }
 
+/// Whose e-mail a file holds; `None` where it is none.
+fn recipient(file: &Path) -> std::io::Result<Option<EmailKey>> {
+    let mut head = Vec::new();
+    std::fs::File::open(file)?
+        .take(RECIPIENT_BYTES)
+        .read_to_end(&mut head)?;
+    let head = String::from_utf8_lossy(&head);
+    let address = head
+        .strip_prefix("To: <")
+        .and_then(|rest| rest.split_once(">\r\n"));
+    Ok(address.and_then(|(address, _)| {
+        EmailAddress::parse(address)
+            .ok()
+            .map(|address| email_key(&address))
+    }))
+}
+
+/// Removes the e-mails to `key`, also those that a crash left unfinished.
+fn remove(folder: &Path, key: &EmailKey) -> std::io::Result<()> {
+    let is_missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if is_missing(&error) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let file = entry?.path();
+        let removed = match recipient(&file) {
+            Ok(Some(recipient)) if recipient == *key => std::fs::remove_file(&file),
+            other => other.map(drop),
+        };
+        // Another call, or the end of its writing, may have removed it meanwhile.
+        if let Err(error) = removed
+            && !is_missing(&error)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Mailer for MailFolder {
     async fn send(&self, email: &Email) -> Result<(), MailError> {
@@ -114,6 +165,14 @@ impl Mailer for MailFolder {
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(MailError::Folder)
+    }
+
+    async fn forget(&self, address: &EmailAddress) -> Result<(), MailError> {
+        let (folder, key) = (self.0.clone(), email_key(address));
+        tokio::task::spawn_blocking(move || remove(&folder, &key))
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(MailError::Removal)
     }
 }
 
@@ -136,6 +195,34 @@ mod tests {
         let message = std::fs::read_to_string(files[0].path()).unwrap();
         assert!(message.starts_with("To: <ada@example.org>\r\n"), "{message}");
         assert!(message.contains("\r\n\r\na-code\r\n"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn emails_to_an_address_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mail");
+        let mailer = MailFolder(path.clone());
+        let [ada, other] =
+            ["Ada@example.org", "ada@example.com"].map(|text| EmailAddress::parse(text).unwrap());
+        mailer.forget(&ada).await.unwrap();
+        for to in [&ada, &other, &ada] {
+            mailer.send(&Email::verification(to, "a-code")).await.unwrap();
+        }
+        // Left by a crash, and no e-mail at all.
+        let unfinished = Email::verification(&ada, "a-code").message();
+        std::fs::write(path.join(".unfinished"), unfinished).unwrap();
+        std::fs::write(path.join("note"), "To: nobody").unwrap();
+        let written = EmailAddress::parse("ada@EXAMPLE.org").unwrap();
+        mailer.forget(&written).await.unwrap();
+        let left: Vec<_> = std::fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(
+            left.iter()
+                .all(|text| !text.to_lowercase().contains("ada@example.org"))
+        );
     }
 
     #[test]

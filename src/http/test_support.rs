@@ -264,6 +264,10 @@ impl Mailer for TemporaryMail {
     async fn send(&self, email: &Email) -> Result<(), MailError> {
         self.folder.send(email).await
     }
+
+    async fn forget(&self, address: &EmailAddress) -> Result<(), MailError> {
+        self.folder.forget(address).await
+    }
 }
 
 /// Accounts over stores in a folder that goes with them.

@@ -64,7 +64,7 @@ pub(crate) fn hidden(value: &Value) -> Vec<&Value> {
         Value::Array(items) => items.iter().flat_map(hidden).collect(),
         Value::Object(fields) => fields
             .iter()
-            .filter(|(_, field)| !field.is_null())
+            .filter(|(_, field)| !field.is_null() && *field != "")
             .flat_map(|(name, field)| {
                 if is_hidden(name) {
                     vec![field]

@@ -21,7 +21,7 @@ use crate::sagas::checkout::Trace;
 use crate::stores::documents::{Document, Row, row_id};
 use souk_cluster::placement::{SHARDS, shard_of};
 use souk_domain::checkout::StepRecord;
-use souk_domain::order::{Attention, FailureReason, Phase, PlacedOrder};
+use souk_domain::order::{Attention, FailureReason, NEVER, Phase, PlacedOrder};
 use souk_domain::{Order, OrderCommand, OrderId, Timestamp};
 
 /// Most orders that one request reads in search of ended checkouts; the others are for the next page.
@@ -231,7 +231,7 @@ async fn running(
     Ok((there_are_more && next <= RUNNING_LISTED).then_some(Position::Running(next)))
 }
 
-/// Unfinished orders after the first `offset`, and whether there are more. All of them have a due time.
+/// Unfinished orders after the first `offset`, and whether there are more. All of them have a due time up to [`NEVER`].
 async fn unfinished(
     state: &Shared,
     offset: usize,
@@ -240,7 +240,11 @@ async fn unfinished(
     let shards: Vec<u16> = (0..SHARDS).collect();
     let orders = &state.stores.orders;
     let due = orders
-        .due(&shards, Timestamp::from_millis(i64::MAX), offset + limit + 1)
+        .due(
+            &shards,
+            Timestamp::from_millis(i64::MIN)..=NEVER,
+            offset + limit + 1,
+        )
         .await?;
     let there_are_more = due.len() > offset + limit;
     let ids: Vec<String> = due.into_iter().skip(offset).take(limit).collect();

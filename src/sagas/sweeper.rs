@@ -2,8 +2,10 @@
 //!
 //! An unfinished order gets a worker (invariant 12), so that a node that takes over a shard takes over its orders. An
 //! expired reservation is released only if its order has finished (invariant 11), and extended otherwise, so that no
-//! order loses its stock while its payment is about to succeed.
+//! order loses its stock while its payment is about to succeed. A failed order that has been kept for long enough is pruned:
+//! it costs its buyer nothing, and must not stay for ever.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use crate::stores::documents::DocumentStore;
 use crate::stores::{StoreError, Stores};
 use souk_cluster::ownership::{Owner, Routing};
 use souk_cluster::placement::shard_of;
-use souk_domain::order::{OrderCommand, PlacedOrder};
+use souk_domain::order::{OrderCommand, OrderReply, PlacedOrder, pruning_due};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
 use souk_domain::{Aggregate, Order, OrderId, Timestamp};
 
@@ -31,6 +33,8 @@ const ROUNDS: usize = 20;
 const CONCURRENCY: usize = 32;
 /// Orders of one SKU asked concurrently.
 const ORDERS_AT_ONCE: usize = 8;
+/// Before all times.
+const EARLIEST: Timestamp = Timestamp::from_millis(i64::MIN);
 /// Time limit of one command.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 
@@ -80,6 +84,7 @@ impl Actor for Sweeper {
             next,
             orders: Cursor::default(),
             reservations: Cursor::default(),
+            failed: Cursor::default(),
         })
     }
 
@@ -128,6 +133,7 @@ pub struct SweeperState {
     next: AbortHandle,
     orders: Cursor,
     reservations: Cursor,
+    failed: Cursor,
 }
 
 impl SweeperState {
@@ -139,13 +145,20 @@ impl SweeperState {
         if !shards.is_empty() {
             context.sweep_orders(&mut self.orders, &shards).await;
             context.sweep_reservations(&mut self.reservations, &shards).await;
+            context.sweep_failed(&mut self.failed, &shards).await;
         }
     }
 }
 
 impl SweeperContext {
-    async fn due(&self, cursor: &mut Cursor, store: &Arc<dyn DocumentStore>, shards: &[u16]) -> Vec<String> {
-        let due = cursor.next(|limit| store.due(shards, (self.clock)(), limit));
+    async fn due(
+        &self,
+        cursor: &mut Cursor,
+        store: &Arc<dyn DocumentStore>,
+        shards: &[u16],
+        range: RangeInclusive<Timestamp>,
+    ) -> Vec<String> {
+        let due = cursor.next(|limit| store.due(shards, range, limit));
         due.await.unwrap_or_else(|error| {
             tracing::warn!(store = store.name(), %error, "due entities could not be read; the next sweep tries again");
             Vec::new()
@@ -176,7 +189,9 @@ impl SweeperContext {
     }
 
     async fn sweep_orders(&self, cursor: &mut Cursor, shards: &[u16]) {
-        let due = self.due(cursor, &self.stores.orders, shards).await;
+        let due = self
+            .due(cursor, &self.stores.orders, shards, EARLIEST..=(self.clock)())
+            .await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |id| async move {
                 let ask = Self::ask::<Order>(OrderCommand::Get);
@@ -195,8 +210,37 @@ impl SweeperContext {
             .await;
     }
 
+    /// Prunes failed orders. Their events go first: without its order no sweep would find them again.
+    async fn sweep_failed(&self, cursor: &mut Cursor, shards: &[u16]) {
+        let range = pruning_due(EARLIEST)..=pruning_due((self.clock)());
+        let due = self.due(cursor, &self.stores.orders, shards, range).await;
+        stream::iter(due)
+            .for_each_concurrent(CONCURRENCY, |id| async move {
+                match self.stores.order_events.forget(&id).await {
+                    Ok(true) => {}
+                    // A consumer still has to get them, or an operator to decide about a dead letter.
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::debug!(order = id, %error, "the events of a failed order could not be removed");
+                        return;
+                    }
+                }
+                // Through the entity: nothing that it remembers outlives the row's content.
+                match self.regions.orders.ask(&id, Self::ask::<Order>(OrderCommand::Prune)).await {
+                    Ok(answer) if answer.reply == OrderReply::Done => {
+                        metrics::counter!("souk_orders_pruned_total").increment(1);
+                    }
+                    Ok(answer) => tracing::warn!(order = id, reply = ?answer.reply, "a failed order was not pruned"),
+                    Err(error) => tracing::debug!(order = id, %error, "a failed order did not reply"),
+                }
+            })
+            .await;
+    }
+
     async fn sweep_reservations(&self, cursor: &mut Cursor, shards: &[u16]) {
-        let due = self.due(cursor, &self.stores.inventory, shards).await;
+        let due = self
+            .due(cursor, &self.stores.inventory, shards, EARLIEST..=(self.clock)())
+            .await;
         stream::iter(due)
             .for_each_concurrent(CONCURRENCY, |sku| async move {
                 if let Err(error) = self.sweep_sku(&sku).await {
@@ -254,12 +298,17 @@ pub(super) fn judge(id: OrderId, order: Option<&PlacedOrder>, expires_at: Timest
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
     use crate::actors::handle::Handle;
     use crate::actors::region::Region;
     use crate::clock;
+    use crate::stores::documents::outbox::PURCHASES;
     use crate::stores::documents::{Document, DocumentWrite};
     use crate::stores::testing::embedded_stores;
+    use souk_domain::fixtures::{at, order_id, payment_id, placement};
+    use souk_domain::order::{FailureReason, NEVER, OrderRefusal};
 
     #[tokio::test]
     async fn unfinished_entities_do_not_hide_later_ones() {
@@ -280,6 +329,111 @@ mod tests {
     async fn change(region: &Region<Stock>, command: StockCommand) -> StockReply {
         let ask = SweeperContext::ask::<Stock>(command);
         region.ask("SKU-0", ask).await.unwrap().reply
+    }
+
+    fn context(regions: &Regions, stores: Stores, clock: Clock) -> SweeperContext {
+        SweeperContext {
+            routing: Routing::new("here"),
+            regions: regions.clone(),
+            checkouts: StartCheckout {
+                sagas: Handle::default(),
+                clock: Arc::clone(&clock),
+            },
+            clock,
+            interval: Duration::from_secs(5),
+            reservation: Duration::from_secs(900),
+            keep_replies: Duration::from_secs(1),
+            keep_revocations: Duration::from_secs(1),
+            stores,
+        }
+    }
+
+    /// An order that ran through these commands; its row has its events.
+    async fn order(regions: &Regions, index: usize, commands: Vec<OrderCommand>) -> OrderId {
+        let lines = vec![1; if index == 1 { 100 } else { 1 }];
+        let place = OrderCommand::Place(Box::new(placement(index, &lines)));
+        for command in std::iter::once(place).chain(commands) {
+            let ask = SweeperContext::ask::<Order>(command);
+            let answer = regions.orders.ask(order_id(index).as_str(), ask).await.unwrap();
+            assert_eq!(answer.reply, OrderReply::Done);
+        }
+        order_id(index)
+    }
+
+    #[tokio::test]
+    async fn failed_orders_are_pruned_in_time() {
+        const KEPT: i64 = 30 * 24 * 3_600;
+        let (stores, _folder) = embedded_stores().await;
+        let (carts, orders, inventory) = (&stores.carts, &stores.orders, &stores.inventory);
+        let regions = Regions::over(Arc::clone(carts), Arc::clone(orders), Arc::clone(inventory)).await;
+        let abandon = || OrderCommand::Abandon {
+            reason: FailureReason::PaymentTimedOut,
+        };
+        let end = |keep_until| OrderCommand::EndFailed {
+            voided: true,
+            keep_until: at(keep_until),
+            steps: Vec::new(),
+        };
+        let failed = order(&regions, 1, vec![abandon(), end(KEPT)]).await;
+        let later = order(&regions, 2, vec![abandon(), end(KEPT + 1)]).await;
+        let failing = order(&regions, 3, vec![abandon()]).await;
+        let payment = payment_id(4);
+        let confirmed = order(&regions, 4, vec![OrderCommand::Confirm { payment }]).await;
+        let waiting = order(&regions, 5, vec![abandon(), end(KEPT)]).await;
+        // Its consumer has got everything but the events of one order.
+        let shards: Vec<u16> = (0..souk_cluster::placement::SHARDS).collect();
+        let events = &stores.order_events;
+        let pending = events.deliverable(PURCHASES, &shards, at(0), 100).await.unwrap();
+        let of_others = pending
+            .iter()
+            .filter(|delivery| delivery.event.id.entity != waiting.as_str());
+        let of_others: Vec<i64> = of_others.map(|delivery| delivery.event.sequence).collect();
+        events.delivered(PURCHASES, &of_others).await.unwrap();
+
+        let now = Arc::new(AtomicI64::new(at(KEPT - 1).as_millis()));
+        let clock = Arc::clone(&now);
+        let clock: Clock = Arc::new(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)));
+        let context = context(&regions, stores.clone(), clock);
+        let sweep = async || {
+            let mut cursor = Cursor::default();
+            context.sweep_failed(&mut cursor, &shards).await;
+            let mut placed = Vec::new();
+            for id in [&failed, &later, &failing, &confirmed, &waiting] {
+                let ask = SweeperContext::ask::<Order>(OrderCommand::Get);
+                placed.push(regions.orders.ask(id.as_str(), ask).await.unwrap().view.is_some());
+            }
+            placed
+        };
+        let size = async |id: &OrderId| orders.load(id.as_str()).await.unwrap().unwrap().body.len();
+        let before = size(&failed).await;
+        assert_eq!(sweep().await, [true; 5], "too early");
+        now.store(at(KEPT).as_millis(), Ordering::Relaxed);
+        assert_eq!(sweep().await, [false, true, true, true, true]);
+        println!(
+            "a failed order of 100 lines: {before} bytes, pruned {}",
+            size(&failed).await
+        );
+        assert!(before > 10_000 && size(&failed).await < 200);
+        assert!(events.ledger(failed.as_str(), 0, 10).await.unwrap().is_empty());
+        assert_eq!(events.ledger(later.as_str(), 0, 10).await.unwrap().len(), 1);
+        let owner = placement(1, &[1]).buyer;
+        assert!(orders.by_owner(&owner, None, 10).await.unwrap().is_empty());
+        // A repeated request finds no place for it.
+        let place = OrderCommand::Place(Box::new(placement(1, &[1])));
+        let ask = SweeperContext::ask::<Order>(place);
+        let again = regions.orders.ask(failed.as_str(), ask).await.unwrap();
+        assert_eq!(again.reply, OrderReply::Refused(OrderRefusal::Forfeited));
+        // Later, and when its events have been delivered.
+        now.store(at(KEPT + 1).as_millis(), Ordering::Relaxed);
+        assert_eq!(sweep().await, [false, false, true, true, true]);
+        let rest: Vec<i64> = pending.iter().map(|delivery| delivery.event.sequence).collect();
+        events.delivered(PURCHASES, &rest).await.unwrap();
+        assert_eq!(sweep().await, [false, false, true, true, false]);
+        // What is unfinished is due as before, and nothing else is.
+        let due = orders.due(&shards, EARLIEST..=NEVER, 10).await.unwrap();
+        assert_eq!(due, [failing.to_string(), confirmed.to_string()]);
+        let all = EARLIEST..=Timestamp::from_millis(i64::MAX);
+        assert_eq!(orders.due(&shards, all, 10).await.unwrap().len(), 2);
     }
 
     fn reserve(order: &str, expires_at: Timestamp) -> StockCommand {
@@ -320,20 +474,7 @@ mod tests {
                 StockReply::Done
             );
         }
-        let context = SweeperContext {
-            routing: Routing::new("here"),
-            regions: regions.clone(),
-            checkouts: StartCheckout {
-                sagas: Handle::default(),
-                clock: clock::system(),
-            },
-            clock: clock::system(),
-            interval: Duration::from_secs(5),
-            reservation: Duration::from_secs(900),
-            keep_replies: Duration::from_secs(1),
-            keep_revocations: Duration::from_secs(1),
-            stores,
-        };
+        let context = context(&regions, stores, clock::system());
         context.sweep_sku("SKU-0").await.unwrap();
         let overdue = change(&regions.skus, StockCommand::Overdue).await;
         assert_eq!(overdue, StockReply::Overdue(Vec::new()));

@@ -13,7 +13,7 @@ use crate::support::waiting::eventually;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Rows of a table of kept replies: in a cluster of its own, nobody else has any.
-fn rows(data: &Path, table: &str) -> u64 {
+fn rows(data: &Path, table: &str) -> i64 {
     let file = data.join("idempotency.db");
     let database =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the file opens");

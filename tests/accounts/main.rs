@@ -12,6 +12,7 @@ mod support;
 mod bodies;
 mod codes;
 mod erased_replies;
+mod erasure;
 mod forge;
 mod journey;
 mod login;

@@ -72,7 +72,7 @@ pub struct Payment {
     pub order: OrderId,
     /// Number of the attempt for this order, from 1.
     pub attempt: u32,
-    /// How it is paid.
+    /// How it is paid. Without the token, which the order has until its payment is decided.
     pub instruction: PaymentInstruction,
     /// How much.
     pub amount: Money,
@@ -165,11 +165,15 @@ impl Payment {
         id: PaymentId,
         order: OrderId,
         attempt: u32,
-        instruction: PaymentInstruction,
+        gateway: &str,
         amount: Money,
         at: Timestamp,
     ) -> Self {
         let nothing = Money::zero(amount.currency);
+        let instruction = PaymentInstruction {
+            gateway: gateway.to_owned(),
+            token: String::new(),
+        };
         Self {
             id,
             order,

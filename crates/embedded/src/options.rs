@@ -49,7 +49,8 @@ fn open(directory: &Path, name: &str, access: OpenFlags) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The one connection that writes. `synchronous=FULL`: a commit returns after the fsync of the log.
+/// The one connection that writes. `synchronous=FULL`: a commit returns after the fsync of the log. `secure_delete`: what is
+/// deleted or replaced is overwritten with zeros, so that what was erased does not stay on free pages.
 pub(crate) fn writer(directory: &Path, name: &str) -> Result<Connection> {
     let access = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = open(directory, name, access)?;
@@ -57,6 +58,7 @@ pub(crate) fn writer(directory: &Path, name: &str) -> Result<Connection> {
         "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
+         PRAGMA secure_delete = ON;
          PRAGMA cache_size = {WRITER_CACHE};
          PRAGMA temp_store = {STATEMENT_JOURNAL};
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};

@@ -77,6 +77,27 @@ fn kind(outcome: &Result<Vec<Rows>, Error>) -> Option<ErrorKind> {
     outcome.as_ref().err().map(|failure| failure.kind)
 }
 
+/// What was deleted is not on free pages, once the log has been moved into the file. Long values have pages of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_bytes_are_overwritten() {
+    let directory = TempDir::new().unwrap();
+    let (engine, database) = local(directory.path()).await;
+    let long = format!("secret-{}", "long".repeat(5_000));
+    for id in ["secret-short", &long, "kept"] {
+        engine.transact(insert(id)).await.unwrap();
+    }
+    let delete = Statement::new("DELETE FROM documents WHERE id LIKE 'secret%'");
+    let delete = Transaction::new("carts", vec![delete]);
+    engine.transact(delete).await.unwrap();
+    drop(database);
+    engine.close().await;
+    let file = std::fs::read(directory.path().join("carts.db")).unwrap();
+    let holds = |text: &[u8]| file.windows(text.len()).any(|window| window == text);
+    assert!(holds(b"kept"));
+    assert!(!holds(b"secret") && !holds(b"longlong"));
+    assert!(!directory.path().join("carts.db-wal").exists());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

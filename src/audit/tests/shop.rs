@@ -15,7 +15,7 @@ use crate::stores::Stores;
 use crate::stores::documents::{Document, DocumentStore, DocumentWrite, WriteOutcome};
 use crate::stores::testing::embedded_stores;
 use souk_cluster::placement::shard_of;
-use souk_domain::fixtures::{at, cart_id, instruction, order_id, placement, sku};
+use souk_domain::fixtures::{at, cart_id, order_id, placement, sku};
 use souk_domain::order::{FailureReason, OrderCommand, OrderReply};
 use souk_domain::payment::{Payment, PaymentChange};
 use souk_domain::stock::{Stock, StockCommand, StockReply};
@@ -198,7 +198,7 @@ impl Shop {
             id,
             order_id(index),
             1,
-            instruction(),
+            "sandbox",
             Self::total(quantities),
             at(NOW),
         );
@@ -298,9 +298,16 @@ impl Shop {
     }
 
     pub(super) async fn end_failed(&self, index: usize) {
-        let steps = Vec::new();
-        self.order(index, OrderCommand::EndFailed { voided: true, steps })
-            .await;
+        let end = OrderCommand::EndFailed {
+            voided: true,
+            keep_until: at(NOW),
+            steps: Vec::new(),
+        };
+        self.order(index, end).await;
+    }
+
+    pub(super) async fn prune(&self, index: usize) {
+        self.order(index, OrderCommand::Prune).await;
     }
 
     pub(super) async fn cancel_at(&self, index: usize, seconds: i64) {

@@ -314,6 +314,20 @@ async fn invariant_5_a_failed_order_keeps_money() {
     }
 }
 
+/// Pruning hides nothing: what an order that failed should have returned is found without it.
+#[tokio::test]
+async fn invariants_3_and_5_hold_for_a_pruned_order() {
+    let shop = failed().await;
+    shop.prune(1).await;
+    shop.assert_clean().await;
+    tamper_with_payment(&shop, |payment| payment["status"] = json!("authorised")).await;
+    shop.assert_only(5, ORDER).await;
+    let shop = failed().await;
+    shop.prune(1).await;
+    shop.reserve(1, 0, 1).await;
+    shop.assert_only(3, ORDER).await;
+}
+
 #[tokio::test]
 async fn invariant_5_money_is_held_for_an_order_that_was_never_placed() {
     let shop = Shop::new().await;

@@ -8,7 +8,7 @@ use super::{AccountError, Accounts};
 use crate::authentication::throttle::Attempt;
 use crate::stores::users::{Change, Credential};
 use souk_domain::account::{Account, email_key, password};
-use souk_domain::{SessionId, UserId};
+use souk_domain::{EmailAddress, SessionId, UserId};
 
 /// How long after the password was asked for a session may do what needs that.
 pub const STEP_UP: Duration = Duration::from_secs(15 * 60);
@@ -155,11 +155,15 @@ impl Accounts {
         .await
     }
 
-    /// Erases the account and ends its sessions. The caller removes personal data from its orders.
+    /// Erases the account with the e-mails to its address, and ends its sessions; returns the address. The caller removes
+    /// personal data from its orders, and e-mails that are being sent in this moment.
     ///
     /// # Errors
-    /// [`AccountError::Gone`]
-    pub async fn erase(&self, user: &UserId) -> Result<(), AccountError> {
+    /// [`AccountError::Gone`], [`AccountError::Mail`]
+    pub async fn erase(&self, user: &UserId) -> Result<EmailAddress, AccountError> {
+        let address = self.account(user).await?.email;
+        // First: until the sessions end the caller can try again.
+        self.mailer.forget(&address).await?;
         self.end_all_sessions(user).await?;
         if !self.users.erase(user).await? {
             return Err(AccountError::Gone);
@@ -167,6 +171,6 @@ impl Accounts {
         tracing::info!(target: "souk::audit", %user, "an account was erased");
         // Sessions that began meanwhile. A failure has been logged: without the account none outlives its access token.
         let _ = self.end_all_sessions(user).await;
-        Ok(())
+        Ok(address)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::authentication::passwords::PasswordError;
 use crate::authentication::tokens::IssueError;
+use crate::gateways::mail::MailError;
 use crate::stores::StoreError;
 use souk_domain::account::password::PasswordRefusal;
 use souk_retry::{RetryPolicy, retry};
@@ -56,6 +57,9 @@ pub enum AccountError {
     /// No access token could be issued: a defect, or no signing key is loaded.
     #[error("no access token could be issued")]
     Token(#[source] IssueError),
+    /// The mailer failed.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -172,12 +172,13 @@ impl Accounts {
             }
         };
         // Checked again: concurrent attempts that waited while others failed learn nothing either.
-        let blocked = self.throttle.blocks(attempt, is_known, now).await;
-        if !matches {
-            self.throttle.failed(attempt, now).await;
+        let blocked = if matches {
+            self.throttle.blocks(attempt, is_known, now).await
+        } else {
             let user = record.map(|record| record.account.id.as_str());
             tracing::info!(target: "souk::audit", user, "a password was wrong");
-        }
+            self.throttle.failed(attempt, is_known, now).await
+        };
         if let Some(retry_after) = blocked {
             return Err(AccountError::Throttled { retry_after });
         }

@@ -65,7 +65,7 @@ impl Accounts {
         let account = retry_store("set a new password", || self.prove(&user, &credential)).await?;
         self.end_all_sessions(&user).await?;
         let attempt = Attempt::new(&email_key(&account.email), device.address);
-        self.throttle.proven(&attempt).await;
+        self.throttle.proven(&user, &attempt).await;
         tracing::info!(target: "souk::audit", %user, "a password was reset");
         let now = (self.clock)();
         let (session, token) = self.open_session(&user, device, now).await?;

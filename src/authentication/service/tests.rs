@@ -19,6 +19,8 @@ use crate::stores::users::{AddressChange, SavedAddress};
 use souk_domain::account::email_key;
 use souk_domain::{AddressId, EmailAddress, OrderId, Preferences, Purchase};
 
+mod guessing;
+
 const PASSWORD: &str = "a long sentence of mine";
 
 /// A users store that can be unavailable, and that runs something else before it answers whoever asks by an address.

@@ -55,7 +55,7 @@ impl From<AccountError> for Problem {
             AccountError::VersionConflict { current } => Self::version_conflict(current),
             AccountError::Contended => Self::busy(problem::RETRY_AFTER),
             AccountError::Store(error) => error.into(),
-            error @ (AccountError::Password(_) | AccountError::Token(_)) => {
+            error @ (AccountError::Password(_) | AccountError::Token(_) | AccountError::Mail(_)) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "an account's command failed"

@@ -136,6 +136,10 @@ impl Mailer for Stuck {
     async fn send(&self, _: &Email) -> Result<(), MailError> {
         std::future::pending().await
     }
+
+    async fn forget(&self, _: &EmailAddress) -> Result<(), MailError> {
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

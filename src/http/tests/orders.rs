@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Reply, shop, store, submission};
 use crate::http::request::keys;
-use crate::http::test_support::{MemoryIdempotency as Memory, placed};
+use crate::http::test_support::{MemoryIdempotency as Memory, NOW, placed};
 use crate::stores::documents::{Document, DocumentWrite};
 use crate::stores::idempotency::IdempotencyStore;
 use souk_domain::{FailureReason, OrderCommand, PaymentId};
@@ -135,6 +135,7 @@ async fn a_repeated_order_is_answered_from_the_order() {
             &id,
             OrderCommand::EndFailed {
                 voided: true,
+                keep_until: NOW,
                 steps: Vec::new(),
             },
         )

@@ -167,6 +167,7 @@ async fn checkouts_are_listed_by_state() {
     };
     let end = || OrderCommand::EndFailed {
         voided: true,
+        keep_until: at(1_000),
         steps: Vec::new(),
     };
     for (id, commands) in [

@@ -52,6 +52,8 @@ pub struct CheckoutLimits {
     pub payment_total: Duration,
     /// A reservation, before the sweeper checks its order.
     pub reservation: Duration,
+    /// How long a failed order is kept.
+    pub keep_failed: Duration,
 }
 
 impl From<&Limits> for CheckoutLimits {
@@ -61,6 +63,7 @@ impl From<&Limits> for CheckoutLimits {
             payment_call: limits.payment_call_ms.duration(),
             payment_total: limits.payment_total_ms.duration(),
             reservation: limits.reservation_seconds.duration(),
+            keep_failed: limits.failed_orders_keep_days.duration(),
         }
     }
 }

@@ -53,7 +53,7 @@ impl Checkout {
             Self::payment_id(order),
             order.placement.id.clone(),
             ATTEMPT,
-            order.placement.payment.clone(),
+            &order.placement.payment.gateway,
             order.placement.total,
             self.services.now(),
         )

@@ -128,8 +128,12 @@ impl Checkout {
         let payment = self.payment(order).await?;
         let voided = payment.is_some_and(|(payment, _)| payment.reference.is_some());
         let steps = self.step_records(Step::EndFailed);
-        self.decide(Step::EndFailed, OrderCommand::EndFailed { voided, steps })
-            .await
+        let end = OrderCommand::EndFailed {
+            voided,
+            keep_until: self.services.now().plus(self.limits.keep_failed),
+            steps,
+        };
+        self.decide(Step::EndFailed, end).await
     }
 
     pub(super) async fn end_cancelled(&mut self, order: &PlacedOrder) -> Result<(), StepError> {

@@ -40,6 +40,7 @@ pub async fn events(store: &dyn DocumentStore, outbox: &dyn Outbox) {
     events_are_as_atomic_as_their_row(store, outbox).await;
     a_failure_holds_up_nothing_else(store, outbox).await;
     dead_letters_are_replayed_for_each_consumer(store, outbox).await;
+    events_are_forgotten_once_nobody_waits_for_them(store, outbox).await;
     of_racing_writers_one_wins_each_version(store, outbox).await;
 }
 
@@ -333,10 +334,8 @@ async fn what_is_due_comes_in_order_and_by_shard(store: &dyn DocumentStore) {
         .await;
     }
     let due = async |shards: &[u16], until, limit| {
-        store
-            .due(shards, Timestamp::from_millis(until), limit)
-            .await
-            .unwrap()
+        let [from, until] = [i64::MIN, until].map(Timestamp::from_millis);
+        store.due(shards, from..=until, limit).await.unwrap()
     };
     assert_eq!(
         due(&[1, 2, 255], 200, 10).await,
@@ -345,6 +344,9 @@ async fn what_is_due_comes_in_order_and_by_shard(store: &dyn DocumentStore) {
     assert_eq!(due(&[1, 2, 255], 200, 2).await, ["due-first", "due-second"]);
     assert_eq!(due(&[3], i64::MAX, 10).await, ["due-elsewhere"]);
     assert!(due(&[], i64::MAX, 10).await.is_empty());
+    let range = Timestamp::from_millis(100)..=Timestamp::from_millis(200);
+    let between = store.due(&[1, 2, 255], range, 10).await.unwrap();
+    assert_eq!(between, ["due-second", "due-exactly"]);
     // No longer due, now due, due at another time.
     for (id, due_at) in [
         ("due-first", None),
@@ -530,6 +532,36 @@ async fn events_are_as_atomic_as_their_row(store: &dyn DocumentStore, outbox: &d
     let ledger = outbox.ledger("event-a", 1, 1).await.unwrap();
     assert_eq!(names(&ledger), named(&of_a[2..3]));
     assert!(outbox.ledger("event-z", 0, 10).await.unwrap().is_empty());
+}
+
+async fn events_are_forgotten_once_nobody_waits_for_them(store: &dyn DocumentStore, outbox: &dyn Outbox) {
+    let [one, two] = CONSUMERS else {
+        panic!("two consumers")
+    };
+    let batch = [
+        emitting("forgotten", 0, 105, &[(1, "one"), (2, "two")]),
+        emitting("remembered", 0, 105, &[(1, "one")]),
+    ];
+    store.write("forgetting", &batch).await.unwrap();
+    let mut events = offered(outbox, one, &[105], NOW).await;
+    events.retain(|delivery| delivery.event.id.entity == "forgotten");
+    let left = async || outbox.ledger("forgotten", 0, 10).await.unwrap();
+    let (first, second) = (("forgotten.1.0", "one"), ("forgotten.2.0", "two"));
+    // One consumer has all, the other nothing, then the first, and the second as a dead letter.
+    deliver(outbox, one, &events).await;
+    assert!(!outbox.forget("forgotten").await.unwrap());
+    assert_eq!(names(&left().await), named(&[first, second]));
+    deliver(outbox, two, &events[..1]).await;
+    fail(outbox, two, &events[1].event, None).await;
+    assert!(!outbox.forget("forgotten").await.unwrap());
+    assert_eq!(names(&left().await), named(&[second]));
+    let replayed = outbox.replay(&events[1].event.id, None).await.unwrap();
+    assert_eq!(replayed, [*two]);
+    deliver(outbox, two, &events[1..]).await;
+    assert!(outbox.forget("forgotten").await.unwrap());
+    assert_eq!(names(&left().await), named(&[]));
+    assert!(outbox.forget("forgotten").await.unwrap() && outbox.forget("unknown").await.unwrap());
+    assert_eq!(outbox.ledger("remembered", 0, 10).await.unwrap().len(), 1);
 }
 
 /// Of one consumer, and of one entity.

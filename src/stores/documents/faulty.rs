@@ -1,6 +1,7 @@
 //! The embedded store of a test in a temporary folder, with faults on demand.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -241,9 +242,14 @@ impl DocumentStore for FaultyDocuments {
         self.store.applied(mark, ids).await
     }
 
-    async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn due(
+        &self,
+        shards: &[u16],
+        due: RangeInclusive<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
         self.check()?;
-        self.store.due(shards, until, limit).await
+        self.store.due(shards, due, limit).await
     }
 
     async fn by_owner(
@@ -321,6 +327,11 @@ impl Outbox for FaultyDocuments {
     ) -> Result<Vec<LedgerEvent>, StoreError> {
         self.check()?;
         self.store.ledger(entity, after_version, limit).await
+    }
+
+    async fn forget(&self, entity: &str) -> Result<bool, StoreError> {
+        self.check()?;
+        self.store.forget(entity).await
     }
 }
 

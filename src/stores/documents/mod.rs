@@ -18,6 +18,8 @@ mod sql;
 pub mod sqlite;
 mod sqlite_outbox;
 
+use std::ops::RangeInclusive;
+
 use async_trait::async_trait;
 
 pub use self::outbox::{Delivery, LedgerEvent, Outbox};
@@ -151,8 +153,13 @@ pub trait DocumentStore: Send + Sync + 'static {
     /// latest write carries the mark). By the time of the answer the lost write has been applied or never will be.
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError>;
 
-    /// Ids of documents of these shards that are due at or before `until`, the most overdue first.
-    async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError>;
+    /// Ids of documents of these shards that are due at one of these times, the most overdue first.
+    async fn due(
+        &self,
+        shards: &[u16],
+        due: RangeInclusive<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError>;
 
     /// Documents of one owner, the latest created first; those created before the document `before` when given. Whoever copies a
     /// store writes its rows in the order of their creation.

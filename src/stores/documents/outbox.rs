@@ -1,6 +1,6 @@
-//! The port of events: the append-only ledger of what entities emitted, and the outbox of what waits for delivery.
+//! The port of events: the ledger of what entities emitted, and the outbox of what waits for delivery.
 //!
-//! An event is written to both in the transaction of its row. The outbox has one entry per event and consumer, deleted on
+//! An event is written to both in the transaction of its row, and leaves the ledger only with an entity that is pruned. The outbox has one entry per event and consumer, deleted on
 //! delivery; each consumer has its own attempts and dead letters, so that none holds up another (invariant 10).
 
 use async_trait::async_trait;
@@ -123,4 +123,8 @@ pub trait Outbox: Send + Sync + 'static {
         after_version: u64,
         limit: usize,
     ) -> Result<Vec<LedgerEvent>, StoreError>;
+
+    /// Removes the events of an entity that is pruned from the ledger, but for those that wait for a consumer or are among
+    /// its dead letters; whether none is left. May be repeated.
+    async fn forget(&self, entity: &str) -> Result<bool, StoreError>;
 }

@@ -1,5 +1,6 @@
 //! Documents whose personal fields are sealed: between any adapter and everybody else.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -157,8 +158,13 @@ impl DocumentStore for SealedDocuments {
         self.inner.applied(mark, ids).await
     }
 
-    async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
-        self.inner.due(shards, until, limit).await
+    async fn due(
+        &self,
+        shards: &[u16],
+        due: RangeInclusive<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        self.inner.due(shards, due, limit).await
     }
 
     async fn by_owner(

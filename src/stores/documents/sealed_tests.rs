@@ -202,7 +202,7 @@ async fn nothing_personal_of_an_order_lies_open() {
 async fn nothing_personal_of_a_payment_lies_open() {
     let (raw, sealed) = pair("payments").await;
     let order = placement(1, &[2]);
-    let intended = Payment::intend(payment_id(1), order.id, 1, instruction(), order.total, at(0));
+    let intended = Payment::intend(payment_id(1), order.id, 1, "sandbox", order.total, at(0));
     let id = intended.id.to_string();
     put(&*sealed, &id, 1, &intended, NONE).await;
     nothing_lies_open(&raw, &*sealed, &id, &intended).await;
@@ -247,7 +247,8 @@ fn carts_and_stock_hold_nothing_personal() {
 async fn a_missing_key_is_named_with_the_row() {
     let (raw, sealed) = pair("payments").await;
     let order = placement(1, &[2]);
-    let payment = Payment::intend(payment_id(1), order.id, 1, instruction(), order.total, at(0));
+    let mut payment = Payment::intend(payment_id(1), order.id, 1, "sandbox", order.total, at(0));
+    payment.reference = Some(marked("reference"));
     put(&*sealed, "pay_1", 1, &payment, NONE).await;
     let other = SealedDocuments::before(raw as Arc<dyn DocumentStore>, &keyring("k2"));
     let error = other.load("pay_1").await.unwrap_err();

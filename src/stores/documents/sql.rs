@@ -31,8 +31,8 @@ pub(super) const RESEAL: &str =
 pub(super) const VERSIONS: &str = "SELECT id, version FROM {store}_documents WHERE id = ?1";
 pub(super) const APPLIED: &str = "SELECT id FROM {store}_documents WHERE id = ?1 AND mark = ?2";
 pub(super) const DUE: &str = "SELECT id FROM {store}_documents INDEXED BY {store}_documents_due \
-     WHERE due_at IS NOT NULL AND due_at <= ?1 AND shard IN (SELECT value FROM json_each(?2)) \
-     ORDER BY due_at, id LIMIT ?3";
+     WHERE due_at IS NOT NULL AND due_at BETWEEN ?1 AND ?2 AND shard IN (SELECT value FROM json_each(?3)) \
+     ORDER BY due_at, id LIMIT ?4";
 
 /// The columns of a document, of an event, and of a delivery.
 macro_rules! select {
@@ -86,6 +86,14 @@ pub(super) const DEPTH: &str = "SELECT c.value, \
      FROM json_each(?1) AS c ORDER BY c.key";
 pub(super) const DELIVERED: &str = "DELETE FROM {store}_outbox \
      WHERE consumer = ?1 AND sequence IN (SELECT value FROM json_each(?2))";
+
+/// Of the entity `?1`, what no consumer of `?2` waits for or has among its dead letters.
+pub(super) const FORGET_EVENTS: &str = "DELETE FROM {store}_ledger WHERE entity = ?1 \
+     AND NOT EXISTS (SELECT 1 FROM {store}_outbox AS o \
+         WHERE o.consumer IN (SELECT value FROM json_each(?2)) AND o.sequence = {store}_ledger.sequence) \
+     AND NOT EXISTS (SELECT 1 FROM {store}_dead_letters AS o \
+         WHERE o.consumer IN (SELECT value FROM json_each(?2)) AND o.sequence = {store}_ledger.sequence)";
+pub(super) const HAS_EVENTS: &str = "SELECT entity FROM {store}_ledger WHERE entity = ?1 LIMIT 1";
 
 /// `?2` holds sequences with the time of the retry and the reason.
 pub(super) const RETRY: &str = "UPDATE {store}_outbox AS o SET attempts = attempts + 1, retry_at = j.value->>1 \

@@ -2,6 +2,7 @@
 //! stores write at the same time. A batch is a handful of statements that run once for each of its rows.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -34,14 +35,24 @@ pub(super) const FORMER_MIGRATIONS: &[&str] = &[
 pub fn schema(stores: &[&'static str]) -> Schema {
     let tables = include_str!("migrations/0001_rows.sql");
     let tables: String = stores.iter().map(|store| of(store, tables)).collect();
+    let without_tokens: String = stores.iter().map(|store| remove_tokens(store)).collect();
     let former = |store: &&'static str| Former {
         schema: former_schema(store),
-        copy: of(store, include_str!("former/copy.sql")).leak(),
+        copy: (of(store, include_str!("former/copy.sql")) + remove_tokens(store)).leak(),
     };
     Schema {
         name: FILE,
-        migrations: vec![&*tables.leak()].leak(),
+        migrations: vec![&*tables.leak(), &*without_tokens.leak()].leak(),
         formers: stores.iter().map(former).collect::<Vec<_>>().leak(),
+    }
+}
+
+/// The part of the second migration that concerns this store's rows, which rows of its former file need as well.
+fn remove_tokens(store: &str) -> &'static str {
+    match store {
+        "orders" => include_str!("migrations/0002_orders.sql"),
+        "payments" => include_str!("migrations/0002_payments.sql"),
+        _ => "",
     }
 }
 
@@ -296,10 +307,16 @@ impl DocumentStore for SqliteDocuments {
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
-    async fn due(&self, shards: &[u16], until: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
+    async fn due(
+        &self,
+        shards: &[u16],
+        due: RangeInclusive<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
         let statement = self
             .statement(DUE)
-            .bind(until.as_millis())
+            .bind(due.start().as_millis())
+            .bind(due.end().as_millis())
             .bind(self.database.json(&shards)?)
             .bind(limit);
         let rows = self.database.read(statement).await?;
@@ -373,13 +390,111 @@ impl RowsAtRest for SqliteDocuments {
 
 #[cfg(test)]
 mod tests {
+    use souk_embedded::Engine;
     use tempfile::TempDir;
 
     use super::*;
     use crate::stores::documents::sql::{
-        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, LEDGER, PENDING, REMOVE_BURIED, RETRY,
+        BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, FORGET_EVENTS, LEDGER, PENDING, REMOVE_BURIED, RETRY,
     };
     use crate::stores::sqlite;
+    use souk_domain::order::{NEVER, pruning_due};
+
+    /// Rows of a file of the version before, and of the one before that, in which each store had a file of its own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tokens_and_due_times_of_the_version_before_are_revised() {
+        let order = |phase: &str| {
+            let payment = r#"{"gateway":"sandbox","token":"tok_1"}"#;
+            format!(
+                r#"{{"state":{{"placed":{{"placement":{{"payment":{payment}}},"progress":{{"phase":{phase},"created_at":1000}}}}}},"answered":[]}}"#
+            )
+        };
+        let payment = r#"{"instruction":{"gateway":"sandbox","token":"tok_1"},"reference":null}"#.to_owned();
+        let samples = [
+            ("orders", "ord_1", order(r#""confirming""#), true),
+            ("orders", "ord_2", order(r#""awaiting_action""#), true),
+            (
+                "orders",
+                "ord_3",
+                order(r#"{"confirmed":{"payment":"pay_3"}}"#),
+                false,
+            ),
+            (
+                "orders",
+                "ord_4",
+                r#"{"state":{"placed":null},"answered":[]}"#.to_owned(),
+                false,
+            ),
+            ("orders", "ord_5", "no JSON: tok_".to_owned(), true),
+            (
+                "orders",
+                "ord_6",
+                order(r#"{"failed":{"reason":"internal"}}"#),
+                false,
+            ),
+            ("payments", "pay_3", payment, false),
+        ];
+        let tables = ["orders", "payments"].map(|store| of(store, include_str!("migrations/0001_rows.sql")));
+        let shared = |migrations: String| Schema {
+            name: FILE,
+            migrations: vec![&*migrations.leak()].leak(),
+            formers: &[],
+        };
+        let layouts = [
+            vec![shared(tables.concat())],
+            vec![former_schema("orders"), former_schema("payments")],
+        ];
+        for schemas in layouts {
+            let directory = TempDir::new().unwrap();
+            let is_shared = schemas.len() == 1;
+            let engine = Engine::open(directory.path(), schemas.leak()).unwrap();
+            let writer = Writer::in_process(engine);
+            for (store, id, body, _) in &samples {
+                let (name, table) = match is_shared {
+                    true => (FILE, format!("{store}_documents")),
+                    false => (*store, "documents".to_owned()),
+                };
+                let sql = format!(
+                    "INSERT INTO {table} (id, shard, version, fence, due_at, mark, body) VALUES (?1, 1, 1, 0, ?3, 'm', ?2)"
+                );
+                let due_at = (*id == "ord_2").then_some(i64::MAX);
+                let insert = Statement::new(sql).bind(*id).bind(body.as_str()).bind(due_at);
+                writer.transact(name, vec![insert]).await.unwrap();
+            }
+            drop(writer);
+            // The engine closes its files in the background.
+            let writer = loop {
+                match sqlite::in_process_writer(directory.path()) {
+                    Ok(writer) => break writer,
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                }
+            };
+            for (store, id, body, keeps_token) in &samples {
+                let store = SqliteDocuments::open(&writer, directory.path(), store, &[])
+                    .await
+                    .unwrap();
+                let row = store.load(id).await.unwrap().unwrap();
+                assert_eq!(row.body.contains("tok_"), *keeps_token, "{id}: {}", row.body);
+                let mut expected = match keeps_token {
+                    true => body.clone(),
+                    false => body.replace("tok_1", ""),
+                };
+                let kept_until =
+                    Timestamp::from_millis(1_000).plus(std::time::Duration::from_secs(30 * 24 * 3_600));
+                let due_at = match *id {
+                    // It waited for a decision.
+                    "ord_2" => Some(NEVER),
+                    "ord_6" => {
+                        let keeps = format!(r#""created_at":1000,"keep_until":{}"#, kept_until.as_millis());
+                        expected = expected.replace(r#""created_at":1000"#, &keeps);
+                        Some(pruning_due(kept_until))
+                    }
+                    _ => None,
+                };
+                assert_eq!((row.version, row.due_at, row.body), (1, due_at, expected));
+            }
+        }
+    }
 
     /// The queries that run all the time must not walk a table that grows for ever.
     #[tokio::test]
@@ -408,6 +523,7 @@ mod tests {
             PENDING,
             DEAD_LETTERS,
             LEDGER,
+            FORGET_EVENTS,
             RESEAL,
             AT_REST,
         ] {

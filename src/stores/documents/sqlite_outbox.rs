@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
 use super::sql::{
-    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, LEDGER, PENDING, REMOVE_BURIED, REMOVE_REPLAYED,
-    REPLAY, RETRY,
+    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FORGET_EVENTS, HAS_EVENTS, LEDGER, PENDING,
+    REMOVE_BURIED, REMOVE_REPLAYED, REPLAY, RETRY,
 };
 use super::sqlite::SqliteDocuments;
 use crate::stores::StoreError;
@@ -149,6 +149,16 @@ impl Outbox for SqliteDocuments {
             .bind(limit);
         let rows = self.database.read(statement).await?;
         self.database.decode(rows, |row| self.event(row))
+    }
+
+    async fn forget(&self, entity: &str) -> Result<bool, StoreError> {
+        let consumers = self.database.json(&self.consumers)?;
+        let statements = vec![
+            self.statement(FORGET_EVENTS).bind(entity).bind(consumers),
+            self.statement(HAS_EVENTS).bind(entity),
+        ];
+        let left = self.database.transact(statements).await?.pop();
+        Ok(left.is_none_or(|left| left.into_iter().next().is_none()))
     }
 }
 

@@ -32,14 +32,21 @@ pub(super) fn outcome(
         };
         return Ok(is_open.then(|| (forfeited(), Vec::new())));
     }
+    if *command == OrderCommand::Prune {
+        return prune(state, at);
+    }
     let mut order = state.placed.clone().ok_or(OrderRefusal::NotPlaced)?;
     let events = match command {
-        OrderCommand::Get | OrderCommand::Place(_) | OrderCommand::Forfeit => None,
+        OrderCommand::Get | OrderCommand::Place(_) | OrderCommand::Forfeit | OrderCommand::Prune => None,
         OrderCommand::Abandon { reason } => order.abandon(reason, at)?,
         OrderCommand::AwaitAction => order.await_action(at)?,
         OrderCommand::Confirm { payment } => order.confirm(payment, at)?,
         OrderCommand::Finish { captured, steps } => order.finish(*captured, steps, at)?,
-        OrderCommand::EndFailed { voided, steps } => order.end_failed(*voided, steps, at)?,
+        OrderCommand::EndFailed {
+            voided,
+            keep_until,
+            steps,
+        } => order.end_failed(*voided, *keep_until, steps, at)?,
         OrderCommand::Escalate { step, reason } => order.escalate(*step, reason, at)?,
         OrderCommand::Retry => order.retry(at),
         OrderCommand::Cancel { reason } => order.cancel(reason, at)?,
@@ -47,6 +54,10 @@ pub(super) fn outcome(
         OrderCommand::Erase => order.erase(at)?,
         OrderCommand::EndCancelled { refunded, steps } => order.end_cancelled(*refunded, steps, at)?,
     };
+    if !order.progress.phase.is_undecided() {
+        // Only an authorisation needs the token, and none begins any more.
+        order.placement.payment.token.clear();
+    }
     Ok(events.map(|events| (with(state, order), events)))
 }
 
@@ -76,6 +87,7 @@ fn place(state: &Order, placement: &Placement, at: Timestamp) -> Result<Option<P
                 steps: Vec::new(),
                 timeline: Vec::new(),
                 created_at: at,
+                keep_until: None,
             };
             progress.note(at, "placed", "");
             Ok(Some(PlacedOrder {
@@ -84,6 +96,27 @@ fn place(state: &Order, placement: &Placement, at: Timestamp) -> Result<Option<P
             }))
         }
     }
+}
+
+/// The row stays, without the order: a request that is repeated, or a worker that was paused, finds it forfeited.
+fn prune(state: &Order, at: Timestamp) -> Result<Option<(Order, Vec<OrderEvent>)>, OrderRefusal> {
+    let Some(PlacedOrder { progress, .. }) = &state.placed else {
+        return if state.forfeited {
+            Ok(None)
+        } else {
+            Err(OrderRefusal::NotPlaced)
+        };
+    };
+    let has_failed = matches!(progress.phase, Phase::Failed { .. });
+    if !has_failed || progress.keep_until.is_none_or(|until| at < until) {
+        return Err(OrderRefusal::NotAllowed);
+    }
+    let pruned = Order {
+        id: state.id.clone(),
+        placed: None,
+        forfeited: true,
+    };
+    Ok(Some((pruned, Vec::new())))
 }
 
 impl PlacedOrder {
@@ -179,7 +212,13 @@ impl PlacedOrder {
         Ok(Some(vec![OrderEvent::Paid(self.summary())]))
     }
 
-    fn end_failed(&mut self, voided: bool, steps: &[StepRecord], at: Timestamp) -> Outcome {
+    fn end_failed(
+        &mut self,
+        voided: bool,
+        keep_until: Timestamp,
+        steps: &[StepRecord],
+        at: Timestamp,
+    ) -> Outcome {
         let reason = match &self.progress.phase {
             Phase::Failing { reason } => reason.clone(),
             Phase::Failed { .. } => return Ok(None),
@@ -197,6 +236,7 @@ impl PlacedOrder {
             _ if voided => advance(&mut progress.payment_status, PaymentStatus::Voided)?,
             _ => {}
         }
+        progress.keep_until = Some(keep_until);
         progress.record(steps);
         progress.note(at, "failed", reason.as_str());
         Ok(Some(vec![OrderEvent::Failed {

@@ -4,6 +4,7 @@
 //! can't decide differently.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,16 @@ pub const TIMELINE_LIMIT: usize = 100;
 pub const STEP_RECORD_LIMIT: usize = 64;
 /// Longest reason of a cancellation, in characters.
 pub const REASON_LIMIT: usize = 500;
-/// The due time of an order that waits for a decision: no sweep reaches it, and the list of unfinished orders has it.
-pub const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
+/// The due time of an order that waits for a decision: no time is that late, and the list of unfinished orders, which all
+/// are due until then, has it.
+pub const NEVER: Timestamp = Timestamp::from_millis(i64::MAX / 2);
+
+/// The due time of a failed order that is kept until `keep_until`: as long after [`NEVER`], so that whoever looks for
+/// unfinished orders does not meet the failed ones, of which there may be many more.
+pub fn pruning_due(keep_until: Timestamp) -> Timestamp {
+    let after_epoch = Duration::from_millis(u64::try_from(keep_until.as_millis()).unwrap_or(0));
+    NEVER.plus(Duration::from_millis(1)).plus(after_epoch)
+}
 
 /// One line of an order, as it was sold: later changes of the catalogue do not affect it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,7 +74,8 @@ pub struct Order {
 /// serialise it to a client as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlacedOrder {
-    /// What was submitted. Only a claim (the buyer) and an erasure (personal data) change it.
+    /// What was submitted. Only a claim (the buyer), an erasure (personal data) and the decision on the payment (the token)
+    /// change it.
     pub placement: Placement,
     /// How far it has come.
     pub progress: Progress,
@@ -104,6 +114,8 @@ pub enum OrderCommand {
     EndFailed {
         /// Whether a payment was voided.
         voided: bool,
+        /// When it may be pruned.
+        keep_until: Timestamp,
         /// The steps of this run.
         steps: Vec<StepRecord>,
     },
@@ -135,6 +147,8 @@ pub enum OrderCommand {
         /// The steps of this run.
         steps: Vec<StepRecord>,
     },
+    /// Prunes a failed order that has been kept for long enough: what is left is that it must not be placed any more.
+    Prune,
 }
 
 /// Reply of an order to a command.
@@ -230,10 +244,12 @@ impl Aggregate for Order {
     }
 
     /// An unfinished order is due from its creation, so that the next owner of its shard finds it at once; one that
-    /// waits for its shopper is due at its deadline, and one that waits for a decision never.
+    /// waits for its shopper is due at its deadline, and one that waits for a decision never. A failed order is due when it
+    /// may be pruned ([`pruning_due`]).
     fn due_at(&self) -> Option<Timestamp> {
         let PlacedOrder { placement, progress } = self.placed()?;
         match &progress.phase {
+            Phase::Failed { .. } => progress.keep_until.map(pruning_due),
             phase if phase.is_finished() => None,
             _ if progress.attention.is_some() => Some(NEVER),
             Phase::AwaitingAction => Some(placement.deadline),

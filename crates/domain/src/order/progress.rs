@@ -26,6 +26,9 @@ pub struct Progress {
     pub timeline: Vec<TimelineEntry>,
     /// When it was placed.
     pub created_at: Timestamp,
+    /// When it may be pruned; set once it has failed.
+    #[serde(default)]
+    pub keep_until: Option<Timestamp>,
 }
 
 /// Why a checkout waits for a person: the payment provider refused what must be done, and would refuse it again. It goes

@@ -3,19 +3,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Currency;
-use crate::fixtures::{at, dollars, instruction, order_id, payment_id, survives_rest};
+use crate::fixtures::{at, dollars, order_id, payment_id, survives_rest};
 
 const AMOUNT: i64 = 1_000;
 
 fn intended() -> Payment {
-    Payment::intend(
-        payment_id(1),
-        order_id(1),
-        1,
-        instruction(),
-        dollars(AMOUNT),
-        at(0),
-    )
+    Payment::intend(payment_id(1), order_id(1), 1, "sandbox", dollars(AMOUNT), at(0))
 }
 
 fn authorised() -> PaymentChange {

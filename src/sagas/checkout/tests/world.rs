@@ -178,6 +178,7 @@ impl World {
             payment_call: Duration::from_secs(1),
             payment_total: Duration::from_secs(3_600),
             reservation: Duration::from_secs(RESERVATION),
+            keep_failed: Duration::from_secs(24 * 3_600),
         };
         Checkout::new(order_id(index), Arc::clone(self) as _, limits, Arc::default())
     }

@@ -6,6 +6,8 @@ use crate::fixtures::{at, dollars, order_id, payment_id, placement, run, step_re
 mod properties;
 
 const QUANTITIES: &[u32] = &[2, 1];
+/// When a failed order may be pruned.
+const KEPT: i64 = 20;
 
 fn place() -> OrderCommand {
     OrderCommand::Place(Box::new(placement(1, QUANTITIES)))
@@ -39,6 +41,7 @@ fn finish(captured: bool) -> OrderCommand {
 fn end_failed(voided: bool) -> OrderCommand {
     OrderCommand::EndFailed {
         voided,
+        keep_until: at(KEPT),
         steps: vec![step_record(Step::Void)],
     }
 }
@@ -244,6 +247,20 @@ fn a_shipped_order_is_not_cancelled() {
     }
 }
 
+/// Nothing keeps the token once no authorisation can begin any more.
+#[test]
+fn the_payment_token_goes_with_the_decision() {
+    let token = |order: &Order| order.placed().unwrap().placement.payment.token.clone();
+    for undecided in [vec![place()], vec![place(), OrderCommand::AwaitAction]] {
+        assert_eq!(token(&after(&undecided)), placement(1, QUANTITIES).payment.token);
+        for decision in [abandon(), confirm(), cancel()] {
+            let mut order = after(&undecided);
+            assert_eq!(run(&mut order, &decision, at(2)).0, OrderReply::Done);
+            assert_eq!(token(&order), "", "{decision:?}");
+        }
+    }
+}
+
 #[test]
 fn a_failed_order_shows_its_payment() {
     let declined = OrderCommand::Abandon {
@@ -391,7 +408,7 @@ fn erasure_removes_personal_data_of_a_finished_order() {
         refused(OrderRefusal::Unfinished)
     );
     run(&mut order, &finish(true), at(3));
-    let before = order.placed().unwrap().placement.clone();
+    let before = placement(1, QUANTITIES);
     assert_eq!(run(&mut order, &OrderCommand::Erase, at(4)).0, OrderReply::Done);
     let after = &order.placed().unwrap().placement;
     let shown = serde_json::to_string(order.placed().unwrap()).unwrap();
@@ -455,6 +472,51 @@ fn a_forfeited_order_is_never_placed() {
         (OrderReply::Done, None)
     );
     assert!(order.view().is_some());
+}
+
+#[test]
+fn a_failed_order_is_pruned_in_time() {
+    let mut order = after(&[place(), abandon(), end_failed(true)]);
+    assert_eq!(order.due_at(), Some(pruning_due(at(KEPT))));
+    assert!(order.due_at() > Some(NEVER) && pruning_due(at(KEPT)) < pruning_due(at(KEPT + 1)));
+    let early = run(&mut order, &OrderCommand::Prune, at(KEPT - 1));
+    assert_eq!(early, refused(OrderRefusal::NotAllowed));
+    // What is erased before is pruned all the same.
+    run(&mut order, &OrderCommand::Erase, at(KEPT - 1));
+    let pruned = run(&mut order, &OrderCommand::Prune, at(KEPT));
+    assert_eq!(pruned, (OrderReply::Done, Some(Vec::new())));
+    assert_eq!((order.view(), order.owner(), order.due_at()), (None, None, None));
+    // Nothing brings it back.
+    assert_eq!(
+        run(&mut order, &place(), at(30)),
+        refused(OrderRefusal::Forfeited)
+    );
+    for late in [
+        abandon(),
+        end_failed(true),
+        OrderCommand::Erase,
+        OrderCommand::Get,
+    ] {
+        assert_eq!(
+            run(&mut order, &late, at(30)),
+            refused(OrderRefusal::NotPlaced),
+            "{late:?}"
+        );
+    }
+    assert_eq!(
+        run(&mut order, &OrderCommand::Prune, at(30)),
+        (OrderReply::Done, None)
+    );
+    for others in [
+        vec![place()],
+        vec![place(), abandon()],
+        vec![place(), confirm(), finish(true)],
+        vec![place(), cancel(), end_cancelled(false)],
+    ] {
+        let mut order = after(&others);
+        let kept = run(&mut order, &OrderCommand::Prune, at(1_000));
+        assert_eq!(kept, refused(OrderRefusal::NotAllowed));
+    }
 }
 
 fn escalate(step: Step) -> OrderCommand {

@@ -36,6 +36,7 @@ fn commands() -> impl Strategy<Value = OrderCommand> {
         prop::sample::select(vec![Step::Capture, Step::Void, Step::Refund]).prop_map(escalate),
         Just(OrderCommand::Retry),
         Just(OrderCommand::Forfeit),
+        Just(OrderCommand::Prune),
     ]
 }
 
@@ -91,7 +92,10 @@ proptest! {
             if let Some(order) = state.placed() {
                 check(order)?;
                 let phase = &order.progress.phase;
-                prop_assert_eq!(state.due_at().is_none(), phase.is_finished());
+                let is_due = !phase.is_finished() || matches!(phase, Phase::Failed { .. });
+                prop_assert_eq!(state.due_at().is_some(), is_due);
+                let due_unfinished = state.due_at().is_some_and(|due| due <= NEVER);
+                prop_assert_eq!(due_unfinished, !phase.is_finished());
                 let waits = matches!(phase, Phase::AwaitingAction | Phase::Fulfilling { .. });
                 prop_assert_eq!(state.settled(), !order.progress.has_work() || waits);
             } else {
