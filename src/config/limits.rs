@@ -80,7 +80,7 @@ numbers! {
         /// How long the reply to an `Idempotency-Key` is kept (invariant 9).
         idempotency_keep_seconds: Seconds = 86400, 60..=2592000;
         /// Most bytes of replies that are kept for one account or guest under `Idempotency-Key`s, compressed, with 512 for each key; further keys are refused with 429 until some expire.
-        idempotency_bytes_per_caller: u64 = 4194304, 65536..=1073741824;
+        idempotency_bytes_per_caller: u64 = 16777216, 65536..=1073741824;
         /// Most bytes of replies that are kept for requests from one address (IPv6: one /64 network), likewise.
         idempotency_bytes_per_address: u64 = 67108864, 65536..=2147483647;
         /// How long a request holds its `Idempotency-Key` before another may take it over; renewed while the request runs.

@@ -41,7 +41,7 @@ async fn erasure_takes_kept_replies_with_it() {
         products: 20,
         ..Options::default()
     });
-    let data = cluster.data();
+    let data = &cluster.data().join("stores");
     let stranger = cluster.client(0).calling_from("203.0.113.77");
     let (email, password) = ("kept@accounts.example", "Marmalade-Ferry-Quartz");
     let registration = json!({"email": email, "password": password, "name": "Kept Reply"});

@@ -118,7 +118,7 @@ async fn add(guest: &Client, sku: &str, key: &str) -> crate::support::client::Re
 #[tokio::test]
 async fn many_large_replies_take_little_disk() {
     let cluster = node(Vec::new());
-    let data = cluster.data();
+    let data = &cluster.data().join("stores");
     let (guest, sku) = guest_with_full_cart(&cluster).await;
     checkpoint(data);
     let before = size(data);

@@ -24,7 +24,7 @@ pub use authority::generate;
 const NAME_SUFFIX: &str = "node.souk.internal";
 
 /// The application protocol of a link; another version of the handshake gets another number.
-const APPLICATION_PROTOCOL: &[u8] = b"souk-link/2";
+const APPLICATION_PROTOCOL: &[u8] = b"souk-link/3";
 
 /// Longest name of a node: one label of a DNS name (RFC 1035, section 2.3.4).
 pub const NODE_NAME_LIMIT: usize = 63;
