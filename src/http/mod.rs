@@ -23,13 +23,13 @@ use crate::stores::products::ProductStore;
 use crate::stores::search::SearchIndex;
 
 use api::health::HealthSource;
-use api::me::export::Exports;
 use catalogue_cache::CatalogueCache;
 use edge::admission::Admission;
 use edge::conventions::wrap;
 use edge::settings::HttpSettings;
 use edge::shares::Shares;
 use request::asset::Asset;
+use request::exports::Exports;
 use request::front::Front;
 use request::keys::{Keys, SECRET_LENGTH};
 use request::rate_limit::RateLimiter;

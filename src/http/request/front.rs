@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 use tokio_util::task::TaskTracker;
 
 use super::asset::Asset;
+use super::exports::Exports;
 use super::keys::Keys;
 use super::rate_limit::RateLimiter;
 use crate::actors::Regions;
 use crate::authentication::service::Accounts;
 use crate::clock::Clock;
-use crate::http::api::me::export::Exports;
 use crate::http::catalogue_cache::CatalogueCache;
 use crate::http::edge::settings::HttpSettings;
 use crate::http::edge::shares::Shares;

@@ -7,6 +7,7 @@ pub mod bodies;
 pub mod caller;
 pub mod entity;
 pub mod etag;
+pub mod exports;
 pub mod front;
 pub mod idempotency;
 pub mod json;

@@ -2,9 +2,7 @@
 //!
 //! It may be long, so that it is made piece by piece as its client reads it.
 
-use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
@@ -20,6 +18,7 @@ use crate::http::api::credentials::require_step_up;
 use crate::http::api::orders::{self, OrderBody};
 use crate::http::edge::problem::{self, Problem};
 use crate::http::request::caller::Signed;
+use crate::http::request::exports::Running;
 use crate::http::request::front::{Front, SharedFront};
 use crate::http::request::json::{self, JSON};
 use crate::stores::documents::row_id;
@@ -33,36 +32,6 @@ const PIECE: usize = 16;
 const ORDERS_END: &str = r#"],"purchases":["#;
 /// What stands behind the purchases.
 const END: &str = "]}";
-
-/// The accounts whose exports are under way at this node: one at a time for each.
-#[derive(Clone, Debug, Default)]
-pub struct Exports(Arc<Mutex<HashSet<UserId>>>);
-
-/// An export under way, until it is dropped.
-struct Running {
-    exports: Exports,
-    user: UserId,
-}
-
-impl Exports {
-    fn begin(&self, user: &UserId) -> Option<Running> {
-        self.users().insert(user.clone()).then(|| Running {
-            exports: self.clone(),
-            user: user.clone(),
-        })
-    }
-
-    /// No code panics while it holds the lock.
-    fn users(&self) -> MutexGuard<'_, HashSet<UserId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.exports.users().remove(&self.user);
-    }
-}
 
 /// The data kept about an account. The lists of orders and purchases are last, and filled in piece by piece.
 #[derive(Serialize, ToSchema)]
@@ -188,11 +157,11 @@ impl Lists {
     async fn piece(self) -> io::Result<(Bytes, Option<Self>)> {
         let Self { front, running, next } = self;
         let made = match next {
-            Next::Orders(before) => orders_before(&front, &running.user, before.as_deref()).await,
-            Next::Purchases(before) => purchases_before(&front, &running.user, before.as_ref()).await,
+            Next::Orders(before) => orders_before(&front, running.user(), before.as_deref()).await,
+            Next::Purchases(before) => purchases_before(&front, running.user(), before.as_ref()).await,
         };
         let (piece, next) = made.map_err(|problem| {
-            tracing::error!(problem = problem.kind().name(), user = %running.user, "an export was cut short");
+            tracing::error!(problem = problem.kind().name(), user = %running.user(), "an export was cut short");
             io::Error::other("the export could not be completed")
         })?;
         let left = next.map(|next| Self { front, running, next });
