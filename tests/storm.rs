@@ -187,8 +187,7 @@ async fn attacks_at_once_do_not_keep_shoppers_waiting() {
         let (adder, line, count) = (adder.clone(), line.clone(), Arc::clone(&count));
         async move {
             let key = format!("flood-{}", count.fetch_add(1, Ordering::Relaxed));
-            let headers = [("idempotency-key", key.as_str())];
-            adder.send("POST", "/v1/cart/items", Some(&line), &headers).await;
+            adder.post_under(&key, "/v1/cart/items", &line).await;
         }
     });
     let silent = at("203.0.113.3");

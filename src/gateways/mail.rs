@@ -157,21 +157,26 @@ fn remove(folder: &Path, key: &EmailKey) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Works on files without holding up the runtime. A panic of the work is an error.
+async fn on_disk(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<()> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
 #[async_trait]
 impl Mailer for MailFolder {
     async fn send(&self, email: &Email) -> Result<(), MailError> {
         let (folder, message) = (self.0.clone(), email.message());
-        tokio::task::spawn_blocking(move || write(&folder, &message))
+        on_disk(move || write(&folder, &message))
             .await
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(MailError::Folder)
     }
 
     async fn forget(&self, address: &EmailAddress) -> Result<(), MailError> {
         let (folder, key) = (self.0.clone(), email_key(address));
-        tokio::task::spawn_blocking(move || remove(&folder, &key))
+        on_disk(move || remove(&folder, &key))
             .await
-            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(MailError::Removal)
     }
 }

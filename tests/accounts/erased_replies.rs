@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
-use crate::support::client::{Client, address};
+use crate::support::client::address;
 use crate::support::cluster::{Cluster, Options};
 use crate::support::waiting::eventually;
 
@@ -23,17 +23,6 @@ fn rows(data: &Path, table: &str) -> i64 {
         .expect("a count")
 }
 
-async fn keyed(
-    client: &Client,
-    path: &str,
-    body: &serde_json::Value,
-    key: &str,
-) -> crate::support::client::Reply {
-    client
-        .send("POST", path, Some(body), &[("idempotency-key", key)])
-        .await
-}
-
 #[tokio::test]
 async fn erasure_takes_kept_replies_with_it() {
     let cluster = Cluster::start(Options {
@@ -45,14 +34,16 @@ async fn erasure_takes_kept_replies_with_it() {
     let stranger = cluster.client(0).calling_from("203.0.113.77");
     let (email, password) = ("kept@accounts.example", "Marmalade-Ferry-Quartz");
     let registration = json!({"email": email, "password": password, "name": "Kept Reply"});
-    let opened = keyed(&stranger, "/v1/auth/register", &registration, "register")
+    let opened = stranger
+        .post_under("register", "/v1/auth/register", &registration)
         .await
         .expect(201);
     let client = stranger.with_token(Some(opened.str("/access_token")));
     let products = client.get("/v1/products?limit=1").await.expect(200);
     let add = json!({"sku": products.str("/items/0/skus/0/sku"), "quantity": 1});
-    keyed(&client, "/v1/cart/items", &add, "add").await.expect(200);
-    keyed(&client, "/v1/me/addresses", &address(), "address")
+    client.post_under("add", "/v1/cart/items", &add).await.expect(200);
+    client
+        .post_under("address", "/v1/me/addresses", &address())
         .await
         .expect(201);
     assert_eq!(rows(data, "idempotency"), 3);

@@ -131,7 +131,7 @@ async fn an_erasure_leaves_no_trace_on_disk() {
     // One order is delivered, one cancelled with a refund, one declined.
     let sku = plentiful(&client).await;
     order(&client, &sku, "kept", address, "tok_ok").await.expect(201);
-    cleared(&client).await;
+    client.cart_is_empty(LIMIT).await;
     let second = order(&client, &sku, "cancelled", address, "tok_ok")
         .await
         .expect(201);
@@ -140,7 +140,7 @@ async fn an_erasure_leaves_no_trace_on_disk() {
         .post(&cancel, &json!({"reason": "a zzyzxreason"}))
         .await
         .expect(200);
-    cleared(&client).await;
+    client.cart_is_empty(LIMIT).await;
     order(&client, &sku, "declined", address, TOKEN)
         .await
         .expect_problem(402, "payment-declined");
@@ -206,17 +206,4 @@ async fn an_erasure_leaves_no_trace_on_disk() {
     })
     .await;
     assert_eq!(found(data), []);
-}
-
-/// Waits until nothing of the last order is left in the cart.
-async fn cleared(client: &Client) {
-    eventually("the cart is cleared", LIMIT, async || {
-        let cart = client.get_cart().await.expect(200);
-        if cart.i64("/item_count") == 0 {
-            Ok(())
-        } else {
-            Err(cart)
-        }
-    })
-    .await;
 }

@@ -32,12 +32,6 @@ fn status(stream: &TcpStream) -> Option<String> {
     }
 }
 
-/// Resident megabytes of the node.
-async fn resident(cluster: &Cluster) -> f64 {
-    let nodes = cluster.inspect("/v1/nodes").await;
-    nodes["items"][0]["rss_bytes"].as_f64().expect("bytes") / 1e6
-}
-
 /// All of a shopper's requests are answered: reads and writes.
 async fn is_served(client: &Client) {
     let guest = client.guest().await;
@@ -69,7 +63,7 @@ async fn half_sent_bodies_keep_nobody_else_out() {
     let shopper = cluster.client(0).calling_from(SHOPPER);
     let attacker = cluster.client(0).calling_from(ATTACKER);
     is_served(&shopper).await;
-    let before = resident(&cluster).await;
+    let before = cluster.resident().await;
 
     let mut streams = Vec::new();
     for _ in 0..held {
@@ -80,7 +74,7 @@ async fn half_sent_bodies_keep_nobody_else_out() {
         streams.iter().all(|stream| status(stream).is_none()),
         "what is late only is waited for"
     );
-    let worst = resident(&cluster).await;
+    let worst = cluster.resident().await;
     println!("{held} half-sent bodies: {before:.0} MB before, {worst:.0} MB meanwhile");
 
     // Large ones soon use up the share of their address, and nobody else's.
@@ -112,5 +106,5 @@ async fn half_sent_bodies_keep_nobody_else_out() {
     assert_eq!(&reply, b"HTTP/1.1 400");
     drop((streams, large));
     is_served(&shopper).await;
-    println!("{:.0} MB afterwards", resident(&cluster).await);
+    println!("{:.0} MB afterwards", cluster.resident().await);
 }

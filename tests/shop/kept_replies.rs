@@ -8,7 +8,8 @@ use futures::{StreamExt, stream};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::client::Client;
+use crate::support::attacks::fill;
+use crate::support::client::{Client, Reply};
 use crate::support::cluster::{Cluster, Options};
 
 /// Lines of the cart: the most that one may have.
@@ -84,35 +85,15 @@ fn node(mut settings: Vec<(&'static str, String)>) -> Cluster {
 /// A guest whose cart has as many lines as a cart may have, and one of its SKUs.
 async fn guest_with_full_cart(cluster: &Cluster) -> (Client, String) {
     let guest = cluster.client(0).guest().await;
-    let mut skus = Vec::new();
-    let mut page = "/v1/products?limit=100".to_owned();
-    while skus.len() < LINES {
-        let list = guest.get(&page).await.expect(200);
-        for product in list.items() {
-            let of_product = product["skus"].as_array().expect("SKUs");
-            skus.extend(
-                of_product
-                    .iter()
-                    .filter_map(|sku| Some(sku["sku"].as_str()?.to_owned())),
-            );
-        }
-        if skus.len() < LINES {
-            page = format!("/v1/products?limit=100&cursor={}", list.str("/next_cursor"));
-        }
-    }
-    skus.truncate(LINES);
-    for sku in &skus {
-        guest.add(sku, 1).await.expect(200);
-    }
-    let sku = skus.swap_remove(0);
+    fill(&guest, LINES).await;
+    let cart = guest.get_cart().await.expect(200);
+    let sku = cart.str("/items/0/sku").to_owned();
     (guest, sku)
 }
 
-async fn add(guest: &Client, sku: &str, key: &str) -> crate::support::client::Reply {
+async fn add(guest: &Client, sku: &str, key: &str) -> Reply {
     let body = json!({"sku": sku, "quantity": 1});
-    guest
-        .send("POST", "/v1/cart/items", Some(&body), &[("idempotency-key", key)])
-        .await
+    guest.post_under(key, "/v1/cart/items", &body).await
 }
 
 #[tokio::test]

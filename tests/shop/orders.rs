@@ -91,15 +91,7 @@ async fn a_shopper_orders_through_all_nodes() {
                 "an order page shows no {secret}: {settled}"
             );
         }
-        eventually("the cart is cleared of what was ordered", LIMIT, async || {
-            let cart = guest.get_cart().await.expect(200);
-            if cart.i64("/item_count") == 0 {
-                Ok(())
-            } else {
-                Err(cart)
-            }
-        })
-        .await;
+        guest.cart_is_empty(LIMIT).await;
         eventually("the badge shows what is left", LIMIT, async || {
             match available(&client, &bought.product, &bought.sku).await {
                 Some(left) if left + 2 == u64::from(bought.available) => Ok(()),

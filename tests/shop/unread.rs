@@ -27,12 +27,6 @@ fn orders() -> usize {
     if full() { 1_000 } else { 40 }
 }
 
-/// Resident megabytes of the node.
-async fn resident(cluster: &Cluster) -> f64 {
-    let nodes = cluster.inspect("/v1/nodes").await;
-    nodes["items"][0]["rss_bytes"].as_f64().expect("bytes") / 1e6
-}
-
 /// The status of the reply on a connection, once it has come; it stays unread.
 async fn status(stream: &TcpStream) -> u16 {
     eventually("a reply", LIMIT, async || {
@@ -80,7 +74,7 @@ async fn unread_replies_do_not_fill_the_memory() {
     order_in_vain(&account, orders()).await;
     is_served(&shopper).await;
 
-    let before = resident(&cluster).await;
+    let before = cluster.resident().await;
     let mut exports = Vec::new();
     for _ in 0..UNREAD {
         exports.push(unread(&account, "/v1/me/export").await);
@@ -98,7 +92,7 @@ async fn unread_replies_do_not_fill_the_memory() {
         "{sent} lists are on their way, {refused} were refused"
     );
     is_served(&shopper).await;
-    let worst = resident(&cluster).await;
+    let worst = cluster.resident().await;
     drop((exports, lists));
 
     let export = eventually("the next export", LIMIT, async || {
@@ -110,7 +104,7 @@ async fn unread_replies_do_not_fill_the_memory() {
         }
     })
     .await;
-    let after = resident(&cluster).await;
+    let after = cluster.resident().await;
     println!(
         "{UNREAD} unread exports of {} MB and {UNREAD} unread lists: {before:.0} MB before, {worst:.0} MB meanwhile, {after:.0} MB afterwards",
         export.text.len() / 1_000_000

@@ -7,6 +7,8 @@ use reqwest::header::HeaderMap;
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
+use super::waiting::eventually;
+
 /// Prefix of the `type` of every problem.
 pub const PROBLEM_BASE: &str = "https://souk.example/problems/";
 
@@ -354,8 +356,26 @@ impl Client {
 
     /// `POST /v1/orders` with any body.
     pub async fn place(&self, key: &str, body: &Value) -> Reply {
-        self.send("POST", "/v1/orders", Some(body), &[("idempotency-key", key)])
+        self.post_under(key, "/v1/orders", body).await
+    }
+
+    /// `POST` with an idempotency key.
+    pub async fn post_under(&self, key: &str, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, Some(body), &[("idempotency-key", key)])
             .await
+    }
+
+    /// Waits until nothing is in the cart.
+    pub async fn cart_is_empty(&self, limit: Duration) {
+        eventually("the cart is empty", limit, async || {
+            let cart = self.get_cart().await.expect(200);
+            if cart.i64("/item_count") == 0 {
+                Ok(())
+            } else {
+                Err(cart)
+            }
+        })
+        .await;
     }
 
     /// `GET /v1/orders/{id}`.

@@ -320,6 +320,12 @@ impl Cluster {
         panic!("no node shows {path}: {}", last.unwrap_or_default())
     }
 
+    /// Resident megabytes of the first node.
+    pub async fn resident(&self) -> f64 {
+        let nodes = self.inspect("/v1/nodes").await;
+        nodes["items"][0]["rss_bytes"].as_f64().expect("bytes") / 1e6
+    }
+
     /// The reply of one node's operator interface.
     ///
     /// # Errors

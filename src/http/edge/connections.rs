@@ -1,65 +1,42 @@
 //! Limits the connections of each address at one listener.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::counted;
-use crate::http::edge::client_address::TrustedProxies;
+use crate::http::edge::client_address::{ClientAddress, TrustedProxies};
+use crate::http::edge::shares::{Share, Shares};
 
 /// Counts connections by address, so that no single client takes every connection of a listener, by sending half a
 /// request on each, for example.
 pub struct Connections {
-    limit: usize,
+    open: Shares,
     /// Proxies: all clients come through them.
     exempt: TrustedProxies,
-    open: Open,
 }
 
-type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
-
 /// A counted connection, released when dropped.
-pub struct ConnectionPermit(Option<(IpAddr, Open)>);
+pub struct ConnectionPermit {
+    _share: Option<Share>,
+}
 
 impl Connections {
     /// At most `limit` for each address that is not `exempt`.
     pub fn new(limit: usize, exempt: TrustedProxies) -> Self {
         Self {
-            limit,
+            open: Shares::per_address(limit),
             exempt,
-            open: Open::default(),
         }
     }
 
     /// Counts a connection of this peer; `None` where it has as many as it may.
     pub fn enter(&self, peer: IpAddr) -> Option<ConnectionPermit> {
         if self.exempt.contains(peer) {
-            return Some(ConnectionPermit(None));
+            return Some(ConnectionPermit { _share: None });
         }
-        let address = counted(peer);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(address).or_default();
-        if *count >= self.limit {
+        let share = self.open.take(Some(ClientAddress(peer)), 1);
+        if share.is_none() {
             metrics::counter!("souk_http_connections_refused_total").increment(1);
-            return None;
         }
-        *count += 1;
-        Some(ConnectionPermit(Some((address, Arc::clone(&self.open)))))
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let Some((address, open)) = self.0.take() else {
-            return;
-        };
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&address);
-            }
-        }
+        share.map(|share| ConnectionPermit { _share: Some(share) })
     }
 }
 
@@ -81,11 +58,7 @@ mod tests {
         drop(first);
         assert!(connections.enter(address("203.0.113.1")).is_some());
         drop(other);
-        assert_eq!(
-            connections.open.lock().unwrap().len(),
-            1,
-            "only who is there is remembered"
-        );
+        assert_eq!(connections.open.addresses(), 1, "only who is there is remembered");
     }
 
     #[test]

@@ -20,7 +20,7 @@ const COUNTED_FROM: u64 = 16 * 1024;
 const STREAMED: usize = 1024 * 1024;
 
 /// Gives the reply to a request of this `method` its share of `replies`, which it holds until its last byte is sent. Where nothing
-/// is left, a read is refused as busy. A change has happened, so that its client is told: the replies to changes are small.
+/// is left, a read is refused as busy. The reply to a change is sent, since the change has happened; such replies are small.
 pub fn hold(
     replies: &Shares,
     method: &Method,

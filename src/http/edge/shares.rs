@@ -1,4 +1,4 @@
-//! A budget of bytes that all clients share, of which no single address gets more than a part.
+//! A budget that all clients share (bytes, connections), of which no single address gets more than a part.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +17,7 @@ pub struct Shares(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     limit: usize,
+    per_address: usize,
     used: Mutex<Used>,
 }
 
@@ -26,40 +27,56 @@ struct Used {
     by_address: HashMap<Option<IpAddr>, usize>,
 }
 
-/// Some bytes of the budget, given back when dropped.
+/// Some of the budget, given back when dropped.
 #[derive(Debug)]
 pub struct Share {
     shares: Shares,
     address: Option<IpAddr>,
-    bytes: usize,
+    amount: usize,
 }
 
 impl Shares {
-    /// At most `limit` bytes at a time.
+    /// At most `limit` at a time, and a sixteenth of it for one address.
     pub fn new(limit: usize) -> Self {
+        Self::within(limit, limit / PART)
+    }
+
+    /// At most `limit` at a time for one address, and as much for each other one.
+    pub fn per_address(limit: usize) -> Self {
+        Self::within(usize::MAX, limit)
+    }
+
+    fn within(limit: usize, per_address: usize) -> Self {
         Self(Arc::new(Inner {
             limit,
+            per_address,
             used: Mutex::default(),
         }))
     }
 
-    /// A share of `bytes` for this client, unless that is more than is left, of the whole or for its address. A single share is
+    /// A share of this `amount` for a client, unless that is more than is left, of the whole or for its address. A single share is
     /// never too large.
-    pub fn take(&self, client: Option<ClientAddress>, bytes: usize) -> Option<Share> {
+    pub fn take(&self, client: Option<ClientAddress>, amount: usize) -> Option<Share> {
         let address = client.map(|ClientAddress(address)| counted(address));
         let mut used = self.used();
         let of_address = used.by_address.get(&address).copied().unwrap_or(0);
-        let fits = |used: usize, limit: usize| used == 0 || used + bytes <= limit;
-        if !fits(used.total, self.0.limit) || !fits(of_address, self.0.limit / PART) {
+        let fits = |used: usize, limit: usize| used == 0 || used + amount <= limit;
+        if !fits(used.total, self.0.limit) || !fits(of_address, self.0.per_address) {
             return None;
         }
-        used.total += bytes;
-        *used.by_address.entry(address).or_default() += bytes;
+        used.total += amount;
+        *used.by_address.entry(address).or_default() += amount;
         Some(Share {
             shares: self.clone(),
             address,
-            bytes,
+            amount,
         })
+    }
+
+    /// How many addresses have a share.
+    #[cfg(test)]
+    pub(super) fn addresses(&self) -> usize {
+        self.used().by_address.len()
     }
 
     /// No code panics while it holds the lock.
@@ -71,9 +88,9 @@ impl Shares {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut used = self.shares.used();
-        used.total -= self.bytes;
+        used.total -= self.amount;
         if let Some(of_address) = used.by_address.get_mut(&self.address) {
-            *of_address -= self.bytes;
+            *of_address -= self.amount;
             if *of_address == 0 {
                 used.by_address.remove(&self.address);
             }

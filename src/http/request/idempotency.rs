@@ -47,7 +47,7 @@ pub const KEY_LIMIT: usize = 255;
 
 /// Pauses before a running request is looked at again.
 const POLLING: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(320));
-/// A caller above its quota is told to come back after the time that replies are kept, divided by this.
+/// The `Retry-After` above a quota is the time that replies are kept, divided by this.
 const RETRIES_OVER_QUOTA: u32 = 24;
 /// Renewals of a lease within its time.
 const RENEWALS: u32 = 3;

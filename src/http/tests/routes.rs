@@ -45,7 +45,7 @@ async fn probes_are_answered_above_the_limit() {
             .oneshot(request.body(Body::empty()).unwrap())
             .await
             .unwrap();
-        // Who may not call is told so first: that takes no place among the requests in flight.
+        // A caller without permission is refused first: that takes no place among the requests in flight.
         let open = matches!(route.policy, Policy::Public | Policy::Optional);
         let expected = if open { 503 } else { 401 };
         assert_eq!(refused.status(), expected, "{}", route.path);

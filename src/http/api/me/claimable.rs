@@ -14,7 +14,7 @@ use crate::http::request::path::PathParameter;
 use crate::http::request::query::Page;
 use souk_domain::{Money, OrderCommand, OrderId};
 
-/// What is told of an order before its owner accepts it: somebody else may have given this address.
+/// What an order shows before its owner accepts it: somebody else may have given this address.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ClaimableOrder)]
 pub struct Claimable<'a> {
