@@ -2,7 +2,7 @@
 //!
 //! A request above the limit is refused at once instead of queued, so that admitted requests are answered in time.
 //! Reads are refused first: repeating them costs a client nothing, and the last permits are reserved for writes. While the node is
-//! [overloaded](super::overload), reads and strangers are refused first, then other changes; an order that can be
+//! [overloaded](super::overload), reads and strangers are refused, and where that is not enough other changes; an order that can be
 //! placed never is, so that the work that led to it was not for nothing.
 
 use std::sync::Arc;
@@ -19,8 +19,9 @@ use crate::http::edge::problem::{self, Problem};
 
 /// Reads leave one permit in this many free.
 const RESERVED_FOR_WRITES: usize = 8;
-/// Under overload, reads and strangers leave one place in this many free: a checkout that is given up half-way is work for nothing.
-const RESERVED_FOR_SHOPPERS: usize = 2;
+/// Under overload, shoppers may go this many times as far as reads and strangers, whom the limit holds back: a checkout that is
+/// given up half-way is work for nothing.
+const SHOPPERS_GO_BEYOND: usize = 2;
 
 /// Which requests are refused first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +96,8 @@ impl Admission {
         let in_flight = self.concurrency.saturating_sub(free);
         let limit = self.overload.limit(in_flight);
         let most = match urgency {
-            Urgency::Read | Urgency::Stranger => limit - limit / RESERVED_FOR_SHOPPERS,
-            Urgency::Shopper => limit,
+            Urgency::Read | Urgency::Stranger => limit,
+            Urgency::Shopper => limit.saturating_mul(SHOPPERS_GO_BEYOND),
             Urgency::Order => usize::MAX,
         };
         let is_reserved = urgency == Urgency::Read && free <= self.concurrency / RESERVED_FOR_WRITES;
@@ -147,6 +148,19 @@ mod tests {
         assert!(admission.enter(Urgency::Shopper).is_none());
         drop(clone);
         assert!(admission.enter(Urgency::Read).is_some());
+    }
+
+    #[test]
+    fn under_overload_strangers_are_held_back_and_orders_are_not() {
+        let admission = Admission::new(100, Overload::limited(4));
+        let admission = &admission;
+        let enter = |urgency| std::iter::from_fn(move || admission.enter(urgency));
+        let mut held: Vec<_> = enter(Urgency::Stranger).collect();
+        assert_eq!(held.len(), 4);
+        assert!(admission.enter(Urgency::Read).is_none());
+        held.extend(enter(Urgency::Shopper));
+        assert_eq!(held.len(), 8);
+        assert!(admission.enter(Urgency::Order).is_some());
     }
 
     #[test]

@@ -13,20 +13,22 @@ use crate::actors::metrics::quantile;
 
 /// How often the latency is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long commands are slow before it is overload.
+/// Where commands are few, how long they are gathered for a look.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
+/// How long commands are slow before it is overload, and how long nothing is refused before it is over.
 const SUSTAINED: Duration = Duration::from_secs(2);
 /// Commands between two looks by which the latency can be told.
 const LEAST_COMMANDS: u64 = 20;
 /// A checkout is a series of commands of its worker: each of them has this part of the time.
-const COMMANDS_OF_A_CHECKOUT: u32 = 4;
+const COMMANDS_OF_A_CHECKOUT: u32 = 3;
 /// A slow disk is no overload: commands may take this many times as long as on the quiet node.
-const TIMES_QUIET: u32 = 10;
+const TIMES_QUIET: u32 = 5;
 /// In this time without a quieter moment, what counts as quiet doubles.
 const QUIET_DOUBLES: Duration = Duration::from_secs(600);
-/// The fewest requests that a node works on.
+/// The fewest requests that a node works on; with as many it is quiet.
 const LEAST: usize = 8;
 /// The largest step down, as a part of the limit.
-const STEP_DOWN: f64 = 0.7;
+const STEP_DOWN: f64 = 0.5;
 /// The step up, as a part of the limit; and one.
 const STEP_UP: f64 = 0.05;
 
@@ -45,6 +47,8 @@ type Commands = Box<dyn Fn() -> [Vec<u64>; 2] + Send + Sync>;
 
 struct State {
     looked: Instant,
+    /// Since then.
+    most_in_flight: usize,
     counts: [Vec<u64>; 2],
     control: Control,
 }
@@ -73,6 +77,14 @@ impl Overload {
         }
     }
 
+    /// A node that limits itself to `limit`.
+    #[cfg(test)]
+    pub fn limited(limit: usize) -> Self {
+        let overload = Self::never();
+        overload.limit.store(limit, Ordering::Relaxed);
+        overload
+    }
+
     /// A node that is never overloaded.
     pub fn never() -> Self {
         Self::by(Box::new(|| [Vec::new(), Vec::new()]))
@@ -81,6 +93,7 @@ impl Overload {
     fn by(commands: Commands) -> Self {
         let state = State {
             looked: Instant::now(),
+            most_in_flight: 0,
             counts: commands(),
             control: Control::default(),
         };
@@ -98,34 +111,30 @@ impl Overload {
         if let Some(target) = self.target
             && let Ok(mut state) = self.state.try_lock()
         {
-            let now = Instant::now();
-            if now.duration_since(state.looked) >= INTERVAL {
-                let limit = self.look(&mut state, now, target, in_flight);
-                self.limit.store(limit, Ordering::Relaxed);
+            state.most_in_flight = state.most_in_flight.max(in_flight);
+            if state.looked.elapsed() >= INTERVAL {
+                self.look(&mut state, target);
             }
         }
         self.limit.load(Ordering::Relaxed)
     }
 
-    fn look(&self, state: &mut State, now: Instant, target: Duration, in_flight: usize) -> usize {
-        let counts = (self.commands)();
-        let since = |which: usize| -> Vec<u64> {
-            let before = state.counts[which].iter();
-            let pairs = counts[which].iter().zip(before);
-            pairs.map(|(now, before)| now.saturating_sub(*before)).collect()
-        };
-        let (all, background) = (since(0), since(1));
-        let requests: Vec<u64> = all
-            .iter()
-            .zip(&background)
-            .map(|(all, of)| all.saturating_sub(*of))
-            .collect();
-        let latency =
-            median(&requests).max(median(&background).map(|median| median * COMMANDS_OF_A_CHECKOUT));
+    fn look(&self, state: &mut State, target: Duration) {
+        let now = Instant::now();
         let elapsed = now.duration_since(state.looked);
+        let counts = (self.commands)();
+        let [all, background] = [0, 1].map(|of| difference(&counts[of], &state.counts[of]));
+        let requests = median(&difference(&all, &background));
+        let background = median(&background).map(|median| median * COMMANDS_OF_A_CHECKOUT);
+        let latency = requests.max(background);
+        if latency.is_none() && elapsed < LONGEST_INTERVAL {
+            return;
+        }
+        let in_flight = std::mem::take(&mut state.most_in_flight);
         (state.looked, state.counts) = (now, counts);
         let was = state.control.limit;
         let limit = state.control.look(now, elapsed, target, latency, in_flight);
+        self.limit.store(limit.unwrap_or(usize::MAX), Ordering::Relaxed);
         let latency_ms = latency.map(|latency| latency.as_millis());
         match (was, limit) {
             (None, Some(limit)) => {
@@ -139,8 +148,14 @@ impl Overload {
             (Some(_), None) => tracing::info!(in_flight, latency_ms, "the overload is over"),
             _ => {}
         }
-        limit.unwrap_or(usize::MAX)
     }
+}
+
+/// What was counted between two states of counters.
+fn difference(now: &[u64], before: &[u64]) -> Vec<u64> {
+    let before = before.iter().chain(std::iter::repeat(&0));
+    let pairs = now.iter().zip(before);
+    pairs.map(|(now, before)| now.saturating_sub(*before)).collect()
 }
 
 /// The median latency; `None` for too few commands.
@@ -157,12 +172,17 @@ struct Control {
     slow_since: Option<Instant>,
     /// What commands take on the quiet node.
     quiet: Option<Duration>,
+    /// When the next step down may be.
+    steps_after: Option<Instant>,
+    /// Since when the limit limits nothing.
+    calm_since: Option<Instant>,
     /// The limit; `None` without overload.
     limit: Option<usize>,
 }
 
 impl Control {
-    /// The limit after a look at the median `latency` of the commands of the last `elapsed`; `None` for hardly any commands.
+    /// The limit after a look at the median `latency` of the commands of the last `elapsed`, with at most `in_flight` requests
+    /// at once; `None` for hardly any commands.
     fn look(
         &mut self,
         now: Instant,
@@ -171,33 +191,48 @@ impl Control {
         latency: Option<Duration>,
         in_flight: usize,
     ) -> Option<usize> {
+        // A limited node has few in flight, and is not quiet: it works off what came before.
         if self.limit.is_none()
+            && in_flight <= LEAST
             && let Some(latency) = latency
         {
             let growth = 1.0 + elapsed.as_secs_f64() / QUIET_DOUBLES.as_secs_f64();
-            let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth.min(2.0)));
+            let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth));
             self.quiet = Some(quiet.min(latency));
         }
         let bound = self.quiet.map_or(target, |quiet| target.max(quiet * TIMES_QUIET));
         match latency.filter(|latency| *latency > bound) {
-            Some(latency) => {
-                let since = *self.slow_since.get_or_insert(now);
-                if self.limit.is_some() || now.duration_since(since) >= SUSTAINED {
-                    let step = (bound.as_secs_f64() / latency.as_secs_f64()).max(STEP_DOWN);
-                    let from = self.limit.map_or(in_flight, |limit| limit.min(in_flight));
-                    self.limit = Some(scaled(from, step).max(LEAST));
-                }
-            }
-            None => {
-                self.slow_since = None;
-                // Once twice as many may be in flight as are, the limit limits nothing.
-                self.limit = self
-                    .limit
-                    .map(|limit| scaled(limit, 1.0 + STEP_UP) + 1)
-                    .filter(|limit| *limit <= 2 * in_flight.max(LEAST));
-            }
+            Some(latency) => self.slow(now, bound, latency, in_flight),
+            None => self.fast(now, in_flight),
         }
         self.limit
+    }
+
+    fn slow(&mut self, now: Instant, bound: Duration, latency: Duration, in_flight: usize) {
+        self.calm_since = None;
+        let since = *self.slow_since.get_or_insert(now);
+        if self.limit.is_none() && now.duration_since(since) < SUSTAINED {
+            return;
+        }
+        // What was admitted before the last step is slow whatever is done now.
+        if self.steps_after.is_none_or(|after| after <= now) {
+            let from = self.limit.map_or(in_flight, |limit| limit.min(in_flight));
+            let step = (bound.as_secs_f64() / latency.as_secs_f64()).max(STEP_DOWN);
+            self.limit = Some(scaled(from, step).max(LEAST));
+            self.steps_after = Some(now + latency.min(LONGEST_INTERVAL));
+        }
+    }
+
+    fn fast(&mut self, now: Instant, in_flight: usize) {
+        self.slow_since = None;
+        let Some(limit) = self.limit else { return };
+        let raised = scaled(limit, 1.0 + STEP_UP) + 1;
+        // Where twice as many may be in flight as are, the limit limits nothing.
+        if raised <= 2 * in_flight.max(LEAST) {
+            (self.limit, self.calm_since) = (Some(raised), None);
+        } else if now.duration_since(*self.calm_since.get_or_insert(now)) >= SUSTAINED {
+            (self.limit, self.calm_since) = (None, None);
+        }
     }
 }
 
@@ -259,7 +294,7 @@ mod tests {
     #[test]
     fn lasting_overload_is_limited_to_what_is_answered_in_time() {
         let mut node = Node::new(Duration::from_millis(1));
-        node.run(SUSTAINED + Duration::from_secs(3), 3_000);
+        node.run(SUSTAINED + Duration::from_secs(4), 3_000);
         for _ in 0..100 {
             let in_flight = node.run(INTERVAL, 3_000);
             assert!((70..=110).contains(&in_flight), "{in_flight} of about 100");
@@ -278,10 +313,70 @@ mod tests {
     #[test]
     fn a_slow_disk_is_no_overload() {
         let mut node = Node::new(Duration::from_millis(40));
-        assert_eq!(node.run(Duration::from_secs(10), 9), 9);
-        assert_eq!(node.limit, None, "nine times of what one takes");
+        assert_eq!(node.run(Duration::from_secs(10), 5), 5);
+        assert_eq!(node.limit, None, "five times of what one takes");
         node.run(Duration::from_secs(10), 50);
         assert!(node.limit.is_some());
+    }
+
+    #[test]
+    fn a_node_that_works_off_its_backlog_is_not_taken_for_a_quiet_one() {
+        let mut control = Control::default();
+        let mut now = Instant::now();
+        let mut look = |latency: u64, in_flight, looks: u32| {
+            for _ in 0..looks {
+                now += INTERVAL;
+                control.look(
+                    now,
+                    INTERVAL,
+                    TARGET,
+                    Some(Duration::from_millis(latency)),
+                    in_flight,
+                );
+            }
+            control.limit
+        };
+        // It starts under load, and knows no quiet moment.
+        assert!(look(400, 90, 40).is_some());
+        assert_eq!(look(400, LEAST, 10), Some(LEAST));
+        assert_eq!(look(150, LEAST, 10), Some(LEAST), "still above the target");
+    }
+
+    #[test]
+    fn one_step_down_is_waited_for_before_the_next() {
+        let mut control = Control::default();
+        let begin = Instant::now();
+        let slow = Duration::from_millis(500);
+        let limits: Vec<_> = (0..=25)
+            .map(|look| control.look(begin + INTERVAL * look, INTERVAL, TARGET, Some(slow), 100))
+            .collect();
+        assert_eq!(limits[20], Some(50));
+        assert_eq!(limits[24], Some(50), "what was admitted before is slow anyway");
+        assert_eq!(limits[25], Some(25));
+    }
+
+    #[test]
+    fn the_limit_ends_only_where_nothing_is_refused_for_a_while() {
+        let mut control = Control::default();
+        let mut now = Instant::now();
+        let mut look = |latency: u64, in_flight, looks: u32| {
+            for _ in 0..looks {
+                now += INTERVAL;
+                control.look(
+                    now,
+                    INTERVAL,
+                    TARGET,
+                    Some(Duration::from_millis(latency)),
+                    in_flight,
+                );
+            }
+            control.limit
+        };
+        let limit = look(400, 100, 21).unwrap();
+        assert!(look(10, LEAST, 10).is_some(), "a lull of a second");
+        assert!(look(10, limit, 5).is_some());
+        assert!(look(10, LEAST, 19).is_some());
+        assert_eq!(look(10, LEAST, 10), None);
     }
 
     #[test]
