@@ -120,11 +120,11 @@ impl WriteParts for PostgresDocuments {
         {
             return Some(format!("a key of {} bytes is too long", key.len()));
         }
-        let texts = [document.id.as_str(), document.body.as_str()]
+        let mut texts = [document.id.as_str(), document.body.as_str()]
             .into_iter()
             .chain(owner)
             .chain(write.events.iter().map(|event| event.event.name.as_str()));
-        (!texts.into_iter().all(is_storable)).then(|| "a text has the character U+0000".to_owned())
+        (!texts.all(is_storable)).then(|| "a text has the character U+0000".to_owned())
     }
 
     async fn write_part(&self, mark: &str, part: &[&DocumentWrite]) -> Result<HashSet<String>, StoreError> {

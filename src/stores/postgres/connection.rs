@@ -24,6 +24,15 @@ const PREPARED: usize = 100;
 /// The oldest server with all functions that are used, as `server_version_num` has it.
 const OLDEST_SERVER: i64 = 140_000;
 
+/// Each statement is written for one plan, by indexes, whatever its values. To plan it anew for each call would cost as much as to run
+/// it; and a scan that was right for a small table must not stay when the table grows.
+const PLANNER: &[(&str, &str)] = &[
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// Parameters that a URL may have. The driver would log the value of another one, which may be a password.
 const PARAMETERS: &[&str] = &[
     "sslmode",
@@ -83,26 +92,22 @@ impl Server {
                 ));
             }
         }
-        let options: PgConnectOptions = url.parse().map_err(|error| refused(store, error))?;
+        let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| refused(store, error))?;
         let schema = format!("souk_{store}");
         let milliseconds = |limit: Duration| limit.as_millis().to_string();
+        let settings = [
+            ("search_path", schema.clone()),
+            ("statement_timeout", milliseconds(STATEMENT_LIMIT)),
+            (
+                "idle_in_transaction_session_timeout",
+                milliseconds(ABANDONED_LIMIT),
+            ),
+            ("work_mem", WORKING_MEMORY.to_owned()),
+        ];
         let options = options
             .statement_cache_capacity(PREPARED)
-            .options([
-                ("search_path", schema.as_str()),
-                ("statement_timeout", &milliseconds(STATEMENT_LIMIT)),
-                (
-                    "idle_in_transaction_session_timeout",
-                    &milliseconds(ABANDONED_LIMIT),
-                ),
-                ("work_mem", WORKING_MEMORY),
-                // Each statement is written for one plan, by indexes, whatever its values. To plan it anew for each call would
-                // cost as much as to run it; and a scan that was right for a small table must not stay when the table grows.
-                ("plan_cache_mode", "force_generic_plan"),
-                ("enable_seqscan", "off"),
-                ("enable_mergejoin", "off"),
-                ("jit", "off"),
-            ])
+            .options(settings)
+            .options(PLANNER.iter().copied())
             .disable_statement_logging();
         let options = match options.get_application_name() {
             Some(_) => options,
@@ -122,11 +127,11 @@ pub(super) async fn connect(server: &Server) -> Result<Connection, StoreError> {
     let opened = timeout(CONNECT_LIMIT, async {
         let mut session = server.options.connect().await?;
         let row = query(CHECK).fetch_one(&mut session).await?;
-        Ok((session, values::rows(&[row])?))
+        Ok::<_, sqlx::Error>((session, values::rows(&[row])?))
     })
     .await
     .map_err(|error| unavailable(store, error))?;
-    let (session, mut rows) = opened.map_err(|error: sqlx::Error| unavailable(store, error))?;
+    let (session, mut rows) = opened.map_err(|error| unavailable(store, error))?;
     let mut row = Columns::new(store, rows.pop().unwrap_or_default());
     let backend = Backend {
         id: row.integer("pid")?,

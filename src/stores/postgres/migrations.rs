@@ -51,9 +51,9 @@ pub(super) async fn apply(
             run(server, connection, TABLE.to_owned()).await?;
         }
         if is_behind(server, applied, migrations)? {
-            for (version, migration) in (1..).zip(migrations).skip(applied) {
+            for (version, migration) in (1_i64..).zip(migrations).skip(applied) {
                 run(server, connection, (*migration).to_owned()).await?;
-                let apply = query(APPLY).bind(version as i64);
+                let apply = query(APPLY).bind(version);
                 let applied = apply.execute(&mut connection.session).await;
                 applied.map_err(|error| failed(server, error))?;
             }
@@ -101,7 +101,7 @@ async fn applied(server: &Server, connection: &mut Connection) -> Result<usize, 
 }
 
 fn is_true(value: &Value) -> bool {
-    *value == true.into()
+    *value == Value::from(true)
 }
 
 /// Reads the only value of a statement.

@@ -157,7 +157,7 @@ impl PostgresPool {
                 }
                 results.push(rows);
             }
-            Ok(results)
+            Ok::<_, Failure>(results)
         }
         .await;
         let end = if results.is_ok() { "COMMIT" } else { "ROLLBACK" };

@@ -16,6 +16,7 @@ use super::Query;
 use super::connection::{Backend, Connection, Server, connect};
 use super::failure::{Failure, is_broken, unavailable};
 use crate::stores::StoreError;
+use souk_embedded::Value;
 
 /// Most connections of a store.
 const CONNECTIONS: usize = 8;
@@ -186,7 +187,7 @@ impl Connections {
         let rows = lease.rows(Access::Read, deadline, terminate).await;
         let rows = rows.map_err(Failure::into_error)?;
         let gone = super::values::rows(&rows).map_err(|error| unavailable(self.store(), error))?;
-        if gone.iter().flatten().any(|gone| *gone != true.into()) {
+        if gone.iter().flatten().any(|gone| *gone != Value::from(true)) {
             return Err(unavailable(
                 self.store(),
                 "the session of a lost write has not ended yet",
