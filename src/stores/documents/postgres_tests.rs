@@ -55,7 +55,7 @@ async fn a_lost_write_is_applied_before_the_answer_or_never() {
     });
     let mut observer = database.connect("carts").await;
     let waiting = "SELECT count(*) FROM pg_stat_activity \
-         WHERE application_name = 'souk carts' AND wait_event_type = 'Lock'";
+         WHERE datname = current_database() AND application_name = 'souk carts' AND wait_event_type = 'Lock'";
     loop {
         let row = raw_sql(waiting).fetch_one(&mut observer).await.unwrap();
         if row.get::<i64, _>(0) == 1 {
@@ -122,7 +122,7 @@ async fn a_broken_connection_leaves_the_outcome_unknown() {
         async move { store.write("broken", &[write("held", 1)]).await }
     });
     let terminate = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-         WHERE application_name = 'souk carts' AND wait_event_type = 'Lock'";
+         WHERE datname = current_database() AND application_name = 'souk carts' AND wait_event_type = 'Lock'";
     let mut observer = database.connect("carts").await;
     loop {
         let row = raw_sql(terminate).fetch_one(&mut observer).await.unwrap();
@@ -140,8 +140,8 @@ async fn a_broken_connection_leaves_the_outcome_unknown() {
     assert_eq!(store.applied("broken", &ids).await.unwrap(), [false]);
 
     // All idle sessions at once, as when the server starts again.
-    let terminate =
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'souk carts'";
+    let terminate = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+         WHERE datname = current_database() AND application_name = 'souk carts'";
     raw_sql(terminate).execute(&mut observer).await.unwrap();
     assert_eq!(store.versions(&ids).await.unwrap(), [1]);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use super::write;
 use crate::stores::StoreError;
@@ -38,10 +39,12 @@ pub async fn one_of_many_writers_wins_each_version(store: &Arc<dyn DocumentStore
     const WRITERS: usize = 64;
     const VERSIONS: u64 = 4;
     let start = Arc::new(Barrier::new(WRITERS));
-    let wins = join_all((0..WRITERS).map(|writer| {
+    // One that fails ends those that wait for it.
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
         let (store, start) = (Arc::clone(store), Arc::clone(&start));
-        tokio::spawn(async move {
-            let mut won = 0;
+        writers.spawn(async move {
+            let mut won: u64 = 0;
             for version in 0..VERSIONS {
                 // All know the version and want to write the next one.
                 start.wait().await;
@@ -62,10 +65,12 @@ pub async fn one_of_many_writers_wins_each_version(store: &Arc<dyn DocumentStore
                 }
             }
             won
-        })
-    }))
-    .await;
-    let won: u64 = wins.into_iter().map(Result::unwrap).sum();
+        });
+    }
+    let mut won = 0;
+    while let Some(writer) = writers.join_next().await {
+        won += writer.unwrap();
+    }
     assert_eq!(won, VERSIONS, "one winner each");
 }
 
