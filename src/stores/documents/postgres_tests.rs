@@ -11,7 +11,7 @@ use crate::stores::documents::outbox::Outbox;
 use crate::stores::documents::postgres_sql::{
     DELIVERABLE, DELIVERED, DEPTH, FAILED, FORGET, LEDGER, PENDING, REPLAY,
 };
-use crate::stores::postgres::testing::TestDatabase;
+use crate::stores::postgres::testing::{Proxy, TestDatabase};
 
 async fn open(database: &TestDatabase, name: &'static str) -> PostgresDocuments {
     let consumers = if name == "orders" { CONSUMERS } else { &[] };
@@ -144,6 +144,61 @@ async fn a_broken_connection_leaves_the_outcome_unknown() {
          WHERE datname = current_database() AND application_name = 'souk carts'";
     raw_sql(terminate).execute(&mut observer).await.unwrap();
     assert_eq!(store.versions(&ids).await.unwrap(), [1]);
+}
+
+/// The server commits, and its answer gets lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_with_a_lost_answer_is_found() {
+    let Some(database) = TestDatabase::create().await else {
+        return;
+    };
+    let proxy = Proxy::start(&database).await;
+    let store = PostgresDocuments::open(proxy.url(), "carts", &[]).await.unwrap();
+    let ids = ["row".to_owned()];
+    for version in 0.. {
+        // The first time prepares the statement. Where the connection was idle for too long, a new one is used, which loses nothing.
+        if version > 0 {
+            proxy.mute();
+        }
+        let mark = format!("mark-{version}");
+        match store.write(&mark, &[write("row", version)]).await {
+            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
+            Err(StoreError::OutcomeUnknown { .. }) => {
+                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [true]);
+                assert_eq!(store.versions(&ids).await.unwrap(), [version + 1]);
+                return;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// A write lies on its way to the server while its outcome is asked for, and arrives after the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_arrives_after_the_answer_is_not_applied() {
+    let Some(database) = TestDatabase::create().await else {
+        return;
+    };
+    let proxy = Proxy::start(&database).await;
+    let store = PostgresDocuments::open(proxy.url(), "carts", &[]).await.unwrap();
+    let ids = ["row".to_owned()];
+    for version in 0.. {
+        if version > 0 {
+            proxy.hold();
+        }
+        let mark = format!("mark-{version}");
+        match store.write(&mark, &[write("row", version)]).await {
+            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
+            Err(StoreError::OutcomeUnknown { .. }) => {
+                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
+                proxy.release().await;
+                assert_eq!(store.versions(&ids).await.unwrap(), [version]);
+                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
+                return;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
 }
 
 /// The queries that run all the time must not walk a table that grows for ever, also where their plans were made for empty

@@ -103,6 +103,7 @@ impl Server {
                 milliseconds(ABANDONED_LIMIT),
             ),
             ("work_mem", WORKING_MEMORY.to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
         ];
         let options = options
             .statement_cache_capacity(PREPARED)
