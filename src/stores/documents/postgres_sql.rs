@@ -126,10 +126,10 @@ pub(super) const FAILED: &str = "WITH failures AS MATERIALIZED ( \
          SELECT * FROM unnest($2::int8[], $3::int8[], $4::text[]) AS f (sequence, retry_at, reason) \
      ), retried AS ( \
          UPDATE outbox AS o SET attempts = attempts + 1, retry_at = f.retry_at FROM failures AS f \
-         WHERE o.consumer = $1 AND o.sequence = f.sequence AND f.retry_at IS NOT NULL \
+         WHERE o.consumer = $1 AND o.sequence = ANY ($2) AND o.sequence = f.sequence AND f.retry_at IS NOT NULL \
      ), buried AS ( \
          DELETE FROM outbox AS o USING failures AS f \
-         WHERE o.consumer = $1 AND o.sequence = f.sequence AND f.retry_at IS NULL \
+         WHERE o.consumer = $1 AND o.sequence = ANY ($2) AND o.sequence = f.sequence AND f.retry_at IS NULL \
          RETURNING o.sequence, o.attempts + 1 AS attempts, f.reason \
      ) \
      INSERT INTO dead_letters (consumer, sequence, attempts, reason) \

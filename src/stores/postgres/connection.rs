@@ -24,12 +24,15 @@ const PREPARED: usize = 100;
 /// The oldest server with all functions that are used, as `server_version_num` has it.
 const OLDEST_SERVER: i64 = 140_000;
 
-/// Each statement is written for one plan, by indexes, whatever its values. To plan it anew for each call would cost as much as to run
+/// Each statement is written for one plan, by nested loops over indexes, whatever its values. To plan it anew for each call would cost as much as to run
 /// it; and a scan that was right for a small table must not stay when the table grows.
 const PLANNER: &[(&str, &str)] = &[
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
+    ("enable_sort", "off"),
     ("jit", "off"),
 ];
 
