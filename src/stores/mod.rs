@@ -18,12 +18,15 @@ pub mod idempotency;
 pub mod open;
 pub mod parts;
 pub mod ping;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod products;
 pub mod revocations;
 pub mod rotation;
 pub mod search;
 pub mod sessions;
 pub mod signing_keys;
+pub mod sql;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,17 +1,15 @@
-//! SQLite as the technology of every port by default: its databases, its errors as [`StoreError`], and how rows are
-//! taken apart.
+//! SQLite as the technology of every port by default: its databases, and its errors as [`StoreError`].
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
 
-use serde::Serialize;
-use souk_domain::Timestamp;
-use souk_embedded::{Engine, ErrorKind, OpenError, Row, Rows, Schema, Spawner, Statement, Value, Writer};
+use async_trait::async_trait;
+use souk_embedded::{Engine, ErrorKind, OpenError, Rows, Schema, Spawner, Statement, Writer};
 
 use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
+use super::sql::SqlDatabase;
 use super::{StoreError, documents, idempotency, products, sessions, users, views};
 
 /// The stores of rows, each with the consumers of its events.
@@ -133,188 +131,33 @@ impl Database {
         }
     }
 
-    /// The store's name.
-    pub fn name(&self) -> &'static str {
-        self.store
-    }
-
     fn named<T>(&self, result: Result<T, souk_embedded::Error>) -> Result<T, StoreError> {
         result.map_err(|error| store_error(self.name(), error))
     }
+}
 
-    /// Whether the writer responds and the file can be read.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    pub async fn ping(&self) -> Result<(), StoreError> {
+#[async_trait]
+impl SqlDatabase for Database {
+    const TECHNOLOGY: &'static str = "sqlite";
+
+    fn name(&self) -> &'static str {
+        self.store
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
         self.named(self.database.ping().await)
     }
 
-    /// Reads from the file, everything that was acknowledged before.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`], or [`StoreError::Refused`] for an invalid statement.
-    pub async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
+    async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
         self.named(self.database.read(statement).await)
     }
 
-    /// Runs statements in one transaction and returns the rows of each once it is durable.
-    ///
-    /// # Errors
-    /// [`StoreError`]. A request without a reply is [`StoreError::OutcomeUnknown`].
-    pub async fn transact(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
+    async fn transact(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
         self.named(self.database.transact(statements).await)
     }
 
-    /// As [`Database::transact`], with one statement.
-    ///
-    /// # Errors
-    /// As of [`Database::transact`].
-    pub async fn transact_one(&self, statement: Statement) -> Result<Rows, StoreError> {
-        let mut results = self.transact(vec![statement]).await?;
-        Ok(results.pop().unwrap_or_default())
-    }
-
-    /// As [`Database::transact_one`], and counts the rows that it returns.
-    ///
-    /// # Errors
-    /// As of [`Database::transact`].
-    pub async fn count(&self, statement: Statement) -> Result<u64, StoreError> {
-        Ok(self.transact_one(statement).await?.len() as u64)
-    }
-
-    /// Removes what ended before `until`, at most `limit` rows, by a statement that takes these two; how many.
-    ///
-    /// # Errors
-    /// As of [`Database::transact`].
-    pub async fn sweep(&self, sql: &'static str, until: Timestamp, limit: usize) -> Result<u64, StoreError> {
-        self.count(Statement::new(sql).bind(until.as_millis()).bind(limit))
-            .await
-    }
-
-    /// Decodes each row by `decode`.
-    ///
-    /// # Errors
-    /// Those of `decode`.
-    pub fn decode<T>(
-        &self,
-        rows: Rows,
-        decode: impl Fn(&mut Columns) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        rows.into_iter()
-            .map(|row| decode(&mut Columns::new(self.name(), row)))
-            .collect()
-    }
-
-    /// `value` as a JSON parameter.
-    ///
-    /// # Errors
-    /// [`StoreError::Refused`] where it can't be encoded.
-    pub fn json(&self, value: &(impl Serialize + ?Sized)) -> Result<String, StoreError> {
-        serde_json::to_string(value).map_err(|error| self.refused(error))
-    }
-
-    /// The refusal of a call.
-    pub fn refused(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
-        StoreError::Refused {
-            store: self.name(),
-            cause: cause.into(),
-        }
-    }
-
-    /// An error for a row that does not decode.
-    pub fn corrupt(&self, what: impl Into<String>) -> StoreError {
-        StoreError::Corrupt {
-            store: self.name(),
-            what: what.into(),
-        }
-    }
-}
-
-/// Whether the statement at `index` of a transaction returned a row.
-pub fn has_row(results: &[Rows], index: usize) -> bool {
-    results.get(index).is_some_and(|rows| !rows.is_empty())
-}
-
-/// Takes the columns of a row one after the other; another type is [`StoreError::Corrupt`].
-pub struct Columns {
-    store: &'static str,
-    values: std::vec::IntoIter<Value>,
-}
-
-impl Columns {
-    /// The columns of `row`, read from `store`.
-    pub fn new(store: &'static str, row: Row) -> Self {
-        Self {
-            store,
-            values: row.into_iter(),
-        }
-    }
-
-    fn corrupt(&self, column: &str, wanted: &str) -> StoreError {
-        StoreError::Corrupt {
-            store: self.store,
-            what: format!("column {column} holds no {wanted}"),
-        }
-    }
-
-    /// The next column, a text.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn text(&mut self, column: &str) -> Result<String, StoreError> {
-        match self.values.next() {
-            Some(Value::Text(text)) => Ok(text),
-            _ => Err(self.corrupt(column, "text")),
-        }
-    }
-
-    /// The next column, a text or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_text(&mut self, column: &str) -> Result<Option<String>, StoreError> {
-        match self.values.next() {
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "text")),
-        }
-    }
-
-    /// The next column, an integer that fits `T`.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn integer<T: TryFrom<i64>>(&mut self, column: &str) -> Result<T, StoreError> {
-        match self.values.next() {
-            Some(Value::Integer(integer)) => {
-                T::try_from(integer).map_err(|_| self.corrupt(column, "integer of the right size"))
-            }
-            _ => Err(self.corrupt(column, "integer")),
-        }
-    }
-
-    /// The next column, an integer or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_integer(&mut self, column: &str) -> Result<Option<i64>, StoreError> {
-        match self.values.next() {
-            Some(Value::Integer(integer)) => Ok(Some(integer)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "integer")),
-        }
-    }
-
-    /// The next column, bytes or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`]
-    pub fn optional_blob(&mut self, column: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.values.next() {
-            Some(Value::Blob(bytes)) => Ok(Some(bytes)),
-            Some(Value::Null) => Ok(None),
-            _ => Err(self.corrupt(column, "blob")),
-        }
+    /// SQLite runs one transaction after the other.
+    async fn transact_alone(&self, _: &str, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
+        self.transact(statements).await
     }
 }

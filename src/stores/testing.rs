@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::Stores;
 use super::open::open_embedded;
+use super::sql::SqlDatabase;
 use super::sqlite::{Database, in_process_writer};
 use crate::config::KEY_BYTES;
 use crate::sealing::{Key, Keyring};
@@ -39,4 +40,15 @@ pub(crate) async fn assert_indexed(name: &'static str, statements: &[&'static st
         let scans_table = |step: &str| step.split('"').next().is_some_and(|name| !name.contains(' '));
         assert!(!plan.split("SCAN ").skip(1).any(scans_table), "{sql}: {plan}");
     }
+}
+
+/// The server for the tests of an adapter, from `SOUK_TEST_<NAME>_URL`. Without one the test says so and passes.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn server_url(name: &str) -> Option<String> {
+    let variable = format!("SOUK_TEST_{name}_URL");
+    let url = std::env::var(&variable).ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        println!("skipped: {variable} is not set");
+    }
+    url
 }

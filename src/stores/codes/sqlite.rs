@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{CodeStore, Purpose};
+use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite::Database;
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::{Timestamp, UserId};

@@ -1,5 +1,8 @@
 //! What every adapter of the row port and the outbox must show.
 
+mod races;
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,6 +35,10 @@ pub async fn rows(store: Arc<dyn DocumentStore>) {
     what_is_due_comes_in_order_and_by_shard(&*store).await;
     owners_and_scans_are_paged(&*store).await;
     an_unknown_outcome_can_be_asked_for(&*store).await;
+    texts::any_text_is_kept_or_refused(&*store).await;
+    texts::sizes_up_to_the_limits_are_kept(&*store).await;
+    races::one_of_many_writers_wins_each_version(&store).await;
+    races::overlapping_batches_end(&store).await;
 }
 
 /// Runs everything about events against a store and its outbox for [`CONSUMERS`], which must be empty.
@@ -42,6 +49,7 @@ pub async fn events(store: &dyn DocumentStore, outbox: &dyn Outbox) {
     dead_letters_are_replayed_for_each_consumer(store, outbox).await;
     events_are_forgotten_once_nobody_waits_for_them(store, outbox).await;
     of_racing_writers_one_wins_each_version(store, outbox).await;
+    texts::events_with_any_text_are_kept(store, outbox).await;
 }
 
 /// Runs what concerns bodies as they lie in the store, after [`suite`].
@@ -96,7 +104,7 @@ pub async fn reseals<S: DocumentStore + RowsAtRest>(store: &S) {
     assert!(store.reseal(&[]).await.unwrap().is_empty());
 }
 
-fn document(id: &str, version: u64) -> Document {
+pub fn document(id: &str, version: u64) -> Document {
     Document {
         id: id.to_owned(),
         shard: 7,

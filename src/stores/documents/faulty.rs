@@ -15,6 +15,7 @@ use super::sqlite::SqliteDocuments;
 use super::{DocumentStore, DocumentWrite, Row, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
+use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite;
 use souk_domain::{EventId, Timestamp};
 

@@ -13,6 +13,13 @@ pub mod contract;
 #[cfg(test)]
 pub mod faulty;
 pub mod outbox;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_outbox;
+#[cfg(feature = "postgres")]
+mod postgres_sql;
+mod rows;
 pub mod sealed;
 mod sql;
 pub mod sqlite;

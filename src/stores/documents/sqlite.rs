@@ -1,24 +1,25 @@
 //! Documents in SQLite: the same tables for each store, all of them in one file, so that one commit serves what several
 //! stores write at the same time. A batch is a handful of statements that run once for each of its rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use async_trait::async_trait;
 
-use super::batch::parts;
+use super::batch::{self, WriteParts};
+use super::rows::{self, text};
 use super::sql::{
     APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DUE, EMIT, FAN_OUT, INSERT, LOAD_MANY, RESEAL, SCAN, UPDATE,
     VERSIONS,
 };
-use super::{BATCH_LIMIT, Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
+use super::{Document, DocumentStore, DocumentWrite, Row, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::sqlite::{Columns, Database};
+use crate::stores::sql::SqlDatabase;
+use crate::stores::sqlite::Database;
 use souk_domain::{NewEvent, Timestamp};
-use souk_embedded::{Former, Rows, Schema, Statement, Value, Writer};
-use souk_error_chain::Chain;
+use souk_embedded::{Former, Schema, Statement, Value, Writer};
 
 /// The file of all stores of rows.
 const FILE: &str = "shop";
@@ -103,53 +104,20 @@ impl SqliteDocuments {
     }
 
     async fn documents(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let rows = self.database.read(statement).await?;
-        rows.into_iter().map(|row| self.document(row)).collect()
+        rows::documents(&self.database, self.database.read(statement).await?)
+    }
+}
+
+#[async_trait]
+impl WriteParts for SqliteDocuments {
+    fn store(&self) -> &'static str {
+        self.database.name()
     }
 
-    fn document(&self, row: Vec<Value>) -> Result<Row, StoreError> {
-        let mut columns = Columns::new(self.database.name(), row);
-        let id = columns.text("id")?;
-        let mut rest = || {
-            Ok(Document {
-                id: id.clone(),
-                shard: columns.integer("shard")?,
-                version: columns.integer("version")?,
-                fence: columns.integer("fence")?,
-                due_at: columns.optional_integer("due_at")?.map(Timestamp::from_millis),
-                owner: columns.optional_text("owner")?,
-                body: columns.text("body")?,
-            })
-        };
-        Ok(rest().map_err(|error| Unreadable {
-            id: id.clone(),
-            due_at: None,
-            error,
-        }))
+    fn keeps_events(&self) -> bool {
+        !self.consumers.is_empty()
     }
 
-    fn ids(&self, rows: Rows) -> Result<HashSet<String>, StoreError> {
-        let ids = self.database.decode(rows, |row| row.text("id"))?;
-        Ok(ids.into_iter().collect())
-    }
-
-    /// Why this row can't be written whatever stands in the store.
-    fn defect(&self, write: &DocumentWrite, ids: &HashSet<&str>) -> Option<String> {
-        let Document { id, version, .. } = &write.document;
-        if ids.contains(id.as_str()) {
-            return Some(format!("{id} is in the batch twice"));
-        }
-        if *version <= write.expected {
-            return Some(format!("version {version} can't follow {}", write.expected));
-        }
-        if i64::try_from(*version).is_err() {
-            return Some(format!("version {version} is more than the store can count"));
-        }
-        (self.consumers.is_empty() && !write.events.is_empty())
-            .then(|| format!("the {} store keeps no events", self.database.name()))
-    }
-
-    /// Writes rows in one transaction and returns the ids of those that were applied.
     async fn write_part(&self, mark: &str, part: &[&DocumentWrite]) -> Result<HashSet<String>, StoreError> {
         let (mut updated, mut inserted) = (Vec::new(), Vec::new());
         let (mut emitted, mut fanned_out) = (Vec::new(), Vec::new());
@@ -184,7 +152,7 @@ impl SqliteDocuments {
         .collect();
         let results = self.database.transact(statements).await?;
         // The events return no rows.
-        self.ids(results.into_iter().flatten().collect())
+        rows::ids(&self.database, results.into_iter().flatten().collect())
     }
 }
 
@@ -239,62 +207,11 @@ impl DocumentStore for SqliteDocuments {
 
     async fn versions(&self, ids: &[String]) -> Result<Vec<u64>, StoreError> {
         let rows = self.database.read(self.each(VERSIONS, each_id(ids))).await?;
-        let decode = |row: &mut Columns| Ok((row.text("id")?, row.integer("version")?));
-        let found: HashMap<String, u64> = self.database.decode(rows, decode)?.into_iter().collect();
-        Ok(ids.iter().map(|id| found.get(id).copied().unwrap_or(0)).collect())
+        rows::versions(&self.database, rows, ids)
     }
 
     async fn write(&self, mark: &str, batch: &[DocumentWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
-        if batch.len() > BATCH_LIMIT {
-            return Err(self
-                .database
-                .refused(format!("a batch of {} rows is too large", batch.len())));
-        }
-        let mut ids = HashSet::with_capacity(batch.len());
-        let mut outcomes = vec![WriteOutcome::Conflict; batch.len()];
-        let mut sound = Vec::with_capacity(batch.len());
-        for (write, outcome) in batch.iter().zip(&mut outcomes) {
-            match self.defect(write, &ids) {
-                Some(reason) => *outcome = WriteOutcome::Refused(reason),
-                None => sound.push(write),
-            }
-            ids.insert(write.document.id.as_str());
-        }
-        let mut settled: HashMap<String, WriteOutcome> = HashMap::with_capacity(sound.len());
-        let mut queue = parts(&sound);
-        queue.reverse();
-        while let Some(part) = queue.pop() {
-            match self.write_part(mark, part).await {
-                Ok(applied) => settled.extend(applied.into_iter().map(|id| (id, WriteOutcome::Applied))),
-                Err(StoreError::Refused { cause, .. }) => match part {
-                    [write] => {
-                        let reason = Chain(&*cause).to_string();
-                        settled.insert(write.document.id.clone(), WriteOutcome::Refused(reason));
-                    }
-                    // Nothing of it was written: halves of it, down to the row that is at fault.
-                    _ => {
-                        let (first, second) = part.split_at(part.len() / 2);
-                        queue.extend([second, first]);
-                    }
-                },
-                Err(error) if settled.is_empty() => return Err(error),
-                // Some rows may be durable: of the batch as a whole nothing less can be said.
-                Err(error) => {
-                    return Err(StoreError::OutcomeUnknown {
-                        store: self.database.name(),
-                        cause: Box::new(error),
-                    });
-                }
-            }
-        }
-        for (write, outcome) in batch.iter().zip(&mut outcomes) {
-            if *outcome == WriteOutcome::Conflict
-                && let Some(settled) = settled.remove(&write.document.id)
-            {
-                *outcome = settled;
-            }
-        }
-        Ok(outcomes)
+        batch::write(self, mark, batch).await
     }
 
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
@@ -303,7 +220,8 @@ impl DocumentStore for SqliteDocuments {
             .iter()
             .map(|id| vec![id.as_str().into(), mark.into()])
             .collect();
-        let found = self.ids(self.database.transact_one(self.each(APPLIED, runs)).await?)?;
+        let rows = self.database.transact_one(self.each(APPLIED, runs)).await?;
+        let found = rows::ids(&self.database, rows)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
 
@@ -358,29 +276,22 @@ impl RowsAtRest for SqliteDocuments {
             .statement(AT_REST)
             .bind(after.unwrap_or_default())
             .bind(limit);
-        let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
-            Ok(RowAtRest {
-                id: row.text("id")?,
-                content: row.text("body")?.into_bytes(),
-            })
-        })
+        rows::at_rest(&self.database, self.database.read(statement).await?)
     }
 
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|error| self.database.refused(error));
         let runs = rows
             .iter()
             .map(|Resealed { row, content }| {
                 Ok(vec![
                     row.id.as_str().into(),
-                    text(&row.content)?.into(),
-                    text(content)?.into(),
+                    text(&self.database, &row.content)?.into(),
+                    text(&self.database, content)?.into(),
                 ])
             })
             .collect::<Result<_, StoreError>>()?;
         let statement = self.each(RESEAL, runs);
-        let replaced = self.ids(self.database.transact_one(statement).await?)?;
+        let replaced = rows::ids(&self.database, self.database.transact_one(statement).await?)?;
         Ok(rows
             .iter()
             .map(|resealed| replaced.contains(&resealed.row.id))

@@ -3,45 +3,22 @@
 use async_trait::async_trait;
 
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
+use super::rows;
 use super::sql::{
     BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FORGET_EVENTS, HAS_EVENTS, LEDGER, PENDING,
     REMOVE_BURIED, REMOVE_REPLAYED, REPLAY, RETRY,
 };
 use super::sqlite::SqliteDocuments;
 use crate::stores::StoreError;
-use crate::stores::sqlite::Columns;
-use souk_domain::{EncodedEvent, EventId, Timestamp};
+use crate::stores::sql::SqlDatabase;
+use souk_domain::{EventId, Timestamp};
 use souk_embedded::Statement;
 
 impl SqliteDocuments {
-    fn event(&self, row: &mut Columns) -> Result<LedgerEvent, StoreError> {
-        Ok(LedgerEvent {
-            sequence: row.integer("sequence")?,
-            id: EventId {
-                entity: row.text("entity")?,
-                version: row.integer("version")?,
-                ordinal: row.integer("ordinal")?,
-            },
-            shard: row.integer("shard")?,
-            at: Timestamp::from_millis(row.integer("at")?),
-            event: EncodedEvent {
-                name: row.text("name")?,
-                detail: serde_json::from_str(&row.text("detail")?)
-                    .map_err(|error| self.database.corrupt(format!("the detail of an event: {error}")))?,
-            },
-        })
-    }
-
-    fn delivery(&self, row: &mut Columns) -> Result<Delivery, StoreError> {
-        Ok(Delivery {
-            event: self.event(row)?,
-            attempts: row.integer("attempts")?,
-        })
-    }
-
     async fn deliveries(&self, statement: Statement) -> Result<Vec<Delivery>, StoreError> {
         let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| self.delivery(row))
+        self.database
+            .decode(rows, |row| rows::delivery(&self.database, row))
     }
 }
 
@@ -94,14 +71,7 @@ impl Outbox for SqliteDocuments {
     async fn depth(&self) -> Result<Vec<OutboxDepth>, StoreError> {
         let statement = self.statement(DEPTH).bind(self.database.json(&self.consumers)?);
         let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
-            Ok(OutboxDepth {
-                consumer: row.text("consumer")?,
-                pending: row.integer("pending")?,
-                dead: row.integer("dead")?,
-                oldest: row.optional_integer("oldest")?.map(Timestamp::from_millis),
-            })
-        })
+        self.database.decode(rows, rows::depth)
     }
 
     async fn pending(&self, consumer: &str, limit: usize) -> Result<Vec<Delivery>, StoreError> {
@@ -112,13 +82,8 @@ impl Outbox for SqliteDocuments {
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let statement = self.statement(DEAD_LETTERS).bind(limit);
         let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| {
-            Ok(DeadLetter {
-                delivery: self.delivery(row)?,
-                consumer: row.text("consumer")?,
-                reason: row.text("reason")?,
-            })
-        })
+        self.database
+            .decode(rows, |row| rows::dead_letter(&self.database, row))
     }
 
     async fn replay(&self, event: &EventId, consumer: Option<&str>) -> Result<Vec<String>, StoreError> {
@@ -148,7 +113,7 @@ impl Outbox for SqliteDocuments {
             .bind(after_version)
             .bind(limit);
         let rows = self.database.read(statement).await?;
-        self.database.decode(rows, |row| self.event(row))
+        self.database.decode(rows, |row| rows::event(&self.database, row))
     }
 
     async fn forget(&self, entity: &str) -> Result<bool, StoreError> {

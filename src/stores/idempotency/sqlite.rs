@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use super::{Attempt, Claim, IdempotencyStore, KeptReply};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::sqlite::{Columns, Database, has_row};
+use crate::stores::sql::{Columns, SqlDatabase, has_row};
+use crate::stores::sqlite::Database;
 use souk_domain::Timestamp;
 use souk_embedded::Statement;
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Badge, ProductStore};
 use crate::stores::StoreError;
 use crate::stores::search::sqlite::{INDEX_CATEGORIES, INDEX_PRODUCTS};
+use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite::Database;
 use souk_domain::catalogue::{Category, Product};
 use souk_domain::{ProductId, Sku};

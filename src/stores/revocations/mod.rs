@@ -1,7 +1,10 @@
 //! The port for revocations: the sessions whose access tokens must no longer be accepted.
 
+mod adapter;
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 
 use async_trait::async_trait;

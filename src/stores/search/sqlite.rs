@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use super::{Position, ProductQuery, SearchIndex, SearchPage, Sort};
 use crate::stores::StoreError;
+use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite::Database;
 use souk_domain::{ProductId, Sku};
 use souk_embedded::{Statement, Value};

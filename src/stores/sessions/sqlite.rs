@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{LIST_LIMIT, REPEATABLE_FOR, Rotation, Session, SessionStore};
-use crate::stores::sqlite::{Columns, Database, has_row};
+use crate::stores::sql::{Columns, SqlDatabase, has_row};
+use crate::stores::sqlite::Database;
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::identifiers::InvalidIdentifier;
 use souk_domain::{SessionId, Timestamp, UserId};

@@ -1,7 +1,10 @@
 //! The port for the keys that sign access tokens.
 
+mod adapter;
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 
 use std::fmt;

@@ -1,30 +1,30 @@
-//! Sealed phone numbers and addresses in SQLite, for the rotation of keys. They are two stores to the rotation, since their
+//! Sealed phone numbers and addresses in a SQL database, for the rotation of keys. They are two stores to the rotation, since their
 //! rows have different keys.
 
 use async_trait::async_trait;
 
 use super::seals::AddressRow;
-use super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
+use super::statements::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
 use crate::sealing::layout;
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
-use crate::stores::sqlite::Database;
+use crate::stores::sql::SqlDatabase;
 use souk_embedded::Statement;
 
 /// The phone numbers of accounts, by the account's id.
-pub struct PhonesAtRest(pub Database);
+pub struct PhonesAtRest<D>(pub D);
 
 /// The addresses of accounts, by [`AddressRow`].
-pub struct AddressesAtRest(pub Database);
+pub struct AddressesAtRest<D>(pub D);
 
 /// Both columns are text, and text never equals bytes.
-fn text<'a>(database: &Database, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
+fn text<'a>(database: &impl SqlDatabase, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
     std::str::from_utf8(bytes).map_err(|error| database.refused(error))
 }
 
 /// Runs one statement per row, with its old and new content as the last parameters; whether each found its row.
 async fn exchange(
-    database: &Database,
+    database: &impl SqlDatabase,
     rows: &[Resealed],
     statement: impl Fn(&RowAtRest) -> Statement,
 ) -> Result<Vec<bool>, StoreError> {
@@ -41,7 +41,7 @@ async fn exchange(
 }
 
 #[async_trait]
-impl RowsAtRest for PhonesAtRest {
+impl<D: SqlDatabase> RowsAtRest for PhonesAtRest<D> {
     fn store(&self) -> &'static str {
         layout::PHONES.store()
     }
@@ -68,7 +68,7 @@ impl RowsAtRest for PhonesAtRest {
 }
 
 #[async_trait]
-impl RowsAtRest for AddressesAtRest {
+impl<D: SqlDatabase> RowsAtRest for AddressesAtRest<D> {
     fn store(&self) -> &'static str {
         layout::ADDRESSES.store()
     }

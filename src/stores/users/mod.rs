@@ -6,12 +6,15 @@
 //! Phone numbers and addresses are sealed at rest ([`seals`]); names and e-mail addresses, by which accounts are found, are
 //! not.
 
+mod adapter;
 pub mod at_rest;
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod seals;
-mod sql;
 pub mod sqlite;
+mod statements;
 
 use std::fmt;
 

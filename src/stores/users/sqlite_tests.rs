@@ -1,15 +1,23 @@
 //! The contract, and values at rest.
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
-use super::super::sql::{ADDRESSES_AT_REST, PHONES_AT_REST, RESEAL_ADDRESS, RESEAL_PHONE};
+use super::super::statements::{
+    ADD_ADDRESS, ADDRESSES, ADDRESSES_AT_REST, BY_EMAIL, BY_ID, ERASE, MAKE_DEFAULT, MAKE_FIRST_DEFAULT,
+    PASS_DEFAULT_ON, PHONES_AT_REST, PURCHASES, PURCHASES_BEFORE, RESEAL_ADDRESS, RESEAL_PHONE, UPDATE,
+    WHOSE,
+};
 use super::*;
 use crate::config::KEY_BYTES;
-use crate::sealing::Key;
+use crate::sealing::{Key, Keyring};
+use crate::stores::StoreError;
+use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite::in_process_writer;
 use crate::stores::users::at_rest::{AddressesAtRest, PhonesAtRest};
-use crate::stores::users::contract;
-use souk_embedded::Writer;
+use crate::stores::users::{AddressChange, Change, UserStore, contract};
+use souk_embedded::{Statement, Writer};
 
 fn keyring(ids: &[&str]) -> Arc<Keyring> {
     let mut keys = ids
@@ -151,6 +159,7 @@ async fn every_query_goes_by_an_index() {
         ADDRESSES,
         ADD_ADDRESS,
         MAKE_DEFAULT,
+        MAKE_FIRST_DEFAULT,
         PASS_DEFAULT_ON,
         PURCHASES,
         PURCHASES_BEFORE,

@@ -1,4 +1,4 @@
-//! The statements of the users store in SQLite.
+//! The statements of the users store, as SQLite and PostgreSQL understand them.
 
 pub(super) const CREATE: &str = "INSERT INTO users \
          (id, email_key, email, name, phone, roles, email_verified, created_at, version, credential) \
@@ -16,7 +16,7 @@ pub(super) const EXISTS: &str = "SELECT id FROM users WHERE id = ?1";
 /// The tables that belong to a user follow by their foreign keys.
 pub(super) const ERASE: &str = "DELETE FROM users WHERE id = ?1 RETURNING id";
 
-pub(super) const ADDRESSES: &str = "SELECT a.id, a.body, a.id IS u.default_address, a.created_at, a.version \
+pub(super) const ADDRESSES: &str = "SELECT a.id, a.body, coalesce(a.id = u.default_address, false), a.created_at, a.version \
      FROM addresses AS a JOIN users AS u ON u.id = a.user_id WHERE a.user_id = ?1 ORDER BY a.created_at, a.id";
 pub(super) const ADD_ADDRESS: &str = "INSERT INTO addresses (user_id, id, body, created_at, version) \
      SELECT ?1, ?2, ?3, ?4, 1 WHERE EXISTS (SELECT 1 FROM users WHERE id = ?1) \
@@ -24,9 +24,15 @@ pub(super) const ADD_ADDRESS: &str = "INSERT INTO addresses (user_id, id, body, 
      ON CONFLICT (user_id, id) DO NOTHING RETURNING version";
 pub(super) const REPLACE_ADDRESS: &str = "UPDATE addresses SET body = ?3, version = ?4 + 1 \
      WHERE user_id = ?1 AND id = ?2 AND version = ?4 RETURNING version";
-/// Follows the statement that adds or replaces: `changes()` is the number of rows that it wrote.
+/// Precedes the statement that replaces, on the same condition.
 pub(super) const MAKE_DEFAULT: &str = "UPDATE users SET default_address = ?2 \
-     WHERE id = ?1 AND changes() > 0 AND (?3 OR default_address IS NULL)";
+     WHERE id = ?1 AND (?4 <> 0 OR default_address IS NULL) \
+         AND EXISTS (SELECT 1 FROM addresses WHERE user_id = ?1 AND id = ?2 AND version = ?3)";
+/// Precedes the statement that adds, on the same condition.
+pub(super) const MAKE_FIRST_DEFAULT: &str = "UPDATE users SET default_address = ?2 \
+     WHERE id = ?1 AND (?4 <> 0 OR default_address IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM addresses WHERE user_id = ?1 AND id = ?2) \
+         AND (SELECT count(*) FROM addresses WHERE user_id = ?1) < ?3";
 pub(super) const LOOK_ADDRESS: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE id = ?1), \
      EXISTS (SELECT 1 FROM addresses WHERE user_id = ?1 AND id = ?2)";
 pub(super) const DELETE_ADDRESS: &str = "DELETE FROM addresses WHERE user_id = ?1 AND id = ?2 RETURNING id";

@@ -1,0 +1,20 @@
+//! Signing keys in PostgreSQL, in the schema `souk_users`.
+
+pub use super::adapter::SqlSigningKeys as PostgresSigningKeys;
+
+#[cfg(test)]
+mod tests {
+    use super::PostgresSigningKeys;
+    use crate::stores::postgres::testing::TestDatabase;
+    use crate::stores::signing_keys::contract;
+    use crate::stores::users::postgres::MIGRATIONS;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn keeps_the_contract() {
+        let Some(database) = TestDatabase::create().await else {
+            return;
+        };
+        let pool = database.open("users", MIGRATIONS).await;
+        contract::suite(std::sync::Arc::new(PostgresSigningKeys(pool))).await;
+    }
+}
