@@ -19,6 +19,8 @@ pub mod open;
 pub mod parts;
 pub mod ping;
 pub mod products;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod revocations;
 pub mod rotation;
 pub mod search;
