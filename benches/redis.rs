@@ -79,7 +79,12 @@ impl World {
     async fn rotate_by_hand(&self, caller: usize, old: &TokenHash, new: &TokenHash) {
         let mut connection = self.plain[caller % CONNECTIONS].clone();
         let mut call = self.rotation.prepare_invoke();
-        for table in ["sessions", "sessions:by-user", "sessions:by-expiry", "sessions:ended"] {
+        for table in [
+            "sessions",
+            "sessions:by-user",
+            "sessions:by-expiry",
+            "sessions:ended",
+        ] {
             call.key(self.key(table, &[]));
         }
         call.key(self.key("token:", &old.0))
@@ -170,7 +175,9 @@ async fn main() {
         return;
     };
     let prefix = format!("souk-bench-{}:", uuid::Uuid::new_v4());
-    let server = Server::open(&format!("{url}?prefix={prefix}")).await.expect("a server");
+    let server = Server::open(&format!("{url}?prefix={prefix}"))
+        .await
+        .expect("a server");
     let client = redis::Client::open(url).expect("a client");
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
     let mut plain = Vec::new();

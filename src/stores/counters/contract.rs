@@ -66,7 +66,11 @@ async fn counts_any_text(store: &dyn CounterStore) {
     let keys = || AWKWARD_TEXTS.into_iter().chain([long.as_str()]);
     for (number, key) in keys().enumerate() {
         let amount = number as u64 + 1;
-        assert_eq!(store.hit(key, NOW, MINUTE, amount).await.unwrap(), amount, "{key:?}");
+        assert_eq!(
+            store.hit(key, NOW, MINUTE, amount).await.unwrap(),
+            amount,
+            "{key:?}"
+        );
     }
     let counters: Vec<Counter> = keys()
         .map(|key| Counter {

@@ -165,11 +165,23 @@ async fn any_text_is_kept_as_it_is(store: &dyn IdempotencyStore) {
         };
         let claimed = async |attempt| store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap();
         assert_eq!(claimed(attempt(text, text)).await, Claim::Ours, "{text:?}");
-        assert_eq!(claimed(attempt(text, "another")).await, Claim::Running, "{text:?}");
+        assert_eq!(
+            claimed(attempt(text, "another")).await,
+            Claim::Running,
+            "{text:?}"
+        );
         store.answer(&key, "another", None, &reply).await.unwrap();
         store.answer(&key, text, Some(text), &reply).await.unwrap();
-        assert_eq!(claimed(attempt("another", text)).await, Claim::OtherBody, "{text:?}");
-        assert_eq!(claimed(attempt(text, text)).await, Claim::Answered(reply), "{text:?}");
+        assert_eq!(
+            claimed(attempt("another", text)).await,
+            Claim::OtherBody,
+            "{text:?}"
+        );
+        assert_eq!(
+            claimed(attempt(text, text)).await,
+            Claim::Answered(reply),
+            "{text:?}"
+        );
     }
     // One owner after the other, and nothing of the next ones'.
     for (number, text) in AWKWARD_TEXTS.into_iter().enumerate() {

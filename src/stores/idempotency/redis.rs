@@ -98,9 +98,8 @@ impl IdempotencyStore for RedisIdempotency {
             (1, None) => Claim::Running,
             (2, Some((status, headers, body))) => Claim::Answered(KeptReply {
                 status,
-                headers: serde_json::from_str(&headers).map_err(|error| {
-                    self.server.corrupt(format!("the headers of a reply: {error}"))
-                })?,
+                headers: serde_json::from_str(&headers)
+                    .map_err(|error| self.server.corrupt(format!("the headers of a reply: {error}")))?,
                 body,
             }),
             (3, None) => Claim::OtherBody,

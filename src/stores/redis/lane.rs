@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisError};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind};
 use souk_retry::Backoff;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -37,7 +37,19 @@ pub(super) struct Down {
 /// There is no connection.
 #[derive(Debug, thiserror::Error)]
 #[error("not connected")]
-pub(super) struct NotConnected(#[source] pub(super) Option<Arc<RedisError>>);
+pub(super) struct NotConnected(#[source] Option<Arc<RedisError>>);
+
+impl NotConnected {
+    /// Whether the server was reached and refused us.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.0.as_deref().is_some_and(is_refusal)
+    }
+}
+
+/// A server that is still loading its log refuses commands too, but not for long.
+fn is_refusal(error: &RedisError) -> bool {
+    !error.is_io_error() && error.kind() != ErrorKind::Server(ServerErrorKind::BusyLoading)
+}
 
 /// One connection at a time.
 pub(super) struct Lane {
@@ -91,7 +103,7 @@ impl Lane {
         let mut state = self.state.clone();
         let decided = state.wait_for(|state| match state {
             Ok(_) => true,
-            Err(down) => down.cause.as_ref().is_some_and(|cause| !cause.is_io_error()),
+            Err(down) => down.cause.as_deref().is_some_and(is_refusal),
         });
         let decided = tokio::time::timeout_at(deadline, decided).await;
         match decided {
@@ -99,7 +111,12 @@ impl Lane {
             // Which borrows the state.
             other => drop(other),
         }
-        let cause = self.state.borrow().as_ref().err().and_then(|down| down.cause.clone());
+        let cause = self
+            .state
+            .borrow()
+            .as_ref()
+            .err()
+            .and_then(|down| down.cause.clone());
         Err(NotConnected(cause))
     }
 

@@ -7,11 +7,11 @@
 
 mod address;
 mod lane;
+#[cfg(test)]
+mod outage_tests;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod outage_tests;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -136,9 +136,12 @@ impl Server {
             store,
         };
         let opened = server.shared.lanes[0].opened(Instant::now() + OPEN_LIMIT).await;
-        opened.map_err(|error| match &error.0 {
-            Some(cause) if !cause.is_io_error() => refused(error.into()),
-            _ => server.unavailable(error),
+        opened.map_err(|error| {
+            if error.is_refusal() {
+                refused(error.into())
+            } else {
+                server.unavailable(error)
+            }
         })?;
         settings::check(&server).await?;
         Ok(server)

@@ -117,7 +117,10 @@ async fn what_was_acknowledged_survives_a_kill_and_the_adapters_recover() {
     let writers: Vec<_> = (0..8)
         .map(|writer| tokio::spawn(write(server.clone(), writer, Arc::clone(&done))))
         .collect();
-    until("writing", async || (done.load(Ordering::Relaxed) >= 200).then_some(())).await;
+    until("writing", async || {
+        (done.load(Ordering::Relaxed) >= 200).then_some(())
+    })
+    .await;
     process.kill().await;
     let mut all = Vec::new();
     for writer in writers {
@@ -126,7 +129,10 @@ async fn what_was_acknowledged_survives_a_kill_and_the_adapters_recover() {
     // Nothing is written while it is away, and once that is known, nobody waits.
     until("noticing", async || {
         let began = Instant::now();
-        let error = RedisCounters::new(&server).hit("away", NOW, MINUTE, 1).await.unwrap_err();
+        let error = RedisCounters::new(&server)
+            .hit("away", NOW, MINUTE, 1)
+            .await
+            .unwrap_err();
         (matches!(error, StoreError::Unavailable { .. }) && began.elapsed() < WAIT_LIMIT / 2).then_some(())
     })
     .await;
@@ -213,17 +219,34 @@ async fn a_server_that_can_not_write_is_unavailable() {
     };
     assert_eq!(counters.hit("some", NOW, MINUTE, 1).await.unwrap(), 1);
     for (broken, mended) in [
-        (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
+        (
+            ["CONFIG", "SET", "maxmemory", "1"],
+            ["CONFIG", "SET", "maxmemory", "0"],
+        ),
         // Of a server that is not there.
-        (["REPLICAOF", "127.0.0.1", "1", ""], ["REPLICAOF", "NO", "ONE", ""]),
+        (
+            ["REPLICAOF", "127.0.0.1", "1", ""],
+            ["REPLICAOF", "NO", "ONE", ""],
+        ),
     ] {
-        let words = |words: [&'static str; 4]| words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+        let words = |words: [&'static str; 4]| {
+            words
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+        };
         command(&words(broken)).await;
         let hit = counters.hit("some", NOW, MINUTE, 1).await;
-        assert!(matches!(hit, Err(StoreError::Unavailable { .. })), "{broken:?}: {hit:?}");
+        assert!(
+            matches!(hit, Err(StoreError::Unavailable { .. })),
+            "{broken:?}: {hit:?}"
+        );
         let attempt = contract::attempt("key", "body", "one");
         let claim = replies.claim(&attempt, NOW, MINUTE, LIFE).await;
-        assert!(matches!(claim, Err(StoreError::Unavailable { .. })), "{broken:?}: {claim:?}");
+        assert!(
+            matches!(claim, Err(StoreError::Unavailable { .. })),
+            "{broken:?}: {claim:?}"
+        );
         command(&words(mended)).await;
         assert_eq!(replies.sweep(NOW.plus(LIFE), 9).await.unwrap(), 0);
     }
@@ -260,7 +283,9 @@ async fn forward(
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut buffer = [0; 4_096];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        if forwards.wait_for(|forwards| *forwards).await.is_err() || to.write_all(&buffer[..length]).await.is_err() {
+        if forwards.wait_for(|forwards| *forwards).await.is_err()
+            || to.write_all(&buffer[..length]).await.is_err()
+        {
             return;
         }
     }
@@ -287,7 +312,10 @@ async fn silence_is_noticed_within_the_limits() {
         counters.counts(&counter, NOW)
     );
     assert!(matches!(hit, Err(StoreError::OutcomeUnknown { .. })), "{hit:?}");
-    assert!(matches!(counts, Err(StoreError::Unavailable { .. })), "{counts:?}");
+    assert!(
+        matches!(counts, Err(StoreError::Unavailable { .. })),
+        "{counts:?}"
+    );
     let took = began.elapsed();
     println!("silence was noticed after {took:?}");
     assert!(took >= RESPONSE_LIMIT);

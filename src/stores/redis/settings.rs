@@ -13,7 +13,10 @@ use super::{Server, StoreError};
 pub(super) async fn check(server: &Server) -> Result<(), StoreError> {
     let info: String = match server.read(&cmd("INFO")).await {
         Err(StoreError::Refused { cause, .. }) => {
-            tracing::debug!(error = &*cause as &dyn std::error::Error, "the Redis server does not tell its settings");
+            tracing::debug!(
+                error = &*cause as &dyn std::error::Error,
+                "the Redis server does not tell its settings"
+            );
             return Ok(());
         }
         info => info?,
@@ -85,8 +88,16 @@ mod tests {
         // A managed server may tell nothing.
         assert!(warnings("", None).is_empty());
         for (info, flush, named) in [
-            (SAFE.replace("noeviction", "volatile-lru"), "always", "volatile-lru"),
-            (SAFE.replace("aof_enabled:1", "aof_enabled:0"), "always", "appendonly no"),
+            (
+                SAFE.replace("noeviction", "volatile-lru"),
+                "always",
+                "volatile-lru",
+            ),
+            (
+                SAFE.replace("aof_enabled:1", "aof_enabled:0"),
+                "always",
+                "appendonly no",
+            ),
             (SAFE.to_owned(), "everysec", "appendfsync everysec"),
             (SAFE.to_owned(), "no", "appendfsync no"),
         ] {

@@ -18,7 +18,9 @@ pub(crate) async fn on_server<F: Future<Output = ()>>(test: impl FnOnce(Server) 
     let Some(url) = server_url("REDIS") else { return };
     let separator = if url.contains('?') { '&' } else { '?' };
     let prefix = format!("souk-test-{}:", uuid::Uuid::new_v4());
-    let server = Server::open(&format!("{url}{separator}prefix={prefix}")).await.unwrap();
+    let server = Server::open(&format!("{url}{separator}prefix={prefix}"))
+        .await
+        .unwrap();
     let outcome = AssertUnwindSafe(test(server.clone())).catch_unwind().await;
     remove_all(&server, &prefix).await;
     if let Err(panic) = outcome {
@@ -30,7 +32,11 @@ async fn remove_all(server: &Server, prefix: &str) {
     let mut cursor = 0_u64;
     loop {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(1_000);
+        scan.arg(cursor)
+            .arg("MATCH")
+            .arg(format!("{prefix}*"))
+            .arg("COUNT")
+            .arg(1_000);
         let (next, keys): (u64, Vec<Vec<u8>>) = server.read(&scan).await.unwrap();
         if !keys.is_empty() {
             let mut unlink = redis::cmd("UNLINK");

@@ -126,7 +126,10 @@ async fn a_session_keeps_any_text(store: &dyn SessionStore) {
         let Rotation::Rotated(used) = rotate(store, &token, &format!("{token}-next"), now).await else {
             panic!("{text:?}");
         };
-        assert_eq!((used.user_agent, used.address), (with_text.user_agent, with_text.address));
+        assert_eq!(
+            (used.user_agent, used.address),
+            (with_text.user_agent, with_text.address)
+        );
         // Of the longest identifiers too.
         let (user, id) = (user_of_length(64, number), format!("{number:0>60}"));
         let longest = Session {
@@ -139,7 +142,10 @@ async fn a_session_keeps_any_text(store: &dyn SessionStore) {
 }
 
 fn user_of_length(length: usize, number: usize) -> UserId {
-    user(&format!("{number:.>width$}", width = length - UserId::PREFIX.len()))
+    user(&format!(
+        "{number:.>width$}",
+        width = length - UserId::PREFIX.len()
+    ))
 }
 
 async fn a_token_is_exchanged_once(store: &dyn SessionStore) {

@@ -65,9 +65,7 @@ impl RedisSessions {
         now: Timestamp,
     ) -> ScriptInvocation<'static> {
         let mut call = self.on_table(script);
-        call.arg(user.as_str())
-            .arg(session.as_str())
-            .arg(now.as_millis());
+        call.arg(user.as_str()).arg(session.as_str()).arg(now.as_millis());
         call
     }
 
@@ -186,9 +184,8 @@ impl SessionStore for RedisSessions {
             .into_iter()
             .map(|row| self.session(row))
             .collect::<Result<Vec<_>, _>>()?;
-        sessions.sort_unstable_by(|a, b| {
-            (Reverse(a.last_used_at), &a.id).cmp(&(Reverse(b.last_used_at), &b.id))
-        });
+        sessions
+            .sort_unstable_by(|a, b| (Reverse(a.last_used_at), &a.id).cmp(&(Reverse(b.last_used_at), &b.id)));
         sessions.truncate(LIST_LIMIT);
         Ok(sessions)
     }
