@@ -43,7 +43,7 @@ pub(crate) async fn assert_indexed(name: &'static str, statements: &[&'static st
 
 /// How a store gets rid of what has expired and is found by its key alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expiry {
+pub enum Expiry {
     /// A sweep removes it, and counts it.
     BySweep,
     /// It vanishes by itself some time later. No caller of a sweep needs it to be counted.

@@ -80,7 +80,7 @@ async fn counts_any_text(store: &dyn CounterStore) {
         .collect();
     let amounts: Vec<u64> = (1..=counters.len() as u64).collect();
     assert_eq!(store.counts(&counters, NOW).await.unwrap(), amounts);
-    assert_eq!(store.counts(&[], NOW).await.unwrap(), []);
+    assert!(store.counts(&[], NOW).await.unwrap().is_empty());
     store.forget(AWKWARD_TEXTS[3]).await.unwrap();
     assert_eq!(store.counts(&counters[3..5], NOW).await.unwrap(), [0, 5]);
 }

@@ -163,7 +163,7 @@ async fn any_text_is_kept_as_it_is(store: &dyn IdempotencyStore) {
             headers: vec![(text.to_owned(), format!("{text}{text}"))],
             body: [text.as_bytes(), &[0, 0xc3, 0x28, 0xff]].concat(),
         };
-        let claimed = async |attempt| store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap();
+        let claimed = async |attempt: Attempt<'_>| store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap();
         assert_eq!(claimed(attempt(text, text)).await, Claim::Ours, "{text:?}");
         assert_eq!(
             claimed(attempt(text, "another")).await,

@@ -144,13 +144,14 @@ async fn keep_connected(
     for number in 1.. {
         let connection = connect(client, publish, &mut backoff, number, lost).await;
         let up_since = Instant::now();
-        publish.send_replace(Ok(Up { connection, number }));
+        drop(publish.send_replace(Ok(Up { connection, number })));
         // The sender lives as long as this.
         let _ = losses.wait_for(|last| *last >= number).await;
-        publish.send_replace(Err(Down {
+        // With it ends the lost connection, unless somebody still waits for a reply.
+        drop(publish.send_replace(Err(Down {
             since: Instant::now(),
             cause: None,
-        }));
+        })));
         tracing::warn!(server = %client.get_connection_info().addr(), "connection to Redis lost; reconnecting");
         // A server that accepts connections and ends them at once is not asked without a pause either.
         if up_since.elapsed() > LONGEST_PAUSE {
