@@ -21,6 +21,8 @@ pub mod ping;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod products;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod revocations;
 pub mod rotation;
 pub mod search;

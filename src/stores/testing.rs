@@ -42,6 +42,29 @@ pub(crate) async fn assert_indexed(name: &'static str, statements: &[&'static st
     }
 }
 
+/// How a store gets rid of what has expired and is found by its key alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// A sweep removes it, and counts it.
+    BySweep,
+    /// It vanishes by itself some time later. No caller of a sweep needs it to be counted.
+    #[allow(dead_code, reason = "only the adapters of features use it")]
+    ByItself,
+}
+
+/// Texts that a store must neither interpret nor change.
+pub(crate) const AWKWARD_TEXTS: [&str; 9] = [
+    "",
+    "Zoë's “café”",
+    "\u{1f6d2}\u{10ffff}",
+    "a\0b\0",
+    "'; DROP TABLE sessions; --",
+    "\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+    "'..redis.call('FLUSHALL')..'",
+    "%s%00\\u0000\\",
+    "{\"$ne\": null}",
+];
+
 /// The server for the tests of an adapter, from `SOUK_TEST_<NAME>_URL`. Without one the test says so and passes.
 #[allow(dead_code, reason = "only the adapters of features use it")]
 pub(crate) fn server_url(name: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{Counter, CounterStore};
+use crate::stores::testing::{AWKWARD_TEXTS, Expiry};
 use souk_domain::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -13,10 +14,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Runs everything against `store`, which must be empty.
-pub async fn suite(store: Arc<dyn CounterStore>) {
+pub async fn suite(store: Arc<dyn CounterStore>, expiry: Expiry) {
     counts_in_fixed_windows(&*store).await;
+    counts_any_text(&*store).await;
     counts_every_concurrent_hit(&store).await;
-    sweeps_ended_windows(&*store).await;
+    match expiry {
+        Expiry::BySweep => sweeps_ended_windows(&*store).await,
+        Expiry::ByItself => assert_eq!(store.sweep(NOW, 100).await.unwrap(), 0),
+    }
 }
 
 async fn counts_in_fixed_windows(store: &dyn CounterStore) {
@@ -54,6 +59,30 @@ async fn counts_in_fixed_windows(store: &dyn CounterStore) {
     );
     // Keys compare bytewise.
     assert_eq!(hit("B", start).await, 1);
+}
+
+async fn counts_any_text(store: &dyn CounterStore) {
+    let long = "x".repeat(64 * 1024);
+    let keys = || AWKWARD_TEXTS.into_iter().chain([long.as_str()]);
+    for (number, key) in keys().enumerate() {
+        let amount = number as u64 + 1;
+        assert_eq!(
+            store.hit(key, NOW, MINUTE, amount).await.unwrap(),
+            amount,
+            "{key:?}"
+        );
+    }
+    let counters: Vec<Counter> = keys()
+        .map(|key| Counter {
+            key: key.to_owned(),
+            window: MINUTE,
+        })
+        .collect();
+    let amounts: Vec<u64> = (1..=counters.len() as u64).collect();
+    assert_eq!(store.counts(&counters, NOW).await.unwrap(), amounts);
+    assert!(store.counts(&[], NOW).await.unwrap().is_empty());
+    store.forget(AWKWARD_TEXTS[3]).await.unwrap();
+    assert_eq!(store.counts(&counters[3..5], NOW).await.unwrap(), [0, 5]);
 }
 
 async fn counts_every_concurrent_hit(store: &Arc<dyn CounterStore>) {

@@ -71,12 +71,12 @@ impl CounterStore for SqliteCounters {
 mod tests {
     use super::*;
     use crate::stores::counters::contract;
-    use crate::stores::testing::{assert_indexed, open_database};
+    use crate::stores::testing::{Expiry, assert_indexed, open_database};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn keeps_the_contract() {
         let (database, _folder) = open_database("sessions").await;
-        contract::suite(std::sync::Arc::new(SqliteCounters(database))).await;
+        contract::suite(std::sync::Arc::new(SqliteCounters(database)), Expiry::BySweep).await;
     }
 
     #[tokio::test]

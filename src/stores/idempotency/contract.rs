@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Attempt, Claim, IdempotencyStore, KeptReply, Quota, ROW_BYTES};
+use super::{Attempt, BODY_LIMIT, Claim, IdempotencyStore, KeptReply, Quota, ROW_BYTES};
 use crate::stores::at_rest::{Resealed, RowsAtRest};
+use crate::stores::testing::AWKWARD_TEXTS;
 use souk_domain::Timestamp;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -17,6 +18,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 pub async fn suite(store: Arc<dyn IdempotencyStore>) {
     store.ping().await.unwrap();
     a_key_is_claimed_answered_and_replayed(&*store).await;
+    any_text_is_kept_as_it_is(&*store).await;
+    the_longest_body_is_kept(&*store).await;
     a_key_is_released_only_by_its_holder(&*store).await;
     a_dead_holders_key_passes_on_after_its_lease(&*store).await;
     a_holder_renews_its_lease(&*store).await;
@@ -143,6 +146,68 @@ async fn a_key_is_claimed_answered_and_replayed(store: &dyn IdempotencyStore) {
     assert_eq!(
         claim(store, "usr_2", "else", "x", NOW).await,
         Claim::Answered(empty)
+    );
+}
+
+async fn any_text_is_kept_as_it_is(store: &dyn IdempotencyStore) {
+    let key_of = |text: &str| format!("text {text}");
+    for text in AWKWARD_TEXTS {
+        let (key, network) = (key_of(text), format!("network {text}"));
+        let attempt = |fingerprint, holder| Attempt {
+            owner: Some(text),
+            network: Some(&network),
+            ..attempt(&key, fingerprint, holder)
+        };
+        let reply = KeptReply {
+            status: 200,
+            headers: vec![(text.to_owned(), format!("{text}{text}"))],
+            body: [text.as_bytes(), &[0, 0xc3, 0x28, 0xff]].concat(),
+        };
+        let claimed = async |attempt: Attempt<'_>| store.claim(&attempt, NOW, LEASE, KEEP).await.unwrap();
+        assert_eq!(claimed(attempt(text, text)).await, Claim::Ours, "{text:?}");
+        assert_eq!(
+            claimed(attempt(text, "another")).await,
+            Claim::Running,
+            "{text:?}"
+        );
+        store.answer(&key, "another", None, &reply).await.unwrap();
+        store.answer(&key, text, Some(text), &reply).await.unwrap();
+        assert_eq!(
+            claimed(attempt("another", text)).await,
+            Claim::OtherBody,
+            "{text:?}"
+        );
+        assert_eq!(
+            claimed(attempt(text, text)).await,
+            Claim::Answered(reply),
+            "{text:?}"
+        );
+    }
+    // One owner after the other, and nothing of the next ones'.
+    for (number, text) in AWKWARD_TEXTS.into_iter().enumerate() {
+        assert_eq!(store.forget(text, 9).await.unwrap(), 1, "{text:?}");
+        for (later, other) in AWKWARD_TEXTS.into_iter().enumerate() {
+            let found = claim(store, &key_of(other), other, "late", NOW).await;
+            if later > number {
+                assert!(matches!(found, Claim::Answered(_)), "{other:?}: {found:?}");
+            } else {
+                assert_eq!(found, Claim::Ours, "{other:?}");
+            }
+        }
+    }
+}
+
+async fn the_longest_body_is_kept(store: &dyn IdempotencyStore) {
+    // Noise, which can't be compressed.
+    let mut body = vec![0; BODY_LIMIT];
+    rand::Rng::fill(&mut rand::rng(), &mut body[..]);
+    let longest = KeptReply { body, ..reply(200) };
+    let key = "k".repeat(1_024);
+    assert_eq!(claim(store, &key, "body", "one", NOW).await, Claim::Ours);
+    store.answer(&key, "one", None, &longest).await.unwrap();
+    assert_eq!(
+        claim(store, &key, "body", "two", NOW).await,
+        Claim::Answered(longest)
     );
 }
 

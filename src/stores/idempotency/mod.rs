@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sealed;
 pub mod sqlite;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::{REPEATABLE_FOR, Rotation, Session, SessionStore};
+use crate::stores::testing::{AWKWARD_TEXTS, Expiry};
 use crate::stores::{StoreError, TokenHash};
 use souk_domain::{SessionId, Timestamp, UserId};
 
@@ -13,13 +14,16 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long a session lives unused.
 const LIFE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const SECOND: Duration = Duration::from_secs(1);
+/// Presentations of one token at once.
+const RACERS: usize = 64;
 /// How long ended sessions are kept.
 const KEEP: Duration = Duration::from_secs(3_600);
 
-/// Runs everything against `store`, which must be empty.
-pub async fn suite(store: Arc<dyn SessionStore>) {
+/// Runs everything against `store`, which must be empty; `tokens` says how it gets rid of tokens and networks.
+pub async fn suite(store: Arc<dyn SessionStore>, tokens: Expiry) {
     store.ping().await.unwrap();
     a_session_is_listed_while_it_lives(&*store).await;
+    a_session_keeps_any_text(&*store).await;
     a_token_is_exchanged_once(&*store).await;
     session_of_does_not_spend_the_token(&*store).await;
     a_spent_token_ends_its_family_alone(&*store).await;
@@ -30,7 +34,7 @@ pub async fn suite(store: Arc<dyn SessionStore>) {
     a_password_is_asked_for_in_one_session(&*store).await;
     networks_are_remembered_for_a_time(&*store).await;
     // Last, because it removes what the others left.
-    a_sweep_removes_expired_rows(&*store).await;
+    a_sweep_removes_expired_rows(&*store, tokens).await;
 }
 
 fn user(name: &str) -> UserId {
@@ -104,6 +108,44 @@ async fn a_session_is_listed_while_it_lives(store: &dyn SessionStore) {
         rotate(store, "another", "another-2", NOW).await,
         Rotation::Unknown
     );
+}
+
+async fn a_session_keeps_any_text(store: &dyn SessionStore) {
+    let long = "\u{1f6d2}".repeat(16 * 1024);
+    for (number, text) in AWKWARD_TEXTS.into_iter().chain([long.as_str()]).enumerate() {
+        let token = format!("text-{number}");
+        let with_text = Session {
+            user_agent: text.to_owned(),
+            address: format!("{text}{text}"),
+            ..session("text", &token)
+        };
+        store.open(&with_text, &TokenHash::of(&token)).await.unwrap();
+        let (user, now) = (&with_text.user, NOW.plus(SECOND));
+        let found = store.find(user, &with_text.id, NOW).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&with_text), "{text:?}");
+        let Rotation::Rotated(used) = rotate(store, &token, &format!("{token}-next"), now).await else {
+            panic!("{text:?}");
+        };
+        assert_eq!(
+            (used.user_agent, used.address),
+            (with_text.user_agent, with_text.address)
+        );
+        // Of the longest identifiers too.
+        let (user, id) = (user_of_length(64, number), format!("{number:0>60}"));
+        let longest = Session {
+            user: user.clone(),
+            ..session("text", &id)
+        };
+        store.open(&longest, &TokenHash::of(&id)).await.unwrap();
+        assert_eq!(store.list(&user, NOW).await.unwrap(), [longest]);
+    }
+}
+
+fn user_of_length(length: usize, number: usize) -> UserId {
+    user(&format!(
+        "{number:.>width$}",
+        width = length - UserId::PREFIX.len()
+    ))
 }
 
 async fn a_token_is_exchanged_once(store: &dyn SessionStore) {
@@ -256,7 +298,7 @@ async fn one_of_concurrent_rotations_wins(store: &Arc<dyn SessionStore>) {
         )
         .await;
         let sibling = opened(&**store, "racer", &format!("sibling-{round}")).await;
-        let rotations = join_all((0..20).map(|racer| {
+        let rotations = join_all((0..RACERS).map(|racer| {
             let (store, id) = (Arc::clone(store), id.clone());
             tokio::spawn(async move { rotate(&*store, &id, &format!("{id}-{racer}"), NOW).await })
         }))
@@ -269,9 +311,9 @@ async fn one_of_concurrent_rotations_wins(store: &Arc<dyn SessionStore>) {
                 other => panic!("{other:?}"),
             }
         }
-        assert_eq!((rotated, reused), (1, 19));
+        assert_eq!((rotated, reused), (1, RACERS - 1));
         // The family has ended, the winner's token included; the others continue.
-        for racer in 0..20 {
+        for racer in 0..RACERS {
             assert_eq!(
                 rotate(&**store, &format!("{id}-{racer}"), "more", NOW).await,
                 Rotation::Unknown
@@ -376,7 +418,7 @@ async fn networks_are_remembered_for_a_time(store: &dyn SessionStore) {
     assert!(!store.remembers_network(&other, NOW).await.unwrap());
 }
 
-async fn a_sweep_removes_expired_rows(store: &dyn SessionStore) {
+async fn a_sweep_removes_expired_rows(store: &dyn SessionStore, tokens: Expiry) {
     let everything = NOW.plus(LIFE * 10);
     while store.sweep(everything, KEEP, 1_000).await.unwrap() > 0 {}
 
@@ -395,8 +437,12 @@ async fn a_sweep_removes_expired_rows(store: &dyn SessionStore) {
     // session, four sessions, since one is in use.
     assert_eq!(store.sweep(before, KEEP, 3).await.unwrap(), 0);
     let expired = NOW.plus(LIFE);
-    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 3);
-    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 3 + 1);
+    let swept = match tokens {
+        Expiry::BySweep => 3,
+        Expiry::ByItself => 0,
+    };
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), swept + 3);
+    assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), swept + 1);
     assert_eq!(store.sweep(expired, KEEP, 3).await.unwrap(), 0);
     assert_eq!(live(store, "sweep", expired).await, ["ses_sweep-0"]);
     assert!(matches!(

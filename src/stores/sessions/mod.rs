@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sqlite;
 
 use std::fmt;

@@ -264,12 +264,12 @@ impl SessionStore for SqliteSessions {
 mod tests {
     use super::*;
     use crate::stores::sessions::contract;
-    use crate::stores::testing::{assert_indexed, open_database};
+    use crate::stores::testing::{Expiry, assert_indexed, open_database};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn keeps_the_contract() {
         let (database, _folder) = open_database("sessions").await;
-        contract::suite(std::sync::Arc::new(SqliteSessions(database))).await;
+        contract::suite(std::sync::Arc::new(SqliteSessions(database)), Expiry::BySweep).await;
     }
 
     #[tokio::test]
