@@ -20,7 +20,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
     let audited = async {
-        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        let stores = crate::stores::open(&config).await?;
         audit(&stores, &clock::system(), Limits::of(&config.limits)).await
     };
     let violations = audited

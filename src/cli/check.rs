@@ -26,7 +26,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     }
     let mut faults = certificates(&config);
     faults.extend(listeners(&config));
-    match stores::open(&config.cluster, &config.sealing).await {
+    match stores::open(&config).await {
         Ok(stores) => {
             for ping in stores.pings() {
                 let (store, technology) = (ping.store, ping.technology);

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{ConfigArgument, Failure, Outcome, logging, output, table};
 use crate::sealing::Keyring;
-use crate::stores::open::{keyring, open_at_rest};
+use crate::stores;
+use crate::stores::open::keyring;
 use crate::stores::rotation::{self, Progress, StoreStatus};
 
 /// Arguments of `souk keys`.
@@ -48,8 +49,10 @@ fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure
 async fn status(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
     let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
-    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
-    let found = rotation::status(&stores, &keyring).await.map_err(failed)?;
+    let stores = stores::open(&config).await.map_err(failed)?;
+    let found = rotation::status(&stores.at_rest, &keyring)
+        .await
+        .map_err(failed)?;
     if common.json {
         output::json(&json!({ "first": keyring.first(), "keys": ids(&keyring), "stores": found }))?;
     } else {
@@ -67,9 +70,9 @@ async fn status(common: &Common) -> Result<Outcome, Failure> {
 async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
     let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
-    let stores = open_at_rest(&config.cluster.data).await.map_err(failed)?;
+    let stores = stores::open(&config).await.map_err(failed)?;
     let bar = progress();
-    let result = rotation::rotate(&stores, &keyring, |progress| show(&bar, progress)).await;
+    let result = rotation::rotate(&stores.at_rest, &keyring, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();
     let rotated = result.map_err(failed)?;
     let left: u64 = rotated.iter().map(|store| store.status.left).sum();

@@ -27,7 +27,7 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let stores = crate::stores::open(&config.cluster, &config.sealing)
+    let stores = crate::stores::open(&config)
         .await
         .map_err(|error| Failure::failed("the stores do not open", error))?;
     let Projection::Purchases = arguments.projection;

@@ -29,7 +29,7 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     logging::start_quiet()?;
     let progress = progress(arguments.products);
     let result = async {
-        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        let stores = crate::stores::open(&config).await?;
         crate::demo::seed::run(&stores, arguments.products, arguments.seed, &progress).await
     }
     .await;

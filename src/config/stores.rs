@@ -41,7 +41,12 @@ impl Scheme {
 
     /// Whether this build has an adapter for it. A new adapter adds its `cfg!` here.
     pub const fn is_built(self) -> bool {
-        matches!(self, Self::Sqlite)
+        match self {
+            Self::Sqlite => true,
+            Self::Postgres => cfg!(feature = "postgres"),
+            Self::Redis => cfg!(feature = "redis"),
+            Self::Mysql | Self::Mongodb | Self::Elasticsearch | Self::Mssql => false,
+        }
     }
 
     fn of(url: &str) -> Result<Self, &str> {
@@ -162,6 +167,19 @@ macro_rules! stores {
             pub fn all(&self) -> Vec<(&'static str, &StoreUrl)> {
                 vec![$( (stringify!($name), &self.$name), )*]
             }
+
+            /// The URL of one store.
+            pub fn of(&self, name: &str) -> Option<&StoreUrl> {
+                match name {
+                    $( stringify!($name) => Some(&self.$name), )*
+                    _ => None,
+                }
+            }
+
+            /// Whether any store is embedded.
+            pub fn any_embedded(&self) -> bool {
+                self.all().iter().any(|(_, url)| url.scheme() == Scheme::Sqlite)
+            }
         }
 
         #[derive(Default, Deserialize)]
@@ -193,13 +211,13 @@ macro_rules! stores {
 
 stores! {
     /// Carts.
-    carts: [Scheme::Sqlite, Scheme::Mongodb];
+    carts: [Scheme::Sqlite, Scheme::Mongodb, Scheme::Postgres];
     /// Orders, their timeline and outbox.
     orders: [Scheme::Sqlite, Scheme::Mssql, Scheme::Postgres];
     /// SKUs, reservations, the ledger of stock.
-    inventory: [Scheme::Sqlite, Scheme::Mysql];
+    inventory: [Scheme::Sqlite, Scheme::Mysql, Scheme::Postgres];
     /// Payment intents, attempts, captures, refunds.
-    payments: [Scheme::Sqlite, Scheme::Mysql];
+    payments: [Scheme::Sqlite, Scheme::Mysql, Scheme::Postgres];
     /// Products, categories, search.
     catalogue: [Scheme::Sqlite, Scheme::Elasticsearch];
     /// Accounts with their credentials, addresses, preferences and purchases.
@@ -209,7 +227,7 @@ stores! {
     /// The cluster's numbered view: the coordination store.
     views: [Scheme::Sqlite, Scheme::Postgres, Scheme::Mysql];
     /// The ledger of the sandbox payment provider, which stands for a third party.
-    sandbox: [Scheme::Sqlite];
+    sandbox: [Scheme::Sqlite, Scheme::Mysql, Scheme::Postgres];
 }
 
 #[cfg(test)]

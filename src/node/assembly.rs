@@ -108,7 +108,7 @@ impl Assembly {
         let operator_listener = bind(node.operator, "operators")?;
         let tls = certificates::load_directory(&config.cluster.certificates, &node.name)?;
         let key = config.cluster.shared_key();
-        let stores = crate::stores::open(&config.cluster, &config.sealing).await?;
+        let stores = crate::stores::open(&config).await?;
 
         let clock = clock::system();
         let accounts = AccountParts::open(&config, &stores, &key, &clock).await?;

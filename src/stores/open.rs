@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use souk_cluster::views::Views;
+use tokio::sync::OnceCell;
 
 use super::StoreError;
 use super::at_rest::RowsAtRest;
@@ -23,22 +24,33 @@ use super::idempotency::sqlite::SqliteIdempotency;
 use super::products::ProductStore;
 use super::products::sqlite::SqliteProducts;
 use super::revocations::RevocationStore;
-use super::revocations::sqlite::SqliteRevocations;
+use super::revocations::adapter::SqlRevocations;
 use super::search::SearchIndex;
 use super::search::sqlite::SqliteSearch;
 use super::sessions::SessionStore;
 use super::sessions::sqlite::SqliteSessions;
 use super::signing_keys::SigningKeyStore;
-use super::signing_keys::sqlite::SqliteSigningKeys;
+use super::signing_keys::adapter::SqlSigningKeys;
+use super::sql::SqlDatabase;
 use super::sqlite::{Database, ROWS, store_process_writer};
 use super::users::UserStore;
+use super::users::adapter::SqlUsers;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
-use super::users::sqlite::SqliteUsers;
 use super::views::sqlite::SqliteViews;
-use crate::config::{Cluster, Sealing};
+use crate::config::{Cluster, Config, Scheme, Sealing, StoreUrl, StoreUrls};
 use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
+
+#[cfg(feature = "redis")]
+use super::{
+    codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
+    redis::Server, sessions::redis::RedisSessions,
+};
+#[cfg(feature = "postgres")]
+use super::{
+    documents::postgres::PostgresDocuments, postgres::PostgresPool, users, views::postgres::PostgresViews,
+};
 
 /// All stores. Cheap to clone.
 #[derive(Clone)]
@@ -78,6 +90,8 @@ pub struct Stores {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// `stores.views`
     pub views: Arc<dyn Views>,
+    /// Those with sealed values, for the rotation of keys.
+    pub at_rest: Arc<[Arc<dyn RowsAtRest>]>,
 }
 
 impl Stores {
@@ -140,15 +154,20 @@ fn named<T: Clone>(stores: &HashMap<&'static str, T>, name: &'static str) -> Res
     })
 }
 
-/// Opens every store. The configuration has been validated: every URL names a technology that this build has, and
-/// this build has the embedded one.
+/// Opens every store on the technology that its URL names.
 ///
 /// # Errors
 /// [`StoreError`] of the first store that does not open.
-pub async fn open(cluster: &Cluster, sealing: &Sealing) -> Result<Stores, StoreError> {
-    let directory = &cluster.data;
-    let writer = store_process_writer(directory).await?;
-    open_embedded(&writer, directory, &keyring(cluster, sealing)?).await
+pub async fn open(config: &Config) -> Result<Stores, StoreError> {
+    let keyring = keyring(&config.cluster, &config.sealing)?;
+    Opener {
+        urls: &config.stores,
+        directory: &config.cluster.data,
+        writer: OnceCell::new(),
+        keyring: &keyring,
+    }
+    .open()
+    .await
 }
 
 /// The keyring of a configuration.
@@ -162,26 +181,6 @@ pub fn keyring(cluster: &Cluster, sealing: &Sealing) -> Result<Arc<Keyring>, Sto
     })
 }
 
-/// Opens the stores with sealed values, for the rotation of keys.
-///
-/// # Errors
-/// [`StoreError`] of the first store that does not open.
-pub async fn open_at_rest(directory: &Path) -> Result<Vec<Arc<dyn RowsAtRest>>, StoreError> {
-    let writer = store_process_writer(directory).await?;
-    let database = |name| Database::open(&writer, directory, name);
-    let mut stores = Vec::new();
-    for layout in layout::all() {
-        let store: Arc<dyn RowsAtRest> = match layout.store() {
-            "idempotency" => Arc::new(SqliteIdempotency(database("idempotency").await?)),
-            "users" => Arc::new(PhonesAtRest(database("users").await?)),
-            "addresses" => Arc::new(AddressesAtRest(database("users").await?)),
-            name => Arc::new(SqliteDocuments::open(&writer, directory, name, &[]).await?),
-        };
-        stores.push(store);
-    }
-    Ok(stores)
-}
-
 /// Opens the embedded stores of `directory`, with values sealed under `keyring`.
 ///
 /// # Errors
@@ -191,35 +190,188 @@ pub async fn open_embedded(
     directory: &Path,
     keyring: &Arc<Keyring>,
 ) -> Result<Stores, StoreError> {
-    let (mut rows, mut outboxes) = (HashMap::new(), HashMap::new());
-    for (name, consumers) in ROWS {
-        let store = Arc::new(SqliteDocuments::open(writer, directory, name, consumers).await?);
-        outboxes.insert(name, Arc::clone(&store) as Arc<dyn Outbox>);
-        rows.insert(name, SealedDocuments::before(store, keyring));
+    Opener {
+        urls: &StoreUrls::default(),
+        directory,
+        writer: OnceCell::new_with(Some(writer.clone())),
+        keyring,
     }
-    let database = |name| Database::open(writer, directory, name);
-    let replies = SqliteIdempotency(database("idempotency").await?);
-    let catalogue = database("catalogue").await?;
-    let users = database("users").await?;
-    let sessions = database("sessions").await?;
-    Ok(Stores {
-        carts: named(&rows, "carts")?,
-        orders: named(&rows, "orders")?,
-        inventory: named(&rows, "inventory")?,
-        order_events: named(&outboxes, "orders")?,
-        stock_events: named(&outboxes, "inventory")?,
-        payments: named(&rows, "payments")?,
-        sandbox: named(&rows, "sandbox")?,
-        rows: Arc::new(rows),
-        products: Arc::new(SqliteProducts(catalogue.clone())),
-        search: Arc::new(SqliteSearch(catalogue)),
-        users: Arc::new(SqliteUsers::new(users.clone(), keyring)),
-        signing_keys: Arc::new(SqliteSigningKeys(users.clone())),
-        revocations: Arc::new(SqliteRevocations(users)),
-        sessions: Arc::new(SqliteSessions(sessions.clone())),
-        counters: Arc::new(SqliteCounters(sessions.clone())),
-        codes: Arc::new(SqliteCodes(sessions)),
-        idempotency: SealedReplies::before(Arc::new(replies), keyring),
-        views: Arc::new(SqliteViews::open(writer, directory).await?),
-    })
+    .open()
+    .await
+}
+
+/// One of the stores of rows, of whatever technology.
+trait Rows: DocumentStore + Outbox + RowsAtRest {}
+
+impl<T: DocumentStore + Outbox + RowsAtRest> Rows for T {}
+
+/// What `stores.users` holds.
+struct Accounts {
+    users: Arc<dyn UserStore>,
+    signing_keys: Arc<dyn SigningKeyStore>,
+    revocations: Arc<dyn RevocationStore>,
+    at_rest: [Arc<dyn RowsAtRest>; 2],
+}
+
+/// What `stores.sessions` holds.
+struct Sessions {
+    sessions: Arc<dyn SessionStore>,
+    counters: Arc<dyn CounterStore>,
+    codes: Arc<dyn CodeStore>,
+    replies: Arc<dyn IdempotencyStore>,
+    at_rest: Arc<dyn RowsAtRest>,
+}
+
+/// Opens one store after the other.
+struct Opener<'a> {
+    urls: &'a StoreUrls,
+    /// Of the embedded stores.
+    directory: &'a Path,
+    /// Of the embedded stores; there is no store process where none is embedded.
+    writer: OnceCell<Writer>,
+    keyring: &'a Arc<Keyring>,
+}
+
+impl Opener<'_> {
+    async fn open(self) -> Result<Stores, StoreError> {
+        let (mut rows, mut outboxes) = (HashMap::new(), HashMap::new());
+        let mut at_rest: Vec<Arc<dyn RowsAtRest>> = Vec::new();
+        for (name, consumers) in ROWS {
+            let store = self.rows(name, consumers).await?;
+            outboxes.insert(name, Arc::clone(&store) as Arc<dyn Outbox>);
+            at_rest.push(Arc::clone(&store) as Arc<dyn RowsAtRest>);
+            rows.insert(name, SealedDocuments::before(store, self.keyring));
+        }
+        let catalogue = self.embedded("catalogue").await?;
+        let accounts = self.accounts().await?;
+        at_rest.extend(accounts.at_rest);
+        let sessions = self.sessions().await?;
+        at_rest.push(sessions.at_rest);
+        at_rest.retain(|store| layout::layout(store.store()).is_some());
+        Ok(Stores {
+            carts: named(&rows, "carts")?,
+            orders: named(&rows, "orders")?,
+            inventory: named(&rows, "inventory")?,
+            order_events: named(&outboxes, "orders")?,
+            stock_events: named(&outboxes, "inventory")?,
+            payments: named(&rows, "payments")?,
+            sandbox: named(&rows, "sandbox")?,
+            rows: Arc::new(rows),
+            products: Arc::new(SqliteProducts(catalogue.clone())),
+            search: Arc::new(SqliteSearch(catalogue)),
+            users: accounts.users,
+            signing_keys: accounts.signing_keys,
+            revocations: accounts.revocations,
+            sessions: sessions.sessions,
+            counters: sessions.counters,
+            codes: sessions.codes,
+            idempotency: SealedReplies::before(sessions.replies, self.keyring),
+            views: self.views().await?,
+            at_rest: at_rest.into(),
+        })
+    }
+
+    async fn writer(&self) -> Result<&Writer, StoreError> {
+        let start = || store_process_writer(self.directory);
+        self.writer.get_or_try_init(start).await
+    }
+
+    async fn embedded(&self, name: &'static str) -> Result<Database, StoreError> {
+        Database::open(self.writer().await?, self.directory, name).await
+    }
+
+    async fn rows(
+        &self,
+        name: &'static str,
+        consumers: &'static [&'static str],
+    ) -> Result<Arc<dyn Rows>, StoreError> {
+        let url = self.urls.of(name);
+        match url.map(StoreUrl::scheme) {
+            Some(Scheme::Sqlite) => {
+                let writer = self.writer().await?;
+                let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
+                Ok(Arc::new(store))
+            }
+            #[cfg(feature = "postgres")]
+            Some(Scheme::Postgres) => {
+                let url = url.map(StoreUrl::expose).unwrap_or_default();
+                Ok(Arc::new(PostgresDocuments::open(url, name, consumers).await?))
+            }
+            _ => Err(no_adapter(name)),
+        }
+    }
+
+    async fn accounts(&self) -> Result<Accounts, StoreError> {
+        match self.urls.users.scheme() {
+            Scheme::Sqlite => Ok(self.accounts_in(self.embedded("users").await?)),
+            #[cfg(feature = "postgres")]
+            Scheme::Postgres => {
+                let url = self.urls.users.expose();
+                let pool = PostgresPool::open("users", url, users::postgres::MIGRATIONS).await?;
+                Ok(self.accounts_in(pool))
+            }
+            _ => Err(no_adapter("users")),
+        }
+    }
+
+    fn accounts_in<D: SqlDatabase + Clone>(&self, database: D) -> Accounts {
+        Accounts {
+            users: Arc::new(SqlUsers::new(database.clone(), self.keyring)),
+            signing_keys: Arc::new(SqlSigningKeys(database.clone())),
+            revocations: Arc::new(SqlRevocations(database.clone())),
+            at_rest: [
+                Arc::new(PhonesAtRest(database.clone())),
+                Arc::new(AddressesAtRest(database)),
+            ],
+        }
+    }
+
+    async fn sessions(&self) -> Result<Sessions, StoreError> {
+        match self.urls.sessions.scheme() {
+            Scheme::Sqlite => {
+                let sessions = self.embedded("sessions").await?;
+                let replies = Arc::new(SqliteIdempotency(self.embedded("idempotency").await?));
+                Ok(Sessions {
+                    sessions: Arc::new(SqliteSessions(sessions.clone())),
+                    counters: Arc::new(SqliteCounters(sessions.clone())),
+                    codes: Arc::new(SqliteCodes(sessions)),
+                    replies: Arc::clone(&replies) as Arc<dyn IdempotencyStore>,
+                    at_rest: replies,
+                })
+            }
+            #[cfg(feature = "redis")]
+            Scheme::Redis => {
+                let server = Server::open(self.urls.sessions.expose()).await?;
+                let replies = Arc::new(RedisIdempotency::new(&server));
+                Ok(Sessions {
+                    sessions: Arc::new(RedisSessions::new(&server)),
+                    counters: Arc::new(RedisCounters::new(&server)),
+                    codes: Arc::new(RedisCodes::new(&server)),
+                    replies: Arc::clone(&replies) as Arc<dyn IdempotencyStore>,
+                    at_rest: replies,
+                })
+            }
+            _ => Err(no_adapter("sessions")),
+        }
+    }
+
+    async fn views(&self) -> Result<Arc<dyn Views>, StoreError> {
+        match self.urls.views.scheme() {
+            Scheme::Sqlite => {
+                let writer = self.writer().await?;
+                Ok(Arc::new(SqliteViews::open(writer, self.directory).await?))
+            }
+            #[cfg(feature = "postgres")]
+            Scheme::Postgres => Ok(Arc::new(PostgresViews::open(self.urls.views.expose()).await?)),
+            _ => Err(no_adapter("views")),
+        }
+    }
+}
+
+/// The configuration accepts no URL that this build has no adapter for.
+fn no_adapter(store: &'static str) -> StoreError {
+    StoreError::Refused {
+        store,
+        cause: "this build has no adapter for the technology of its URL".into(),
+    }
 }

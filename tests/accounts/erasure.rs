@@ -54,9 +54,7 @@ fn found(folder: &Path) -> Vec<(String, String)> {
 
 async fn stores(cluster: &Cluster) -> Stores {
     let config = Config::load(cluster.config()).expect("the configuration is read");
-    souk::stores::open(&config.cluster, &config.sealing)
-        .await
-        .expect("the stores are open")
+    souk::stores::open(&config).await.expect("the stores are open")
 }
 
 /// The rows of a store as a node reads them.

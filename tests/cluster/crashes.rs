@@ -127,9 +127,7 @@ async fn a_checkout_ends_wherever_its_node_dies() {
 /// The charges at the provider, by order.
 async fn charges(cluster: &Cluster) -> BTreeMap<String, Vec<Value>> {
     let config = Config::load(&cluster.config).unwrap();
-    let stores = souk::stores::open(&config.cluster, &config.sealing)
-        .await
-        .unwrap();
+    let stores = souk::stores::open(&config).await.unwrap();
     let mut charges: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for row in stores.sandbox.scan(None, 1_000).await.unwrap() {
         let document = row.unwrap();
@@ -221,9 +219,7 @@ impl Purchase {
     /// The only order of this buyer.
     async fn only_order(&self, cluster: &Cluster) -> String {
         let config = Config::load(&cluster.config).unwrap();
-        let stores = souk::stores::open(&config.cluster, &config.sealing)
-            .await
-            .unwrap();
+        let stores = souk::stores::open(&config).await.unwrap();
         let orders = stores.orders.by_owner(&self.cart.id, None, 10).await.unwrap();
         assert_eq!(orders.len(), 1, "{orders:?}");
         row_id(&orders[0]).to_owned()

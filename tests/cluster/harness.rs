@@ -32,6 +32,52 @@ pub fn souk() -> Command {
     command
 }
 
+/// What makes a demo keep its stores on servers, in a database and under keys of its own, where `SOUK_TEST_STORES=servers`
+/// says so: `SOUK_TEST_POSTGRES_URL` and `SOUK_TEST_REDIS_URL` name the servers. What it leaves there is not removed.
+#[cfg(feature = "full")]
+async fn on_servers(demo: &mut Command) {
+    use sqlx::Connection;
+
+    if std::env::var("SOUK_TEST_STORES").is_ok_and(|stores| stores == "servers") {
+        let url = |name: &str| {
+            std::env::var(name).unwrap_or_else(|_| panic!("SOUK_TEST_STORES=servers needs {name}"))
+        };
+        let (postgres, redis) = (url("SOUK_TEST_POSTGRES_URL"), url("SOUK_TEST_REDIS_URL"));
+        let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
+        let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
+        let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
+        sqlx::query(sqlx::AssertSqlSafe(create))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let (server, _) = postgres.rsplit_once('/').unwrap();
+        demo.args([
+            "--stores",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
+        ]);
+        demo.env("SOUK_STORES__SESSIONS", format!("{redis}?prefix={name}:"));
+        for store in [
+            "CARTS",
+            "ORDERS",
+            "INVENTORY",
+            "PAYMENTS",
+            "SANDBOX",
+            "USERS",
+            "VIEWS",
+        ] {
+            demo.env(format!("SOUK_STORES__{store}"), format!("{server}/{name}"));
+        }
+    }
+}
+
+#[cfg(not(feature = "full"))]
+async fn on_servers(_: &mut Command) {
+    assert!(
+        std::env::var_os("SOUK_TEST_STORES").is_none(),
+        "SOUK_TEST_STORES needs the feature full"
+    );
+}
+
 /// A node, as its process and its addresses.
 pub struct Node {
     pub name: String,
@@ -121,15 +167,15 @@ impl Cluster {
     async fn start_demo(nodes: usize, products: u64) -> Result<(Child, String, TempDir), String> {
         let folder = tempfile::tempdir().unwrap();
         let errors = std::fs::File::create(folder.path().join("demo.log")).unwrap();
-        let mut demo = souk()
-            .args(["demo", "--port", "0"])
+        let mut demo = souk();
+        demo.args(["demo", "--port", "0"])
             .args(["--nodes", &nodes.to_string(), "--products", &products.to_string()])
             .arg("--data")
             .arg(folder.path().join("data"))
             .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
+            .stderr(errors);
+        on_servers(&mut demo).await;
+        let mut demo = demo.spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
         match timeout(PATIENCE, lines.next_line()).await {
             Ok(Ok(Some(line))) => Ok((demo, line, folder)),

@@ -164,21 +164,22 @@ impl Home {
     /// addresses last as long as the folder, so that a restart continues with the same data.
     ///
     /// # Errors
-    /// [`Failure::Usage`] where the folder has other nodes or ports than those that are asked for.
+    /// [`Failure::Usage`] where the folder has other nodes, ports or stores than those that are asked for.
     pub(super) fn configuration(
         &self,
         nodes: Option<u16>,
         port: Option<u16>,
+        stores: Option<StoreUrls>,
     ) -> Result<(Config, bool), Failure> {
         let file = self.config_file();
         if file.exists() {
             let config = Config::load(&file)?;
-            check_same(&config, nodes, port)?;
+            check_same(&config, nodes, port, stores.as_ref())?;
             return Ok((config, true));
         }
-        let text = self
-            .new_configuration(nodes.unwrap_or(NODES), port.unwrap_or(PORT))?
-            .to_toml()?;
+        let mut config = self.new_configuration(nodes.unwrap_or(NODES), port.unwrap_or(PORT))?;
+        config.stores = stores.unwrap_or_default();
+        let text = config.to_toml()?;
         write_whole(&file, &text)
             .map_err(|error| Failure::failed(format!("{} can't be written", file.display()), error))?;
         Ok((Config::load(&file)?, false))
@@ -265,13 +266,23 @@ impl Home {
     }
 }
 
-/// Whether the nodes and ports of an earlier demo are those that are asked for.
-fn check_same(config: &Config, nodes: Option<u16>, port: Option<u16>) -> Result<(), Failure> {
+/// Whether the nodes, ports and stores of an earlier demo are those that are asked for.
+fn check_same(
+    config: &Config,
+    nodes: Option<u16>,
+    port: Option<u16>,
+    stores: Option<&StoreUrls>,
+) -> Result<(), Failure> {
     let file = config.file.display();
     let found = config.nodes.len();
     if let Some(nodes) = nodes.filter(|nodes| usize::from(*nodes) != found) {
         return Err(Failure::Usage(format!(
             "{file} has {found} nodes, not {nodes}: leave out --nodes, or choose another folder"
+        )));
+    }
+    if stores.is_some_and(|stores| *stores != config.stores) {
+        return Err(Failure::Usage(format!(
+            "{file} has other stores: leave out --stores, or choose another folder"
         )));
     }
     let found = config.nodes.first().map_or(0, |node| node.shop.port());
@@ -335,7 +346,7 @@ mod tests {
         let path = folder.path().join("demo");
         let first = {
             let home = Home::open(Some(&path), false).unwrap();
-            let (config, found) = home.configuration(None, Some(0)).unwrap();
+            let (config, found) = home.configuration(None, Some(0), None).unwrap();
             assert!(!found && !home.is_seeded());
             home.set_seeded().unwrap();
             home.close().unwrap();
@@ -344,13 +355,13 @@ mod tests {
         let home = Home::open(Some(&path), false).unwrap();
         let port = first.nodes[0].shop.port();
         for (nodes, port) in [(None, None), (Some(3), Some(0)), (None, Some(port))] {
-            let (again, found) = home.configuration(nodes, port).unwrap();
+            let (again, found) = home.configuration(nodes, port, None).unwrap();
             assert!(found && home.is_seeded());
             assert_eq!(first, again);
         }
         // What it can't be is refused, and not ignored.
         for (nodes, port) in [(Some(5), None), (None, Some(port + 1))] {
-            let refused = home.configuration(nodes, port);
+            let refused = home.configuration(nodes, port, None);
             assert!(matches!(refused, Err(Failure::Usage(_))), "{refused:?}");
         }
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
@@ -371,7 +382,7 @@ mod tests {
     #[test]
     fn ports_are_where_they_were_asked_for() {
         let home = Home::open(None, false).unwrap();
-        let (config, _) = home.configuration(Some(3), Some(18_080)).unwrap();
+        let (config, _) = home.configuration(Some(3), Some(18_080), None).unwrap();
         let shops: Vec<u16> = config.nodes.iter().map(|node| node.shop.port()).collect();
         let operators: Vec<u16> = config.nodes.iter().map(|node| node.operator.port()).collect();
         assert_eq!(shops, [18_080, 18_081, 18_082]);

@@ -54,6 +54,10 @@ pub struct Arguments {
     /// The folder of the demo, which the next demo can reuse; default: a temporary folder.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The stores of this configuration's section [stores], such as cluster.full.toml, in place of embedded ones. Servers keep
+    /// what the folder of the demo has the keys for, so that it needs one that lasts.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    stores: Option<PathBuf>,
     /// Do not remove the temporary folder.
     #[arg(long)]
     keep: bool,
@@ -86,7 +90,9 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let mut termination = process::termination()?;
     let started_at = Instant::now();
     let home = Home::open(arguments.data.as_deref(), arguments.keep)?;
-    let (config, found) = home.configuration(arguments.nodes, arguments.port)?;
+    let stores = arguments.stores.as_deref().map(Config::load).transpose()?;
+    let stores = stores.map(|config| config.stores);
+    let (config, found) = home.configuration(arguments.nodes, arguments.port, stores)?;
     if found {
         eprintln!(
             "reusing {} with its nodes and ports",
@@ -97,7 +103,8 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let names: Vec<&str> = config.nodes.iter().map(|node| node.name.as_str()).collect();
     super::certs::make(&config.cluster.certificates, &names)?;
 
-    let mut store = StoreProcess::start(&config, &home)?;
+    let store = config.stores.any_embedded();
+    let mut store = store.then(|| StoreProcess::start(&config, &home)).transpose()?;
     let mut nodes = NodeProcesses::start(&config, &home)?;
     let result = run(
         &arguments,
@@ -111,7 +118,9 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     // In any case, no started process is left running.
     eprintln!("stopping");
     nodes.stop(&config, &mut termination).await;
-    store.stop().await;
+    if let Some(store) = &mut store {
+        store.stop().await;
+    }
     let closed = home.close();
     // The reason why it did not run matters more than a folder that is left.
     result?;
@@ -130,7 +139,7 @@ async fn run(
 ) -> Result<(), Failure> {
     let pids = nodes.pids();
     let filled = async {
-        let stores = crate::stores::open(&config.cluster, &config.sealing)
+        let stores = crate::stores::open(config)
             .await
             .map_err(|error| Failure::failed("the stores do not open", error))?;
         tokio::try_join!(accounts(config, &stores), seeded(arguments, &stores, home))

@@ -1,6 +1,6 @@
 //! The port for revocations: the sessions whose access tokens must no longer be accepted.
 
-mod adapter;
+pub(super) mod adapter;
 #[cfg(test)]
 pub mod contract;
 #[cfg(feature = "postgres")]

@@ -1,6 +1,6 @@
 //! The port for the keys that sign access tokens.
 
-mod adapter;
+pub(super) mod adapter;
 #[cfg(test)]
 pub mod contract;
 #[cfg(feature = "postgres")]

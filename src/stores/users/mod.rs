@@ -6,7 +6,7 @@
 //! Phone numbers and addresses are sealed at rest ([`seals`]); names and e-mail addresses, by which accounts are found, are
 //! not.
 
-mod adapter;
+pub(super) mod adapter;
 pub mod at_rest;
 #[cfg(test)]
 pub mod contract;
