@@ -65,12 +65,17 @@ pub(crate) const AWKWARD_TEXTS: [&str; 9] = [
     "{\"$ne\": null}",
 ];
 
-/// The server for the tests of an adapter, from `SOUK_TEST_<NAME>_URL`. Without one the test says so and passes.
+/// The server for the tests of an adapter, from `SOUK_TEST_<NAME>_URL`. Without one the test says so and passes, unless
+/// `SOUK_TEST_REQUIRE_SERVERS` is set.
 #[allow(dead_code, reason = "only the adapters of features use it")]
 pub(crate) fn server_url(name: &str) -> Option<String> {
     let variable = format!("SOUK_TEST_{name}_URL");
     let url = std::env::var(&variable).ok().filter(|url| !url.is_empty());
     if url.is_none() {
+        assert!(
+            std::env::var_os("SOUK_TEST_REQUIRE_SERVERS").is_none(),
+            "{variable} is not set"
+        );
         println!("skipped: {variable} is not set");
     }
     url
