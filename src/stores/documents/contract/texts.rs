@@ -42,7 +42,7 @@ pub async fn any_text_is_kept_or_refused(store: &dyn DocumentStore) {
         };
         put(store, expected.clone()).await;
         expected.version = 2;
-        expected.body = (*text).to_owned();
+        expected.body = json!({ *text: [text] }).to_string();
         let next = DocumentWrite {
             document: expected.clone(),
             expected: 1,
