@@ -25,7 +25,8 @@ pub enum Scheme {
     Mysql,
     /// `mongodb://`
     Mongodb,
-    /// `redis://`
+    /// `redis://`, `rediss://` over TLS.
+    #[strum(to_string = "redis", serialize = "rediss")]
     Redis,
     /// `elasticsearch://`
     Elasticsearch,
@@ -233,6 +234,7 @@ stores! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn problem(store: &str, allowed: &[Scheme], text: &str) -> String {
         let mut problems = Problems::default();
@@ -269,6 +271,30 @@ mod tests {
     fn both_names_of_postgres_are_known() {
         assert_eq!(Scheme::of("postgresql://host"), Ok(Scheme::Postgres));
         assert_eq!(Scheme::of("postgres://host"), Ok(Scheme::Postgres));
+    }
+
+    #[test]
+    fn redis_over_tls_is_redis() {
+        assert_eq!(Scheme::of("rediss://host"), Ok(Scheme::Redis));
+        assert_eq!(Scheme::Redis.name(), "redis");
+    }
+
+    #[test]
+    fn the_file_for_servers_is_right_where_its_features_are_built() {
+        let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"));
+        let text = std::fs::read_to_string(file).unwrap();
+        match Config::parse(&text, file, []) {
+            Ok(config) => {
+                let embedded: Vec<_> = config.stores.all();
+                let embedded = embedded.iter().filter(|(_, url)| url.scheme() == Scheme::Sqlite);
+                assert_eq!(embedded.map(|(name, _)| *name).collect::<Vec<_>>(), ["catalogue"]);
+            }
+            Err(error) => {
+                assert!(!cfg!(feature = "full"), "{error}");
+                let text = error.to_string();
+                assert!(text.contains("cargo build --features"), "{text}");
+            }
+        }
     }
 
     #[test]
