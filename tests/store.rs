@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use rustix::process::Signal;
+use souk::stores::sql::SqlDatabase;
 use souk::stores::sqlite::Database;
 use souk_embedded::{ErrorKind, Spawner, Statement, Writer};
 

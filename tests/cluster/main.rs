@@ -19,6 +19,8 @@ mod panic;
 mod partition;
 mod rolling;
 mod same_name;
+#[cfg(feature = "full")]
+mod servers;
 mod shop;
 mod stop_node;
 mod two_killed;
