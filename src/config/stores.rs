@@ -171,10 +171,8 @@ macro_rules! stores {
 
             /// The URL of one store.
             pub fn of(&self, name: &str) -> Option<&StoreUrl> {
-                match name {
-                    $( stringify!($name) => Some(&self.$name), )*
-                    _ => None,
-                }
+                let found = self.all().into_iter().find(|(own, _)| *own == name);
+                found.map(|(_, url)| url)
             }
 
             /// Whether any store is embedded.
@@ -285,9 +283,9 @@ mod tests {
         let text = std::fs::read_to_string(file).unwrap();
         match Config::parse(&text, file, []) {
             Ok(config) => {
-                let embedded: Vec<_> = config.stores.all();
-                let embedded = embedded.iter().filter(|(_, url)| url.scheme() == Scheme::Sqlite);
-                assert_eq!(embedded.map(|(name, _)| *name).collect::<Vec<_>>(), ["catalogue"]);
+                let embedded = |(_, url): &(_, &StoreUrl)| url.scheme() == Scheme::Sqlite;
+                let embedded = config.stores.all().into_iter().filter(embedded);
+                assert_eq!(embedded.map(|(name, _)| name).collect::<Vec<_>>(), ["catalogue"]);
             }
             Err(error) => {
                 let text = error.to_string();

@@ -37,7 +37,7 @@ use super::users::UserStore;
 use super::users::adapter::SqlUsers;
 use super::users::at_rest::{AddressesAtRest, PhonesAtRest};
 use super::views::sqlite::SqliteViews;
-use crate::config::{Cluster, Config, Scheme, Sealing, StoreUrl, StoreUrls};
+use crate::config::{Cluster, Config, Scheme, Sealing, StoreUrls};
 use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
@@ -285,17 +285,19 @@ impl Opener<'_> {
         name: &'static str,
         consumers: &'static [&'static str],
     ) -> Result<Arc<dyn Rows>, StoreError> {
-        let url = self.urls.of(name);
-        match url.map(StoreUrl::scheme) {
-            Some(Scheme::Sqlite) => {
+        let Some(url) = self.urls.of(name) else {
+            return Err(no_adapter(name));
+        };
+        match url.scheme() {
+            Scheme::Sqlite => {
                 let writer = self.writer().await?;
                 let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
                 Ok(Arc::new(store))
             }
             #[cfg(feature = "postgres")]
-            Some(Scheme::Postgres) => {
-                let url = url.map(StoreUrl::expose).unwrap_or_default();
-                Ok(Arc::new(PostgresDocuments::open(url, name, consumers).await?))
+            Scheme::Postgres => {
+                let store = PostgresDocuments::open(url.expose(), name, consumers).await?;
+                Ok(Arc::new(store))
             }
             _ => Err(no_adapter(name)),
         }

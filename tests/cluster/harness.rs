@@ -336,18 +336,24 @@ impl Cluster {
 
     /// Waits until a node says that it is ready.
     pub async fn ready(&self, index: usize) {
+        self.until_told(index, "that it is ready", |status, _| status == 200)
+            .await;
+    }
+
+    /// Waits until `/readyz` of a node says `what`.
+    pub async fn until_told(&self, index: usize, what: &str, is_it: impl Fn(u16, &Value) -> bool) {
         let waited = timeout(PATIENCE, async {
             while self
                 .readiness(index)
                 .await
-                .is_none_or(|(status, _)| status != 200)
+                .is_none_or(|(status, body)| !is_it(status, &body))
             {
                 sleep(LOOK).await;
             }
         });
         assert!(
             waited.await.is_ok(),
-            "{} does not become ready: {:?}\n{}",
+            "{} does not say {what}: {:?}\n{}",
             self.nodes[index].name,
             self.readiness(index).await,
             self.log_tail(index)

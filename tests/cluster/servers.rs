@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, LOOK, PATIENCE, distribution};
+use crate::harness::{Cluster, distribution};
 use crate::load::Load;
 use crate::scaled;
 use crate::shop;
@@ -21,20 +20,12 @@ async fn stores(command: &str, name: &str) {
 /// Waits until every node says that all its stores answer, or that some do not.
 async fn until_stores(cluster: &Cluster, answer: bool) {
     for index in 0..cluster.nodes.len() {
-        let waited = timeout(PATIENCE, async {
-            loop {
-                let told = cluster.readiness(index).await;
-                if told.is_some_and(|(_, body)| (body["checks"]["stores"] == "ok") == answer) {
-                    return;
-                }
-                sleep(LOOK).await;
-            }
-        });
-        assert!(
-            waited.await.is_ok(),
-            "node {index}: {:?}",
-            cluster.readiness(index).await
-        );
+        let what = format!("that all stores answer: {answer}");
+        cluster
+            .until_told(index, &what, |_, body| {
+                (body["checks"]["stores"] == "ok") == answer
+            })
+            .await;
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Overload {
 type Commands = Box<dyn Fn() -> [Vec<u64>; 2] + Send + Sync>;
 
 struct State {
+    /// When the counters are looked at again: each look costs a sum over all of them.
+    next: Instant,
+    /// Since when is counted.
     looked: Instant,
     /// Since then.
     most_in_flight: usize,
@@ -91,8 +94,10 @@ impl Overload {
     }
 
     fn by(commands: Commands) -> Self {
+        let now = Instant::now();
         let state = State {
-            looked: Instant::now(),
+            next: now + INTERVAL,
+            looked: now,
             most_in_flight: 0,
             counts: commands(),
             control: Control::default(),
@@ -112,15 +117,16 @@ impl Overload {
             && let Ok(mut state) = self.state.try_lock()
         {
             state.most_in_flight = state.most_in_flight.max(in_flight);
-            if state.looked.elapsed() >= INTERVAL {
-                self.look(&mut state, target);
+            let now = Instant::now();
+            if state.next <= now {
+                state.next = now + INTERVAL;
+                self.look(&mut state, now, target);
             }
         }
         self.limit.load(Ordering::Relaxed)
     }
 
-    fn look(&self, state: &mut State, target: Duration) {
-        let now = Instant::now();
+    fn look(&self, state: &mut State, now: Instant, target: Duration) {
         let elapsed = now.duration_since(state.looked);
         let counts = (self.commands)();
         let [all, background] = [0, 1].map(|of| difference(&counts[of], &state.counts[of]));
@@ -282,6 +288,20 @@ mod tests {
         }
     }
 
+    /// A control that is given the latency in ms, what is in flight, and how often it looks; its limit after that.
+    fn looks() -> impl FnMut(u64, usize, u32) -> Option<usize> {
+        let mut control = Control::default();
+        let mut now = Instant::now();
+        move |latency, in_flight, looks| {
+            let latency = Some(Duration::from_millis(latency));
+            for _ in 0..looks {
+                now += INTERVAL;
+                control.look(now, INTERVAL, TARGET, latency, in_flight);
+            }
+            control.limit
+        }
+    }
+
     #[test]
     fn a_burst_is_worked_off() {
         let mut node = Node::new(Duration::from_millis(1));
@@ -321,21 +341,7 @@ mod tests {
 
     #[test]
     fn a_node_that_works_off_its_backlog_is_not_taken_for_a_quiet_one() {
-        let mut control = Control::default();
-        let mut now = Instant::now();
-        let mut look = |latency: u64, in_flight, looks: u32| {
-            for _ in 0..looks {
-                now += INTERVAL;
-                control.look(
-                    now,
-                    INTERVAL,
-                    TARGET,
-                    Some(Duration::from_millis(latency)),
-                    in_flight,
-                );
-            }
-            control.limit
-        };
+        let mut look = looks();
         // It starts under load, and knows no quiet moment.
         assert!(look(400, 90, 40).is_some());
         assert_eq!(look(400, LEAST, 10), Some(LEAST));
@@ -357,21 +363,7 @@ mod tests {
 
     #[test]
     fn the_limit_ends_only_where_nothing_is_refused_for_a_while() {
-        let mut control = Control::default();
-        let mut now = Instant::now();
-        let mut look = |latency: u64, in_flight, looks: u32| {
-            for _ in 0..looks {
-                now += INTERVAL;
-                control.look(
-                    now,
-                    INTERVAL,
-                    TARGET,
-                    Some(Duration::from_millis(latency)),
-                    in_flight,
-                );
-            }
-            control.limit
-        };
+        let mut look = looks();
         let limit = look(400, 100, 21).unwrap();
         assert!(look(10, LEAST, 10).is_some(), "a lull of a second");
         assert!(look(10, limit, 5).is_some());

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
+use super::sealed::SealedReplies;
 use super::{Attempt, BODY_LIMIT, Claim, IdempotencyStore, KeptReply, Quota, ROW_BYTES};
+use crate::config::KEY_BYTES;
+use crate::sealing::{Key, Keyring};
 use crate::stores::at_rest::{Resealed, RowsAtRest};
 use crate::stores::testing::AWKWARD_TEXTS;
 use souk_domain::Timestamp;
@@ -96,6 +99,16 @@ fn reply(status: u16) -> KeptReply {
         ],
         body: b"{\"quoted\": \"\\u00fc\"}\0\xff".to_vec(),
     }
+}
+
+/// Everything against sealed replies, of which `store`, which must be empty, sees none in the clear.
+pub async fn sealed<S: IdempotencyStore + RowsAtRest>(store: Arc<S>) {
+    let keyring = Keyring::new(Key::new("k1", &[1; KEY_BYTES]).unwrap(), Vec::new());
+    let inner = Arc::clone(&store) as Arc<dyn IdempotencyStore>;
+    suite(SealedReplies::before(inner, &Arc::new(keyring))).await;
+    let rows = store.rows_at_rest(None, 100).await.unwrap();
+    assert!(!rows.is_empty());
+    assert!(rows.iter().all(|row| row.content.starts_with(b"sealed:v1:k1:")));
 }
 
 /// Keeps `count` replies for an owner and a network.

@@ -126,7 +126,7 @@ async fn what_was_acknowledged_survives_a_kill_and_the_adapters_recover() {
     for writer in writers {
         all.push(tokio::time::timeout(PATIENCE, writer).await.unwrap().unwrap());
     }
-    // Nothing is written while it is away, and once that is known, nobody waits.
+    // Nothing is written while the server is down, and once that is known, no call waits.
     until("noticing", async || {
         let began = Instant::now();
         let error = RedisCounters::new(&server)
@@ -258,7 +258,7 @@ async fn a_server_that_can_not_write_is_unavailable() {
     assert!(matches!(hit, Err(StoreError::Refused { .. })), "{hit:?}");
 }
 
-/// Forwards connections to `port`, unless it is told to stop, which both sides only notice by the silence. Returns its own port.
+/// Forwards connections to `port` while `forwards` holds; then both sides see only silence. Returns its own port.
 async fn proxy(port: u16, forwards: watch::Receiver<bool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
