@@ -17,6 +17,16 @@ pub struct Failure {
     may_repeat: bool,
 }
 
+/// Of a caller's own making, which no repetition changes.
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            may_repeat: false,
+        }
+    }
+}
+
 impl Failure {
     /// Whether another attempt may succeed, and can do no harm.
     pub(in crate::stores) fn may_repeat(&self) -> bool {
