@@ -158,7 +158,7 @@ impl Technology for Mysql {
         session.ping().await
     }
 
-    async fn rows<'q>(session: &'q mut MySqlConnection, query: Arc<str>) -> Result<Rows, Error> {
+    async fn rows(session: &mut MySqlConnection, query: Arc<str>) -> Result<Rows, Error> {
         values::rows(&session.fetch_all(raw_sql(AssertSqlSafe(query))).await?)
     }
 

@@ -101,7 +101,7 @@ impl Technology for Postgres {
         session.ping().await
     }
 
-    async fn rows<'q>(session: &'q mut PgConnection, query: Query<'q>) -> Result<Rows, Error> {
+    async fn rows(session: &mut PgConnection, query: Query<'_>) -> Result<Rows, Error> {
         values::rows(&query.fetch_all(session).await?)
     }
 

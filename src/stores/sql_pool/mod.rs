@@ -62,10 +62,10 @@ pub trait Technology: Sized + Send + Sync + 'static {
     fn ping(session: &mut Self::Session) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Runs a statement to its end.
-    fn rows<'q>(
-        session: &'q mut Self::Session,
-        query: Self::Query<'q>,
-    ) -> impl Future<Output = Result<Rows, Error>> + Send + 'q;
+    fn rows(
+        session: &mut Self::Session,
+        query: Self::Query<'_>,
+    ) -> impl Future<Output = Result<Rows, Error>> + Send;
 
     /// A statement without values.
     fn plain(sql: &'static str) -> Self::Query<'static>;
