@@ -42,6 +42,8 @@ use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
 
+#[cfg(feature = "mysql")]
+use super::{documents::mysql::MysqlDocuments, views::mysql::MysqlViews};
 #[cfg(feature = "redis")]
 use super::{
     codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
@@ -292,6 +294,11 @@ impl Opener<'_> {
                 let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
                 Ok(Arc::new(store))
             }
+            #[cfg(feature = "mysql")]
+            Some(Scheme::Mysql) => {
+                let url = url.map(StoreUrl::expose).unwrap_or_default();
+                Ok(Arc::new(MysqlDocuments::open(url, name, consumers).await?))
+            }
             #[cfg(feature = "postgres")]
             Some(Scheme::Postgres) => {
                 let url = url.map(StoreUrl::expose).unwrap_or_default();
@@ -361,6 +368,8 @@ impl Opener<'_> {
                 let writer = self.writer().await?;
                 Ok(Arc::new(SqliteViews::open(writer, self.directory).await?))
             }
+            #[cfg(feature = "mysql")]
+            Scheme::Mysql => Ok(Arc::new(MysqlViews::open(self.urls.views.expose()).await?)),
             #[cfg(feature = "postgres")]
             Scheme::Postgres => Ok(Arc::new(PostgresViews::open(self.urls.views.expose()).await?)),
             _ => Err(no_adapter("views")),

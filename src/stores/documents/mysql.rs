@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -17,7 +18,7 @@ use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
 use crate::stores::mysql::{Decision, MysqlPool, values};
 use crate::stores::parts::parts;
-use crate::stores::sql::SqlDatabase;
+use crate::stores::sql::{Columns, SqlDatabase};
 use crate::stores::sql_pool::Access;
 use souk_domain::{EventId, Timestamp};
 use souk_embedded::Rows;
@@ -36,7 +37,7 @@ const ROW_LIMIT: usize = 7 * 1024 * 1024;
 /// Bytes of bodies, former and new, that are resealed in one transaction.
 const RESEAL_BYTES: usize = 4 * 1024 * 1024;
 
-/// Limits and numbers of rows that are created by one batch: there is room for that many.
+/// Numbers that a batch has for the rows that it creates.
 const PLACES: usize = 65_536;
 
 /// One of the document stores in MariaDB or MySQL.
@@ -64,8 +65,8 @@ impl MysqlDocuments {
 
     /// The rows of a statement that only reads.
     pub(super) async fn fetch(&self, sql: &str, literals: &[String]) -> Result<Rows, StoreError> {
-        let sql: std::sync::Arc<str> = self.pool.sql(sql, literals).into();
-        self.pool.fetch(|| sql.clone()).await
+        let sql: Arc<str> = self.pool.sql(sql, literals).into();
+        self.pool.fetch(|| Arc::clone(&sql)).await
     }
 
     /// Statements with the same literals.
@@ -173,7 +174,7 @@ impl WriteParts for MysqlDocuments {
         let ids = values::texts(places.iter().map(|(_, write)| &write.document.id));
         let lock = self.pool.sql(LOCK, &[ids]);
         let decide = |rows: Rows| {
-            let version = |row: &mut crate::stores::sql::Columns| Ok((row.text("id")?, row.integer::<u64>("version")?));
+            let version = |row: &mut Columns| Ok((row.text("id")?, row.integer::<u64>("version")?));
             let versions: HashMap<String, u64> = self.pool.decode(rows, version)?.into_iter().collect();
             let mut writes = places.clone();
             writes.retain(|(_, write)| {

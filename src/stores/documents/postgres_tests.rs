@@ -158,7 +158,7 @@ async fn a_write_with_a_lost_answer_is_found() {
     for version in 0.. {
         // The first time prepares the statement. Where the connection was idle for too long, a new one is used, which loses nothing.
         if version > 0 {
-            proxy.mute();
+            proxy.mute("");
         }
         let mark = format!("mark-{version}");
         match store.write(&mark, &[write("row", version)]).await {
@@ -184,7 +184,7 @@ async fn a_write_that_arrives_after_the_answer_is_not_applied() {
     let ids = ["row".to_owned()];
     for version in 0.. {
         if version > 0 {
-            proxy.hold();
+            proxy.hold("");
         }
         let mark = format!("mark-{version}");
         match store.write(&mark, &[write("row", version)]).await {

@@ -102,7 +102,15 @@ pub(super) async fn connect(server: &Server) -> Result<Connection<Mysql>, StoreE
     .await
     .map_err(|error| unavailable(store, error))?;
     let (session, mut rows) = opened.map_err(|error| unavailable(store, error))?;
-    let mut row = Columns::new(store, rows.pop().unwrap_or_default());
+    check(Columns::new(store, rows.pop().unwrap_or_default()), store)?;
+    Ok(Connection {
+        session,
+        backend: Backend(name),
+    })
+}
+
+/// Whether a server fits that answers this to [`CHECK`].
+fn check(mut row: Columns, store: &'static str) -> Result<(), StoreError> {
     fits(store, &row.text("version")?)?;
     if !["0", "OFF"].contains(&row.text("read_only")?.as_str()) {
         return Err(unavailable(
@@ -127,10 +135,7 @@ pub(super) async fn connect(server: &Server) -> Result<Connection<Mysql>, StoreE
     if row.optional_integer("the session's lock")? != Some(1) {
         return Err(unavailable(store, "the server gave the session no named lock"));
     }
-    Ok(Connection {
-        session,
-        backend: Backend(name),
-    })
+    Ok(())
 }
 
 /// Whether a server of this version has all that is used.
@@ -195,6 +200,33 @@ pub(super) async fn check_settings(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_that_can_not_keep_rows_are_refused() {
+        let checked = |read_only: &str, packet: i64, page: i64, lock: i64| {
+            let row = vec![
+                "11.4.2-MariaDB".into(),
+                read_only.into(),
+                packet.into(),
+                page.into(),
+                lock.into(),
+            ];
+            check(Columns::new("carts", row), "carts")
+        };
+        let (packet, page) = (16 * 1024 * 1024, 16 * 1024);
+        for read_only in ["0", "OFF"] {
+            checked(read_only, packet, page, 1).unwrap();
+        }
+        for read_only in ["1", "ON", "NO_LOCK_NO_ADMIN"] {
+            let replica = checked(read_only, packet, page, 1);
+            assert!(matches!(replica, Err(StoreError::Unavailable { .. })), "{read_only}");
+        }
+        for (packet, page) in [(packet - 1, page), (packet, 8 * 1024)] {
+            let small = checked("0", packet, page, 1);
+            assert!(matches!(small, Err(StoreError::Refused { .. })));
+        }
+        assert!(checked("0", packet, page, 0).is_err());
+    }
 
     #[test]
     fn old_servers_are_refused() {

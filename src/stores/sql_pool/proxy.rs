@@ -1,6 +1,7 @@
 //! A proxy for tests of lost answers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,10 +14,27 @@ pub struct Proxy {
     opened: watch::Receiver<usize>,
     /// How many have ended.
     ended: Arc<watch::Sender<usize>>,
-    /// Of connections below this number no request is passed on.
-    held: Arc<watch::Sender<usize>>,
-    /// Connections below this number end instead of passing an answer on.
-    mute: Arc<watch::Sender<usize>>,
+    /// These requests are not passed on.
+    held: Arc<watch::Sender<Requests>>,
+    /// Connections with one of these end instead of passing the answer on.
+    mute: Arc<watch::Sender<Requests>>,
+}
+
+/// Some of the requests.
+#[derive(Clone, Copy, Default)]
+struct Requests {
+    /// Of connections below this number.
+    below: usize,
+    /// Those with this text.
+    with: &'static str,
+}
+
+impl Requests {
+    fn include(&self, number: usize, request: &[u8]) -> bool {
+        let text = self.with.as_bytes();
+        number < self.below
+            && (text.is_empty() || request.windows(text.len()).any(|window| window == text))
+    }
 }
 
 impl Proxy {
@@ -25,7 +43,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = (host.to_owned(), port);
         let (open, opened) = watch::channel(0);
-        let [ended, held, mute] = [(); 3].map(|()| Arc::new(watch::Sender::new(0)));
+        let ended = Arc::new(watch::Sender::new(0));
+        let [held, mute] = [(); 2].map(|()| Arc::new(watch::Sender::default()));
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
             opened,
@@ -55,21 +74,26 @@ impl Proxy {
         self.port
     }
 
-    /// Keeps the requests of all connections that there are.
-    pub fn hold(&self) {
-        self.held.send_replace(*self.opened.borrow());
+    fn of_all(&self, with: &'static str) -> Requests {
+        let below = *self.opened.borrow();
+        Requests { below, with }
+    }
+
+    /// Keeps the requests with this text of all connections that there are.
+    pub fn hold(&self, with: &'static str) {
+        self.held.send_replace(self.of_all(with));
     }
 
     /// Passes on what was kept, and waits until these connections have ended.
     pub async fn release(&self) {
-        let held = self.held.send_replace(0);
+        let held = self.held.send_replace(Requests::default());
         let mut ended = self.ended.subscribe();
-        ended.wait_for(|ended| *ended >= held).await.unwrap();
+        ended.wait_for(|ended| *ended >= held.below).await.unwrap();
     }
 
-    /// Loses the answers to all connections that there are.
-    pub fn mute(&self) {
-        self.mute.send_replace(*self.opened.borrow());
+    /// Loses the answers to requests with this text of all connections that there are.
+    pub fn mute(&self, with: &'static str) {
+        self.mute.send_replace(self.of_all(with));
     }
 }
 
@@ -78,26 +102,30 @@ async fn pass(
     client: TcpStream,
     server: TcpStream,
     number: usize,
-    mut held: watch::Receiver<usize>,
-    mute: watch::Receiver<usize>,
+    mut held: watch::Receiver<Requests>,
+    mute: watch::Receiver<Requests>,
 ) -> std::io::Result<()> {
     let (mut requests, mut to_client) = client.into_split();
     let (mut answers, mut to_server) = server.into_split();
+    let is_mute = AtomicBool::new(false);
     let there = async {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let count = requests.read(&mut bytes).await?;
-            if held.wait_for(|held| number >= *held).await.is_err() || count == 0 {
+            let request = &bytes[..count];
+            let passed_on = held.wait_for(|held| !held.include(number, request)).await;
+            if passed_on.is_err() || count == 0 {
                 return to_server.shutdown().await;
             }
-            to_server.write_all(&bytes[..count]).await?;
+            is_mute.fetch_or(mute.borrow().include(number, request), Ordering::Relaxed);
+            to_server.write_all(request).await?;
         }
     };
     let back = async {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let count = answers.read(&mut bytes).await?;
-            if count == 0 || number < *mute.borrow() {
+            if count == 0 || is_mute.load(Ordering::Relaxed) {
                 return to_client.shutdown().await;
             }
             // A client that has gone away does not end what it has sent.
