@@ -102,7 +102,7 @@ impl MysqlPool {
                         lease.rows(Access::Read, deadline, Mysql::plain("ROLLBACK")).await?;
                     }
                 }
-                Ok(result)
+                Ok::<_, Failure>(result)
             }
             .await;
             if work.is_err() {
