@@ -42,13 +42,13 @@ use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
 
-#[cfg(feature = "mysql")]
-use super::{documents::mysql::MysqlDocuments, views::mysql::MysqlViews};
 #[cfg(feature = "redis")]
 use super::{
     codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
     redis::Server, sessions::redis::RedisSessions,
 };
+#[cfg(feature = "mysql")]
+use super::{documents::mysql::MysqlDocuments, views::mysql::MysqlViews};
 #[cfg(feature = "postgres")]
 use super::{
     documents::postgres::PostgresDocuments, postgres::PostgresPool, users, views::postgres::PostgresViews,

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::batch::{self, WriteParts};
 use super::mysql_sql::{
-    APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, CREATE, DUE, EMIT, FAN_OUT, LOAD_MANY, LOCK, LOCK_BODIES, NOW,
-    NUMBER, REPLACE, RESEAL, SCAN, VERSIONS,
+    APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, CREATE, DUE, EMIT, FAN_OUT, LOAD_MANY, LOCK, LOCK_BODIES,
+    NOW, NUMBER, REPLACE, RESEAL, SCAN, VERSIONS,
 };
 use super::rows::{self, text};
 use super::{DocumentStore, DocumentWrite, Row, WriteOutcome};
@@ -163,7 +163,10 @@ impl WriteParts for MysqlDocuments {
         if let Some(key) = keys.into_iter().flatten().find(|key| key.len() > KEY_LIMIT) {
             return Some(format!("a key of {} bytes is too long", key.len()));
         }
-        let details = write.events.iter().filter_map(|event| self.pool.json(&event.event.detail).ok());
+        let details = write
+            .events
+            .iter()
+            .filter_map(|event| self.pool.json(&event.event.detail).ok());
         let bytes = document.body.len() + details.map(|detail| detail.len()).sum::<usize>();
         (bytes > ROW_LIMIT).then(|| format!("a row of {bytes} bytes is too large"))
     }
@@ -180,7 +183,10 @@ impl WriteParts for MysqlDocuments {
             writes.retain(|(_, write)| {
                 versions.get(&write.document.id).copied().unwrap_or(0) == write.expected
             });
-            let applied = writes.iter().map(|(_, write)| write.document.id.clone()).collect();
+            let applied = writes
+                .iter()
+                .map(|(_, write)| write.document.id.clone())
+                .collect();
             if writes.is_empty() {
                 return Ok((Decision::Nothing, applied));
             }
@@ -225,7 +231,9 @@ impl DocumentStore for MysqlDocuments {
     async fn applied(&self, mark: &str, ids: &[String]) -> Result<Vec<bool>, StoreError> {
         // First: the rows are looked at when nobody can write them under the mark any more.
         self.pool.settle().await?;
-        let rows = self.fetch(APPLIED, &[values::texts(ids), values::text(mark)]).await?;
+        let rows = self
+            .fetch(APPLIED, &[values::texts(ids), values::text(mark)])
+            .await?;
         let found = rows::ids(&self.pool, rows)?;
         Ok(ids.iter().map(|id| found.contains(id)).collect())
     }
@@ -254,7 +262,11 @@ impl DocumentStore for MysqlDocuments {
     ) -> Result<Vec<Row>, StoreError> {
         let mut literals = vec![values::text(owner), limit.to_string()];
         literals.extend(before.map(values::text));
-        let sql = if before.is_some() { BY_OWNER_BEFORE } else { BY_OWNER };
+        let sql = if before.is_some() {
+            BY_OWNER_BEFORE
+        } else {
+            BY_OWNER
+        };
         rows::documents(&self.pool, self.fetch(sql, &literals).await?)
     }
 

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::mysql::{MysqlDocuments, is_event};
 use super::mysql_sql::{
-    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FORGET, LEDGER, LOCK_DEAD_LETTERS, PENDING, REPLAY, RETRY,
+    BURY, DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FORGET, LEDGER, LOCK_DEAD_LETTERS, PENDING, REPLAY,
+    RETRY,
 };
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
 use super::rows;
@@ -98,7 +99,9 @@ impl Outbox for MysqlDocuments {
             Some(consumer) => format!("d.consumer = {}", values::text(consumer)),
             None => "TRUE".to_owned(),
         };
-        let lock = self.pool.sql(LOCK_DEAD_LETTERS, &[is_event("l.", event), allowed]);
+        let lock = self
+            .pool
+            .sql(LOCK_DEAD_LETTERS, &[is_event("l.", event), allowed]);
         let decide = |rows: Rows| {
             let dead = self.pool.decode(rows, |row| {
                 Ok((row.text("consumer")?, row.integer::<i64>("sequence")?))
@@ -128,7 +131,10 @@ impl Outbox for MysqlDocuments {
     }
 
     async fn forget(&self, entity: &str) -> Result<bool, StoreError> {
-        let literals = [values::text(entity), values::texts(self.consumers.iter().copied())];
+        let literals = [
+            values::text(entity),
+            values::texts(self.consumers.iter().copied()),
+        ];
         let rows = self.pool.execute_all(&self.each(FORGET, &literals)).await?;
         let is_empty = self.pool.decode(rows, |row| row.integer::<i64>("is_empty"))?;
         Ok(is_empty == [1])

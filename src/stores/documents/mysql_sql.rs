@@ -86,8 +86,7 @@ pub(super) const BY_OWNER: &str =
 pub(super) const BY_OWNER_BEFORE: &str = select!(documents
     "FORCE INDEX (owner) WHERE owner = ?1 \
      AND created < (SELECT created FROM {store}_documents WHERE id = ?3) ORDER BY created DESC LIMIT ?2");
-pub(super) const SCAN: &str =
-    select!(documents "FORCE INDEX (PRIMARY) WHERE id > ?1 ORDER BY id LIMIT ?2");
+pub(super) const SCAN: &str = select!(documents "FORCE INDEX (PRIMARY) WHERE id > ?1 ORDER BY id LIMIT ?2");
 
 pub(super) const LEDGER: &str = select!(ledger
     "FORCE INDEX (event) WHERE entity = ?1 AND version > ?2 ORDER BY version, ordinal LIMIT ?3");

@@ -95,7 +95,10 @@ async fn until_one_waits<T>(observer: &mut MySqlConnection, work: &JoinHandle<T>
 async fn stuck(
     database: &TestDatabase,
     blocker: &mut MySqlConnection,
-) -> (Arc<MysqlDocuments>, JoinHandle<Result<Vec<WriteOutcome>, StoreError>>) {
+) -> (
+    Arc<MysqlDocuments>,
+    JoinHandle<Result<Vec<WriteOutcome>, StoreError>>,
+) {
     let store = Arc::new(open(database, "orders").await);
     store.write("first", &[write("held", 0)]).await.unwrap();
     run(
@@ -147,7 +150,11 @@ async fn a_statement_past_its_limit_was_not_applied() {
     let store = open(&database, "carts").await;
     store.write("first", &[write("held", 0)]).await.unwrap();
     let mut blocker = database.connect().await;
-    run(&mut blocker, "BEGIN; SELECT 1 FROM carts_documents WHERE id = 'held' FOR UPDATE").await;
+    run(
+        &mut blocker,
+        "BEGIN; SELECT 1 FROM carts_documents WHERE id = 'held' FOR UPDATE",
+    )
+    .await;
     let late = store.write("late", &[write("held", 1)]).await;
     assert!(matches!(late, Err(StoreError::Unavailable { .. })), "{late:?}");
     // Readers wait for nobody.
@@ -289,19 +296,28 @@ async fn every_query_goes_by_an_index() {
         (FORGET[0], vec![&key, &key]),
         (FORGET[1], vec![&key]),
     ]
-    .map(|(sql, literals)| store.pool.sql(sql, &literals.into_iter().cloned().collect::<Vec<_>>()))
+    .map(|(sql, literals)| {
+        store
+            .pool
+            .sql(sql, &literals.into_iter().cloned().collect::<Vec<_>>())
+    })
     .into();
     let mut session = database.connect().await;
     for is_filled in [false, true] {
         if is_filled {
             let batch = |first: usize| {
                 let ids = (first..first + 500).map(|row| format!("ord_{row:05}"));
-                ids.map(|id| emitting(&id, 0, 7, &[(1, "one")])).collect::<Vec<_>>()
+                ids.map(|id| emitting(&id, 0, 7, &[(1, "one")]))
+                    .collect::<Vec<_>>()
             };
             for first in [0, 500] {
                 store.write("fill", &batch(first)).await.unwrap();
             }
-            run(&mut session, "ANALYZE TABLE orders_documents, orders_ledger, orders_outbox").await;
+            run(
+                &mut session,
+                "ANALYZE TABLE orders_documents, orders_ledger, orders_outbox",
+            )
+            .await;
         }
         for sql in &statements {
             let plan = store.pool.read(Statement::new(format!("EXPLAIN {sql}"))).await;
@@ -340,7 +356,11 @@ async fn rows_a_second() {
         store.write("fill", &batch).await.unwrap();
     }
     let mut session = database.connect().await;
-    run(&mut session, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await;
+    run(
+        &mut session,
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    )
+    .await;
     let mut version = 1_u64;
     let mut batches = 0_u64;
     for size in [1, 10, 100] {
@@ -360,7 +380,9 @@ async fn rows_a_second() {
                 batches += 1;
                 if is_by_hand {
                     let count = rows.len();
-                    let input: Vec<_> = rows.map(|row| json!({"id": id(row), "v": expected, "b": body})).collect();
+                    let input: Vec<_> = rows
+                        .map(|row| json!({"id": id(row), "v": expected, "b": body}))
+                        .collect();
                     let mark = format!("by hand {batches}");
                     let applied = sqlx::query(BY_HAND)
                         .bind(mark.as_bytes())
@@ -368,7 +390,8 @@ async fn rows_a_second() {
                         .fetch_all(&mut session)
                         .await
                         .unwrap();
-                    let is_applied = |row: &sqlx::mysql::MySqlRow| row.get::<Vec<u8>, _>(2) == mark.as_bytes();
+                    let is_applied =
+                        |row: &sqlx::mysql::MySqlRow| row.get::<Vec<u8>, _>(2) == mark.as_bytes();
                     assert!(applied.len() == count && applied.iter().all(is_applied));
                 } else {
                     let batch: Vec<_> = rows

@@ -145,7 +145,9 @@ fn fits(store: &'static str, version: &str) -> Result<(), StoreError> {
     } else {
         ("MySQL", OLDEST_MYSQL)
     };
-    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = version
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
     let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if found < oldest {
         let (major, minor) = oldest;
@@ -184,7 +186,11 @@ pub(super) async fn check_settings(
     for (setting, is_right, right) in [
         ("innodb_flush_log_at_trx_commit", flush == 1, "1"),
         ("sync_binlog", !has_binlog || sync == 1, "1"),
-        ("innodb_doublewrite", !["0", "OFF"].contains(&doublewrite.as_str()), "ON"),
+        (
+            "innodb_doublewrite",
+            !["0", "OFF"].contains(&doublewrite.as_str()),
+            "ON",
+        ),
     ] {
         if !is_right {
             tracing::warn!(
@@ -219,7 +225,10 @@ mod tests {
         }
         for read_only in ["1", "ON", "NO_LOCK_NO_ADMIN"] {
             let replica = checked(read_only, packet, page, 1);
-            assert!(matches!(replica, Err(StoreError::Unavailable { .. })), "{read_only}");
+            assert!(
+                matches!(replica, Err(StoreError::Unavailable { .. })),
+                "{read_only}"
+            );
         }
         for (packet, page) in [(packet - 1, page), (packet, 8 * 1024)] {
             let small = checked("0", packet, page, 1);
@@ -230,11 +239,20 @@ mod tests {
 
     #[test]
     fn old_servers_are_refused() {
-        for version in ["10.11.14-MariaDB-0+deb12u2", "11.8.3-MariaDB", "8.0.36", "8.4.0-log", "10.6.1-MariaDB"] {
+        for version in [
+            "10.11.14-MariaDB-0+deb12u2",
+            "11.8.3-MariaDB",
+            "8.0.36",
+            "8.4.0-log",
+            "10.6.1-MariaDB",
+        ] {
             fits("carts", version).unwrap();
         }
         for version in ["10.5.29-MariaDB", "5.7.44", "5.5.5-MariaDB", "unknown"] {
-            assert!(matches!(fits("carts", version), Err(StoreError::Refused { .. })), "{version}");
+            assert!(
+                matches!(fits("carts", version), Err(StoreError::Refused { .. })),
+                "{version}"
+            );
         }
     }
 }

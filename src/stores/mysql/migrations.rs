@@ -14,8 +14,7 @@ use crate::stores::sql_pool::{
 };
 use souk_embedded::Value;
 
-const HAS_TABLE: &str =
-    "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '{store}_migrations'";
+const HAS_TABLE: &str = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = '{store}_migrations'";
 const APPLIED: &str = "SELECT COALESCE(MAX(version), 0) FROM {store}_migrations";
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS {store}_migrations (
     version BIGINT NOT NULL PRIMARY KEY,

@@ -99,7 +99,9 @@ impl MysqlPool {
                         lease.rows(access, deadline, all.into()).await?;
                     }
                     Decision::Nothing => {
-                        lease.rows(Access::Read, deadline, Mysql::plain("ROLLBACK")).await?;
+                        lease
+                            .rows(Access::Read, deadline, Mysql::plain("ROLLBACK"))
+                            .await?;
                     }
                 }
                 Ok::<_, Failure>(result)
@@ -185,11 +187,7 @@ impl Technology for Mysql {
     /// nothing. A session holds its named lock until its transaction is over and it reads no more. One that does not hold it any
     /// more (the server was restarted, or another has taken over) can't execute anything; who has its number now is
     /// another.
-    async fn end(
-        lease: &mut Lease<Self>,
-        sessions: &[Backend],
-        deadline: Instant,
-    ) -> Result<bool, Failure> {
+    async fn end(lease: &mut Lease<Self>, sessions: &[Backend], deadline: Instant) -> Result<bool, Failure> {
         for Backend(name) in sessions {
             let holder: Arc<str> = format!("SELECT IS_USED_LOCK('{name}')").into();
             let mut ended = None;

@@ -24,7 +24,10 @@ async fn refusal(url: &str, migrations: &[&'static str]) -> String {
 #[tokio::test]
 async fn urls_that_can_not_be_meant_are_refused_without_their_values() {
     let unknown = refusal("mysql://host/souk?ssl-mode=REQUIRED&password=secret", &[]).await;
-    assert!(unknown.contains("password") && !unknown.contains("secret"), "{unknown}");
+    assert!(
+        unknown.contains("password") && !unknown.contains("secret"),
+        "{unknown}"
+    );
     for url in ["mysql://host", "mysql://host/"] {
         let nowhere = refusal(url, &[]).await;
         assert!(nowhere.contains("names no database"), "{nowhere}");
@@ -70,9 +73,20 @@ async fn a_newer_schema_and_a_failed_migration_are_refused() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let failed = refusal(database.url(), &[TWO, "CREATE TABLE {store}_three (id BIGINT); nonsense"]).await;
+    let failed = refusal(
+        database.url(),
+        &[TWO, "CREATE TABLE {store}_three (id BIGINT); nonsense"],
+    )
+    .await;
     assert!(failed.contains("nonsense"), "{failed}");
-    drop(database.open("carts", &[TWO, "CREATE TABLE IF NOT EXISTS {store}_three (id BIGINT)"]).await);
+    drop(
+        database
+            .open(
+                "carts",
+                &[TWO, "CREATE TABLE IF NOT EXISTS {store}_three (id BIGINT)"],
+            )
+            .await,
+    );
     let refusal = refusal(database.url(), &[TWO]).await;
     assert!(
         refusal.contains("carts has version 2, and this build knows 1"),
@@ -94,7 +108,10 @@ async fn an_existing_schema_needs_no_rights_to_create() {
          GRANT SELECT, INSERT, UPDATE, DELETE ON {}.* TO {user}@'%'",
         database.url().rsplit_once('/').unwrap().1
     );
-    raw_sql(AssertSqlSafe(grants)).execute(&mut session).await.unwrap();
+    raw_sql(AssertSqlSafe(grants))
+        .execute(&mut session)
+        .await
+        .unwrap();
     let url = database.url_of(&user);
     let pool = MysqlPool::open("carts", &url, &[TWO]).await.unwrap();
     let insert = Statement::new("INSERT INTO carts_two (id) VALUES (?1)").bind(1_u32);
@@ -103,7 +120,10 @@ async fn an_existing_schema_needs_no_rights_to_create() {
     assert!(cause(&behind.unwrap_err()).contains("denied"));
     drop(pool);
     let remove = format!("DROP USER {user}@'%'");
-    raw_sql(AssertSqlSafe(remove)).execute(&mut session).await.unwrap();
+    raw_sql(AssertSqlSafe(remove))
+        .execute(&mut session)
+        .await
+        .unwrap();
 }
 
 /// Values of each kind, and the settings of a session.
@@ -189,6 +209,11 @@ async fn transactions_under_one_name_run_one_after_another() {
     for added in join_all(added).await {
         added.unwrap();
     }
-    let rows = pool.read(Statement::new("SELECT id FROM carts_two ORDER BY id")).await;
-    assert_eq!(rows.unwrap(), (0..6_u32).map(|id| vec![Value::from(id)]).collect::<Rows>());
+    let rows = pool
+        .read(Statement::new("SELECT id FROM carts_two ORDER BY id"))
+        .await;
+    assert_eq!(
+        rows.unwrap(),
+        (0..6_u32).map(|id| vec![Value::from(id)]).collect::<Rows>()
+    );
 }

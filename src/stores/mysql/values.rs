@@ -47,7 +47,9 @@ pub(in crate::stores) fn list(literals: impl IntoIterator<Item = String>) -> Str
 }
 
 /// The list of these texts.
-pub(in crate::stores) fn texts<'a>(texts: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>) -> String {
+pub(in crate::stores) fn texts<'a>(
+    texts: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+) -> String {
     list(texts.into_iter().map(|text| self::text(text.as_ref())))
 }
 
@@ -60,7 +62,10 @@ pub(in crate::stores) fn filled(sql: &str, literals: &[String]) -> String {
             .find(|character: char| !character.is_ascii_digit())
             .unwrap_or(part.len());
         let (number, rest) = part.split_at(end);
-        let place = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let place = number
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_sub(1));
         match place.and_then(|place| literals.get(place)) {
             Some(literal) => filled.push_str(literal),
             // The server refuses it.
@@ -93,7 +98,10 @@ fn value(row: &MySqlRow, column: usize) -> Result<Value, Error> {
     if name.contains("INT") || name == "BOOLEAN" {
         return Ok(Value::Integer(row.try_get_unchecked(column)?));
     }
-    if ["CHAR", "BINARY", "TEXT", "BLOB"].iter().any(|kind| name.ends_with(kind)) {
+    if ["CHAR", "BINARY", "TEXT", "BLOB"]
+        .iter()
+        .any(|kind| name.ends_with(kind))
+    {
         let bytes: Vec<u8> = row.try_get_unchecked(column)?;
         return Ok(match String::from_utf8(bytes) {
             Ok(text) => Value::Text(text),
@@ -117,7 +125,11 @@ mod tests {
             filled("SELECT ?1, ?3, ?1 WHERE ?2 = ?4", &literals),
             format!("SELECT {one}, x'5c00', {one} WHERE x'' = ?")
         );
-        assert!(literals[0].bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'\''));
+        assert!(
+            literals[0]
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'\'')
+        );
         assert_eq!(list([]), "NULL");
         assert_eq!(texts(["a", "b"]), "x'61', x'62'");
         assert_eq!(literal(&Value::Integer(i64::MIN)), "-9223372036854775808");

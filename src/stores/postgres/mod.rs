@@ -121,11 +121,7 @@ impl Technology for Postgres {
     /// A lost write may still wait for a lock, commit, or lie unread in the socket of its session: neither a look at the rows nor any
     /// lock that the statement takes when it begins tells whether it will be applied. A session that is not there any more
     /// (the server was restarted, or another has taken over) can't execute anything either.
-    async fn end(
-        lease: &mut Lease<Self>,
-        sessions: &[Backend],
-        deadline: Instant,
-    ) -> Result<bool, Failure> {
+    async fn end(lease: &mut Lease<Self>, sessions: &[Backend], deadline: Instant) -> Result<bool, Failure> {
         let (ids, starts): (Vec<i64>, Vec<&str>) = sessions
             .iter()
             .map(|backend| (backend.id, backend.started.as_str()))

@@ -112,7 +112,10 @@ pub(in crate::stores) fn unavailable(
 }
 
 /// [`StoreError::Refused`]
-pub(in crate::stores) fn refused(store: &'static str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
+pub(in crate::stores) fn refused(
+    store: &'static str,
+    cause: impl Into<Box<dyn StdError + Send + Sync>>,
+) -> StoreError {
     StoreError::Refused {
         store,
         cause: cause.into(),

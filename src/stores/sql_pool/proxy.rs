@@ -32,8 +32,7 @@ struct Requests {
 impl Requests {
     fn include(&self, number: usize, request: &[u8]) -> bool {
         let text = self.with.as_bytes();
-        number < self.below
-            && (text.is_empty() || request.windows(text.len()).any(|window| window == text))
+        number < self.below && (text.is_empty() || request.windows(text.len()).any(|window| window == text))
     }
 }
 
