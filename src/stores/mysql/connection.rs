@@ -1,7 +1,7 @@
 //! Opens connections.
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _, raw_sql};
+use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 use tokio::time::timeout;
 
 use super::{Mysql, values};
@@ -161,7 +161,7 @@ fn fits(store: &'static str, version: &str) -> Result<(), StoreError> {
 
 /// Runs statements and gives their rows.
 pub(super) async fn ask(session: &mut MySqlConnection, sql: String) -> Result<Rows, sqlx::Error> {
-    values::rows(&session.fetch_all(raw_sql(AssertSqlSafe(sql))).await?)
+    values::rows(&raw_sql(AssertSqlSafe(sql)).fetch_all(session).await?)
 }
 
 /// Warns of settings with which the server acknowledges what it may lose.

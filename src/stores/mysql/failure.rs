@@ -37,22 +37,22 @@ const PASSING: &[u16] = &[
     1969, 3024, // past the time limit of a statement
 ];
 
-fn number(error: &dyn DatabaseError) -> Option<u16> {
+fn number(error: &(dyn DatabaseError + 'static)) -> Option<u16> {
     let error = error.try_downcast_ref::<MySqlDatabaseError>();
     error.map(MySqlDatabaseError::number)
 }
 
 /// Whether the server has ended the session.
-pub(super) fn is_fatal(error: &dyn DatabaseError) -> bool {
+pub(super) fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
     number(error).is_none_or(|number| FATAL.contains(&number))
 }
 
 /// Whether the transaction may be repeated.
-pub(super) fn is_lost_race(error: &dyn DatabaseError) -> bool {
+pub(super) fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
     number(error).is_some_and(|number| LOST_RACES.contains(&number))
 }
 
 /// Whether it passes.
-pub(super) fn is_passing(error: &dyn DatabaseError) -> bool {
+pub(super) fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
     number(error).is_some_and(|number| PASSING.contains(&number))
 }

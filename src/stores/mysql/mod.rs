@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use sqlx::error::{DatabaseError, Error};
 use sqlx::mysql::MySqlConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, raw_sql};
+use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
 use tokio::time::{Instant, sleep};
 
 use self::connection::{Backend, Server};
@@ -161,7 +161,7 @@ impl Technology for Mysql {
     }
 
     async fn rows(session: &mut MySqlConnection, query: Arc<str>) -> Result<Rows, Error> {
-        values::rows(&session.fetch_all(raw_sql(AssertSqlSafe(query))).await?)
+        values::rows(&raw_sql(AssertSqlSafe(query)).fetch_all(session).await?)
     }
 
     fn plain(sql: &'static str) -> Arc<str> {
@@ -183,8 +183,7 @@ impl Technology for Mysql {
         .into()
     }
 
-    /// A lost write may still wait for a lock, commit, or lie unread in the socket of its session: a look at the rows tells
-    /// nothing. A session holds its named lock until its transaction is over and it reads no more. One that does not hold it any
+    /// A session holds its named lock until its transaction is over and it reads no more. One that does not hold it any
     /// more (the server was restarted, or another has taken over) can't execute anything; who has its number now is
     /// another.
     async fn end(lease: &mut Lease<Self>, sessions: &[Backend], deadline: Instant) -> Result<bool, Failure> {
@@ -210,15 +209,15 @@ impl Technology for Mysql {
         Ok(true)
     }
 
-    fn is_fatal(error: &dyn DatabaseError) -> bool {
+    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
         failure::is_fatal(error)
     }
 
-    fn is_lost_race(error: &dyn DatabaseError) -> bool {
+    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
         failure::is_lost_race(error)
     }
 
-    fn is_passing(error: &dyn DatabaseError) -> bool {
+    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
         failure::is_passing(error)
     }
 }

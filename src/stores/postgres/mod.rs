@@ -78,7 +78,7 @@ impl PostgresPool {
     }
 }
 
-fn code(error: &dyn DatabaseError) -> String {
+fn code(error: &(dyn DatabaseError + 'static)) -> String {
     error.code().unwrap_or_default().into_owned()
 }
 
@@ -118,9 +118,6 @@ impl Technology for Postgres {
         query(LOCK).bind(format!("{} {name}", server.schema))
     }
 
-    /// A lost write may still wait for a lock, commit, or lie unread in the socket of its session: neither a look at the rows nor any
-    /// lock that the statement takes when it begins tells whether it will be applied. A session that is not there any more
-    /// (the server was restarted, or another has taken over) can't execute anything either.
     async fn end(lease: &mut Lease<Self>, sessions: &[Backend], deadline: Instant) -> Result<bool, Failure> {
         let (ids, starts): (Vec<i64>, Vec<&str>) = sessions
             .iter()
@@ -133,17 +130,17 @@ impl Technology for Postgres {
         Ok(ended.iter().flatten().all(|ended| *ended == Value::from(true)))
     }
 
-    fn is_fatal(error: &dyn DatabaseError) -> bool {
+    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
         error
             .try_downcast_ref::<PgDatabaseError>()
             .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
     }
 
-    fn is_lost_race(error: &dyn DatabaseError) -> bool {
+    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
         LOST_RACES.contains(&code(error).as_str())
     }
 
-    fn is_passing(error: &dyn DatabaseError) -> bool {
+    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
         let code = code(error);
         PASSING.iter().any(|class| code.starts_with(class))
     }

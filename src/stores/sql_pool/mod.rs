@@ -84,13 +84,13 @@ pub trait Technology: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// Whether the server has ended the session with this error.
-    fn is_fatal(error: &dyn DatabaseError) -> bool;
+    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool;
 
     /// Whether the server ended the transaction in favour of another, so that it may be repeated.
-    fn is_lost_race(error: &dyn DatabaseError) -> bool;
+    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool;
 
     /// Whether it is about the state of the server, which passes.
-    fn is_passing(error: &dyn DatabaseError) -> bool;
+    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool;
 }
 
 /// The connections of one store. Cheap to clone.
