@@ -22,6 +22,7 @@ pub(super) mod values;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::error::{DatabaseError, Error};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
@@ -141,6 +142,7 @@ impl MysqlPool {
     }
 }
 
+#[async_trait]
 impl Technology for Mysql {
     const NAME: &'static str = "mysql";
     type Server = Server;
@@ -160,7 +162,7 @@ impl Technology for Mysql {
         session.ping().await
     }
 
-    async fn rows(session: &mut MySqlConnection, query: Arc<str>) -> Result<Rows, Error> {
+    async fn rows<'q>(session: &mut MySqlConnection, query: Arc<str>) -> Result<Rows, Error> {
         values::rows(&raw_sql(AssertSqlSafe(query)).fetch_all(session).await?)
     }
 

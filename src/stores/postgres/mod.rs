@@ -17,6 +17,7 @@ mod values;
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::error::{DatabaseError, Error};
 use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Connection as _, query};
@@ -82,6 +83,7 @@ fn code(error: &(dyn DatabaseError + 'static)) -> String {
     error.code().unwrap_or_default().into_owned()
 }
 
+#[async_trait]
 impl Technology for Postgres {
     const NAME: &'static str = "postgres";
     type Server = Server;
@@ -101,7 +103,7 @@ impl Technology for Postgres {
         session.ping().await
     }
 
-    async fn rows(session: &mut PgConnection, query: Query<'_>) -> Result<Rows, Error> {
+    async fn rows<'q>(session: &mut PgConnection, query: Query<'q>) -> Result<Rows, Error> {
         values::rows(&query.fetch_all(session).await?)
     }
 

@@ -40,6 +40,7 @@ const ATTEMPTS: RetryPolicy = RetryPolicy {
 };
 
 /// A kind of server.
+#[async_trait]
 pub trait Technology: Sized + Send + Sync + 'static {
     /// As in `postgres`.
     const NAME: &'static str;
@@ -56,16 +57,13 @@ pub trait Technology: Sized + Send + Sync + 'static {
     fn store(server: &Self::Server) -> &'static str;
 
     /// Opens a connection to a server that fits.
-    fn connect(server: &Self::Server) -> impl Future<Output = Result<Connection<Self>, StoreError>> + Send;
+    async fn connect(server: &Self::Server) -> Result<Connection<Self>, StoreError>;
 
     /// Whether the session still answers.
-    fn ping(session: &mut Self::Session) -> impl Future<Output = Result<(), Error>> + Send;
+    async fn ping(session: &mut Self::Session) -> Result<(), Error>;
 
     /// Runs a statement to its end.
-    fn rows(
-        session: &mut Self::Session,
-        query: Self::Query<'_>,
-    ) -> impl Future<Output = Result<Rows, Error>> + Send;
+    async fn rows<'q>(session: &mut Self::Session, query: Self::Query<'q>) -> Result<Rows, Error>;
 
     /// A statement without values.
     fn plain(sql: &'static str) -> Self::Query<'static>;
@@ -77,11 +75,11 @@ pub trait Technology: Sized + Send + Sync + 'static {
     fn alone(server: &Self::Server, name: &str) -> Self::Query<'static>;
 
     /// Ends sessions and waits until nobody is left who could execute anything for them; whether all have ended.
-    fn end(
+    async fn end(
         lease: &mut Lease<Self>,
         sessions: &[Self::Backend],
         deadline: Instant,
-    ) -> impl Future<Output = Result<bool, Failure>> + Send;
+    ) -> Result<bool, Failure>;
 
     /// Whether the server has ended the session with this error.
     fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool;

@@ -112,8 +112,8 @@ async fn pass(
         loop {
             let count = requests.read(&mut bytes).await?;
             let request = &bytes[..count];
-            let passed_on = held.wait_for(|held| !held.include(number, request)).await;
-            if passed_on.is_err() || count == 0 {
+            let passed_on = held.wait_for(|held| !held.include(number, request)).await.is_ok();
+            if !passed_on || count == 0 {
                 return to_server.shutdown().await;
             }
             is_mute.fetch_or(mute.borrow().include(number, request), Ordering::Relaxed);
