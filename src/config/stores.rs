@@ -44,9 +44,10 @@ impl Scheme {
     pub const fn is_built(self) -> bool {
         match self {
             Self::Sqlite => true,
+            Self::Mysql => cfg!(feature = "mysql"),
             Self::Postgres => cfg!(feature = "postgres"),
             Self::Redis => cfg!(feature = "redis"),
-            Self::Mysql | Self::Mongodb | Self::Elasticsearch | Self::Mssql => false,
+            Self::Mongodb | Self::Elasticsearch | Self::Mssql => false,
         }
     }
 

@@ -15,6 +15,8 @@ pub mod counters;
 pub mod documents;
 pub mod error;
 pub mod idempotency;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 pub mod open;
 pub mod parts;
 pub mod ping;
@@ -29,6 +31,8 @@ pub mod search;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sql;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub mod sql_pool;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;

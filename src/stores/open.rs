@@ -47,6 +47,8 @@ use super::{
     codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
     redis::Server, sessions::redis::RedisSessions,
 };
+#[cfg(feature = "mysql")]
+use super::{documents::mysql::MysqlDocuments, views::mysql::MysqlViews};
 #[cfg(feature = "postgres")]
 use super::{
     documents::postgres::PostgresDocuments, postgres::PostgresPool, users, views::postgres::PostgresViews,
@@ -294,6 +296,11 @@ impl Opener<'_> {
                 let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
                 Ok(Arc::new(store))
             }
+            #[cfg(feature = "mysql")]
+            Some(Scheme::Mysql) => {
+                let url = url.map(StoreUrl::expose).unwrap_or_default();
+                Ok(Arc::new(MysqlDocuments::open(url, name, consumers).await?))
+            }
             #[cfg(feature = "postgres")]
             Scheme::Postgres => {
                 let store = PostgresDocuments::open(url.expose(), name, consumers).await?;
@@ -363,6 +370,8 @@ impl Opener<'_> {
                 let writer = self.writer().await?;
                 Ok(Arc::new(SqliteViews::open(writer, self.directory).await?))
             }
+            #[cfg(feature = "mysql")]
+            Scheme::Mysql => Ok(Arc::new(MysqlViews::open(self.urls.views.expose()).await?)),
             #[cfg(feature = "postgres")]
             Scheme::Postgres => Ok(Arc::new(PostgresViews::open(self.urls.views.expose()).await?)),
             _ => Err(no_adapter("views")),

@@ -1,5 +1,5 @@
-//! What the adapters on SQL databases share: the one interface that SQLite and PostgreSQL have for adapters whose
-//! statements both understand, and how rows are taken apart.
+//! What the adapters on SQL databases share: the one interface that they have for adapters whose statements more than one
+//! understands, and how rows are taken apart.
 
 use std::error::Error;
 

@@ -33,7 +33,7 @@ pub fn souk() -> Command {
 }
 
 /// What makes a demo keep its stores on servers, in a database and under keys of its own, where `SOUK_TEST_STORES=servers`
-/// says so: `SOUK_TEST_POSTGRES_URL` and `SOUK_TEST_REDIS_URL` name the servers. What it leaves there is not removed.
+/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_MYSQL_URL` and `SOUK_TEST_REDIS_URL` name the servers. What it leaves there is not removed.
 #[cfg(feature = "full")]
 async fn on_servers(demo: &mut Command) {
     use sqlx::Connection;
@@ -43,6 +43,7 @@ async fn on_servers(demo: &mut Command) {
             std::env::var(name).unwrap_or_else(|_| panic!("SOUK_TEST_STORES=servers needs {name}"))
         };
         let (postgres, redis) = (url("SOUK_TEST_POSTGRES_URL"), url("SOUK_TEST_REDIS_URL"));
+        let mysql = url("SOUK_TEST_MYSQL_URL");
         let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
         let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
         let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
@@ -50,22 +51,25 @@ async fn on_servers(demo: &mut Command) {
             .execute(&mut connection)
             .await
             .unwrap();
-        let (server, _) = postgres.rsplit_once('/').unwrap();
+        let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
+        let create = format!("CREATE DATABASE {name}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
+            .execute(&mut connection)
+            .await
+            .unwrap();
         demo.args([
             "--stores",
             concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
         ]);
         demo.env("SOUK_STORES__SESSIONS", format!("{redis}?prefix={name}:"));
-        for store in [
-            "CARTS",
-            "ORDERS",
-            "INVENTORY",
-            "PAYMENTS",
-            "SANDBOX",
-            "USERS",
-            "VIEWS",
+        for (url, stores) in [
+            (postgres, ["CARTS", "ORDERS", "USERS", "VIEWS"].as_slice()),
+            (mysql, &["INVENTORY", "PAYMENTS", "SANDBOX"]),
         ] {
-            demo.env(format!("SOUK_STORES__{store}"), format!("{server}/{name}"));
+            let (server, _) = url.rsplit_once('/').unwrap();
+            for store in stores {
+                demo.env(format!("SOUK_STORES__{store}"), format!("{server}/{name}"));
+            }
         }
     }
 }

@@ -428,7 +428,7 @@ async fn owners_and_scans_are_paged(store: &dyn DocumentStore) {
     }
 }
 
-fn emitting(id: &str, expected: u64, shard: u16, names: &[(u64, &str)]) -> DocumentWrite {
+pub fn emitting(id: &str, expected: u64, shard: u16, names: &[(u64, &str)]) -> DocumentWrite {
     let version = names.iter().map(|(version, _)| *version).max().unwrap();
     let event = |name: &str| raw_event(name, json!({"of": id, "quote": "'\"ü"}));
     DocumentWrite {

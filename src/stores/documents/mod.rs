@@ -12,6 +12,12 @@ mod batch;
 pub mod contract;
 #[cfg(test)]
 pub mod faulty;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(feature = "mysql")]
+mod mysql_outbox;
+#[cfg(feature = "mysql")]
+mod mysql_sql;
 pub mod outbox;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -2,21 +2,17 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, query};
 use tokio::time::timeout;
 
-use super::failure::{refused, unavailable};
-use super::values;
+use super::{Postgres, values};
 use crate::stores::StoreError;
 use crate::stores::sql::Columns;
+use crate::stores::sql_pool::{
+    ABANDONED_LIMIT, CONNECT_LIMIT, Connection, STATEMENT_LIMIT, refused, unavailable,
+};
 
-/// Time limit of a connection with its first statement.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// Time limit of a statement on the server: below that of a call, so that what takes too long ends with an answer.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(4);
-/// How long the server keeps the locks of a transaction whose client has vanished.
-const ABANDONED_LIMIT: Duration = Duration::from_secs(10);
 /// Memory of a statement before it uses a temporary file. The largest is a batch of rows with their bodies.
 const WORKING_MEMORY: &str = "16MB";
 /// Statements that a connection keeps prepared.
@@ -58,7 +54,7 @@ const SETTINGS: &str = "SELECT name, setting FROM pg_settings \
      WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'";
 
 /// Where a store is kept. Has a password: no `Debug`.
-pub(super) struct Server {
+pub struct Server {
     pub(super) store: &'static str,
     pub(super) schema: String,
     options: PgConnectOptions,
@@ -66,17 +62,11 @@ pub(super) struct Server {
 
 /// A session of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Backend {
+pub struct Backend {
     /// The process.
     pub(super) id: i64,
     /// When it began, as the server writes it.
     pub(super) started: String,
-}
-
-/// A connection with the name of its session.
-pub(super) struct Connection {
-    pub(super) session: PgConnection,
-    pub(super) backend: Backend,
 }
 
 impl Server {
@@ -126,7 +116,7 @@ impl Server {
 }
 
 /// Opens a connection to a server that fits.
-pub(super) async fn connect(server: &Server) -> Result<Connection, StoreError> {
+pub(super) async fn connect(server: &Server) -> Result<Connection<Postgres>, StoreError> {
     let store = server.store;
     let opened = timeout(CONNECT_LIMIT, async {
         let mut session = server.options.connect().await?;
@@ -164,19 +154,20 @@ pub(super) async fn connect(server: &Server) -> Result<Connection, StoreError> {
     Ok(Connection { session, backend })
 }
 
-impl Connection {
-    /// Warns of settings with which the server acknowledges what it may lose.
-    pub(super) async fn warn_of_settings(&mut self, store: &'static str) -> Result<(), StoreError> {
-        let rows = query(SETTINGS).fetch_all(&mut self.session).await;
-        let rows = rows.and_then(|rows| values::rows(&rows));
-        for row in rows.map_err(|error| unavailable(store, error))? {
-            let setting = Columns::new(store, row).text("name")?;
-            tracing::warn!(
-                store,
-                setting,
-                "this setting of PostgreSQL is off: acknowledged writes may be lost when the server fails"
-            );
-        }
-        Ok(())
+/// Warns of settings with which the server acknowledges what it may lose.
+pub(super) async fn warn_of_settings(
+    connection: &mut Connection<Postgres>,
+    store: &'static str,
+) -> Result<(), StoreError> {
+    let rows = query(SETTINGS).fetch_all(&mut connection.session).await;
+    let rows = rows.and_then(|rows| values::rows(&rows));
+    for row in rows.map_err(|error| unavailable(store, error))? {
+        let setting = Columns::new(store, row).text("name")?;
+        tracing::warn!(
+            store,
+            setting,
+            "this setting of PostgreSQL is off: acknowledged writes may be lost when the server fails"
+        );
     }
+    Ok(())
 }

@@ -1,18 +1,15 @@
 //! Brings the schema of a store up to date.
 
-use std::time::Duration;
-
 use sqlx::{AssertSqlSafe, query, raw_sql};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Server};
-use super::failure::{refused, unavailable};
-use super::values;
+use super::connection::Server;
+use super::{Postgres, values};
 use crate::stores::StoreError;
+use crate::stores::sql_pool::{
+    Connection, Failure, MIGRATION_LIMIT, is_behind, is_broken, refused, unavailable,
+};
 use souk_embedded::Value;
-
-/// Time limit of all migrations of a store, with the wait for another node that runs them.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 
 const HAS_SCHEMA: &str = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
 const HAS_TABLE: &str = "SELECT to_regclass($1 || '.migrations') IS NOT NULL";
@@ -30,11 +27,11 @@ const TABLE: &str = "CREATE TABLE migrations (
 /// [`StoreError::Refused`] where the schema is newer than `migrations`.
 pub(super) async fn apply(
     server: &Server,
-    connection: &mut Connection,
+    connection: &mut Connection<Postgres>,
     migrations: &[&'static str],
 ) -> Result<(), StoreError> {
     let applied = applied(server, connection).await?;
-    if !is_behind(server, applied, migrations)? {
+    if !is_behind(server.store, applied, migrations)? {
         return Ok(());
     }
     let limit = MIGRATION_LIMIT.as_millis();
@@ -50,7 +47,7 @@ pub(super) async fn apply(
         if applied == 0 && !has_table(server, connection).await? {
             run(server, connection, TABLE.to_owned()).await?;
         }
-        if is_behind(server, applied, migrations)? {
+        if is_behind(server.store, applied, migrations)? {
             for (version, migration) in (1_i64..).zip(migrations).skip(applied) {
                 run(server, connection, (*migration).to_owned()).await?;
                 let apply = query(APPLY).bind(version);
@@ -65,29 +62,14 @@ pub(super) async fn apply(
         .map_err(|error| unavailable(server.store, error))?
 }
 
-/// Whether migrations are missing.
-fn is_behind(server: &Server, applied: usize, migrations: &[&str]) -> Result<bool, StoreError> {
-    if applied > migrations.len() {
-        return Err(refused(
-            server.store,
-            format!(
-                "the schema {} has version {applied}, and this build knows {} at most: run the version of Souk that made it, or a newer one",
-                server.schema,
-                migrations.len()
-            ),
-        ));
-    }
-    Ok(applied < migrations.len())
-}
-
-async fn has_table(server: &Server, connection: &mut Connection) -> Result<bool, StoreError> {
+async fn has_table(server: &Server, connection: &mut Connection<Postgres>) -> Result<bool, StoreError> {
     Ok(is_true(
         &one(server, connection, HAS_TABLE, Some(&server.schema)).await?,
     ))
 }
 
 /// How many migrations have been applied.
-async fn applied(server: &Server, connection: &mut Connection) -> Result<usize, StoreError> {
+async fn applied(server: &Server, connection: &mut Connection<Postgres>) -> Result<usize, StoreError> {
     if !has_table(server, connection).await? {
         return Ok(0);
     }
@@ -107,7 +89,7 @@ fn is_true(value: &Value) -> bool {
 /// Reads the only value of a statement.
 async fn one(
     server: &Server,
-    connection: &mut Connection,
+    connection: &mut Connection<Postgres>,
     sql: &'static str,
     parameter: Option<&str>,
 ) -> Result<Value, StoreError> {
@@ -121,14 +103,14 @@ async fn one(
     Ok(rows.into_iter().flatten().next().unwrap_or(Value::Null))
 }
 
-async fn run(server: &Server, connection: &mut Connection, sql: String) -> Result<(), StoreError> {
+async fn run(server: &Server, connection: &mut Connection<Postgres>, sql: String) -> Result<(), StoreError> {
     let done = raw_sql(AssertSqlSafe(sql)).execute(&mut connection.session).await;
     done.map(drop).map_err(|error| failed(server, error))
 }
 
 fn failed(server: &Server, error: sqlx::Error) -> StoreError {
-    if super::failure::is_broken(&error) {
+    if is_broken::<Postgres>(&error) {
         return unavailable(server.store, error);
     }
-    super::Failure::answered(server.store, error).into_error()
+    Failure::answered::<Postgres>(server.store, error).into_error()
 }

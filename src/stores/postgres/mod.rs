@@ -8,51 +8,56 @@
 //! instead of serving old rows.
 
 mod connection;
-mod failure;
 mod migrations;
-mod pool;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
 mod values;
 
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{AssertSqlSafe, Postgres, query};
+use sqlx::error::{DatabaseError, Error};
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgSeverity};
+use sqlx::{AssertSqlSafe, Connection as _, query};
 use tokio::time::Instant;
 
-use self::connection::{Server, connect};
-use self::failure::Failure;
-use self::pool::{Access, Connections};
+use self::connection::{Backend, Server};
 use super::StoreError;
-use super::sql::SqlDatabase;
-use souk_embedded::{Rows, Statement};
-use souk_retry::{RetryPolicy, retry};
+use super::sql_pool::{Access, Connection, Failure, Lease, SqlPool, Technology};
+use souk_embedded::{Rows, Statement, Value};
 
 /// A statement with the values of its parameters.
-pub(super) type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
-
-/// Time limit of a call, with the wait for a connection and all attempts.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
-
-/// After a deadlock or a serialisation failure, and for reads after a broken connection.
-const ATTEMPTS: RetryPolicy = RetryPolicy {
-    attempts: 5,
-    first_pause: Duration::from_millis(5),
-    longest_pause: Duration::from_millis(80),
-};
+pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
 
 const LOCK: &str = "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))";
-const PING: &str = "SELECT 1";
 
-/// The connections of one store. Cheap to clone.
-#[derive(Clone)]
-pub struct PostgresPool(Arc<Connections>);
+/// Ends what runs in these sessions and waits until they are gone, each for at most the time that `$3` says in milliseconds. A session is
+/// named by its start too, since process ids are used again.
+const TERMINATE: &str = "SELECT pg_terminate_backend(a.pid, $3) \
+     FROM unnest($1::int8[], $2::text[]) AS l (pid, started) \
+     JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.backend_start = l.started::timestamptz";
+/// How long the end of one session is waited for: less than the time limit of a statement.
+const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The server ended the transaction in favour of another: it may be repeated. A missing parent row is among them: every
+/// statement looks for it first, so that it went in between, and the repetition finds it gone.
+const LOST_RACES: &[&str] = &[
+    "40001", // serialization_failure
+    "40P01", // deadlock_detected
+    "23503", // foreign_key_violation
+];
+
+/// Classes of errors of the server's state, which pass: connections, a server that only reads, lost races, resources, locks,
+/// intervention of an operator (and the time limit of a statement), the operating system.
+const PASSING: &[&str] = &["08", "25", "40", "53", "55", "57", "58"];
+
+/// PostgreSQL.
+pub struct Postgres;
+
+/// The connections of one store.
+pub type PostgresPool = SqlPool<Postgres>;
 
 impl PostgresPool {
     /// Connects to the database of `url`, and brings the schema of the store up to date by `migrations`, oldest first. Any number of
@@ -67,170 +72,78 @@ impl PostgresPool {
         migrations: &[&'static str],
     ) -> Result<Self, StoreError> {
         let server = Server::parse(store, url)?;
-        let mut connection = connect(&server).await?;
-        connection.warn_of_settings(store).await?;
+        let mut connection = Postgres::connect(&server).await?;
+        connection::warn_of_settings(&mut connection, store).await?;
         migrations::apply(&server, &mut connection, migrations).await?;
-        Ok(Self(Connections::new(server, connection)))
-    }
-
-    /// Reads.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] past the time limit, or where the connection broke.
-    pub(super) async fn fetch<'q>(
-        &self,
-        query: impl Fn() -> Query<'q> + Send + Sync,
-    ) -> Result<Rows, StoreError> {
-        self.run(Access::Read, query).await
-    }
-
-    /// Writes by one statement.
-    ///
-    /// # Errors
-    /// [`StoreError::OutcomeUnknown`] past the time limit, or where the connection broke.
-    pub(super) async fn execute<'q>(
-        &self,
-        query: impl Fn() -> Query<'q> + Send + Sync,
-    ) -> Result<Rows, StoreError> {
-        self.run(Access::Write, query).await
-    }
-
-    /// Writes by one statement that somebody asks about where its answer is lost. Whoever asks calls
-    /// [`PostgresPool::settle`] first.
-    ///
-    /// # Errors
-    /// As of [`PostgresPool::execute`].
-    pub(super) async fn execute_traced<'q>(
-        &self,
-        query: impl Fn() -> Query<'q> + Send + Sync,
-    ) -> Result<Rows, StoreError> {
-        self.0.limit_lost(Instant::now() + CALL_LIMIT).await?;
-        self.run(Access::TracedWrite, query).await
-    }
-
-    /// Ends every write whose answer was lost: when this returns, each has been applied or never will be.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] where that is not known yet.
-    pub(super) async fn settle(&self) -> Result<(), StoreError> {
-        self.0.settle(Instant::now() + CALL_LIMIT).await
-    }
-
-    async fn run<'q>(
-        &self,
-        access: Access,
-        query: impl Fn() -> Query<'q> + Send + Sync,
-    ) -> Result<Rows, StoreError> {
-        let deadline = Instant::now() + CALL_LIMIT;
-        let query = &query;
-        let rows = attempts(|| async move {
-            let mut lease = self.0.acquire(deadline).await?;
-            lease.rows(access, deadline, query()).await
-        });
-        self.rows(&rows.await?)
-    }
-
-    fn rows(&self, rows: &[PgRow]) -> Result<Rows, StoreError> {
-        values::rows(rows).map_err(|error| self.corrupt(error.to_string()))
-    }
-
-    /// One attempt at a transaction: `lock` before its statements.
-    async fn transaction(
-        &self,
-        lock: Option<&str>,
-        statements: &[Statement],
-        deadline: Instant,
-    ) -> Result<Vec<Vec<PgRow>>, Failure> {
-        let mut lease = self.0.acquire(deadline).await?;
-        // Nothing is durable before the last statement is sent, so that until then an answer that is missing means nothing.
-        lease.rows(Access::Read, deadline, query("BEGIN")).await?;
-        let results = async {
-            if let Some(lock) = lock {
-                lease.rows(Access::Read, deadline, query(LOCK).bind(lock)).await?;
-            }
-            let mut results = Vec::with_capacity(statements.len());
-            for statement in statements {
-                let mut rows = Vec::new();
-                for values in &statement.runs {
-                    let query = values::bind(query(translated(statement)), values);
-                    rows.append(&mut lease.rows(Access::Read, deadline, query).await?);
-                }
-                results.push(rows);
-            }
-            Ok::<_, Failure>(results)
-        }
-        .await;
-        let end = if results.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = lease.rows(Access::Write, deadline, query(end)).await;
-        // What could not be rolled back ends with its connection.
-        results.and_then(|results| ended.map(|_| results))
-    }
-
-    async fn transact_under(
-        &self,
-        lock: Option<&str>,
-        statements: &[Statement],
-    ) -> Result<Vec<Rows>, StoreError> {
-        let deadline = Instant::now() + CALL_LIMIT;
-        let results = attempts(|| self.transaction(lock, statements, deadline)).await?;
-        results.iter().map(|rows| self.rows(rows)).collect()
+        Ok(Self::new(server, connection))
     }
 }
 
-/// Repeats `attempt` after failures that allow it.
-async fn attempts<T, F>(attempt: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let done = retry(
-        "a statement of PostgreSQL",
-        ATTEMPTS,
-        Failure::may_repeat,
-        attempt,
-    )
-    .await;
-    done.map_err(Failure::into_error)
-}
-
-/// The text of a statement, with parameters as PostgreSQL writes them. No statement has a question mark elsewhere.
-fn translated(statement: &Statement) -> AssertSqlSafe<String> {
-    AssertSqlSafe(statement.sql.replace('?', "$"))
+fn code(error: &(dyn DatabaseError + 'static)) -> String {
+    error.code().unwrap_or_default().into_owned()
 }
 
 #[async_trait]
-impl SqlDatabase for PostgresPool {
-    const TECHNOLOGY: &'static str = "postgres";
+impl Technology for Postgres {
+    const NAME: &'static str = "postgres";
+    type Server = Server;
+    type Session = PgConnection;
+    type Backend = Backend;
+    type Query<'q> = Query<'q>;
 
-    fn name(&self) -> &'static str {
-        self.0.store()
+    fn store(server: &Server) -> &'static str {
+        server.store
     }
 
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.fetch(|| query(PING)).await.map(drop)
+    async fn connect(server: &Server) -> Result<Connection<Self>, StoreError> {
+        connection::connect(server).await
     }
 
-    async fn read(&self, statement: Statement) -> Result<Rows, StoreError> {
-        let mut all = Vec::new();
-        for values in &statement.runs {
-            let query = || values::bind(query(translated(&statement)), values);
-            all.append(&mut self.fetch(query).await?);
-        }
-        Ok(all)
+    async fn ping(session: &mut PgConnection) -> Result<(), Error> {
+        session.ping().await
     }
 
-    async fn transact(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
-        if let [statement] = statements.as_slice()
-            && let [values] = statement.runs.as_slice()
-        {
-            // A transaction by itself.
-            let query = || values::bind(query(translated(statement)), values);
-            return self.execute(query).await.map(|rows| vec![rows]);
-        }
-        self.transact_under(None, &statements).await
+    async fn rows<'q>(session: &mut PgConnection, query: Query<'q>) -> Result<Rows, Error> {
+        values::rows(&query.fetch_all(session).await?)
     }
 
-    async fn transact_alone(&self, name: &str, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
-        let lock = format!("{} {name}", self.0.schema());
-        self.transact_under(Some(&lock), &statements).await
+    fn plain(sql: &'static str) -> Query<'static> {
+        query(sql)
+    }
+
+    /// With parameters as PostgreSQL writes them. No statement has a question mark elsewhere.
+    fn query<'q>(statement: &'q Statement, values: &'q [Value]) -> Query<'q> {
+        values::bind(query(AssertSqlSafe(statement.sql.replace('?', "$"))), values)
+    }
+
+    fn alone(server: &Server, name: &str) -> Query<'static> {
+        query(LOCK).bind(format!("{} {name}", server.schema))
+    }
+
+    async fn end(lease: &mut Lease<Self>, sessions: &[Backend], deadline: Instant) -> Result<bool, Failure> {
+        let (ids, starts): (Vec<i64>, Vec<&str>) = sessions
+            .iter()
+            .map(|backend| (backend.id, backend.started.as_str()))
+            .unzip();
+        // A bigint parameter of the server's function.
+        let limit = TERMINATE_LIMIT.as_millis() as i64;
+        let terminate = query(TERMINATE).bind(ids).bind(starts).bind(limit);
+        let ended = lease.rows(Access::Read, deadline, terminate).await?;
+        Ok(ended.iter().flatten().all(|ended| *ended == Value::from(true)))
+    }
+
+    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
+        error
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+    }
+
+    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
+        LOST_RACES.contains(&code(error).as_str())
+    }
+
+    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
+        let code = code(error);
+        PASSING.iter().any(|class| code.starts_with(class))
     }
 }

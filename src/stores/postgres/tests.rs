@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::testing::TestDatabase;
 use super::*;
+use crate::stores::sql::SqlDatabase;
 use souk_embedded::Value;
 
 const ONE: &str = "CREATE TABLE one (id BIGINT); SELECT pg_sleep(0.2)";
@@ -75,7 +76,7 @@ async fn a_newer_schema_and_a_failed_migration_are_refused() {
     drop(database.open("carts", &[TWO, ONE]).await);
     let refusal = refusal(database.url(), &[TWO]).await;
     assert!(
-        refusal.contains("souk_carts has version 2, and this build knows 1"),
+        refusal.contains("carts has version 2, and this build knows 1"),
         "{refusal}"
     );
 }

@@ -1,5 +1,5 @@
 //! The coordination store in a SQL database: the view is one row, replaced if its number is the previous one. One adapter for
-//! SQLite and PostgreSQL, whose statements both understand.
+//! all of them.
 
 use async_trait::async_trait;
 
@@ -11,20 +11,36 @@ use crate::stores::sql::SqlDatabase;
 use souk_embedded::Statement;
 
 const CURRENT: &str = "SELECT body FROM views";
-const FIRST: &str = "INSERT INTO views (singleton, number, body) VALUES (1, ?1, ?2) \
-     ON CONFLICT (singleton) DO NOTHING RETURNING number";
-const NEXT: &str = "UPDATE views SET number = ?1, body = ?2 WHERE number = ?1 - 1 RETURNING number";
-
-const BEAT: &str = "INSERT INTO beats (name, incarnation, count) VALUES (?1, ?2, 1) \
-     ON CONFLICT (name) DO UPDATE SET \
-         count = CASE WHEN beats.incarnation = excluded.incarnation THEN beats.count + 1 ELSE 1 END, \
-         incarnation = excluded.incarnation \
-     WHERE excluded.incarnation >= beats.incarnation";
 const BEATS: &str = "SELECT name, incarnation, count FROM beats";
+
+/// What databases write differently.
+pub(super) struct Statements {
+    /// The first view: `?1` is its number, `?2` the body. Returns a row where it was written.
+    pub(super) first: &'static str,
+    /// A later one, likewise.
+    pub(super) next: &'static str,
+    /// Counts a beat of the member `?1` in its incarnation `?2`.
+    pub(super) beat: &'static str,
+}
+
+impl Statements {
+    /// As SQLite and PostgreSQL have them.
+    pub(super) const WITH_RETURNING: Self = Self {
+        first: "INSERT INTO views (singleton, number, body) VALUES (1, ?1, ?2) \
+             ON CONFLICT (singleton) DO NOTHING RETURNING number",
+        next: "UPDATE views SET number = ?1, body = ?2 WHERE number = ?1 - 1 RETURNING number",
+        beat: "INSERT INTO beats (name, incarnation, count) VALUES (?1, ?2, 1) \
+             ON CONFLICT (name) DO UPDATE SET \
+                 count = CASE WHEN beats.incarnation = excluded.incarnation THEN beats.count + 1 ELSE 1 END, \
+                 incarnation = excluded.incarnation \
+             WHERE excluded.incarnation >= beats.incarnation",
+    };
+}
 
 /// The adapter.
 pub struct SqlViews<D> {
     pub(super) database: D,
+    pub(super) statements: Statements,
 }
 
 impl<D: SqlDatabase> SqlViews<D> {
@@ -59,7 +75,11 @@ impl<D: SqlDatabase> Views for SqlViews<D> {
             store: self.database.name(),
             cause: Box::new(error),
         })?;
-        let sql = if view.number == 1 { FIRST } else { NEXT };
+        let sql = if view.number == 1 {
+            self.statements.first
+        } else {
+            self.statements.next
+        };
         let rows = self
             .reach()?
             .transact_one(Statement::new(sql).bind(view.number).bind(body))
@@ -68,7 +88,7 @@ impl<D: SqlDatabase> Views for SqlViews<D> {
     }
 
     async fn beat(&self, name: &str, incarnation: u64) -> Result<(), ViewsError> {
-        let statement = Statement::new(BEAT).bind(name).bind(incarnation);
+        let statement = Statement::new(self.statements.beat).bind(name).bind(incarnation);
         self.reach()?.transact_one(statement).await?;
         Ok(())
     }

@@ -4,6 +4,8 @@
 mod adapter;
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod sqlite;

@@ -1,7 +1,7 @@
 //! The coordination store in PostgreSQL. Reads are linearizable as long as one server is the primary: the pool refuses a standby,
 //! and a statement sees all that had been committed when it began.
 
-use super::adapter::SqlViews;
+use super::adapter::{SqlViews, Statements};
 use crate::stores::StoreError;
 use crate::stores::postgres::PostgresPool;
 
@@ -18,6 +18,7 @@ impl PostgresViews {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Ok(Self {
             database: PostgresPool::open("views", url, MIGRATIONS).await?,
+            statements: Statements::WITH_RETURNING,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::adapter::SqlViews;
+use super::adapter::{SqlViews, Statements};
 use crate::stores::StoreError;
 use crate::stores::sqlite::Database;
 use souk_embedded::Writer;
@@ -24,6 +24,7 @@ impl SqliteViews {
     pub async fn open(writer: &Writer, directory: &Path) -> Result<Self, StoreError> {
         Ok(Self {
             database: Database::open(writer, directory, "views").await?,
+            statements: Statements::WITH_RETURNING,
         })
     }
 }

@@ -6,17 +6,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::Connection as _;
-use sqlx::postgres::PgRow;
-use sqlx::query;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::Query;
-use super::connection::{Backend, Connection, Server, connect};
+use super::Technology;
 use super::failure::{Failure, is_broken, unavailable};
 use crate::stores::StoreError;
-use souk_embedded::Value;
+use souk_embedded::Rows;
 
 /// Most connections of a store.
 const CONNECTIONS: usize = 8;
@@ -31,17 +27,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Most lost writes that are remembered. Above it no more are sent until these are settled.
 const LOST_LIMIT: usize = 64;
 
-/// Ends what runs in these sessions and waits until they are gone, each for at most the time that `$3` says in milliseconds. A session is
-/// named by its start too, since process ids are used again.
-const TERMINATE: &str = "SELECT pg_terminate_backend(a.pid, $3) \
-     FROM unnest($1::int8[], $2::text[]) AS l (pid, started) \
-     JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.backend_start = l.started::timestamptz";
-/// How long the end of one session is waited for: less than the time limit of a statement.
-const TERMINATE_LIMIT: Duration = Duration::from_secs(2);
-
 /// What a statement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub enum Access {
     /// Nothing is lost with its answer.
     Read,
     /// Without an answer its outcome is unknown.
@@ -50,38 +38,46 @@ pub(super) enum Access {
     TracedWrite,
 }
 
-struct Idle {
-    connection: Connection,
+/// A connection with the name of its session.
+pub struct Connection<T: Technology> {
+    /// Of the driver.
+    pub session: T::Session,
+    /// On the server.
+    pub backend: T::Backend,
+}
+
+struct Idle<T: Technology> {
+    connection: Connection<T>,
     since: Instant,
 }
 
 /// The connections of a store.
-pub(super) struct Connections {
-    server: Server,
+pub(in crate::stores) struct Connections<T: Technology> {
+    server: T::Server,
     /// The latest used is the last.
-    idle: Mutex<Vec<Idle>>,
+    idle: Mutex<Vec<Idle<T>>>,
     permits: Arc<Semaphore>,
     /// Sessions that carried traced writes without an answer.
-    lost: Mutex<Vec<Backend>>,
+    lost: Mutex<Vec<T::Backend>>,
 }
 
 /// A connection in use by one caller.
-pub(super) struct Lease {
-    pool: Arc<Connections>,
-    connection: Option<Connection>,
+pub struct Lease<T: Technology> {
+    pool: Arc<Connections<T>>,
+    connection: Option<Connection<T>>,
     /// What is under way: was its future dropped, or did the connection break, this is what remains.
     under_way: Option<Access>,
     _permit: OwnedSemaphorePermit,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<L>(mutex: &Mutex<L>) -> MutexGuard<'_, L> {
     // Nobody panics halfway through a change of these lists.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Connections {
+impl<T: Technology> Connections<T> {
     /// With the first connection.
-    pub(super) fn new(server: Server, first: Connection) -> Arc<Self> {
+    pub(in crate::stores) fn new(server: T::Server, first: Connection<T>) -> Arc<Self> {
         let since = Instant::now();
         Arc::new(Self {
             server,
@@ -90,20 +86,20 @@ impl Connections {
                 since,
             }]),
             permits: Arc::new(Semaphore::new(CONNECTIONS)),
-            lost: Mutex::default(),
+            lost: Mutex::new(Vec::new()),
         })
     }
 
-    pub(super) fn store(&self) -> &'static str {
-        self.server.store
+    pub(in crate::stores) fn store(&self) -> &'static str {
+        T::store(&self.server)
     }
 
-    pub(super) fn schema(&self) -> &str {
-        &self.server.schema
+    pub(in crate::stores) fn server(&self) -> &T::Server {
+        &self.server
     }
 
     /// A connection that is free, or a new one.
-    pub(super) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Lease, Failure> {
+    pub(in crate::stores) async fn acquire(self: &Arc<Self>, deadline: Instant) -> Result<Lease<T>, Failure> {
         let store = self.store();
         let deadline = deadline.min(Instant::now() + ACQUIRE_LIMIT);
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned())
@@ -112,7 +108,7 @@ impl Connections {
             .map_err(|error| Failure::unavailable(store, error))?;
         let connection = match self.tested(deadline).await {
             Some(connection) => connection,
-            None => timeout_at(deadline, connect(&self.server))
+            None => timeout_at(deadline, T::connect(&self.server))
                 .await
                 .map_err(|error| Failure::unavailable(store, error))?
                 .map_err(|error| Failure::unavailable(store, error))?,
@@ -126,7 +122,7 @@ impl Connections {
     }
 
     /// An idle connection that works.
-    async fn tested(&self, deadline: Instant) -> Option<Connection> {
+    async fn tested(&self, deadline: Instant) -> Option<Connection<T>> {
         loop {
             let Idle {
                 mut connection,
@@ -136,7 +132,7 @@ impl Connections {
                 return Some(connection);
             }
             let limit = deadline.min(Instant::now() + TEST_LIMIT);
-            match timeout_at(limit, connection.session.ping()).await {
+            match timeout_at(limit, T::ping(&mut connection.session)).await {
                 Ok(Ok(())) => return Some(connection),
                 Ok(Err(_)) | Err(_) => self.forget_idle(),
             }
@@ -148,7 +144,7 @@ impl Connections {
         lock(&self.idle).clear();
     }
 
-    fn release(&self, connection: Connection) {
+    fn release(&self, connection: Connection<T>) {
         let mut idle = lock(&self.idle);
         idle.retain(|idle| idle.since.elapsed() < IDLE_LIMIT);
         idle.push(Idle {
@@ -158,7 +154,7 @@ impl Connections {
     }
 
     /// Makes room for another lost write.
-    pub(super) async fn limit_lost(self: &Arc<Self>, deadline: Instant) -> Result<(), StoreError> {
+    pub(in crate::stores) async fn limit_lost(self: &Arc<Self>, deadline: Instant) -> Result<(), StoreError> {
         if lock(&self.lost).len() < LOST_LIMIT {
             return Ok(());
         }
@@ -171,23 +167,14 @@ impl Connections {
     /// lock that the statement takes when it begins tells whether it will be applied. So its session is ended, and
     /// waited for. After that it has committed, or nobody is left who could execute it. A session that is not there any more
     /// (the server was restarted, or another has taken over) can't execute anything either.
-    pub(super) async fn settle(self: &Arc<Self>, deadline: Instant) -> Result<(), StoreError> {
+    pub(in crate::stores) async fn settle(self: &Arc<Self>, deadline: Instant) -> Result<(), StoreError> {
         let lost = lock(&self.lost).clone();
         if lost.is_empty() {
             return Ok(());
         }
-        let (ids, starts): (Vec<i64>, Vec<&str>) = lost
-            .iter()
-            .map(|backend| (backend.id, backend.started.as_str()))
-            .unzip();
-        // A bigint parameter of the server's function.
-        let limit = TERMINATE_LIMIT.as_millis() as i64;
-        let terminate = query(TERMINATE).bind(ids).bind(starts).bind(limit);
         let mut lease = self.acquire(deadline).await.map_err(Failure::into_error)?;
-        let rows = lease.rows(Access::Read, deadline, terminate).await;
-        let rows = rows.map_err(Failure::into_error)?;
-        let gone = super::values::rows(&rows).map_err(|error| unavailable(self.store(), error))?;
-        if gone.iter().flatten().any(|gone| *gone != Value::from(true)) {
+        let ended = T::end(&mut lease, &lost, deadline).await;
+        if !ended.map_err(Failure::into_error)? {
             return Err(unavailable(
                 self.store(),
                 "the session of a lost write has not ended yet",
@@ -198,28 +185,28 @@ impl Connections {
     }
 }
 
-impl Lease {
+impl<T: Technology> Lease<T> {
     /// Runs a statement to its end.
-    pub(super) async fn rows(
+    pub(in crate::stores) async fn rows(
         &mut self,
         access: Access,
         deadline: Instant,
-        query: Query<'_>,
-    ) -> Result<Vec<PgRow>, Failure> {
+        query: T::Query<'_>,
+    ) -> Result<Rows, Failure> {
         let store = self.pool.store();
         let Some(connection) = &mut self.connection else {
             return Err(Failure::unavailable(store, "the connection broke"));
         };
         self.under_way = Some(access);
-        match timeout_at(deadline, query.fetch_all(&mut connection.session)).await {
-            Ok(Err(error)) if is_broken(&error) => {
+        match timeout_at(deadline, T::rows(&mut connection.session, query)).await {
+            Ok(Err(error)) if is_broken::<T>(&error) => {
                 self.discard();
                 self.pool.forget_idle();
                 Err(Failure::unanswered(store, access, error))
             }
             Ok(answer) => {
                 self.under_way = None;
-                answer.map_err(|error| Failure::answered(store, error))
+                answer.map_err(|error| Failure::answered::<T>(store, error))
             }
             Err(elapsed) => {
                 self.discard();
@@ -238,7 +225,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl<T: Technology> Drop for Lease<T> {
     fn drop(&mut self) {
         if self.under_way.is_some() {
             self.discard();

@@ -3,45 +3,43 @@
 use std::error::Error as StdError;
 
 use sqlx::Error;
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use super::pool::Access;
+use super::Technology;
+use super::connections::Access;
 use crate::stores::StoreError;
-
-/// The server ended the transaction in favour of another: it may be repeated. A missing parent row is among them: every
-/// statement looks for it first, so that it went in between, and the repetition finds it gone.
-const LOST_RACES: &[&str] = &[
-    "40001", // serialization_failure
-    "40P01", // deadlock_detected
-    "23503", // foreign_key_violation
-];
-
-/// Classes of errors of the server's state, which pass: connections, a server that only reads, lost races, resources, locks,
-/// intervention of an operator (and the time limit of a statement), the operating system.
-const PASSING: &[&str] = &["08", "25", "40", "53", "55", "57", "58"];
 
 /// A failed attempt.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub(super) struct Failure {
+pub struct Failure {
     #[source]
     error: StoreError,
     may_repeat: bool,
 }
 
+/// Of a caller's own making, which no repetition changes.
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self {
+            error,
+            may_repeat: false,
+        }
+    }
+}
+
 impl Failure {
     /// Whether another attempt may succeed, and can do no harm.
-    pub(super) fn may_repeat(&self) -> bool {
+    pub(in crate::stores) fn may_repeat(&self) -> bool {
         self.may_repeat
     }
 
     /// What the caller gets.
-    pub(super) fn into_error(self) -> StoreError {
+    pub(in crate::stores) fn into_error(self) -> StoreError {
         self.error
     }
 
     /// Nothing was sent.
-    pub(super) fn unavailable(
+    pub(in crate::stores) fn unavailable(
         store: &'static str,
         cause: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
@@ -52,7 +50,7 @@ impl Failure {
     }
 
     /// The statement was sent, and no answer came: the connection broke, or the time limit passed.
-    pub(super) fn unanswered(
+    pub(in crate::stores) fn unanswered(
         store: &'static str,
         access: Access,
         cause: impl Into<Box<dyn StdError + Send + Sync>>,
@@ -71,16 +69,12 @@ impl Failure {
     }
 
     /// The server answered with an error that leaves the connection as it was: the statement has had no effect.
-    pub(super) fn answered(store: &'static str, error: Error) -> Self {
-        let code = match &error {
-            Error::Database(error) => error.code().unwrap_or_default().into_owned(),
-            _ => String::new(),
-        };
-        let may_repeat = LOST_RACES.contains(&code.as_str());
+    pub(in crate::stores) fn answered<T: Technology>(store: &'static str, error: Error) -> Self {
+        let server_error = error.as_database_error();
+        let may_repeat = server_error.is_some_and(T::is_lost_race);
+        let is_passing = server_error.is_some_and(T::is_passing);
         let error = match error {
-            Error::Database(_) if PASSING.iter().any(|class| code.starts_with(class)) => {
-                unavailable(store, error)
-            }
+            error if is_passing => unavailable(store, error),
             Error::Database(_) | Error::Encode(_) | Error::InvalidArgument(_) => refused(store, error),
             error => StoreError::Corrupt {
                 store,
@@ -92,11 +86,9 @@ impl Failure {
 }
 
 /// Whether nothing more can be said to the server after this error.
-pub(super) fn is_broken(error: &Error) -> bool {
+pub(in crate::stores) fn is_broken<T: Technology>(error: &Error) -> bool {
     match error {
-        Error::Database(error) => error
-            .try_downcast_ref::<PgDatabaseError>()
-            .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        Error::Database(error) => T::is_fatal(&**error),
         Error::ColumnDecode { .. }
         | Error::Decode(_)
         | Error::ColumnNotFound(_)
@@ -109,7 +101,7 @@ pub(super) fn is_broken(error: &Error) -> bool {
 }
 
 /// [`StoreError::Unavailable`]
-pub(super) fn unavailable(
+pub(in crate::stores) fn unavailable(
     store: &'static str,
     cause: impl Into<Box<dyn StdError + Send + Sync>>,
 ) -> StoreError {
@@ -120,7 +112,10 @@ pub(super) fn unavailable(
 }
 
 /// [`StoreError::Refused`]
-pub(super) fn refused(store: &'static str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> StoreError {
+pub(in crate::stores) fn refused(
+    store: &'static str,
+    cause: impl Into<Box<dyn StdError + Send + Sync>>,
+) -> StoreError {
     StoreError::Refused {
         store,
         cause: cause.into(),

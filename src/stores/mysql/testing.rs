@@ -1,0 +1,88 @@
+//! Databases for tests.
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
+
+use super::MysqlPool;
+use crate::stores::sql_pool::proxy::Proxy;
+use crate::stores::testing::server_url;
+
+/// An empty database on the server of `SOUK_TEST_MYSQL_URL`, dropped with this value.
+pub struct TestDatabase {
+    server: MySqlConnectOptions,
+    name: String,
+    url: String,
+}
+
+impl TestDatabase {
+    /// A new one; nothing where there is no server.
+    pub async fn create() -> Option<Self> {
+        let url = server_url("MYSQL")?;
+        let name = format!("souk_test_{}", uuid::Uuid::new_v4().simple());
+        let (server, _) = url.rsplit_once('/').unwrap();
+        let database = Self {
+            url: format!("{server}/{name}"),
+            server: url.parse().unwrap(),
+            name,
+        };
+        // With a collation that ignores what it can: whoever leaves a column to it shall notice.
+        let create = format!(
+            "CREATE DATABASE {} CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci",
+            database.name
+        );
+        run(&database.server, create).await;
+        Some(database)
+    }
+
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its address for another user without a password.
+    pub fn url_of(&self, user: &str) -> String {
+        let (host, port) = (self.server.get_host(), self.server.get_port());
+        format!("mysql://{user}@{host}:{port}/{}", self.name)
+    }
+
+    /// A way to it on which messages get lost or stuck, with the URL by which it is taken.
+    pub async fn proxy(&self) -> (Proxy, String) {
+        let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
+        let (user, _) = self.url.rsplit_once('@').unwrap();
+        let url = format!("{user}@127.0.0.1:{}/{}", proxy.port(), self.name);
+        (proxy, url)
+    }
+
+    /// A store in it.
+    pub async fn open(&self, store: &'static str, migrations: &[&'static str]) -> MysqlPool {
+        MysqlPool::open(store, &self.url, migrations).await.unwrap()
+    }
+
+    /// A connection beside those of the stores.
+    pub async fn connect(&self) -> MySqlConnection {
+        let options: MySqlConnectOptions = self.url.parse().unwrap();
+        options.connect().await.unwrap()
+    }
+}
+
+async fn run(server: &MySqlConnectOptions, sql: String) {
+    let mut session = server.connect().await.unwrap();
+    raw_sql(AssertSqlSafe(sql)).execute(&mut session).await.unwrap();
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (server, sql) = (self.server.clone(), format!("DROP DATABASE {}", self.name));
+        // The runtime of the test may be at its end.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(run(&server, sql));
+        });
+        if dropped.join().is_err() && !std::thread::panicking() {
+            panic!("the database {} could not be dropped", self.name);
+        }
+    }
+}
