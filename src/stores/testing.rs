@@ -1,5 +1,8 @@
 //! Stores for the tests of other modules.
 
+#[cfg(any(feature = "mongodb", feature = "postgres"))]
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;

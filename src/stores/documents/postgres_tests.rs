@@ -11,7 +11,7 @@ use crate::stores::documents::outbox::Outbox;
 use crate::stores::documents::postgres_sql::{
     DELIVERABLE, DELIVERED, DEPTH, FAILED, FORGET, LEDGER, PENDING, REPLAY,
 };
-use crate::stores::postgres::testing::{Proxy, TestDatabase};
+use crate::stores::postgres::testing::TestDatabase;
 
 async fn open(database: &TestDatabase, name: &'static str) -> PostgresDocuments {
     let consumers = if name == "orders" { CONSUMERS } else { &[] };
@@ -152,8 +152,8 @@ async fn a_write_with_a_lost_answer_is_found() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let proxy = Proxy::start(&database).await;
-    let store = PostgresDocuments::open(proxy.url(), "carts", &[]).await.unwrap();
+    let (proxy, url) = database.proxied().await;
+    let store = PostgresDocuments::open(&url, "carts", &[]).await.unwrap();
     let ids = ["row".to_owned()];
     for version in 0.. {
         // The first time prepares the statement. Where the connection was idle for too long, a new one is used, which loses nothing.
@@ -179,8 +179,8 @@ async fn a_write_that_arrives_after_the_answer_is_not_applied() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let proxy = Proxy::start(&database).await;
-    let store = PostgresDocuments::open(proxy.url(), "carts", &[]).await.unwrap();
+    let (proxy, url) = database.proxied().await;
+    let store = PostgresDocuments::open(&url, "carts", &[]).await.unwrap();
     let ids = ["row".to_owned()];
     for version in 0.. {
         if version > 0 {
