@@ -66,7 +66,7 @@ async fn killed_servers_lose_no_acknowledged_write() {
     let load = Load::start(&cluster).await;
     load.progress(200).await;
     let mut times = Vec::new();
-    for server in ["redis", "postgres"].repeat(scaled(1, 10)) {
+    for server in ["redis", "postgres", "mongodb"].repeat(scaled(1, 10)) {
         stores("kill", server).await;
         until_stores(&cluster, false).await;
         others_go_on(&cluster, server, &cart).await;
