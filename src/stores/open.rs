@@ -303,11 +303,7 @@ impl Opener<'_> {
         Database::open(self.writer().await?, self.directory, name).await
     }
 
-    async fn rows(
-        &self,
-        name: &'static str,
-        consumers: &'static [&'static str],
-    ) -> Result<Rows, StoreError> {
+    async fn rows(&self, name: &'static str, consumers: &'static [&'static str]) -> Result<Rows, StoreError> {
         let url = self.urls.of(name);
         match url.map(StoreUrl::scheme) {
             Some(Scheme::Sqlite) => {

@@ -58,14 +58,7 @@ async fn on_servers(demo: &mut Command) {
         ]);
         demo.env("SOUK_STORES__SESSIONS", format!("{redis}?prefix={name}:"));
         demo.env("SOUK_STORES__CARTS", format!("{mongodb}/{name}"));
-        for store in [
-            "ORDERS",
-            "INVENTORY",
-            "PAYMENTS",
-            "SANDBOX",
-            "USERS",
-            "VIEWS",
-        ] {
+        for store in ["ORDERS", "INVENTORY", "PAYMENTS", "SANDBOX", "USERS", "VIEWS"] {
             demo.env(format!("SOUK_STORES__{store}"), format!("{server}/{name}"));
         }
     }

@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
 use mongodb::bson::raw::cstr;
-use mongodb::bson::{Document as Bson, RawBsonRef, RawDocument, RawDocumentBuf, doc, rawdoc};
+use mongodb::bson::{Document as BsonDocument, RawBsonRef, RawDocument, RawDocumentBuf, doc, rawdoc};
 
 use super::batch::{self, WriteParts};
 use super::mongodb_lost::Lost;
@@ -73,7 +73,8 @@ impl MongoDocuments {
     }
 
     fn id<'a>(&self, row: &'a RawDocument) -> Result<&'a str, StoreError> {
-        row.get_str("_id").map_err(|error| self.corrupt(error.to_string()))
+        row.get_str("_id")
+            .map_err(|error| self.corrupt(error.to_string()))
     }
 
     /// A number of a row, which our writers and people may have written as any kind.
@@ -107,10 +108,7 @@ impl MongoDocuments {
                 fence: Self::counter(row, "fence")?,
                 due_at: Self::number(row, "due_at")?.map(Timestamp::from_millis),
                 owner,
-                body: row
-                    .get_str("body")
-                    .map_err(|error| error.to_string())?
-                    .to_owned(),
+                body: row.get_str("body").map_err(|error| error.to_string())?.to_owned(),
             })
         };
         Ok(rest().map_err(|what| Unreadable {
@@ -166,6 +164,11 @@ fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A body of a row at rest. The field is a string, which never equals bytes.
+fn text<'a>(store: &'static str, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|error| refused(store, error))
+}
+
 /// An operation on one document of a bulk write.
 pub(super) fn update(filter: RawDocumentBuf, update: RawDocumentBuf, upsert: bool) -> RawDocumentBuf {
     rawdoc! { "update": 0, "filter": filter, "updateMods": update, "multi": false, "upsert": upsert }
@@ -199,23 +202,24 @@ fn compare_and_set(mark: &str, write: &DocumentWrite) -> RawDocumentBuf {
     let is_creation = write.expected == 0;
     if is_creation {
         // Those of one process grow, and follow the order of a batch; between processes the clocks decide.
-        set.append(cstr!("created"), uuid::Uuid::now_v7().simple().to_string());
+        let created = uuid::Uuid::now_v7().simple().to_string();
+        set.append(cstr!("created"), created.as_str());
     }
     update(filter, rawdoc! { "$set": set, "$unset": unset }, is_creation)
 }
 
 /// Rows, and not what bars lost writes.
-fn rows(mut filter: Bson) -> Bson {
+fn rows(mut filter: BsonDocument) -> BsonDocument {
     filter.insert("version", doc! { "$gt": 0_i64 });
     filter
 }
 
-fn of_ids(ids: &[String]) -> Bson {
+fn of_ids(ids: &[String]) -> BsonDocument {
     rows(doc! { "_id": { "$in": ids } })
 }
 
-fn above(after: Option<&str>) -> Bson {
-    rows(after.map_or_else(Bson::new, |after| doc! { "_id": { "$gt": after } }))
+fn above(after: Option<&str>) -> BsonDocument {
+    rows(after.map_or_else(BsonDocument::new, |after| doc! { "_id": { "$gt": after } }))
 }
 
 #[async_trait]
@@ -265,8 +269,8 @@ impl DocumentStore for MongoDocuments {
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Row>, StoreError> {
         let rows = self.collection.find(Query {
             filter: of_ids(ids),
-            projection: Bson::new(),
-            sort: Bson::new(),
+            projection: BsonDocument::new(),
+            sort: BsonDocument::new(),
             limit: ids.len(),
         });
         self.documents(rows.await?)
@@ -276,7 +280,7 @@ impl DocumentStore for MongoDocuments {
         let query = Query {
             filter: of_ids(ids),
             projection: doc! { "version": 1 },
-            sort: Bson::new(),
+            sort: BsonDocument::new(),
             limit: ids.len(),
         };
         let rows = self.collection.find(query).await?;
@@ -298,7 +302,7 @@ impl DocumentStore for MongoDocuments {
         let under_way = self.lost.track(mark, batch);
         let outcomes = batch::write(self, mark, batch).await;
         if !matches!(outcomes, Err(StoreError::OutcomeUnknown { .. })) {
-            under_way.is_known();
+            under_way.answered();
         }
         outcomes
     }
@@ -308,7 +312,7 @@ impl DocumentStore for MongoDocuments {
         let found = self.ids(Query {
             filter: doc! { "_id": { "$in": ids }, "mark": mark },
             projection: doc! { "_id": 1 },
-            sort: Bson::new(),
+            sort: BsonDocument::new(),
             limit: ids.len(),
         });
         let found: HashSet<String> = found.await?.into_iter().collect();
@@ -343,7 +347,7 @@ impl DocumentStore for MongoDocuments {
             let found = self.collection.find(Query {
                 filter: doc! { "_id": before },
                 projection: doc! { "created": 1 },
-                sort: Bson::new(),
+                sort: BsonDocument::new(),
                 limit: 1,
             });
             let found = found.await?;
@@ -354,7 +358,7 @@ impl DocumentStore for MongoDocuments {
         }
         let rows = self.collection.find(Query {
             filter,
-            projection: Bson::new(),
+            projection: BsonDocument::new(),
             sort: doc! { "created": -1 },
             limit,
         });
@@ -364,7 +368,7 @@ impl DocumentStore for MongoDocuments {
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let rows = self.collection.find(Query {
             filter: above(after),
-            projection: Bson::new(),
+            projection: BsonDocument::new(),
             sort: doc! { "_id": 1 },
             limit,
         });
@@ -402,14 +406,13 @@ impl RowsAtRest for MongoDocuments {
     /// Each row is replaced by itself: MongoDB needs no transaction for that, and none of the rows depends on another.
     async fn reseal(&self, rows: &[Resealed]) -> Result<Vec<bool>, StoreError> {
         let store = self.collection.store();
-        let text = |bytes| std::str::from_utf8(bytes).map_err(|error| refused(store, error));
         let size = |resealed: &Resealed| resealed.row.content.len() + resealed.content.len();
         let mut replaced = HashSet::with_capacity(rows.len());
         for part in parts(rows, RESEAL_BYTES, size) {
             let mut operations = Vec::with_capacity(part.len());
             for Resealed { row, content } in part {
-                let former = rawdoc! { "_id": row.id.as_str(), "body": text(&row.content)? };
-                let new = rawdoc! { "$set": { "body": text(content)? } };
+                let former = rawdoc! { "_id": row.id.as_str(), "body": text(store, &row.content)? };
+                let new = rawdoc! { "$set": { "body": text(store, content)? } };
                 operations.push(update(former, new, false));
             }
             let results = self.collection.bulk_write(false, operations).await?;

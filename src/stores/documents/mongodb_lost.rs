@@ -91,7 +91,12 @@ impl Lost {
         // In this order: a row that does not exist after the first is inserted, one that exists is barred by the second.
         let (creations, bars): (Vec<_>, Vec<_>) = rows
             .iter()
-            .map(|row| (row.is_creation.then(|| placeholder(mark, &row.id)), bar(mark, &row.id)))
+            .map(|row| {
+                (
+                    row.is_creation.then(|| placeholder(mark, &row.id)),
+                    bar(mark, &row.id),
+                )
+            })
             .unzip();
         for operations in [creations.into_iter().flatten().collect(), bars] {
             let results = collection.bulk_write(false, operations).await;
@@ -119,7 +124,7 @@ fn bar(mark: &str, id: &str) -> RawDocumentBuf {
 
 impl UnderWay<'_> {
     /// The answer came.
-    pub(super) fn is_known(mut self) {
+    pub(super) fn answered(mut self) {
         self.is_known = true;
     }
 }

@@ -27,10 +27,18 @@ async fn nodes_may_open_it_at_once() {
         return;
     };
     let url = database.url();
-    let stores = try_join_all((0..4).map(|_| MongoDocuments::open(&url, "carts"))).await.unwrap();
-    assert_eq!(stores[0].write("one", &[write("row", 0)]).await.unwrap(), [Applied]);
+    let stores = try_join_all((0..4).map(|_| MongoDocuments::open(&url, "carts")))
+        .await
+        .unwrap();
+    assert_eq!(
+        stores[0].write("one", &[write("row", 0)]).await.unwrap(),
+        [Applied]
+    );
     assert_eq!(stores[3].load("row").await.unwrap(), Some(document("row", 1)));
-    assert_eq!(stores[1].write("two", &[write("row", 0)]).await.unwrap(), [Conflict]);
+    assert_eq!(
+        stores[1].write("two", &[write("row", 0)]).await.unwrap(),
+        [Conflict]
+    );
     // Again, with rows.
     MongoDocuments::open(&url, "carts").await.unwrap();
 }
@@ -46,7 +54,10 @@ async fn a_row_that_is_too_large_is_refused_alone() {
     batch[3].document.body = "x".repeat(BODY_LIMIT);
     let outcomes = store.write("mark", &batch).await.unwrap();
     assert!(
-        matches!(outcomes[..], [Applied, WriteOutcome::Refused(_), Applied, Applied]),
+        matches!(
+            outcomes[..],
+            [Applied, WriteOutcome::Refused(_), Applied, Applied]
+        ),
         "{outcomes:?}"
     );
     // The largest one can be resealed.
@@ -175,7 +186,7 @@ async fn every_query_goes_by_an_index() {
     }
     let plain = database.database().await;
     for (filter, sort) in [
-        (of_ids(&["crt-0-1".to_owned()]), Bson::new()),
+        (of_ids(&["crt-0-1".to_owned()]), BsonDocument::new()),
         (above(Some("crt-1")), doc! { "_id": 1 }),
         (
             doc! { "due_at": { "$gte": 3_i64, "$lte": 5_i64 }, "shard": { "$in": [1, 7] } },
@@ -192,7 +203,12 @@ async fn every_query_goes_by_an_index() {
             .run_command(doc! { "explain": find, "verbosity": "queryPlanner" })
             .await
             .unwrap();
-        let plan = plan.get_document("queryPlanner").unwrap().get("winningPlan").unwrap().to_string();
+        let plan = plan
+            .get_document("queryPlanner")
+            .unwrap()
+            .get("winningPlan")
+            .unwrap()
+            .to_string();
         assert!(!plan.contains("COLLSCAN"), "{filter}: {plan}");
     }
 }
@@ -239,7 +255,7 @@ async fn rows_a_second() {
                     })
                     .collect();
                 if is_by_hand {
-                    let updates: Vec<Bson> = batch
+                    let updates: Vec<BsonDocument> = batch
                         .iter()
                         .map(|write| {
                             doc! {

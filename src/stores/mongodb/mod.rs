@@ -274,8 +274,7 @@ fn integer(value: &Bson) -> Option<i64> {
     match value {
         Bson::Int32(number) => Some((*number).into()),
         Bson::Int64(number) => Some(*number),
-        // Counts are small.
-        #[allow(clippy::cast_possible_truncation, reason = "counts and codes are small")]
+        // Counts and codes, which are small.
         Bson::Double(number) => Some(*number as i64),
         _ => None,
     }
@@ -314,6 +313,11 @@ async fn options(store: &'static str, url: &str) -> Result<ClientOptions, StoreE
     options.connect_timeout = Some(CONNECT_LIMIT);
     options.server_selection_timeout = Some(SELECTION_LIMIT);
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-    options.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build());
+    options.write_concern = Some(
+        WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build(),
+    );
     Ok(options)
 }

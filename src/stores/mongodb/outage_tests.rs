@@ -121,11 +121,16 @@ async fn a_server_that_is_away_is_unavailable() {
         let ids = ["row".to_owned()];
         let applied = until("recovery", async || store.applied("away", &ids).await.ok()).await;
         assert_eq!(applied, [false]);
-        let outcomes = store.write(&format!("after-{version}"), &[write("row", version)]).await;
+        let outcomes = store
+            .write(&format!("after-{version}"), &[write("row", version)])
+            .await;
         assert_eq!(outcomes.unwrap(), [WriteOutcome::Applied]);
     }
     process.kill().await;
-    let opened = tokio::time::timeout(Duration::from_secs(60), MongoDocuments::open(&process.url(), "carts"));
+    let opened = tokio::time::timeout(
+        Duration::from_secs(60),
+        MongoDocuments::open(&process.url(), "carts"),
+    );
     let error = opened.await.unwrap().err().unwrap();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }

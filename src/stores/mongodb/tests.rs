@@ -18,7 +18,10 @@ async fn a_url_can_not_weaken_what_is_promised() {
         Some(SelectionCriteria::ReadPreference(ReadPreference::Primary))
     );
     let concern = options.write_concern.unwrap();
-    assert_eq!((concern.w, concern.journal), (Some(Acknowledgment::Majority), Some(true)));
+    assert_eq!(
+        (concern.w, concern.journal),
+        (Some(Acknowledgment::Majority), Some(true))
+    );
     assert_eq!(options.max_pool_size, Some(CONNECTIONS));
     assert_eq!(options.connect_timeout, Some(CONNECT_LIMIT));
     assert_eq!(options.server_selection_timeout, Some(SELECTION_LIMIT));
@@ -51,14 +54,23 @@ fn errors_of_the_server_say_whether_something_was_written() {
     let is_unavailable = |error: &StoreError| matches!(error, StoreError::Unavailable { .. });
     let is_unknown = |error: &StoreError| matches!(error, StoreError::OutcomeUnknown { .. });
     for code in [10_107, 13_435, 189, 91, 50, 11_602] {
-        assert!(is_unavailable(&failed("carts", Effect::Read, command(code))), "{code}");
+        assert!(
+            is_unavailable(&failed("carts", Effect::Read, command(code))),
+            "{code}"
+        );
         // Some of several may be written.
-        assert!(is_unknown(&failed("carts", Effect::Writes, command(code))), "{code}");
+        assert!(
+            is_unknown(&failed("carts", Effect::Writes, command(code))),
+            "{code}"
+        );
     }
     assert!(is_unavailable(&failed("carts", Effect::Write, command(10_107))));
     // It may have stopped to be the primary after the write, or been too slow to acknowledge it.
     for code in [189, 50, 91] {
-        assert!(is_unknown(&failed("carts", Effect::Write, command(code))), "{code}");
+        assert!(
+            is_unknown(&failed("carts", Effect::Write, command(code))),
+            "{code}"
+        );
     }
     for code in [2, 9, 13, 121] {
         for effect in [Effect::Read, Effect::Write, Effect::Writes] {
