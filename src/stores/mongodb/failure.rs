@@ -101,7 +101,9 @@ pub(super) fn unanswered(
 pub(super) fn failed(store: &'static str, effect: Effect, error: Error) -> StoreError {
     match &*error.kind {
         // Before anything was sent.
-        ErrorKind::ServerSelection { .. } | ErrorKind::DnsResolve { .. } => StoreError::Unavailable {
+        ErrorKind::ServerSelection { .. }
+        | ErrorKind::DnsResolve { .. }
+        | ErrorKind::Authentication { .. } => StoreError::Unavailable {
             store,
             cause: error.into(),
         },
@@ -117,7 +119,6 @@ pub(super) fn failed(store: &'static str, effect: Effect, error: Error) -> Store
             unanswered(store, effect, error)
         }
         ErrorKind::InvalidArgument { .. }
-        | ErrorKind::Authentication { .. }
         | ErrorKind::BsonSerialization(_)
         | ErrorKind::InvalidTlsConfig { .. }
         | ErrorKind::IncompatibleServer { .. }

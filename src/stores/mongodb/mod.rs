@@ -16,7 +16,6 @@ pub mod testing;
 mod tests;
 
 use std::future::{Future, IntoFuture};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -25,7 +24,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, Tls,
     WriteConcern,
 };
-use mongodb::{Client, Collection};
+use mongodb::{Client, Collection, Database};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -70,12 +69,12 @@ pub(super) struct Query {
 /// What became of one operation of a bulk write: how many documents it matched or inserted.
 pub(super) type OperationResult = Result<u64, OperationError>;
 
-/// The collection of one store. Cheap to clone.
-#[derive(Clone)]
+/// The collection of one store.
 pub(super) struct MongoCollection {
-    client: Client,
+    /// The database of commands that concern no other.
+    admin: Database,
     collection: Collection<RawDocumentBuf>,
-    permits: Arc<Semaphore>,
+    permits: Semaphore,
     store: &'static str,
 }
 
@@ -100,8 +99,8 @@ impl MongoCollection {
             .build();
         let collection = Self {
             collection: database.collection_with_options(store, linearizable),
-            client,
-            permits: Arc::new(Semaphore::new(CONNECTIONS as usize)),
+            admin: client.database("admin"),
+            permits: Semaphore::new(CONNECTIONS as usize),
             store,
         };
         collection.check_server().await?;
@@ -113,7 +112,7 @@ impl MongoCollection {
 
     async fn check_server(&self) -> Result<(), StoreError> {
         let store = self.store;
-        let hello = self.client.database("admin").run_command(doc! { "hello": 1 });
+        let hello = self.admin.run_command(doc! { "hello": 1 });
         let hello = self.call(Effect::Read, CALL_LIMIT, hello).await?;
         let is_router = hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
         if !is_router && hello.get_str("setName").is_err() {
@@ -139,11 +138,7 @@ impl MongoCollection {
 
     /// Whether the primary answers.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let ping = self
-            .client
-            .database("admin")
-            .run_command(doc! { "ping": 1 })
-            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        let ping = self.admin.run_command(doc! { "ping": 1 });
         self.call(Effect::Read, CALL_LIMIT, ping).await.map(drop)
     }
 
@@ -202,7 +197,7 @@ impl MongoCollection {
             "maxTimeMS": milliseconds,
             "writeConcern": { "w": "majority", "j": true, "wtimeout": milliseconds },
         };
-        let write = self.client.database("admin").run_raw_command(command);
+        let write = self.admin.run_raw_command(command);
         let effect = if count == 1 { Effect::Write } else { Effect::Writes };
         let reply = self.call(effect, CALL_LIMIT, write).await?;
         if let Ok(error) = reply.get_document("writeConcernError") {
