@@ -33,7 +33,8 @@ pub fn souk() -> Command {
 }
 
 /// What makes a demo keep its stores on servers, in a database and under keys of its own, where `SOUK_TEST_STORES=servers`
-/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_REDIS_URL` and `SOUK_TEST_MONGODB_URL` name the servers. What it leaves there is not removed.
+/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_REDIS_URL` and `SOUK_TEST_MONGODB_URL` name the servers. What it leaves there
+/// is not removed.
 #[cfg(feature = "full")]
 async fn on_servers(demo: &mut Command) {
     use sqlx::Connection;

@@ -142,7 +142,9 @@ impl MongoDocuments {
         for (id, result) in ids.zip(results) {
             match result {
                 Ok(0) => {}
-                Ok(_) => drop(applied.insert(id.to_owned())),
+                Ok(_) => {
+                    applied.insert(id.to_owned());
+                }
                 Err(error) if error.code() == DUPLICATE_KEY => {}
                 Err(error) => failure = Some(error),
             }

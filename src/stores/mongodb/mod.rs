@@ -15,7 +15,6 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::future::{Future, IntoFuture};
 use std::time::Duration;
 
 use futures::TryStreamExt;
