@@ -127,10 +127,8 @@ async fn a_server_that_is_away_is_unavailable() {
         assert_eq!(outcomes.unwrap(), [WriteOutcome::Applied]);
     }
     process.kill().await;
-    let opened = tokio::time::timeout(
-        Duration::from_secs(60),
-        MongoDocuments::open(&process.url(), "carts"),
-    );
+    let url = process.url();
+    let opened = tokio::time::timeout(Duration::from_secs(60), MongoDocuments::open(&url, "carts"));
     let error = opened.await.unwrap().err().unwrap();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
