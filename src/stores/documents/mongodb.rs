@@ -1,4 +1,4 @@
-//! Documents in MongoDB: a store is a collection, and emits no events. A batch is one command, without a transaction: each row is a
+//! Documents in MongoDB: a store is a collection, and emits no events. A batch is one command (large ones several), without a transaction: each row is a
 //! document, which is compared and set by itself.
 //!
 //! | field | |
@@ -33,6 +33,8 @@ const BATCHES_IN_FLIGHT: usize = 4;
 const KEY_LIMIT: usize = 1_024;
 /// Most bytes of a body. Former and new body have to fit into one message of 16 MiB when they are resealed.
 const BODY_LIMIT: usize = 7 * 1024 * 1024;
+/// Most rows of a command, which has to end within its time limit. More would gain nothing: each row is written by itself.
+const COMMAND_ROWS: usize = 100;
 /// Bytes of the rows that are resealed by one command.
 const RESEAL_BYTES: usize = 8 * 1024 * 1024;
 
@@ -244,9 +246,27 @@ impl WriteParts for MongoDocuments {
     }
 
     async fn write_part(&self, mark: &str, part: &[&DocumentWrite]) -> Result<HashSet<String>, StoreError> {
-        let operations = part.iter().map(|write| compare_and_set(mark, write)).collect();
-        let results = self.collection.bulk_write(false, operations).await?;
-        self.applied_of(part.iter().map(|write| write.document.id.as_str()), results)
+        let mut applied = HashSet::with_capacity(part.len());
+        for rows in part.chunks(COMMAND_ROWS) {
+            let operations = rows.iter().map(|write| compare_and_set(mark, write)).collect();
+            let ids = rows.iter().map(|write| write.document.id.as_str());
+            let written = match self.collection.bulk_write(false, operations).await {
+                Ok(results) => self.applied_of(ids, results),
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(ids) => applied.extend(ids),
+                Err(error) if applied.is_empty() => return Err(error),
+                // Those of a former command are durable: of all of them nothing less can be said.
+                Err(error) => {
+                    return Err(StoreError::OutcomeUnknown {
+                        store: self.collection.store(),
+                        cause: Box::new(error),
+                    });
+                }
+            }
+        }
+        Ok(applied)
     }
 }
 
