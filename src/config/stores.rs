@@ -47,7 +47,8 @@ impl Scheme {
             Self::Mysql => cfg!(feature = "mysql"),
             Self::Postgres => cfg!(feature = "postgres"),
             Self::Redis => cfg!(feature = "redis"),
-            Self::Mongodb | Self::Elasticsearch | Self::Mssql => false,
+            Self::Mongodb => cfg!(feature = "mongodb"),
+            Self::Elasticsearch | Self::Mssql => false,
         }
     }
 
@@ -252,10 +253,12 @@ mod tests {
             problem("carts", &allowed, "redis://host"),
             "stores.carts can't run on redis; write one of sqlite:, mongodb:"
         );
+        let allowed = [Scheme::Sqlite, Scheme::Mssql];
         assert_eq!(
-            problem("carts", &allowed, "mongodb://user:secret@host"),
-            "stores.carts needs mongodb, which is not part of this build; build with `cargo build --features mongodb`, or write sqlite:"
+            problem("orders", &allowed, "mssql://user:secret@host"),
+            "stores.orders needs mssql, which is not part of this build; build with `cargo build --features mssql`, or write sqlite:"
         );
+        let allowed = [Scheme::Sqlite, Scheme::Mongodb];
         assert_eq!(
             problem("carts", &allowed, "sqlite:/var/carts.db"),
             "stores.carts names a file; write just sqlite: (the embedded stores keep their files in cluster.data)"

@@ -120,7 +120,7 @@ fn all_problems_are_reported_at_once() {
         gossip = "127.0.0.1:7181"
         roles = ["back"]
         [stores]
-        carts = "mongodb://host"
+        carts = "mssql://host"
         wishes = "sqlite:"
         [limits]
         body_bytes = -1

@@ -15,6 +15,8 @@ pub mod counters;
 pub mod documents;
 pub mod error;
 pub mod idempotency;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 pub mod open;

@@ -42,6 +42,8 @@ use crate::sealing::{Keyring, layout};
 use souk_domain::Timestamp;
 use souk_embedded::Writer;
 
+#[cfg(feature = "mongodb")]
+use super::documents::mongodb::MongoDocuments;
 #[cfg(feature = "redis")]
 use super::{
     codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
@@ -203,9 +205,30 @@ pub async fn open_embedded(
 }
 
 /// One of the stores of rows, of whatever technology.
-trait Rows: DocumentStore + Outbox + RowsAtRest {}
+struct Rows {
+    documents: Arc<dyn DocumentStore>,
+    at_rest: Arc<dyn RowsAtRest>,
+    /// Of a technology that can keep events.
+    outbox: Option<Arc<dyn Outbox>>,
+}
 
-impl<T: DocumentStore + Outbox + RowsAtRest> Rows for T {}
+impl Rows {
+    fn of(store: impl DocumentStore + Outbox + RowsAtRest) -> Self {
+        let store = Arc::new(store);
+        Self {
+            outbox: Some(Arc::clone(&store) as Arc<dyn Outbox>),
+            ..Self::without_events(store)
+        }
+    }
+
+    fn without_events(store: Arc<impl DocumentStore + RowsAtRest>) -> Self {
+        Self {
+            documents: Arc::clone(&store) as Arc<dyn DocumentStore>,
+            at_rest: store,
+            outbox: None,
+        }
+    }
+}
 
 /// What `stores.users` holds.
 struct Accounts {
@@ -240,9 +263,9 @@ impl Opener<'_> {
         let mut at_rest: Vec<Arc<dyn RowsAtRest>> = Vec::new();
         for (name, consumers) in ROWS {
             let store = self.rows(name, consumers).await?;
-            outboxes.insert(name, Arc::clone(&store) as Arc<dyn Outbox>);
-            at_rest.push(Arc::clone(&store) as Arc<dyn RowsAtRest>);
-            rows.insert(name, SealedDocuments::before(store, self.keyring));
+            outboxes.extend(store.outbox.map(|outbox| (name, outbox)));
+            at_rest.push(store.at_rest);
+            rows.insert(name, SealedDocuments::before(store.documents, self.keyring));
         }
         let catalogue = self.embedded("catalogue").await?;
         let accounts = self.accounts().await?;
@@ -282,11 +305,7 @@ impl Opener<'_> {
         Database::open(self.writer().await?, self.directory, name).await
     }
 
-    async fn rows(
-        &self,
-        name: &'static str,
-        consumers: &'static [&'static str],
-    ) -> Result<Arc<dyn Rows>, StoreError> {
+    async fn rows(&self, name: &'static str, consumers: &'static [&'static str]) -> Result<Rows, StoreError> {
         let Some(url) = self.urls.of(name) else {
             return Err(no_adapter(name));
         };
@@ -294,17 +313,22 @@ impl Opener<'_> {
             Scheme::Sqlite => {
                 let writer = self.writer().await?;
                 let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
-                Ok(Arc::new(store))
+                Ok(Rows::of(store))
             }
             #[cfg(feature = "mysql")]
-            Some(Scheme::Mysql) => {
-                let url = url.map(StoreUrl::expose).unwrap_or_default();
-                Ok(Arc::new(MysqlDocuments::open(url, name, consumers).await?))
+            Scheme::Mysql => {
+                let store = MysqlDocuments::open(url.expose(), name, consumers).await?;
+                Ok(Rows::of(store))
             }
             #[cfg(feature = "postgres")]
             Scheme::Postgres => {
                 let store = PostgresDocuments::open(url.expose(), name, consumers).await?;
-                Ok(Arc::new(store))
+                Ok(Rows::of(store))
+            }
+            #[cfg(feature = "mongodb")]
+            Scheme::Mongodb => {
+                let store = MongoDocuments::open(url.expose(), name).await?;
+                Ok(Rows::without_events(Arc::new(store)))
             }
             _ => Err(no_adapter(name)),
         }

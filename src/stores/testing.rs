@@ -1,5 +1,8 @@
 //! Stores for the tests of other modules.
 
+#[cfg(any(feature = "mongodb", feature = "mysql", feature = "postgres"))]
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -64,6 +67,33 @@ pub(crate) const AWKWARD_TEXTS: [&str; 9] = [
     "%s%00\\u0000\\",
     "{\"$ne\": null}",
 ];
+
+/// Longest wait for what a server has to do.
+#[cfg(any(
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "redis"
+))]
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Repeats `attempt` until it succeeds.
+#[cfg(any(
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "redis"
+))]
+pub(crate) async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(done) = attempt().await {
+            return done;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what} does not happen");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
 
 /// The server for the tests of an adapter, from `SOUK_TEST_<NAME>_URL`. Without one the test says so and passes, unless
 /// `SOUK_TEST_REQUIRE_SERVERS` is set.

@@ -33,7 +33,8 @@ pub fn souk() -> Command {
 }
 
 /// What makes a demo keep its stores on servers, in a database and under keys of its own, where `SOUK_TEST_STORES=servers`
-/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_MYSQL_URL` and `SOUK_TEST_REDIS_URL` name the servers. What it leaves there is not removed.
+/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_MYSQL_URL`, `SOUK_TEST_MONGODB_URL` and `SOUK_TEST_REDIS_URL` name the servers.
+/// What it leaves there is not removed.
 #[cfg(feature = "full")]
 async fn on_servers(demo: &mut Command) {
     use sqlx::Connection;
@@ -43,7 +44,7 @@ async fn on_servers(demo: &mut Command) {
             std::env::var(name).unwrap_or_else(|_| panic!("SOUK_TEST_STORES=servers needs {name}"))
         };
         let (postgres, redis) = (url("SOUK_TEST_POSTGRES_URL"), url("SOUK_TEST_REDIS_URL"));
-        let mysql = url("SOUK_TEST_MYSQL_URL");
+        let (mysql, mongodb) = (url("SOUK_TEST_MYSQL_URL"), url("SOUK_TEST_MONGODB_URL"));
         let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
         let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
         let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
@@ -62,9 +63,10 @@ async fn on_servers(demo: &mut Command) {
             concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
         ]);
         demo.env("SOUK_STORES__SESSIONS", format!("{redis}?prefix={name}:"));
+        demo.env("SOUK_STORES__CARTS", format!("{mongodb}/{name}"));
         for (url, stores) in [
-            (postgres, ["CARTS", "ORDERS", "USERS", "VIEWS"].as_slice()),
-            (mysql, &["INVENTORY", "PAYMENTS", "SANDBOX"]),
+            (postgres, ["ORDERS", "USERS", "VIEWS"]),
+            (mysql, ["INVENTORY", "PAYMENTS", "SANDBOX"]),
         ] {
             let (server, _) = url.rsplit_once('/').unwrap();
             for store in stores {

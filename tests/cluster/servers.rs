@@ -57,7 +57,7 @@ async fn killed_servers_lose_no_acknowledged_write() {
     let load = Load::start(&cluster).await;
     load.progress(200).await;
     let mut times = Vec::new();
-    for server in ["redis", "postgres", "mysql"].repeat(scaled(1, 10)) {
+    for server in ["redis", "postgres", "mysql", "mongodb"].repeat(scaled(1, 10)) {
         stores("kill", server).await;
         until_stores(&cluster, false).await;
         others_go_on(&cluster, server, &cart).await;

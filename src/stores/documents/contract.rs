@@ -1,5 +1,7 @@
 //! What every adapter of the row port and the outbox must show.
 
+#[cfg(any(feature = "mongodb", feature = "mysql", feature = "postgres"))]
+pub mod lost;
 mod races;
 mod texts;
 

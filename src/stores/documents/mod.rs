@@ -12,6 +12,10 @@ mod batch;
 pub mod contract;
 #[cfg(test)]
 pub mod faulty;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
+#[cfg(feature = "mongodb")]
+mod mongodb_lost;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "mysql")]

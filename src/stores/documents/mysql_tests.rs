@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::stores::documents::contract::{self, CONSUMERS, emitting, write};
 use crate::stores::documents::mysql_sql::{
-    DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FORGET, LEDGER, LOCK_DEAD_LETTERS, PENDING, RETRY,
+    DELIVERABLE, DELIVERED, DEPTH, FORGET, LEDGER, LOCK_DEAD_LETTERS, PENDING, RETRY,
 };
 use crate::stores::documents::outbox::Outbox;
 use crate::stores::mysql::testing::TestDatabase;
@@ -70,6 +70,8 @@ async fn what_no_statement_can_hold_is_refused_alone() {
     assert!(most.body == batch[1].document.body, "came back changed");
 }
 
+/// A server lists its locks anew after so long without a query of them, and otherwise shows the last list again.
+const LOCKS_ARE_LISTED_ANEW: Duration = Duration::from_millis(120);
 /// Sessions of this database that wait for a lock.
 const WAITING: &str = "SELECT p.id FROM information_schema.innodb_trx AS t \
      JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id \
@@ -86,7 +88,7 @@ async fn until_one_waits<T>(observer: &mut MySqlConnection, work: &JoinHandle<T>
             return id;
         }
         assert!(!work.is_finished(), "the write did not wait for the lock");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOCKS_ARE_LISTED_ANEW).await;
     }
 }
 
@@ -204,23 +206,9 @@ async fn a_write_with_a_lost_answer_is_found() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let (proxy, url) = database.proxy().await;
+    let (proxy, url) = database.proxied().await;
     let store = MysqlDocuments::open(&url, "carts", &[]).await.unwrap();
-    let ids = ["row".to_owned()];
-    for version in 0.. {
-        // Where the connection was idle for too long, a new one is used, which loses nothing.
-        proxy.mute("COMMIT");
-        let mark = format!("mark-{version}");
-        match store.write(&mark, &[write("row", version)]).await {
-            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
-            Err(StoreError::OutcomeUnknown { .. }) => {
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [true]);
-                assert_eq!(store.versions(&ids).await.unwrap(), [version + 1]);
-                return;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    contract::lost::is_found(&store, &proxy, "COMMIT").await;
 }
 
 /// The answer to the first round trip gets lost: nothing was written yet, and the write is repeated.
@@ -229,7 +217,7 @@ async fn a_lost_lock_is_taken_again() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let (proxy, url) = database.proxy().await;
+    let (proxy, url) = database.proxied().await;
     let store = MysqlDocuments::open(&url, "carts", &[]).await.unwrap();
     proxy.mute("FOR UPDATE");
     let written = store.write("mark", &[write("row", 0)]).await.unwrap();
@@ -242,24 +230,9 @@ async fn a_write_that_arrives_after_the_answer_is_not_applied() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let (proxy, url) = database.proxy().await;
+    let (proxy, url) = database.proxied().await;
     let store = MysqlDocuments::open(&url, "carts", &[]).await.unwrap();
-    let ids = ["row".to_owned()];
-    for version in 0.. {
-        proxy.hold("COMMIT");
-        let mark = format!("mark-{version}");
-        match store.write(&mark, &[write("row", version)]).await {
-            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
-            Err(StoreError::OutcomeUnknown { .. }) => {
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
-                proxy.release().await;
-                assert_eq!(store.versions(&ids).await.unwrap(), [version]);
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
-                return;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    contract::lost::is_not_applied_late(&store, &proxy, "COMMIT").await;
 }
 
 /// The queries that run all the time must not walk a table that grows for ever, whatever its size is today.
@@ -291,7 +264,6 @@ async fn every_query_goes_by_an_index() {
         (PENDING, vec![&key, &number]),
         (LEDGER, vec![&key, &number, &number]),
         (DEPTH, vec![&key]),
-        (DEAD_LETTERS, vec![&number]),
         (LOCK_DEAD_LETTERS, vec![&is_event("l.", &event), &all]),
         (FORGET[0], vec![&key, &key]),
         (FORGET[1], vec![&key]),

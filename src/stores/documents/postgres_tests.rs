@@ -152,25 +152,9 @@ async fn a_write_with_a_lost_answer_is_found() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let (proxy, url) = database.proxy().await;
+    let (proxy, url) = database.proxied().await;
     let store = PostgresDocuments::open(&url, "carts", &[]).await.unwrap();
-    let ids = ["row".to_owned()];
-    for version in 0.. {
-        // The first time prepares the statement. Where the connection was idle for too long, a new one is used, which loses nothing.
-        if version > 0 {
-            proxy.mute("");
-        }
-        let mark = format!("mark-{version}");
-        match store.write(&mark, &[write("row", version)]).await {
-            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
-            Err(StoreError::OutcomeUnknown { .. }) => {
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [true]);
-                assert_eq!(store.versions(&ids).await.unwrap(), [version + 1]);
-                return;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    contract::lost::is_found(&store, &proxy, "").await;
 }
 
 /// A write lies on its way to the server while its outcome is asked for, and arrives after the answer.
@@ -179,26 +163,9 @@ async fn a_write_that_arrives_after_the_answer_is_not_applied() {
     let Some(database) = TestDatabase::create().await else {
         return;
     };
-    let (proxy, url) = database.proxy().await;
+    let (proxy, url) = database.proxied().await;
     let store = PostgresDocuments::open(&url, "carts", &[]).await.unwrap();
-    let ids = ["row".to_owned()];
-    for version in 0.. {
-        if version > 0 {
-            proxy.hold("");
-        }
-        let mark = format!("mark-{version}");
-        match store.write(&mark, &[write("row", version)]).await {
-            Ok(outcomes) => assert_eq!(outcomes, [WriteOutcome::Applied]),
-            Err(StoreError::OutcomeUnknown { .. }) => {
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
-                proxy.release().await;
-                assert_eq!(store.versions(&ids).await.unwrap(), [version]);
-                assert_eq!(store.applied(&mark, &ids).await.unwrap(), [false]);
-                return;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    }
+    contract::lost::is_not_applied_late(&store, &proxy, "").await;
 }
 
 /// The queries that run all the time must not walk a table that grows for ever, also where their plans were made for empty

@@ -4,7 +4,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 
 use super::MysqlPool;
-use crate::stores::sql_pool::proxy::Proxy;
+use crate::stores::testing::proxy::Proxy;
 use crate::stores::testing::server_url;
 
 /// An empty database on the server of `SOUK_TEST_MYSQL_URL`, dropped with this value.
@@ -45,8 +45,8 @@ impl TestDatabase {
         format!("mysql://{user}@{host}:{port}/{}", self.name)
     }
 
-    /// A way to it on which messages get lost or stuck, with the URL by which it is taken.
-    pub async fn proxy(&self) -> (Proxy, String) {
+    /// A way to the server on which messages get lost, and the address of the database over it.
+    pub async fn proxied(&self) -> (Proxy, String) {
         let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
         let (user, _) = self.url.rsplit_once('@').unwrap();
         let url = format!("{user}@127.0.0.1:{}/{}", proxy.port(), self.name);

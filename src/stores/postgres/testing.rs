@@ -5,8 +5,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, query, raw_sql};
 use tokio::time::Instant;
 
 use super::PostgresPool;
-use crate::stores::sql_pool::proxy::Proxy;
 use crate::stores::sql_pool::{Access, CALL_LIMIT};
+use crate::stores::testing::proxy::Proxy;
 use crate::stores::testing::server_url;
 use souk_embedded::Value;
 
@@ -43,16 +43,16 @@ impl TestDatabase {
         &self.url
     }
 
-    /// A way to it on which messages get lost or stuck, with the URL by which it is taken.
-    pub async fn proxy(&self) -> (Proxy, String) {
-        let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
-        let url = format!("{}&host=127.0.0.1&port={}", self.url, proxy.port());
-        (proxy, url)
-    }
-
     /// A store in it.
     pub async fn open(&self, store: &'static str, migrations: &[&'static str]) -> PostgresPool {
         PostgresPool::open(store, &self.url, migrations).await.unwrap()
+    }
+
+    /// A way to the server on which messages get lost, and the address of the database over it.
+    pub async fn proxied(&self) -> (Proxy, String) {
+        let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
+        let url = format!("{}&host=127.0.0.1&port={}", self.url, proxy.port());
+        (proxy, url)
     }
 
     /// A connection beside those of the stores, on the schema of one.

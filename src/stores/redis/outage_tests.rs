@@ -17,6 +17,7 @@ use crate::stores::idempotency::redis::RedisIdempotency;
 use crate::stores::idempotency::{Claim, IdempotencyStore, KeptReply, contract};
 use crate::stores::sessions::redis::RedisSessions;
 use crate::stores::sessions::{Rotation, Session, SessionStore};
+use crate::stores::testing::until;
 use souk_domain::{SessionId, Timestamp, UserId};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -54,17 +55,6 @@ fn session(writer: usize) -> Session {
         expires_at: NOW.plus(LIFE),
         user_agent: "a browser".into(),
         address: "192.0.2.1".into(),
-    }
-}
-
-async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(done) = attempt().await {
-            return done;
-        }
-        assert!(Instant::now() < deadline, "{what} does not happen");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -3,8 +3,6 @@
 
 mod connections;
 mod failure;
-#[cfg(test)]
-pub mod proxy;
 
 use std::future::Future;
 use std::sync::Arc;
