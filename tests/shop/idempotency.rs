@@ -97,6 +97,43 @@ async fn one_key_makes_one_order_on_any_node() {
 }
 
 #[tokio::test]
+async fn a_repeated_order_gets_the_first_reply_after_its_payment_and_its_cancellation() {
+    let cluster = cluster();
+    let client = cluster.client(0).guest().await;
+    let bought = stocked(&client, 20, 500).await;
+    client.add(&bought.sku, 1).await.expect(200);
+    let first = client.place_order("first-reply", "tok_ok").await.expect(201);
+    let id = first.str("/id");
+    eventually("the payment is captured", LIMIT, async || {
+        let order = client.get(&format!("/v1/orders/{id}")).await.expect(200);
+        match order.str("/payment_status") {
+            "captured" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
+    assert_eq!(
+        client.place_order("first-reply", "tok_ok").await.expect(201).body,
+        first.body
+    );
+    let body = json!({"reason": "changed my mind"});
+    client
+        .send("POST", &format!("/v1/orders/{id}/cancel"), Some(&body), &[])
+        .await
+        .expect(200);
+    for node in 0..cluster.len() {
+        let again = client
+            .at(cluster.shop(node))
+            .place_order("first-reply", "tok_ok")
+            .await
+            .expect(201);
+        assert_eq!(again.body, first.body, "by node {node}");
+        assert_eq!(again.header("etag"), first.header("etag"));
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    }
+}
+
+#[tokio::test]
 async fn a_key_belongs_to_its_buyer() {
     let cluster = cluster();
     let (first, second) = (cluster.client(0).guest().await, cluster.client(0).guest().await);

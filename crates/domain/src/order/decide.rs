@@ -1,5 +1,6 @@
 //! What each command does to an order.
 
+use super::progress::CONFIRMED;
 use super::{
     Attention, FailureReason, FulfilmentStatus, Lifecycle, Order, OrderCommand, OrderEvent, OrderRefusal,
     OrderSummary, OrderedItem, PaymentStatus, Phase, PlacedOrder, Placement, Progress, REASON_LIMIT,
@@ -186,7 +187,7 @@ impl PlacedOrder {
             payment: payment.clone(),
         })?;
         advance(&mut self.progress.payment_status, PaymentStatus::Authorised)?;
-        self.progress.note(at, "confirmed", "");
+        self.progress.note(at, CONFIRMED, "");
         Ok(Some(vec![OrderEvent::Confirmed(self.summary())]))
     }
 

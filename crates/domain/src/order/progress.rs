@@ -6,6 +6,9 @@ use super::{FulfilmentStatus, OrderStatus, PaymentStatus};
 use crate::checkout::{Step, StepRecord};
 use crate::{Money, PaymentId, Sku, Timestamp};
 
+/// The timeline's event of the confirmation.
+pub(super) const CONFIRMED: &str = "confirmed";
+
 /// Everything about a placed order that changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -191,6 +194,25 @@ impl Progress {
     /// Whether a worker has something to do for the order.
     pub const fn has_work(&self) -> bool {
         !self.phase.is_finished() && self.attention.is_none()
+    }
+
+    /// What it was when the order was confirmed, but for the recorded steps, and how many changes the order had had by then: until
+    /// it is confirmed, each has an entry of the timeline. `None` where it never was, or where that entry has been dropped
+    /// ([`TIMELINE_LIMIT`](super::TIMELINE_LIMIT)).
+    pub fn when_confirmed(&self) -> Option<(Self, usize)> {
+        let payment = self.phase.payment()?.clone();
+        let entry = self.timeline.iter().position(|entry| entry.event == CONFIRMED)?;
+        let progress = Self {
+            phase: Phase::Fulfilling { payment },
+            attention: None,
+            payment_status: PaymentStatus::Authorised,
+            fulfilment_status: FulfilmentStatus::Unfulfilled,
+            refunded: Money::zero(self.refunded.currency),
+            timeline: self.timeline[..=entry].to_vec(),
+            keep_until: None,
+            ..self.clone()
+        };
+        Some((progress, entry + 1))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The reply to a placed order, by its state.
 
+use std::borrow::Cow;
+
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -9,7 +11,8 @@ use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::json;
 use souk_domain::{FailureReason, OrderId, OrderStatus, Phase, PlacedOrder, Sku};
 
-/// The reply for `order` at `version`.
+/// The reply for `order` at `version`: that of a confirmed order shows it as it was when confirmed, so that a repeated request gets
+/// the first reply again whatever came after. What was erased is gone from it too.
 ///
 /// # Errors
 /// The reason why the order failed, as a problem; its `Location` is the order's.
@@ -17,15 +20,28 @@ pub fn respond(order: &PlacedOrder, version: u64) -> Result<Response, Problem> {
     let location = location(&order.placement.id);
     let status = match &order.progress.phase {
         Phase::Failed { reason } => return Err(failure(reason).location(location)),
-        // One that was cancelled later was confirmed first, and its repeated request is answered like that.
         Phase::Cancelled { payment: None } => {
             return Err(Problem::new(problem::ORDER_CANCELLED).location(location));
         }
         phase if phase.status() == OrderStatus::Pending => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,
     };
-    let reply = json::versioned(status, version, &OrderBody::new(order, version))?;
+    let (order, version) = as_confirmed(order, version);
+    let reply = json::versioned(status, version, &OrderBody::new(&order, version))?;
     Ok(([(header::LOCATION, location)], reply).into_response())
+}
+
+/// An order with its version when it was confirmed; as it is where it was not.
+fn as_confirmed(order: &PlacedOrder, version: u64) -> (Cow<'_, PlacedOrder>, u64) {
+    match order.progress.when_confirmed() {
+        Some((progress, changes)) if progress != order.progress => {
+            let placement = order.placement.clone();
+            // A node that took the order over meanwhile may have written versions without a change: these are not counted.
+            let version = u64::try_from(changes).unwrap_or(version);
+            (Cow::Owned(PlacedOrder { placement, progress }), version)
+        }
+        _ => (Cow::Borrowed(order), version),
+    }
 }
 
 fn failure(reason: &FailureReason) -> Problem {
@@ -60,8 +76,8 @@ fn location(id: &OrderId) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::test_support::{order, sku};
-    use souk_domain::PaymentId;
+    use crate::http::test_support::{NOW, order, placed, sku};
+    use souk_domain::{Aggregate, OrderCommand, PaymentId};
 
     fn outcome(phase: Phase) -> (u16, Option<&'static str>, HeaderValue) {
         let mut order = order();
@@ -128,6 +144,47 @@ mod tests {
             let location = HeaderValue::try_from(format!("/v1/orders/{}", order().placement.id)).unwrap();
             assert_eq!(outcome(phase.clone()), (code, name, location), "{phase:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_repeated_request_gets_the_first_reply_whatever_came_after() {
+        let reply = async |order: &PlacedOrder, version| {
+            let response = respond(order, version).unwrap();
+            let (head, body) = response.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            (head.status, head.headers[header::ETAG].clone(), body)
+        };
+        let mut state = placed("ord_1", "crt_1");
+        let mut run = |command| {
+            let decision = state.decide(&command, NOW);
+            state = decision.change.unwrap().state;
+            state.view().unwrap()
+        };
+        let confirmed = run(OrderCommand::Confirm {
+            payment: PaymentId::from_suffix("1"),
+        });
+        let first = reply(&confirmed, 2).await;
+        assert_eq!(first.2["payment_status"], "authorised");
+        let later = [
+            OrderCommand::Finish {
+                captured: true,
+                steps: Vec::new(),
+            },
+            OrderCommand::Cancel {
+                reason: "too late".to_owned(),
+            },
+            OrderCommand::EndCancelled {
+                refunded: true,
+                steps: Vec::new(),
+            },
+        ];
+        for (version, command) in (3..).zip(later) {
+            assert_eq!(reply(&run(command), version).await, first, "version {version}");
+        }
+        let erased = reply(&run(OrderCommand::Erase), 6).await;
+        assert_eq!((erased.0, &erased.2["version"]), (first.0, &first.2["version"]));
+        assert_ne!(erased.2["address"], first.2["address"]);
     }
 
     #[test]

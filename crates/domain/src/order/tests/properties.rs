@@ -138,6 +138,26 @@ proptest! {
     }
 
     #[test]
+    fn the_confirmed_order_is_known_whatever_came_after(
+        before in vec(commands(), 0..4), after in vec(commands(), 0..20)
+    ) {
+        let mut order = Order::initial("ord_1");
+        let mut changes = usize::from(run(&mut order, &place(), at(1)).1.is_some());
+        let mut confirmed = None;
+        for command in before.iter().chain([&confirm()]).chain(&after) {
+            let was_confirmed = confirmed.is_some();
+            let changed = run(&mut order, command, at(2)).1.is_some();
+            changes += usize::from(changed);
+            let progress = &order.placed().unwrap().progress;
+            if !was_confirmed && progress.phase.payment().is_some() {
+                confirmed = Some((progress.clone(), changes));
+            }
+            let known = progress.when_confirmed().map(|(then, changes)| (Progress { steps: Vec::new(), ..then }, changes));
+            prop_assert_eq!(&known, &confirmed);
+        }
+    }
+
+    #[test]
     fn the_first_decision_stays(
         decisions in vec(prop_oneof![Just(abandon()), Just(confirm()), Just(cancel())], 2..8)
     ) {
