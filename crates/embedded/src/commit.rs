@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind};
-use crate::limits::RESULT_LIMIT;
+use crate::limits::{IDLE_LOG_BYTES, RESULT_LIMIT};
 use crate::options;
 use crate::protocol::Outcome;
 use crate::schema::Schema;
@@ -57,6 +57,19 @@ impl DatabaseWriter {
             outcomes => outcomes,
         };
         outcomes.unwrap_or_else(|error| vec![Err(error); batch.len()])
+    }
+
+    /// Moves a log that is larger than [`IDLE_LOG_BYTES`] into the database, and cuts it off. Where a reader needs the log
+    /// longer, it moves what it can: nobody who comes to write waits for readers.
+    pub(crate) fn empty_log(&mut self) {
+        let [log, ..] = options::files(&options::path(&self.directory, self.schema.name));
+        let is_small = std::fs::metadata(log).is_ok_and(|log| log.len() < IDLE_LOG_BYTES);
+        let Some(connection) = self.connection.as_ref().filter(|_| !is_small) else {
+            return;
+        };
+        if let Err(error) = options::empty_log(connection) {
+            tracing::warn!(database = self.schema.name, %error, "the log could not be moved into the database");
+        }
     }
 
     /// Closes the file; the last connection moves the log into the database.

@@ -7,19 +7,20 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rustix::fs::FlockOperation;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::commit::DatabaseWriter;
 use crate::error::Error;
 use crate::limits::{
-    BATCH_BYTES, BATCH_TRANSACTIONS, OPEN_TIME_LIMIT, QUEUE_BYTES_LIMIT, QUEUE_LIMIT, QUEUE_TIME_LIMIT,
+    BATCH_BYTES, BATCH_TRANSACTIONS, IDLE_TIME, OPEN_TIME_LIMIT, QUEUE_BYTES_LIMIT, QUEUE_LIMIT,
+    QUEUE_TIME_LIMIT,
 };
 use crate::protocol::Outcome;
 use crate::schema::Schema;
@@ -74,10 +75,13 @@ struct DatabaseQueue {
 /// A database is opened on first use, and again should its thread have ended.
 enum QueueState {
     Unopened,
-    Open(mpsc::Sender<Job>),
+    Open(Queue, JoinHandle<()>),
     /// The engine is closing.
     Closed,
 }
+
+/// A queue has room for its limit from the beginning: for pointers alone.
+type Queue = SyncSender<Box<Job>>;
 
 struct Job {
     transaction: Transaction,
@@ -162,7 +166,7 @@ impl Engine {
         self.queue(name).await.map(|_| ())
     }
 
-    async fn queue(&self, name: &str) -> Result<mpsc::Sender<Job>, Error> {
+    async fn queue(&self, name: &str) -> Result<Queue, Error> {
         let database = self
             .inner
             .databases
@@ -170,23 +174,23 @@ impl Engine {
             .ok_or_else(|| Error::refused(format!("there is no database {name:?}")))?;
         let mut state = database.state.lock().await;
         match &*state {
-            QueueState::Open(queue) if !queue.is_closed() => Ok(queue.clone()),
+            QueueState::Open(queue, thread) if !thread.is_finished() => Ok(queue.clone()),
             QueueState::Closed => Err(Error::unavailable("the store is closing")),
-            QueueState::Open(_) | QueueState::Unopened => {
-                let queue = self.start_thread(database.schema).await?;
-                *state = QueueState::Open(queue.clone());
+            QueueState::Open(..) | QueueState::Unopened => {
+                let (queue, thread) = self.start_thread(database.schema).await?;
+                *state = QueueState::Open(queue.clone(), thread);
                 Ok(queue)
             }
         }
     }
 
     /// Starts the thread of a database, and waits until it has opened the file.
-    async fn start_thread(&self, schema: &'static Schema) -> Result<mpsc::Sender<Job>, Error> {
-        let (sender, queue) = mpsc::channel(QUEUE_LIMIT);
+    async fn start_thread(&self, schema: &'static Schema) -> Result<(Queue, JoinHandle<()>), Error> {
+        let (sender, queue) = sync_channel(QUEUE_LIMIT);
         let (opened, opening) = oneshot::channel();
         let directory = self.inner.directory.clone();
         let (lock, running) = (Arc::clone(&self.inner.lock), self.inner.threads.token());
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(format!("write-{}", schema.name))
             .spawn(move || {
                 run(directory, schema, opened, queue);
@@ -198,7 +202,7 @@ impl Engine {
             .await
             .map_err(Error::unavailable)?
             .map_err(Error::unavailable)??;
-        Ok(sender)
+        Ok((sender, thread))
     }
 
     /// Accepts a transaction; `reply` gets its outcome when its commit has succeeded or failed, or at once where it is not
@@ -216,27 +220,23 @@ impl Engine {
             Ok(admitted) => admitted,
             Err(error) => return reply.send(Err(error)),
         };
-        let job = Job {
+        let job = Box::new(Job {
             transaction,
             size,
             accepted: Instant::now(),
             reply,
             _queue_bytes: queue_bytes,
-        };
+        });
         let (job, reason) = match queue.try_send(job) {
             Ok(()) => return,
             Err(TrySendError::Full(job)) => (job, "too many transactions wait to be written"),
-            Err(TrySendError::Closed(job)) => (job, "the writer has just ended"),
+            Err(TrySendError::Disconnected(job)) => (job, "the writer has just ended"),
         };
         job.reply.send(Err(Error::unavailable(reason)));
     }
 
     /// The queue of a database, and a share of the bytes that may wait.
-    async fn admit(
-        &self,
-        database: &str,
-        size: usize,
-    ) -> Result<(mpsc::Sender<Job>, OwnedSemaphorePermit), Error> {
+    async fn admit(&self, database: &str, size: usize) -> Result<(Queue, OwnedSemaphorePermit), Error> {
         let queue = self.queue(database).await?;
         let bytes = Arc::clone(&self.inner.queue_bytes);
         let share = u32::try_from(size)
@@ -282,7 +282,7 @@ fn run(
     directory: PathBuf,
     schema: &'static Schema,
     opened: oneshot::Sender<Result<(), Error>>,
-    queue: mpsc::Receiver<Job>,
+    queue: Receiver<Box<Job>>,
 ) {
     let (writer, outcome) = match DatabaseWriter::open(directory, schema) {
         Ok(writer) => (Some(writer), Ok(())),
@@ -291,14 +291,14 @@ fn run(
     // Nobody waits any more where the opening took too long; the queue is closed then.
     let _ = opened.send(outcome);
     if let Some(writer) = writer {
-        write(writer, queue);
+        write(writer, &queue);
     }
 }
 
 /// Writes the transactions of `queue` in batches.
-fn write(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.blocking_recv() {
-        let batch = batch(first, &mut queue);
+fn write(mut writer: DatabaseWriter, queue: &Receiver<Box<Job>>) {
+    while let Some(first) = next(&mut writer, queue) {
+        let batch = batch(first, queue);
         if batch.is_empty() {
             continue;
         }
@@ -311,8 +311,21 @@ fn write(mut writer: DatabaseWriter, mut queue: mpsc::Receiver<Job>) {
     writer.close();
 }
 
+/// The next transaction, or `None` once the queue is closed and empty. When nothing is to be written, the log is emptied: it takes
+/// disk space, and what was deleted or replaced stands in it and in the file.
+fn next(writer: &mut DatabaseWriter, queue: &Receiver<Box<Job>>) -> Option<Box<Job>> {
+    match queue.recv_timeout(IDLE_TIME) {
+        Ok(job) => Some(job),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            writer.empty_log();
+            queue.recv().ok()
+        }
+    }
+}
+
 /// The transactions that wait, up to the limits of a batch, without those that waited too long.
-fn batch(first: Job, queue: &mut mpsc::Receiver<Job>) -> Vec<Job> {
+fn batch(first: Box<Job>, queue: &Receiver<Box<Job>>) -> Vec<Box<Job>> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);

@@ -18,6 +18,12 @@ pub(crate) const OPEN_TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Most transactions that share a commit.
 pub(crate) const BATCH_TRANSACTIONS: usize = 128;
 
+/// How long nothing is written before the log of a database is emptied.
+pub(crate) const IDLE_TIME: Duration = Duration::from_secs(1);
+
+/// Size of a log from which on it is emptied then, in bytes: a few rows are not worth the fsyncs.
+pub(crate) const IDLE_LOG_BYTES: u64 = 1024 * 1024;
+
 /// Bytes of transactions at which a commit takes no further one: bounds how long the first one waits.
 pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 

@@ -67,6 +67,14 @@ pub(crate) fn writer(directory: &Path, name: &str) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Moves the log into the database and cuts it off; where a reader still needs it, moves what it can, and waits for nobody.
+pub(crate) fn empty_log(writer: &Connection) -> Result<()> {
+    writer.busy_timeout(Duration::ZERO)?;
+    let emptied = writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    writer.busy_timeout(BUSY_TIME_LIMIT)?;
+    emptied
+}
+
 /// A connection that reads. It is opened read-only, so that it never runs a checkpoint: a process that is stopped in the
 /// middle of one would hold the lock of everybody.
 pub(crate) fn reader(directory: &Path, name: &str) -> Result<Connection> {

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::limits::{READERS, ServerLimits};
+use super::limits::{IDLE_LOG_BYTES, READERS, ServerLimits};
 use super::protocol::{self, Command, Outcome, Request, Response};
 use super::server::{self, ServerError};
 use super::statement::Transaction;
@@ -75,6 +75,34 @@ async fn submit(engine: &Engine, transaction: Transaction) -> oneshot::Receiver<
 
 fn kind(outcome: &Result<Vec<Rows>, Error>) -> Option<ErrorKind> {
     outcome.as_ref().err().map(|failure| failure.kind)
+}
+
+/// A log that has grown is emptied when nothing is written any more, and the rows are where they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_database_has_no_large_log() {
+    let directory = TempDir::new().unwrap();
+    let (engine, database) = local(directory.path()).await;
+    let log = || {
+        std::fs::metadata(directory.path().join("carts.db-wal"))
+            .unwrap()
+            .len()
+    };
+    let rows: Vec<String> = (0..20)
+        .map(|row| format!("{row}-{}", "x".repeat(100_000)))
+        .collect();
+    for row in &rows {
+        engine.transact(insert(row)).await.unwrap();
+    }
+    assert!(log() > IDLE_LOG_BYTES, "{} bytes", log());
+    let emptied = async {
+        while log() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), emptied).await;
+    assert!(in_time.is_ok(), "{} bytes are left", log());
+    assert_eq!(ids(&database).await, rows.into_iter().collect());
+    engine.transact(insert("next")).await.unwrap();
 }
 
 /// What was deleted is not on free pages, once the log has been moved into the file. Long values have pages of their own.
