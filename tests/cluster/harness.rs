@@ -13,6 +13,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
+#[cfg(feature = "full")]
+use crate::stores::Servers;
+
 /// Longest wait for a start, an end or a join, on a machine that has other things to do.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at what gives no sign by itself.
@@ -23,6 +26,23 @@ pub const SILENCE: Duration = Duration::from_secs(30);
 /// Scenarios run one after another.
 static MACHINE: Mutex<()> = Mutex::const_new(());
 
+/// Without their adapters there are none.
+#[cfg(not(feature = "full"))]
+pub enum Servers {}
+
+#[cfg(not(feature = "full"))]
+impl Servers {
+    fn chosen() -> Option<Self> {
+        let variable = std::env::var_os("SOUK_TEST_STORES");
+        assert!(variable.is_none(), "SOUK_TEST_STORES needs the feature full");
+        None
+    }
+
+    async fn configure(&self, _: &mut Command) {
+        match *self {}
+    }
+}
+
 /// The program under test.
 pub fn souk() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_souk"));
@@ -30,58 +50,6 @@ pub fn souk() -> Command {
     // A few carts take all of the load here: how often a guest may call is another test.
     command.env("SOUK_GATEWAY__REQUESTS_PER_MINUTE", "0");
     command
-}
-
-/// What makes a demo keep its stores on servers, in a database and under keys of its own, where `SOUK_TEST_STORES=servers`
-/// says so: `SOUK_TEST_POSTGRES_URL`, `SOUK_TEST_MYSQL_URL`, `SOUK_TEST_MONGODB_URL` and `SOUK_TEST_REDIS_URL` name the servers.
-/// What it leaves there is not removed.
-#[cfg(feature = "full")]
-async fn on_servers(demo: &mut Command) {
-    use sqlx::Connection;
-
-    if std::env::var("SOUK_TEST_STORES").is_ok_and(|stores| stores == "servers") {
-        let url = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| panic!("SOUK_TEST_STORES=servers needs {name}"))
-        };
-        let (postgres, redis) = (url("SOUK_TEST_POSTGRES_URL"), url("SOUK_TEST_REDIS_URL"));
-        let (mysql, mongodb) = (url("SOUK_TEST_MYSQL_URL"), url("SOUK_TEST_MONGODB_URL"));
-        let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
-        let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
-        sqlx::query(sqlx::AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        demo.args([
-            "--stores",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
-        ]);
-        demo.env("SOUK_STORES__SESSIONS", format!("{redis}?prefix={name}:"));
-        demo.env("SOUK_STORES__CARTS", format!("{mongodb}/{name}"));
-        for (url, stores) in [
-            (postgres, ["ORDERS", "USERS", "VIEWS"]),
-            (mysql, ["INVENTORY", "PAYMENTS", "SANDBOX"]),
-        ] {
-            let (server, _) = url.rsplit_once('/').unwrap();
-            for store in stores {
-                demo.env(format!("SOUK_STORES__{store}"), format!("{server}/{name}"));
-            }
-        }
-    }
-}
-
-#[cfg(not(feature = "full"))]
-async fn on_servers(_: &mut Command) {
-    assert!(
-        std::env::var_os("SOUK_TEST_STORES").is_none(),
-        "SOUK_TEST_STORES needs the feature full"
-    );
 }
 
 /// A node, as its process and its addresses.
@@ -134,14 +102,18 @@ pub fn client() -> reqwest::Client {
 }
 
 impl Cluster {
-    /// Starts a demo of so many nodes and waits until it is ready.
+    /// Starts a demo of so many nodes, on servers where the environment says so, and waits until it is ready.
     pub async fn demo(nodes: usize, products: u64) -> Self {
+        Self::demo_on(Servers::chosen(), nodes, products).await
+    }
+
+    /// Starts a demo that keeps its stores there; embedded where that is `None`.
+    pub async fn demo_on(servers: Option<Servers>, nodes: usize, products: u64) -> Self {
         let machine = MACHINE.lock().await;
-        let (demo, line, folder) = match Self::start_demo(nodes, products).await {
+        let start = || Self::start_demo(servers.as_ref(), nodes, products);
+        let (demo, line, folder) = match start().await {
             // Somebody took a port between its choice and its use: once more, with others.
-            Err(failure) if failure.contains("Address already in use") => {
-                Self::start_demo(nodes, products).await
-            }
+            Err(failure) if failure.contains("Address already in use") => start().await,
             started => started,
         }
         .unwrap_or_else(|failure| panic!("{failure}"));
@@ -170,7 +142,11 @@ impl Cluster {
     }
 
     /// The process, its ready line, and its folder; or why there is none.
-    async fn start_demo(nodes: usize, products: u64) -> Result<(Child, String, TempDir), String> {
+    async fn start_demo(
+        servers: Option<&Servers>,
+        nodes: usize,
+        products: u64,
+    ) -> Result<(Child, String, TempDir), String> {
         let folder = tempfile::tempdir().unwrap();
         let errors = std::fs::File::create(folder.path().join("demo.log")).unwrap();
         let mut demo = souk();
@@ -180,7 +156,9 @@ impl Cluster {
             .arg(folder.path().join("data"))
             .stdout(Stdio::piped())
             .stderr(errors);
-        on_servers(&mut demo).await;
+        if let Some(servers) = servers {
+            servers.configure(&mut demo).await;
+        }
         let mut demo = demo.spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
         match timeout(PATIENCE, lines.next_line()).await {

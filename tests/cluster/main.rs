@@ -14,6 +14,8 @@ mod harness;
 mod keys;
 mod kill_node;
 mod load;
+#[cfg(feature = "full")]
+mod network;
 #[cfg(feature = "failpoints")]
 mod panic;
 mod partition;
@@ -23,6 +25,8 @@ mod same_name;
 mod servers;
 mod shop;
 mod stop_node;
+#[cfg(feature = "full")]
+mod stores;
 mod two_killed;
 
 /// Whether the scenarios run at full size.

@@ -1,13 +1,18 @@
-//! The servers that stores run on are killed under load, and come back.
+//! The servers that stores run on are killed under load, and the network to them fails; all of it comes back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
 use crate::harness::{Cluster, distribution};
 use crate::load::Load;
+use crate::network::Fault;
 use crate::scaled;
 use crate::shop;
+use crate::stores::Servers;
+
+/// One way.
+const LATENCY: Duration = Duration::from_millis(100);
 
 /// Runs `scripts/stores COMMAND NAME`.
 async fn stores(command: &str, name: &str) {
@@ -44,16 +49,19 @@ async fn others_go_on(cluster: &Cluster, server: &str, cart: &shop::Cart) {
     }
 }
 
+async fn cart_on(cluster: &Cluster) -> shop::Cart {
+    let shop = &cluster.nodes[0].shop;
+    shop::cart_of(&shop::send(shop::new_cart(&cluster.client, shop)).await.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_servers_lose_no_acknowledged_write() {
-    let servers = std::env::var("SOUK_TEST_STORES").is_ok_and(|stores| stores == "servers");
-    if !servers || std::env::var_os("SOUK_STORES_DIR").is_none() {
+    if Servers::chosen().is_none() || std::env::var_os("SOUK_STORES_DIR").is_none() {
         println!("skipped: it kills the servers of SOUK_STORES_DIR, with SOUK_TEST_STORES=servers");
         return;
     }
     let cluster = Cluster::demo(3, 60).await;
-    let shop = &cluster.nodes[0].shop;
-    let cart = shop::cart_of(&shop::send(shop::new_cart(&cluster.client, shop)).await.unwrap());
+    let cart = cart_on(&cluster).await;
     let load = Load::start(&cluster).await;
     load.progress(200).await;
     let mut times = Vec::new();
@@ -68,6 +76,42 @@ async fn killed_servers_lose_no_acknowledged_write() {
         until_stores(&cluster, true).await;
     }
     distribution("a server is back: 100 requests served", &mut times);
+    load.verify(&cluster).await;
+    cluster.end().await;
+}
+
+/// The network to each server in turn is slow, resets every connection, and keeps everything for so long that what it kept arrives
+/// when nobody waits for it any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_with_faults_loses_no_acknowledged_write() {
+    let Some(servers) = Servers::chosen() else {
+        println!("skipped: it is about servers, with SOUK_TEST_STORES=servers");
+        return;
+    };
+    let (servers, proxies) = servers.behind_proxies().await;
+    let cluster = Cluster::demo_on(Some(servers), 3, 60).await;
+    let cart = cart_on(&cluster).await;
+    let load = Load::start(&cluster).await;
+    load.progress(200).await;
+    let mut times = Vec::new();
+    for (server, proxy) in &proxies {
+        proxy.set(Fault::Latency(LATENCY));
+        load.progress(scaled(50, 500)).await;
+        proxy.set(Fault::None);
+        for fault in [Fault::Reset, Fault::BlackHole] {
+            proxy.set(fault);
+            until_stores(&cluster, false).await;
+            others_go_on(&cluster, server, &cart).await;
+            // Longer than any call, and at full size than any wait for one.
+            tokio::time::sleep(Duration::from_secs(scaled(6, 30))).await;
+            proxy.set(Fault::None);
+            let over = Instant::now();
+            load.progress(100).await;
+            times.push(over.elapsed());
+            until_stores(&cluster, true).await;
+        }
+    }
+    distribution("a network is whole again: 100 requests served", &mut times);
     load.verify(&cluster).await;
     cluster.end().await;
 }
