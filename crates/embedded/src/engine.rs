@@ -325,7 +325,7 @@ fn next(writer: &mut DatabaseWriter, queue: &Receiver<Box<Job>>) -> Option<Box<J
 }
 
 /// The transactions that wait, up to the limits of a batch, without those that waited too long.
-fn batch(first: Box<Job>, queue: &Receiver<Box<Job>>) -> Vec<Box<Job>> {
+fn batch(first: Box<Job>, queue: &Receiver<Box<Job>>) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
@@ -336,7 +336,7 @@ fn batch(first: Box<Job>, queue: &Receiver<Box<Job>>) -> Vec<Box<Job>> {
             )));
         } else {
             bytes += job.size;
-            batch.push(job);
+            batch.push(*job);
         }
         let full = batch.len() >= BATCH_TRANSACTIONS || bytes >= BATCH_BYTES;
         next = if full { None } else { queue.try_recv().ok() };

@@ -42,7 +42,7 @@ pub(super) async fn apply(
     let work = async {
         let store = text(server.store);
         let seconds = MIGRATION_LIMIT.as_secs().to_string();
-        run(server, connection, LIMIT, &[seconds.clone()]).await?;
+        run(server, connection, LIMIT, std::slice::from_ref(&seconds)).await?;
         // It ends with the connection, where anything below fails.
         let lock = run(server, connection, LOCK, &[store.clone(), seconds]).await?;
         if lock != Value::Integer(1) {
