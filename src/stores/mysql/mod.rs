@@ -1,5 +1,5 @@
 //! MariaDB and MySQL as the technology of a store: connections, migrations, and the errors as
-//! [`StoreError`](super::StoreError).
+//! [`StoreError`].
 //!
 //! The tables of a store begin with its name, `{store}_` in statements, so that several stores may share a database.
 //!
