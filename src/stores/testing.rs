@@ -1,5 +1,7 @@
 //! Stores for the tests of other modules.
 
+#[cfg(any(feature = "mongodb", feature = "redis"))]
+pub(crate) mod own_server;
 #[cfg(any(feature = "mongodb", feature = "mysql", feature = "postgres"))]
 pub(crate) mod proxy;
 
@@ -92,6 +94,21 @@ pub(crate) async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Optio
         }
         assert!(tokio::time::Instant::now() < deadline, "{what} does not happen");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Removes the database of a test at its end, when its runtime may be gone.
+#[cfg(any(feature = "mongodb", feature = "mysql", feature = "postgres"))]
+pub(crate) fn remove_database(name: &str, removal: impl Future<Output = ()> + Send + 'static) {
+    let removed = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(removal);
+    });
+    if removed.join().is_err() && !std::thread::panicking() {
+        panic!("the database {name} could not be dropped");
     }
 }
 

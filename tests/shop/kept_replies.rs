@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::attacks::fill;
 use crate::support::client::{Client, Reply};
 use crate::support::cluster::{Cluster, Options};
+use crate::support::waiting::eventually;
 
 /// Lines of the cart: the most that one may have.
 const LINES: usize = 100;
@@ -46,14 +47,19 @@ fn size(folder: &Path) -> u64 {
 
 /// Waits until the logs are in the databases, which they are when nothing is written for a while.
 async fn until_idle(data: &Path) {
-    let logs = || ["shop.db-wal", "idempotency.db-wal"].map(|name| length(data, name));
-    let small = async {
-        while logs().iter().any(|log| *log > SMALL_LOG) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(60), small).await;
-    assert!(in_time.is_ok(), "{}", files(data));
+    eventually(
+        "the logs are in the databases",
+        Duration::from_secs(60),
+        async || {
+            let logs = ["shop.db-wal", "idempotency.db-wal"].map(|name| length(data, name));
+            if logs.iter().all(|log| *log <= SMALL_LOG) {
+                Ok(())
+            } else {
+                Err(files(data))
+            }
+        },
+    )
+    .await;
 }
 
 fn length(data: &Path, name: &str) -> u64 {

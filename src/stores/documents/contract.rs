@@ -4,6 +4,8 @@
 pub mod lost;
 mod races;
 mod texts;
+#[cfg(any(feature = "mongodb", feature = "mysql", feature = "postgres"))]
+pub mod throughput;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

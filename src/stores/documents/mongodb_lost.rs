@@ -2,7 +2,7 @@
 //!
 //! A lost command may still wait on its way to the server, be under way there, or be executed already. Time limits don't
 //! decide it: `maxTimeMS` counts from the arrival of a command, whenever that is, and neither `killOp` nor the end of a session
-//! reaches what has not arrived. So the rows decide: before anybody is told whether a batch was applied, each of its rows that does not
+//! reaches what has not arrived. So the rows decide: before a caller learns whether a batch was applied, each of its rows that does not
 //! have its mark is made to refuse it.
 //!
 //! - A write looks for its own mark in the field `barred` of the document that it replaces, in the same atomic step that compares the

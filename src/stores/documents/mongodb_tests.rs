@@ -154,72 +154,28 @@ async fn its_indexes_are_made() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn rows_a_second() {
-    const ROWS: usize = 1_000;
-    const ROUNDS: usize = 6;
-    const TURN: Duration = Duration::from_secs(2);
     let Some(database) = TestDatabase::create() else {
         return;
     };
     let store = MongoDocuments::open(&database.url(), "carts").await.unwrap();
     let plain = database.database().await;
-    let body = "x".repeat(1_000);
-    let id = |row: usize| format!("crt_{row:020}");
-    for first in (0..ROWS).step_by(100) {
-        let batch: Vec<_> = (first..first + 100).map(|row| write(&id(row), 0)).collect();
-        store.write("fill", &batch).await.unwrap();
-    }
-    for size in [1, 10, 100] {
-        let mut rates = [0.0, 0.0];
-        for round in 0..ROUNDS * 2 {
-            let is_by_hand = round % 2 == 1;
-            let started = std::time::Instant::now();
-            let (mut written, mut first) = (0, 0);
-            while started.elapsed() < TURN {
-                let rows: Vec<String> = (first..first + size).map(|row| id(row % ROWS)).collect();
-                first += size;
-                written += rows.len();
-                // Both read the versions first, so that neither has to walk through all rows.
-                let versions = store.versions(&rows).await.unwrap();
-                let batch: Vec<_> = rows
-                    .iter()
-                    .zip(versions)
-                    .map(|(id, version)| {
-                        let mut write = write(id, version);
-                        write.document.body.clone_from(&body);
-                        write
-                    })
-                    .collect();
-                if is_by_hand {
-                    let updates: Vec<BsonDocument> = batch
-                        .iter()
-                        .map(|write| {
-                            doc! {
-                                "q": { "_id": &write.document.id, "version": number(write.expected) },
-                                "u": { "$set": {
-                                    "version": number(write.document.version), "body": &body, "mark": "by hand",
-                                } },
-                            }
-                        })
-                        .collect();
-                    let command = doc! {
-                        "update": "carts", "updates": updates, "ordered": false,
-                        "writeConcern": { "w": "majority", "j": true },
-                    };
-                    let reply = plain.run_command(command).await.unwrap();
-                    assert_eq!(reply.get_i32("n").unwrap(), i32::try_from(size).unwrap());
-                } else {
-                    let outcomes = store.write("adapter", &batch).await.unwrap();
-                    assert!(outcomes.iter().all(|outcome| *outcome == Applied));
-                }
+    // Both look at the versions first, so that neither has to walk through all rows.
+    contract::throughput::compare(&store, true, async |batch| {
+        let update = |write: &DocumentWrite| {
+            doc! {
+                "q": { "_id": &write.document.id, "version": number(write.expected) },
+                "u": { "$set": {
+                    "version": number(write.document.version), "body": &write.document.body, "mark": "by hand",
+                } },
             }
-            rates[usize::from(is_by_hand)] +=
-                written as f64 / started.elapsed().as_secs_f64() / ROUNDS as f64;
-        }
-        println!(
-            "{size} rows a batch: adapter {:.0}, by hand {:.0} rows/s, ratio {:.2}",
-            rates[0],
-            rates[1],
-            rates[0] / rates[1]
-        );
-    }
+        };
+        let updates: Vec<BsonDocument> = batch.iter().map(update).collect();
+        let command = doc! {
+            "update": "carts", "updates": updates, "ordered": false,
+            "writeConcern": { "w": "majority", "j": true },
+        };
+        let reply = plain.run_command(command).await.unwrap();
+        assert_eq!(reply.get_i32("n").unwrap(), i32::try_from(batch.len()).unwrap());
+    })
+    .await;
 }

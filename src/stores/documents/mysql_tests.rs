@@ -305,9 +305,6 @@ async fn every_query_goes_by_an_index() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn rows_a_second() {
-    const ROWS: usize = 1_000;
-    const ROUNDS: usize = 6;
-    const TURN: Duration = Duration::from_secs(2);
     const BY_HAND: &str = "INSERT INTO carts_documents (id, shard, version, fence, mark, body, created) \
          SELECT t.id, 7, t.expected + 1, 0, ?, t.body, 0 FROM JSON_TABLE(?, '$[*]' COLUMNS( \
              id VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin PATH '$.id', expected BIGINT PATH '$.v', \
@@ -321,70 +318,27 @@ async fn rows_a_second() {
         return;
     };
     let store = open(&database, "carts").await;
-    let body = "x".repeat(1_000);
-    let id = |row: usize| format!("crt_{row:020}");
-    for first in (0..ROWS).step_by(100) {
-        let batch: Vec<_> = (first..first + 100).map(|row| write(&id(row), 0)).collect();
-        store.write("fill", &batch).await.unwrap();
-    }
     let mut session = database.connect().await;
     run(
         &mut session,
         "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     )
     .await;
-    let mut version = 1_u64;
     let mut batches = 0_u64;
-    for size in [1, 10, 100] {
-        let mut rates = [0.0, 0.0];
-        for round in 0..ROUNDS * 2 {
-            let is_by_hand = round % 2 == 1;
-            let started = std::time::Instant::now();
-            let (mut written, mut first) = (0, ROWS);
-            while started.elapsed() < TURN || first < ROWS {
-                if first >= ROWS {
-                    (first, version) = (0, version + 1);
-                }
-                let expected = version - 1;
-                let rows = first..(first + size).min(ROWS);
-                first = rows.end;
-                written += rows.len();
-                batches += 1;
-                if is_by_hand {
-                    let count = rows.len();
-                    let input: Vec<_> = rows
-                        .map(|row| json!({"id": id(row), "v": expected, "b": body}))
-                        .collect();
-                    let mark = format!("by hand {batches}");
-                    let applied = sqlx::query(BY_HAND)
-                        .bind(mark.as_bytes())
-                        .bind(json!(input).to_string())
-                        .fetch_all(&mut session)
-                        .await
-                        .unwrap();
-                    let is_applied =
-                        |row: &sqlx::mysql::MySqlRow| row.get::<Vec<u8>, _>(2) == mark.as_bytes();
-                    assert!(applied.len() == count && applied.iter().all(is_applied));
-                } else {
-                    let batch: Vec<_> = rows
-                        .map(|row| {
-                            let mut write = write(&id(row), expected);
-                            write.document.body.clone_from(&body);
-                            write
-                        })
-                        .collect();
-                    let outcomes = store.write("adapter", &batch).await.unwrap();
-                    assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
-                }
-            }
-            rates[usize::from(is_by_hand)] +=
-                written as f64 / started.elapsed().as_secs_f64() / ROUNDS as f64;
-        }
-        println!(
-            "{size} rows a batch: adapter {:.0}, by hand {:.0} rows/s, ratio {:.2}",
-            rates[0],
-            rates[1],
-            rates[0] / rates[1]
-        );
-    }
+    contract::throughput::compare(&store, false, async |batch| {
+        batches += 1;
+        let mark = format!("by hand {batches}");
+        let row =
+            |write: &DocumentWrite| json!({"id": write.document.id, "v": write.expected, "b": write.document.body});
+        let input: Vec<_> = batch.iter().map(row).collect();
+        let applied = sqlx::query(BY_HAND)
+            .bind(mark.as_bytes())
+            .bind(json!(input).to_string())
+            .fetch_all(&mut session)
+            .await
+            .unwrap();
+        let is_applied = |row: &sqlx::mysql::MySqlRow| row.get::<Vec<u8>, _>(2) == mark.as_bytes();
+        assert!(applied.len() == batch.len() && applied.iter().all(is_applied));
+    })
+    .await;
 }

@@ -232,73 +232,34 @@ async fn every_query_goes_by_an_index() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn rows_a_second() {
-    const ROWS: usize = 1_000;
-    const ROUNDS: usize = 6;
-    const TURN: Duration = Duration::from_secs(2);
     let Some(database) = TestDatabase::create().await else {
         return;
     };
     let store = open(&database, "carts").await;
-    let body = "x".repeat(1_000);
-    let id = |row: usize| format!("crt_{row:020}");
-    for first in (0..ROWS).step_by(100) {
-        let batch: Vec<_> = (first..first + 100).map(|row| write(&id(row), 0)).collect();
-        store.write("fill", &batch).await.unwrap();
-    }
     let mut session = database.connect("carts").await;
-    let mut version = 1_u64;
-    for size in [1, 10, 100] {
-        let mut rates = [0.0, 0.0];
-        for round in 0..ROUNDS * 2 {
-            let is_by_hand = round % 2 == 1;
-            let started = std::time::Instant::now();
-            let (mut written, mut first) = (0, ROWS);
-            while started.elapsed() < TURN || first < ROWS {
-                if first >= ROWS {
-                    (first, version) = (0, version + 1);
-                }
-                let expected = version - 1;
-                let rows = first..(first + size).min(ROWS);
-                first = rows.end;
-                written += rows.len();
-                if is_by_hand {
-                    let ids: Vec<String> = rows.map(id).collect();
-                    let count = ids.len();
-                    let applied = query(WRITE)
-                        .bind("by hand")
-                        .bind(ids)
-                        .bind(vec![number(expected); count])
-                        .bind(vec![7_i64; count])
-                        .bind(vec![number(version); count])
-                        .bind(vec![0_i64; count])
-                        .bind(vec![None::<i64>; count])
-                        .bind(vec![None::<&str>; count])
-                        .bind(vec![body.as_str(); count])
-                        .bind((0..).take(count).collect::<Vec<i64>>())
-                        .fetch_all(&mut session)
-                        .await
-                        .unwrap();
-                    assert_eq!(applied.len(), count);
-                } else {
-                    let batch: Vec<_> = rows
-                        .map(|row| {
-                            let mut write = write(&id(row), expected);
-                            write.document.body.clone_from(&body);
-                            write
-                        })
-                        .collect();
-                    let outcomes = store.write("adapter", &batch).await.unwrap();
-                    assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
-                }
-            }
-            rates[usize::from(is_by_hand)] +=
-                written as f64 / started.elapsed().as_secs_f64() / ROUNDS as f64;
-        }
-        println!(
-            "{size} rows a batch: adapter {:.0}, by hand {:.0} rows/s, ratio {:.2}",
-            rates[0],
-            rates[1],
-            rates[0] / rates[1]
-        );
-    }
+    contract::throughput::compare(&store, false, async |batch| {
+        let count = batch.len();
+        let documents = || batch.iter().map(|write| &write.document);
+        let applied = query(WRITE)
+            .bind("by hand")
+            .bind(documents().map(|row| row.id.clone()).collect::<Vec<_>>())
+            .bind(
+                batch
+                    .iter()
+                    .map(|write| number(write.expected))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(vec![7_i64; count])
+            .bind(documents().map(|row| number(row.version)).collect::<Vec<_>>())
+            .bind(vec![0_i64; count])
+            .bind(vec![None::<i64>; count])
+            .bind(vec![None::<&str>; count])
+            .bind(documents().map(|row| row.body.clone()).collect::<Vec<_>>())
+            .bind((0..).take(count).collect::<Vec<i64>>())
+            .fetch_all(&mut session)
+            .await
+            .unwrap();
+        assert_eq!(applied.len(), count);
+    })
+    .await;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::testing::OwnServer;
+use super::testing::{own_server, url};
 use crate::stores::StoreError;
 use crate::stores::documents::contract::{document, write};
 use crate::stores::documents::mongodb::MongoDocuments;
@@ -54,10 +54,10 @@ async fn write_on(store: Arc<MongoDocuments>, writer: usize, done: Arc<AtomicUsi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill_and_the_adapter_recovers() {
-    let Some(mut process) = OwnServer::start().await else {
+    let Some(mut process) = own_server().await else {
         return;
     };
-    let store = Arc::new(MongoDocuments::open(&process.url(), "carts").await.unwrap());
+    let store = Arc::new(MongoDocuments::open(&url(&process), "carts").await.unwrap());
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| tokio::spawn(write_on(Arc::clone(&store), writer, Arc::clone(&done))))
@@ -102,17 +102,17 @@ async fn what_was_acknowledged_survives_a_kill_and_the_adapter_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_unavailable() {
-    let Some(mut process) = OwnServer::start().await else {
+async fn a_server_that_is_down_is_unavailable() {
+    let Some(mut process) = own_server().await else {
         return;
     };
-    let store = MongoDocuments::open(&process.url(), "carts").await.unwrap();
+    let store = MongoDocuments::open(&url(&process), "carts").await.unwrap();
     store.write("first", &[write("row", 0)]).await.unwrap();
     for version in 1..3 {
         process.kill().await;
         // The first may meet a connection that was open, and can't know what became of it.
         until("noticing", async || {
-            let outcome = store.write("away", &[write("row", 7)]).await;
+            let outcome = store.write("lost", &[write("row", 7)]).await;
             matches!(outcome, Err(StoreError::Unavailable { .. })).then_some(())
         })
         .await;
@@ -120,7 +120,7 @@ async fn a_server_that_is_away_is_unavailable() {
         assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
         process.restart().await;
         let ids = ["row".to_owned()];
-        let applied = until("recovery", async || store.applied("away", &ids).await.ok()).await;
+        let applied = until("recovery", async || store.applied("lost", &ids).await.ok()).await;
         assert_eq!(applied, [false]);
         let outcomes = store
             .write(&format!("after-{version}"), &[write("row", version)])
@@ -128,7 +128,7 @@ async fn a_server_that_is_away_is_unavailable() {
         assert_eq!(outcomes.unwrap(), [WriteOutcome::Applied]);
     }
     process.kill().await;
-    let url = process.url();
+    let url = url(&process);
     let opened = tokio::time::timeout(Duration::from_secs(60), MongoDocuments::open(&url, "carts"));
     let error = opened.await.unwrap().err().unwrap();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 
 use super::MysqlPool;
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::server_url;
+use crate::stores::testing::{remove_database, server_url};
 
 /// An empty database on the server of `SOUK_TEST_MYSQL_URL`, dropped with this value.
 pub struct TestDatabase {
@@ -73,16 +73,6 @@ async fn run(server: &MySqlConnectOptions, sql: String) {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let (server, sql) = (self.server.clone(), format!("DROP DATABASE {}", self.name));
-        // The runtime of the test may be at its end.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(run(&server, sql));
-        });
-        if dropped.join().is_err() && !std::thread::panicking() {
-            panic!("the database {} could not be dropped", self.name);
-        }
+        remove_database(&self.name, async move { run(&server, sql).await });
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::PostgresPool;
 use crate::stores::sql_pool::{Access, CALL_LIMIT};
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::server_url;
+use crate::stores::testing::{remove_database, server_url};
 use souk_embedded::Value;
 
 /// An empty database on the server of `SOUK_TEST_POSTGRES_URL`, dropped with this value.
@@ -95,16 +95,6 @@ impl Drop for TestDatabase {
             self.server.clone(),
             format!("DROP DATABASE {} WITH (FORCE)", self.name),
         );
-        // The runtime of the test may be at its end.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(run(&server, sql));
-        });
-        if dropped.join().is_err() && !std::thread::panicking() {
-            panic!("the database {} could not be dropped", self.name);
-        }
+        remove_database(&self.name, async move { run(&server, sql).await });
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::testing::OwnServer;
+use super::testing::{own_server, url};
 use super::{RESPONSE_LIMIT, Server, StoreError, WAIT_LIMIT};
 use crate::stores::TokenHash;
 use crate::stores::counters::redis::RedisCounters;
@@ -99,10 +99,10 @@ async fn write(server: Server, writer: usize, done: Arc<AtomicUsize>) -> Acknowl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill_and_the_adapters_recover() {
-    let Some(mut process) = OwnServer::start().await else {
+    let Some(mut process) = own_server().await else {
         return;
     };
-    let server = Server::open(&process.url()).await.unwrap();
+    let server = Server::open(&url(&process)).await.unwrap();
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..8)
         .map(|writer| tokio::spawn(write(server.clone(), writer, Arc::clone(&done))))
@@ -168,10 +168,10 @@ async fn what_was_acknowledged_survives_a_kill_and_the_adapters_recover() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_between_calls_is_not_noticed() {
-    let Some(mut process) = OwnServer::start().await else {
+    let Some(mut process) = own_server().await else {
         return;
     };
-    let server = Server::open(&process.url()).await.unwrap();
+    let server = Server::open(&url(&process)).await.unwrap();
     let counters = RedisCounters::new(&server);
     for round in 1..=3 {
         assert_eq!(counters.hit("calm", NOW, MINUTE, 1).await.unwrap(), round);
@@ -196,10 +196,10 @@ async fn a_restart_between_calls_is_not_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_can_not_write_is_unavailable() {
-    let Some(process) = OwnServer::start().await else {
+    let Some(process) = own_server().await else {
         return;
     };
-    let server = Server::open(&process.url()).await.unwrap();
+    let server = Server::open(&url(&process)).await.unwrap();
     let counters = RedisCounters::new(&server);
     let replies = RedisIdempotency::new(&server);
     let command = async |words: &[&str]| {
@@ -283,7 +283,7 @@ async fn forward(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_noticed_within_the_limits() {
-    let Some(process) = OwnServer::start().await else {
+    let Some(process) = own_server().await else {
         return;
     };
     let (switch, forwards) = watch::channel(true);

@@ -1,15 +1,12 @@
 //! A real server for the tests of the adapters.
 
 use std::panic::AssertUnwindSafe;
-use std::process::Stdio;
-use std::time::Duration;
 
 use futures::FutureExt;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::Server;
+use crate::stores::testing::own_server::OwnServer;
 use crate::stores::testing::server_url;
 
 /// Runs a test on the server that `SOUK_TEST_REDIS_URL` names, under a prefix of its own, and removes what it left there. Without a
@@ -50,83 +47,20 @@ async fn remove_all(server: &Server, prefix: &str) {
     }
 }
 
-/// A server of the test's own, in a temporary folder, which writes through to disk.
-pub(crate) struct OwnServer {
-    port: u16,
-    folder: TempDir,
-    process: Child,
+/// A server of the test's own; nothing where it is not installed.
+pub(crate) async fn own_server() -> Option<OwnServer> {
+    OwnServer::start(|port, folder| {
+        let mut server = Command::new("redis-server");
+        server
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
+            .arg(folder);
+        server
+    })
+    .await
 }
 
-impl OwnServer {
-    /// Starts it; without the program the test says so and is skipped.
-    pub(crate) async fn start() -> Option<Self> {
-        // Another process may take the port in between.
-        for _ in 0..10 {
-            let folder = TempDir::new().unwrap();
-            let port = free_port();
-            let process = match spawn(port, &folder) {
-                Ok(process) => process,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    println!("skipped: redis-server is not installed");
-                    return None;
-                }
-                Err(error) => panic!("{error}"),
-            };
-            let mut server = Self {
-                port,
-                folder,
-                process,
-            };
-            if server.is_listening().await {
-                return Some(server);
-            }
-        }
-        panic!("no port for redis-server");
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    /// Ends it by SIGKILL.
-    pub(crate) async fn kill(&mut self) {
-        self.process.kill().await.unwrap();
-    }
-
-    /// Starts it anew in the same folder and on the same port.
-    pub(crate) async fn restart(&mut self) {
-        self.process = spawn(self.port, &self.folder).unwrap();
-        assert!(self.is_listening().await, "redis-server does not start again");
-    }
-
-    /// Whether it accepts connections before it ends.
-    async fn is_listening(&mut self) -> bool {
-        while self.process.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        false
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn spawn(port: u16, folder: &TempDir) -> std::io::Result<Child> {
-    Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "always", "--dir"])
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
+/// Its address.
+pub(crate) fn url(server: &OwnServer) -> String {
+    format!("redis://127.0.0.1:{}", server.port())
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Listens on a port of its own, and passes on what comes in unless it is told otherwise.
+/// Listens on a port of its own, and passes on what comes in, where no fault is set.
 pub struct Proxy {
     port: u16,
     /// How many connections there were.
