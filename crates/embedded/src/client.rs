@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use crate::engine::{Engine, private_directory};
 use crate::error::Error;
 use crate::limits::{REQUEST_TIME_LIMIT, SOCKET_PATH_LIMIT};
+use crate::pause;
 use crate::protocol::Command;
 use crate::remote::RemoteEngine;
 use crate::statement::{Rows, Statement, Transaction};
@@ -66,6 +67,23 @@ impl Writer {
         }
     }
 
+    /// Holds the writers of `databases` between two commits; see [`Engine::pause`].
+    ///
+    /// # Errors
+    /// As of [`Engine::pause`].
+    pub(crate) async fn pause(&self, databases: &[&'static str]) -> Result<Pause<'_>, Error> {
+        let databases: Vec<String> = databases.iter().map(|name| (*name).to_owned()).collect();
+        let location = match &self.engine {
+            Location::InProcess(engine) => PausedAt::InProcess(engine.pause(&databases).await?),
+            Location::StoreProcess(remote) => {
+                let paused = remote.request(Command::Pause(databases)).await;
+                paused.map_err(Error::of_idempotent_request)?;
+                PausedAt::StoreProcess(remote)
+            }
+        };
+        Ok(Pause { location })
+    }
+
     /// Runs statements in one transaction and returns the rows of each once it is durable.
     ///
     /// # Errors
@@ -82,6 +100,34 @@ impl Writer {
                 .await
                 .unwrap_or_else(|late| Err(Error::outcome_unknown(late))),
             Location::StoreProcess(remote) => remote.request(Command::Transact(transaction)).await,
+        }
+    }
+}
+
+/// The writers of several databases, held. Where it is dropped instead of ended, they go on after their limit, or with the
+/// end of this process.
+pub(crate) struct Pause<'a> {
+    location: PausedAt<'a>,
+}
+
+enum PausedAt<'a> {
+    InProcess(pause::Pause),
+    StoreProcess(&'a RemoteEngine),
+}
+
+impl Pause<'_> {
+    /// Lets the writers go on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where they may have gone on before.
+    pub(crate) async fn end(self) -> Result<(), Error> {
+        match self.location {
+            PausedAt::InProcess(pause) => pause.end(),
+            PausedAt::StoreProcess(remote) => match remote.request(Command::Resume).await {
+                Ok(_) => Ok(()),
+                // Of a new connection, which has no pause: the one before was lost.
+                Err(error) => Err(Error::unavailable(error)),
+            },
         }
     }
 }

@@ -19,10 +19,12 @@ use tokio_util::task::TaskTracker;
 use crate::commit::DatabaseWriter;
 use crate::error::Error;
 use crate::limits::{
-    BATCH_BYTES, BATCH_TRANSACTIONS, IDLE_TIME, OPEN_TIME_LIMIT, QUEUE_BYTES_LIMIT, QUEUE_LIMIT,
+    BATCH_BYTES, BATCH_TRANSACTIONS, IDLE_TIME, OPEN_TIME_LIMIT, PAUSE_WAIT, QUEUE_BYTES_LIMIT, QUEUE_LIMIT,
     QUEUE_TIME_LIMIT,
 };
+use crate::pause::{self, Hold, Pause};
 use crate::protocol::Outcome;
+use crate::restore;
 use crate::schema::Schema;
 use crate::statement::Transaction;
 
@@ -35,6 +37,12 @@ pub enum OpenError {
     /// Another engine, here or in another process, has the directory.
     #[error("another process writes to {}", directory.display())]
     Held {
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// A restore into the directory was interrupted.
+    #[error("a backup was not restored to its end into {}: restore it again", directory.display())]
+    HalfRestored {
         /// The data directory.
         directory: PathBuf,
     },
@@ -60,6 +68,8 @@ struct Inner {
     directory: PathBuf,
     databases: BTreeMap<&'static str, DatabaseQueue>,
     queue_bytes: Arc<Semaphore>,
+    /// Locked during a pause: two that waited for each other's databases would both fail.
+    pausing: Arc<Mutex<()>>,
     /// Counts the threads, one for each open database.
     threads: TaskTracker,
     /// Shared with those threads: unlocked only after the last commit.
@@ -81,9 +91,15 @@ enum QueueState {
 }
 
 /// A queue has room for its limit from the beginning: for pointers alone.
-type Queue = SyncSender<Box<Job>>;
+type Queue = SyncSender<Job>;
 
-struct Job {
+enum Job {
+    Write(Box<Write>),
+    /// Commit nothing until this is over.
+    Pause(Box<Hold>),
+}
+
+struct Write {
     transaction: Transaction,
     size: usize,
     accepted: Instant,
@@ -117,22 +133,9 @@ impl Engine {
     /// # Errors
     /// [`OpenError::Held`] where another engine has it.
     pub fn open(directory: &Path, schemas: &'static [Schema]) -> Result<Self, OpenError> {
-        let unusable = |cause| OpenError::Directory {
-            directory: directory.to_owned(),
-            cause,
-        };
-        let directory = private_directory(directory).map_err(unusable)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(directory.join(LOCK_FILE))
-            .map_err(unusable)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::Held { directory }),
-            Err(error) => return Err(unusable(error.into())),
+        let (directory, lock) = lock(directory)?;
+        if restore::is_incomplete(&directory) {
+            return Err(OpenError::HalfRestored { directory });
         }
         let databases = schemas
             .iter()
@@ -146,6 +149,7 @@ impl Engine {
                 directory,
                 databases,
                 queue_bytes: Arc::new(Semaphore::new(QUEUE_BYTES_LIMIT)),
+                pausing: Arc::default(),
                 threads: TaskTracker::new(),
                 lock: Arc::new(lock),
             }),
@@ -220,19 +224,34 @@ impl Engine {
             Ok(admitted) => admitted,
             Err(error) => return reply.send(Err(error)),
         };
-        let job = Box::new(Job {
+        let write = Box::new(Write {
             transaction,
             size,
             accepted: Instant::now(),
             reply,
             _queue_bytes: queue_bytes,
         });
-        let (job, reason) = match queue.try_send(job) {
-            Ok(()) => return,
-            Err(TrySendError::Full(job)) => (job, "too many transactions wait to be written"),
-            Err(TrySendError::Disconnected(job)) => (job, "the writer has just ended"),
-        };
-        job.reply.send(Err(Error::unavailable(reason)));
+        if let Err((Job::Write(write), error)) = enqueue(&queue, Job::Write(write)) {
+            write.reply.send(Err(error));
+        }
+    }
+
+    /// Holds the writers of `databases` between two commits, so that all files stand still at one moment. What was accepted
+    /// before is committed first.
+    ///
+    /// # Errors
+    /// As of [`Engine::open_database`]; [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) also where another pause
+    /// lasts, or where too many transactions wait.
+    pub(crate) async fn pause(&self, databases: &[String]) -> Result<Pause, Error> {
+        let alone = timeout(PAUSE_WAIT, Arc::clone(&self.inner.pausing).lock_owned())
+            .await
+            .map_err(Error::unavailable)?;
+        let mut beginning = pause::Beginning::new(alone);
+        for database in databases {
+            let queue = self.queue(database).await?;
+            enqueue(&queue, Job::Pause(Box::new(beginning.hold()))).map_err(|(_, error)| error)?;
+        }
+        beginning.begun().await
     }
 
     /// The queue of a database, and a share of the bytes that may wait.
@@ -270,6 +289,40 @@ impl Engine {
     }
 }
 
+/// Puts a job into a queue that has room; otherwise gives it back with the reason.
+fn enqueue(queue: &Queue, job: Job) -> Result<(), (Job, Error)> {
+    let (job, reason) = match queue.try_send(job) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Full(job)) => (job, "too many transactions wait to be written"),
+        Err(TrySendError::Disconnected(job)) => (job, "the writer has just ended"),
+    };
+    Err((job, Error::unavailable(reason)))
+}
+
+/// Takes the directory, in canonical form, for whoever has the file.
+///
+/// # Errors
+/// [`OpenError::Held`], [`OpenError::Directory`]
+pub(crate) fn lock(directory: &Path) -> Result<(PathBuf, File), OpenError> {
+    let unusable = |cause| OpenError::Directory {
+        directory: directory.to_owned(),
+        cause,
+    };
+    let directory = private_directory(directory).map_err(unusable)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(directory.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok((directory, lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Held { directory }),
+        Err(error) => Err(unusable(error.into())),
+    }
+}
+
 /// The directory in canonical form; created for this user alone where it is missing. An existing one is left as it is:
 /// it may be the administrator's.
 pub(crate) fn private_directory(directory: &Path) -> io::Result<PathBuf> {
@@ -282,7 +335,7 @@ fn run(
     directory: PathBuf,
     schema: &'static Schema,
     opened: oneshot::Sender<Result<(), Error>>,
-    queue: Receiver<Box<Job>>,
+    queue: Receiver<Job>,
 ) {
     let (writer, outcome) = match DatabaseWriter::open(directory, schema) {
         Ok(writer) => (Some(writer), Ok(())),
@@ -295,25 +348,36 @@ fn run(
     }
 }
 
-/// Writes the transactions of `queue` in batches.
-fn write(mut writer: DatabaseWriter, queue: &Receiver<Box<Job>>) {
-    while let Some(first) = next(&mut writer, queue) {
-        let batch = batch(first, queue);
+/// Writes the transactions of `queue` in batches, and pauses where that is asked for.
+fn write(mut writer: DatabaseWriter, queue: &Receiver<Job>) {
+    let mut waiting = None;
+    while let Some(job) = waiting.take().or_else(|| next(&mut writer, queue)) {
+        let batch = match job {
+            Job::Pause(hold) => {
+                hold.last();
+                continue;
+            }
+            Job::Write(first) => {
+                let (batch, pause) = batch(first, queue);
+                waiting = pause;
+                batch
+            }
+        };
         if batch.is_empty() {
             continue;
         }
-        let transactions: Vec<&Transaction> = batch.iter().map(|job| &job.transaction).collect();
+        let transactions: Vec<&Transaction> = batch.iter().map(|write| &write.transaction).collect();
         let outcomes = writer.execute(&transactions);
-        for (job, outcome) in batch.into_iter().zip(outcomes) {
-            job.reply.send(outcome);
+        for (write, outcome) in batch.into_iter().zip(outcomes) {
+            write.reply.send(outcome);
         }
     }
     writer.close();
 }
 
-/// The next transaction, or `None` once the queue is closed and empty. When nothing is to be written, the log is emptied: it takes
+/// The next job, or `None` once the queue is closed and empty. When nothing is to be written, the log is emptied: it takes
 /// disk space, and what was deleted or replaced stands in it and in the file.
-fn next(writer: &mut DatabaseWriter, queue: &Receiver<Box<Job>>) -> Option<Box<Job>> {
+fn next(writer: &mut DatabaseWriter, queue: &Receiver<Job>) -> Option<Job> {
     match queue.recv_timeout(IDLE_TIME) {
         Ok(job) => Some(job),
         Err(RecvTimeoutError::Disconnected) => None,
@@ -324,22 +388,26 @@ fn next(writer: &mut DatabaseWriter, queue: &Receiver<Box<Job>>) -> Option<Box<J
     }
 }
 
-/// The transactions that wait, up to the limits of a batch, without those that waited too long.
-fn batch(first: Box<Job>, queue: &Receiver<Box<Job>>) -> Vec<Job> {
+/// The transactions that wait, up to the limits of a batch or to the next pause, without those that waited too long; and
+/// that pause.
+fn batch(first: Box<Write>, queue: &Receiver<Job>) -> (Vec<Write>, Option<Job>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
-    let mut next = Some(first);
+    let mut next = Some(Job::Write(first));
     while let Some(job) = next {
-        if job.accepted.elapsed() > QUEUE_TIME_LIMIT {
-            job.reply.send(Err(Error::unavailable(
+        let Job::Write(write) = job else {
+            return (batch, Some(job));
+        };
+        if write.accepted.elapsed() > QUEUE_TIME_LIMIT {
+            write.reply.send(Err(Error::unavailable(
                 "the transaction waited too long to be written",
             )));
         } else {
-            bytes += job.size;
-            batch.push(*job);
+            bytes += write.size;
+            batch.push(*write);
         }
         let full = batch.len() >= BATCH_TRANSACTIONS || bytes >= BATCH_BYTES;
         next = if full { None } else { queue.try_recv().ok() };
     }
-    batch
+    (batch, None)
 }

@@ -18,10 +18,15 @@ mod engine;
 mod error;
 mod limits;
 mod options;
+mod pause;
 mod protocol;
 mod remote;
+mod restore;
 mod schema;
 pub mod server;
+mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -30,5 +35,7 @@ pub use client::{Spawner, Writer, socket_path};
 pub use database::Database;
 pub use engine::{Engine, OpenError};
 pub use error::{Error, ErrorKind};
+pub use restore::{RestoreError, restore};
 pub use schema::{Former, Schema};
+pub use snapshot::Snapshot;
 pub use statement::{Row, Rows, Statement, Value};

@@ -1,5 +1,6 @@
 //! Limits of the engine, its server and its clients.
 
+use std::ffi::c_int;
 use std::time::Duration;
 
 /// Transactions that may wait for one database; more are refused as unavailable.
@@ -30,6 +31,16 @@ pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most bytes that one transaction may return. Checked before the commit, so that every committed transaction can be
 /// answered.
 pub(crate) const RESULT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// How long a pause of the writers may last before they go on by themselves. Shorter than the time for which a node trusts its
+/// last look at the coordination store, so that no node loses its place for it.
+pub(crate) const PAUSE_TIME_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a backup waits until another one has taken its moment.
+pub(crate) const PAUSE_WAIT: Duration = Duration::from_secs(5);
+
+/// Pages that are copied from a snapshot at a time, between two reports of the progress.
+pub(crate) const COPY_PAGES: c_int = 1_024;
 
 /// Reads of one database that run at once, per process; each has a connection, and a thread while it runs.
 pub(crate) const READERS: usize = 4;

@@ -18,7 +18,7 @@ use crate::limits::WRITE_BYTES;
 use crate::statement::{Rows, Transaction};
 
 /// The version; client and server must have the same.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The outcome of a request.
 pub(crate) type Outcome = Result<Vec<Rows>, Error>;
@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Open(String),
     /// Commit this.
     Transact(Transaction),
+    /// Hold the writers of these databases between two commits.
+    Pause(Vec<String>),
+    /// End the pause of this connection; refused where the writers have gone on by themselves.
+    Resume,
 }
 
 /// The response of the server.

@@ -26,6 +26,7 @@ use crate::client::socket_path;
 use crate::engine::{Engine, OpenError};
 use crate::error::Error;
 use crate::limits::{ACCEPT_PAUSE, CLIENT_LIMIT, CLOSE_TIME_LIMIT, IN_FLIGHT_LIMIT, ServerLimits};
+use crate::pause::Pause;
 use crate::protocol::{self, Command, Outcome, Request, Response};
 use crate::schema::Schema;
 
@@ -169,6 +170,8 @@ async fn read_requests(
     closing: CancellationToken,
 ) -> io::Result<()> {
     let mut requests = pin!(protocol::messages(incoming));
+    // Ends with the connection at the latest.
+    let mut pause: Option<Pause> = None;
     loop {
         let next = async {
             // A place for the reply comes first: that is the limit of requests in flight.
@@ -196,6 +199,17 @@ async fn read_requests(
             Command::Open(database) => respond(engine.open_database(&database).await.map(|()| Vec::new())),
             // Submitted before the next one is read: a client's transactions run in the order of its requests.
             Command::Transact(transaction) => engine.submit(transaction, respond).await,
+            Command::Pause(databases) => respond(match engine.pause(&databases).await {
+                Ok(begun) => {
+                    pause = Some(begun);
+                    Ok(Vec::new())
+                }
+                Err(error) => Err(error),
+            }),
+            Command::Resume => respond(match pause.take() {
+                Some(pause) => pause.end().map(|()| Vec::new()),
+                None => Err(Error::refused("there is no pause to end")),
+            }),
         }
     }
 }

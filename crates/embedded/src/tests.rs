@@ -443,28 +443,30 @@ mod migrations {
 }
 
 /// Store processes as tasks of this test.
-struct Servers {
+pub(super) struct Servers {
     directory: PathBuf,
+    schemas: &'static [Schema],
     limits: ServerLimits,
     started: AtomicUsize,
     current: Mutex<Option<JoinHandle<Result<(), ServerError>>>>,
 }
 
 impl Servers {
-    fn new(directory: &Path, limits: ServerLimits) -> Arc<Self> {
+    pub(super) fn new(directory: &Path, schemas: &'static [Schema], limits: ServerLimits) -> Arc<Self> {
         Arc::new(Self {
             directory: directory.to_owned(),
+            schemas,
             limits,
             started: AtomicUsize::new(0),
             current: Mutex::new(None),
         })
     }
 
-    fn spawner(self: &Arc<Self>) -> Spawner {
+    pub(super) fn spawner(self: &Arc<Self>) -> Spawner {
         let servers = Arc::clone(self);
         Arc::new(move || {
             // As in a process: another engine may already serve the directory.
-            if let Ok(engine) = Engine::open(&servers.directory, SCHEMAS) {
+            if let Ok(engine) = Engine::open(&servers.directory, servers.schemas) {
                 servers.started.fetch_add(1, Ordering::Relaxed);
                 let socket = socket_path(&servers.directory);
                 let limits = servers.limits;
@@ -486,6 +488,7 @@ async fn clients_share_a_server_that_exits_after_the_last() {
     let directory = TempDir::new().unwrap();
     let servers = Servers::new(
         directory.path(),
+        SCHEMAS,
         ServerLimits {
             // Longer than a greeting may take, so that a client whose first attempt is late finds the same server.
             idle: Duration::from_secs(3),
@@ -545,7 +548,7 @@ enum Fate {
 async fn an_aborted_server_loses_no_acknowledged_write() {
     const ABORTS: usize = 3;
     let directory = TempDir::new().unwrap();
-    let servers = Servers::new(directory.path(), ServerLimits::default());
+    let servers = Servers::new(directory.path(), SCHEMAS, ServerLimits::default());
     let writer = Writer::connect(directory.path(), servers.spawner())
         .await
         .unwrap();
@@ -606,17 +609,17 @@ async fn an_aborted_server_loses_no_acknowledged_write() {
 }
 
 /// A client that sends what the test wants.
-async fn raw_client(directory: &Path) -> UnixStream {
+pub(super) async fn raw_client(directory: &Path) -> UnixStream {
     UnixStream::connect(socket_path(directory)).await.unwrap()
 }
 
-fn frame(id: u64, command: Command) -> Vec<u8> {
+pub(super) fn frame(id: u64, command: Command) -> Vec<u8> {
     let body = protocol::encode(&Request { id, command }).unwrap();
     let length = u32::try_from(body.len()).unwrap();
     [&length.to_be_bytes(), &body[..]].concat()
 }
 
-fn hello(directory: &Path, version: u32) -> Vec<u8> {
+pub(super) fn hello(directory: &Path, version: u32) -> Vec<u8> {
     let directory = directory.canonicalize().unwrap().display().to_string();
     frame(1, Command::Hello { version, directory })
 }
@@ -626,6 +629,7 @@ async fn a_client_that_does_not_read_is_disconnected() {
     let directory = TempDir::new().unwrap();
     let servers = Servers::new(
         directory.path(),
+        SCHEMAS,
         ServerLimits {
             write: Duration::from_millis(50),
             ..ServerLimits::default()
@@ -656,7 +660,7 @@ async fn a_client_that_does_not_read_is_disconnected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_breaks_the_protocol_is_disconnected() {
     let directory = TempDir::new().unwrap();
-    let servers = Servers::new(directory.path(), ServerLimits::default());
+    let servers = Servers::new(directory.path(), SCHEMAS, ServerLimits::default());
     let writer = Writer::connect(directory.path(), servers.spawner())
         .await
         .unwrap();
