@@ -1,6 +1,13 @@
 //! SHA-256, of bytes and of lists of parts.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
+
+/// Bytes that are read from a file at a time.
+const PIECE: usize = 64 * 1024;
 
 /// A SHA-256 hash.
 pub type Sha256 = [u8; SHA256_OUTPUT_LEN];
@@ -10,6 +17,26 @@ pub fn sha256(bytes: &[u8]) -> Sha256 {
     let mut hash = [0; SHA256_OUTPUT_LEN];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
+}
+
+/// The hash of a file, which is read in pieces.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn sha256_of_file(file: &Path) -> io::Result<Sha256> {
+    let mut file = File::open(file)?;
+    let mut context = Context::new(&SHA256);
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = file.read(&mut piece)?;
+        if length == 0 {
+            break;
+        }
+        context.update(&piece[..length]);
+    }
+    let mut hash = [0; SHA256_OUTPUT_LEN];
+    hash.copy_from_slice(context.finish().as_ref());
+    Ok(hash)
 }
 
 /// The hash of parts in hexadecimal. Each has its length before it, so that no two lists of parts look alike.

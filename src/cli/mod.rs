@@ -3,6 +3,7 @@
 //! Exit codes: 0 success, 1 failure or a negative finding, 2 usage or configuration.
 
 pub mod audit;
+pub mod backup;
 pub mod certs;
 pub mod check;
 pub mod demo;
@@ -60,6 +61,10 @@ enum Command {
     Keys(keys::Arguments),
     /// Rebuild a projection from its source.
     Rebuild(rebuild::Arguments),
+    /// Copy the embedded stores as they are at one moment, also while the shop runs.
+    Backup(backup::BackupArguments),
+    /// Put a backup where no stores are.
+    Restore(backup::RestoreArguments),
     /// The writer of the embedded stores; started on demand.
     #[command(hide = true)]
     Store(store::Arguments),
@@ -186,6 +191,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Certs(arguments) => certs::command(&arguments),
         Command::Keys(arguments) => keys::command(arguments).await,
         Command::Rebuild(arguments) => rebuild::command(arguments).await,
+        Command::Backup(arguments) => backup::back_up(arguments).await,
+        Command::Restore(arguments) => backup::restore(arguments).await,
         Command::Store(arguments) => store::command(arguments).await,
     }
 }
@@ -238,6 +245,8 @@ mod tests {
             "souk keys status --config cluster.toml",
             "souk keys rotate --config cluster.toml --json",
             "souk store --data here",
+            "souk backup --config cluster.toml --out backup",
+            "souk restore --config cluster.toml --from backup --sessions",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -254,6 +263,8 @@ mod tests {
             "souk keys",
             "souk inspect actor cart",
             "souk certs",
+            "souk backup",
+            "souk restore",
         ] {
             assert!(parse(line).is_err(), "{line} was accepted");
         }

@@ -10,6 +10,7 @@
 //! - A write that returned [`StoreError::OutcomeUnknown`] may have been applied; its method says what a repeated call does.
 
 pub mod at_rest;
+pub mod backup;
 pub mod codes;
 pub mod counters;
 pub mod documents;

@@ -11,6 +11,7 @@ use souk_embedded::{Engine, ErrorKind, OpenError, Rows, Schema, Spawner, Stateme
 use super::documents::outbox::{INVENTORY_CONSUMERS, ORDER_CONSUMERS};
 use super::sql::SqlDatabase;
 use super::{StoreError, documents, idempotency, products, sessions, users, views};
+use crate::config::{Scheme, StoreUrl, StoreUrls};
 
 /// The stores of rows, each with the consumers of its events.
 pub const ROWS: [(&str, &[&str]); 5] = [
@@ -21,15 +22,44 @@ pub const ROWS: [(&str, &[&str]); 5] = [
     ("sandbox", &[]),
 ];
 
+/// The database of the catalogue and its index.
+pub const CATALOGUE: &str = "catalogue";
+/// The database of kept replies.
+pub const IDEMPOTENCY: &str = "idempotency";
+/// The database of sessions, one-time codes and counters.
+pub const SESSIONS: &str = "sessions";
+/// The database of accounts, signing keys and revocations.
+pub const USERS: &str = "users";
+/// The database of the cluster's views.
+pub const VIEWS: &str = "views";
+
+/// The databases that stores with these URLs are in.
+pub fn databases(urls: &StoreUrls) -> Vec<&'static str> {
+    let is_embedded = |url: &StoreUrl| url.scheme() == Scheme::Sqlite;
+    let rows = ROWS.iter().filter_map(|(name, _)| urls.of(name)).any(is_embedded);
+    let (catalogue, sessions) = (is_embedded(&urls.catalogue), is_embedded(&urls.sessions));
+    [
+        (documents::sqlite::FILE, rows),
+        (CATALOGUE, catalogue),
+        (IDEMPOTENCY, sessions),
+        (SESSIONS, sessions),
+        (USERS, is_embedded(&urls.users)),
+        (VIEWS, is_embedded(&urls.views)),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_used)| is_used.then_some(name))
+    .collect()
+}
+
 /// The databases of the embedded store.
 pub static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
     vec![
         documents::sqlite::schema(&ROWS.map(|(name, _)| name)),
-        schema("catalogue", products::sqlite::MIGRATIONS),
-        schema("idempotency", idempotency::sqlite::MIGRATIONS),
-        schema("sessions", sessions::sqlite::MIGRATIONS),
-        schema("users", users::sqlite::MIGRATIONS),
-        schema("views", views::sqlite::MIGRATIONS),
+        schema(CATALOGUE, products::sqlite::MIGRATIONS),
+        schema(IDEMPOTENCY, idempotency::sqlite::MIGRATIONS),
+        schema(SESSIONS, sessions::sqlite::MIGRATIONS),
+        schema(USERS, users::sqlite::MIGRATIONS),
+        schema(VIEWS, views::sqlite::MIGRATIONS),
     ]
 });
 
@@ -89,7 +119,7 @@ fn start_store_process(directory: &Path) -> io::Result<()> {
 }
 
 /// An error of the embedded store as the ports have it.
-fn store_error(store: &'static str, error: souk_embedded::Error) -> StoreError {
+pub(super) fn store_error(store: &'static str, error: souk_embedded::Error) -> StoreError {
     let cause = Box::new(error.cause);
     match error.kind {
         ErrorKind::Unavailable => StoreError::Unavailable { store, cause },
@@ -159,5 +189,20 @@ impl SqlDatabase for Database {
     /// SQLite runs one transaction after the other.
     async fn transact_alone(&self, _: &str, statements: Vec<Statement>) -> Result<Vec<Rows>, StoreError> {
         self.transact(statements).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every database belongs to some store, so that a backup of all embedded stores has them all.
+    #[test]
+    fn the_default_stores_are_in_all_databases() {
+        let schemas: BTreeSet<&str> = SCHEMAS.iter().map(|schema| schema.name).collect();
+        let databases = databases(&StoreUrls::default());
+        assert_eq!(databases.into_iter().collect::<BTreeSet<_>>(), schemas);
     }
 }

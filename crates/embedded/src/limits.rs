@@ -32,8 +32,8 @@ pub(crate) const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// answered.
 pub(crate) const RESULT_LIMIT: usize = 4 * 1024 * 1024;
 
-/// How long a pause of the writers may last before they go on by themselves. Shorter than the time for which a node trusts its
-/// last look at the coordination store, so that no node loses its place for it.
+/// How long a pause of the writers may last before they go on by themselves. Shorter than the interval at which nodes write
+/// that they live, so that none is taken for dead.
 pub(crate) const PAUSE_TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long a backup waits until another one has taken its moment.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
@@ -21,6 +22,7 @@ use crate::options;
 pub struct Snapshot {
     /// Each in a reading transaction that began within the pause.
     connections: Vec<(&'static str, Connection)>,
+    paused: Duration,
 }
 
 impl Snapshot {
@@ -34,6 +36,7 @@ impl Snapshot {
             writer.open(database).await?;
         }
         let pause = writer.pause(databases).await?;
+        let begun = Instant::now();
         let (directory, databases) = (directory.to_owned(), databases.to_owned());
         let connections = spawn_blocking(move || {
             databases
@@ -45,7 +48,15 @@ impl Snapshot {
         .map_err(Error::unavailable)?
         .map_err(Error::unavailable)?;
         pause.end().await?;
-        Ok(Self { connections })
+        Ok(Self {
+            connections,
+            paused: begun.elapsed(),
+        })
+    }
+
+    /// How long the writers were held, from when all of them were.
+    pub fn paused(&self) -> Duration {
+        self.paused
     }
 
     /// The databases, each with its size in bytes.

@@ -38,7 +38,7 @@ const SNAPSHOTS: usize = 12;
 async fn insert(writer: &Writer, database: &'static str, number: i64) -> Result<Vec<Rows>, Error> {
     let statement = Statement::new("INSERT INTO numbers (number, filling) VALUES (?1, ?2)")
         .bind(number)
-        .bind(Value::Blob(vec![7; FILLING].into()));
+        .bind(Value::Blob(vec![7; FILLING]));
     writer.transact(database, vec![statement]).await
 }
 

@@ -22,7 +22,7 @@ use souk_domain::{NewEvent, Timestamp};
 use souk_embedded::{Former, Schema, Statement, Value, Writer};
 
 /// The file of all stores of rows.
-const FILE: &str = "shop";
+pub const FILE: &str = "shop";
 
 /// The migrations of the file that each store had to itself before.
 pub(super) const FORMER_MIGRATIONS: &[&str] = &[
