@@ -26,6 +26,8 @@ pub struct Cluster {
     /// Folder of the embedded stores.
     #[serde(serialize_with = "super::display")]
     pub data: PathBuf,
+    /// Whether all nodes share that folder although they have several addresses, as containers of one machine have.
+    pub one_machine: bool,
 }
 
 impl Cluster {
@@ -43,6 +45,7 @@ struct Raw {
     key_file: Option<PathBuf>,
     certificates: PathBuf,
     data: PathBuf,
+    one_machine: bool,
 }
 
 impl Default for Raw {
@@ -53,6 +56,7 @@ impl Default for Raw {
             key_file: None,
             certificates: "certs".into(),
             data: "data".into(),
+            one_machine: false,
         }
     }
 }
@@ -80,6 +84,7 @@ impl Section for Cluster {
             key_file,
             certificates,
             data,
+            one_machine: raw.one_machine,
         })
     }
 
@@ -92,6 +97,9 @@ impl Section for Cluster {
         };
         table.insert("certificates".into(), relative(&self.certificates, folder));
         table.insert("data".into(), relative(&self.data, folder));
+        if self.one_machine {
+            table.insert("one_machine".into(), Value::Boolean(true));
+        }
         Ok(Value::Table(table))
     }
 }

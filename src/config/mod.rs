@@ -11,6 +11,7 @@ mod accounts;
 mod cluster;
 mod error;
 mod gateway;
+mod hosts;
 mod limits;
 mod log;
 mod membership;
@@ -158,6 +159,7 @@ impl Config {
                 "a node whose link is only being opened again must not leave the view",
                 &mut reader.problems,
             );
+            hosts::check(config, &mut reader.problems);
         }
         match config {
             Some(config) if reader.problems.0.is_empty() => Ok(config),

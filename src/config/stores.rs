@@ -177,9 +177,15 @@ macro_rules! stores {
                 found.map(|(_, url)| url)
             }
 
+            /// The names of the embedded stores.
+            pub fn embedded(&self) -> Vec<&'static str> {
+                let all = self.all().into_iter();
+                all.filter_map(|(name, url)| (url.scheme() == Scheme::Sqlite).then_some(name)).collect()
+            }
+
             /// Whether any store is embedded.
             pub fn any_embedded(&self) -> bool {
-                self.all().iter().any(|(_, url)| url.scheme() == Scheme::Sqlite)
+                !self.embedded().is_empty()
             }
         }
 
@@ -287,9 +293,7 @@ mod tests {
         let text = std::fs::read_to_string(file).unwrap();
         match Config::parse(&text, file, []) {
             Ok(config) => {
-                let embedded = |(_, url): &(_, &StoreUrl)| url.scheme() == Scheme::Sqlite;
-                let embedded = config.stores.all().into_iter().filter(embedded);
-                assert_eq!(embedded.map(|(name, _)| name).collect::<Vec<_>>(), ["catalogue"]);
+                assert_eq!(config.stores.embedded(), ["catalogue"]);
             }
             Err(error) => {
                 let text = error.to_string();

@@ -186,7 +186,7 @@ impl Cluster {
         }
         let token = uuid::Uuid::new_v4().simple().to_string();
         let mut text = format!(
-            "[cluster]\nname = \"by-hand\"\nkey = \"{KEY}\"\ncertificates = {certificates:?}\ndata = {stores:?}\n\n\
+            "[cluster]\nname = \"by-hand\"\nkey = \"{KEY}\"\ncertificates = {certificates:?}\ndata = {stores:?}\none_machine = true\n\n\
              [operator]\ntoken = \"{token}\"\n"
         );
         let mut nodes = Vec::new();

@@ -224,6 +224,7 @@ impl Home {
                 key_file: None,
                 certificates: self.path.join("certs"),
                 data: self.stores(),
+                one_machine: false,
             },
             operator: Operator {
                 token: Secret::new(token()),
