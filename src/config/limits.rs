@@ -25,6 +25,8 @@ numbers! {
         bodies_bytes: usize = 67108864, 1048576..=2147483647;
         /// Most bytes of replies that their clients have not read yet; one address (IPv6: one /64 network) gets a sixteenth. Replies below 16 KiB are not counted; one that is made piece by piece counts as 1 MiB. A read whose reply finds no room is refused as busy.
         replies_bytes: usize = 134217728, 1048576..=2147483647;
+        /// Most orders in lists of orders that one node makes at once; further lists wait for their turn.
+        listed_orders: usize = 400, 101..=1000000;
         /// Longest time in which a client reads nothing of a reply; then its connection is closed.
         write_stall_seconds: Seconds = 30, 1..=600;
         /// Least bytes of a reply that a client reads in a second, on average beyond `write_stall_seconds`; then its connection is closed.

@@ -12,6 +12,7 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::actors::Regions;
@@ -92,6 +93,7 @@ pub fn routes(shop: Shop) -> Router {
         keys: Keys::derive(&shop.secret),
         bodies: Shares::new(shop.settings.bodies),
         exports: Exports::default(),
+        listed_orders: Semaphore::new(shop.settings.listed_orders),
         rate_limits: Arc::new(RateLimiter::new(
             Arc::clone(&shop.accounts.throttle.counters),
             shop.settings.rate_limits,

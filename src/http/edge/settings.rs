@@ -33,6 +33,8 @@ pub struct HttpSettings {
     pub bodies: usize,
     /// Most bytes of replies that their clients have not read yet.
     pub replies: usize,
+    /// Most orders in lists that are made at once.
+    pub listed_orders: usize,
     /// Longest path and query accepted, in bytes.
     pub uri_limit: usize,
     /// Most requests in flight; further ones are refused as busy.
@@ -63,6 +65,7 @@ impl HttpSettings {
             body_limit: limits.body_bytes,
             bodies: limits.bodies_bytes,
             replies: limits.replies_bytes,
+            listed_orders: limits.listed_orders,
             uri_limit: limits.target_bytes,
             concurrency: limits.in_flight_commands,
             idempotency: IdempotencySettings::from(limits),

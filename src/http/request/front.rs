@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::asset::Asset;
@@ -37,6 +38,8 @@ pub struct Front {
     pub(in crate::http) bodies: Shares,
     /// The exports under way.
     pub(in crate::http) exports: Exports,
+    /// A permit for each order in a list that is being made.
+    pub(in crate::http) listed_orders: Semaphore,
     pub(in crate::http) clock: Clock,
     pub(in crate::http) background: TaskTracker,
     /// The published description of the interface; made when it is asked for.

@@ -50,7 +50,10 @@ pub async fn list(call: Call, parameters: Parameters) -> Result<Response, Proble
     let request: PageRequest<String> =
         PageRequest::read(parameters, &front.keys, format!("orders of {buyer}"))?;
     let before = request.after.as_deref();
-    let mut rows = front.orders.by_owner(buyer, before, request.limit + 1).await?;
+    let rows = request.limit + 1;
+    // While it is made a list takes several times the memory of its reply, which has a budget of its own.
+    let _turn = front.listed_orders.acquire_many(permits(rows)).await;
+    let mut rows = front.orders.by_owner(buyer, before, rows).await?;
     let next_cursor = request.next_cursor(&mut rows, &front.keys, |row| row_id(row).to_owned());
     let orders: Vec<_> = rows.into_iter().filter_map(readable).collect();
     let items = orders
@@ -58,6 +61,11 @@ pub async fn list(call: Call, parameters: Parameters) -> Result<Response, Proble
         .map(|(order, version)| OrderBody::new(order, *version))
         .collect();
     json::reply(StatusCode::OK, &Page { items, next_cursor })
+}
+
+/// The permits for so many orders: fewer than there are (`limits.listed_orders`).
+fn permits(orders: usize) -> u32 {
+    u32::try_from(orders).unwrap_or(u32::MAX)
 }
 
 /// Those of these orders that still belong to guests.
