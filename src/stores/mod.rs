@@ -13,6 +13,8 @@ pub mod at_rest;
 pub mod codes;
 pub mod counters;
 pub mod documents;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod error;
 pub mod idempotency;
 #[cfg(feature = "mongodb")]
