@@ -62,12 +62,16 @@ async fn killed_servers_lose_no_acknowledged_write() {
         println!("skipped: it kills the servers of SOUK_STORES_DIR, with SOUK_TEST_STORES=servers");
         return;
     };
-    let cluster = Cluster::demo(3, 60).await;
+    let names = servers.names();
+    let is_embedded = servers.embeds_something();
+    let cluster = Cluster::demo_on(Some(servers), 3, 60).await;
+    // The folder of the stores' lock and files, if there is a store process.
+    assert_eq!(!cluster.embedded_files().is_empty(), is_embedded);
     let cart = cart_on(&cluster).await;
     let load = Load::start(&cluster).await;
     load.progress(200).await;
     let mut times = Vec::new();
-    for server in servers.names().repeat(scaled(1, 10)) {
+    for server in names.repeat(scaled(1, 10)) {
         stores("kill", server).await;
         until_stores(&cluster, false).await;
         others_go_on(&cluster, server, &cart).await;

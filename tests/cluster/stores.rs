@@ -35,7 +35,9 @@ impl Servers {
                 .is_ok_and(|required| !required.split_whitespace().any(|required| required == name));
             match std::env::var(&variable) {
                 Ok(url) => drop(servers.insert(name, url)),
-                Err(_) if is_optional => println!("{variable} is not set: embedded are {}", stores.join(", ")),
+                Err(_) if is_optional => {
+                    println!("{variable} is not set: embedded are {}", stores.join(", "))
+                }
                 Err(_) => panic!("SOUK_TEST_STORES=servers needs {variable}"),
             }
         }
@@ -45,6 +47,11 @@ impl Servers {
     /// Their names.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.keys().copied().collect()
+    }
+
+    /// Whether one of them is missing.
+    pub fn embeds_something(&self) -> bool {
+        self.0.len() < SERVERS.len()
     }
 
     /// The same servers, each behind a network with faults.

@@ -21,6 +21,8 @@ pub(super) const DOCUMENT_LIMIT: usize = 1024 * 1024;
 pub(in crate::stores) struct Operation {
     action: Value,
     document: String,
+    /// Higher than the server can count. It would refuse all operations of the call.
+    is_beyond: bool,
 }
 
 /// What became of it.
@@ -51,6 +53,7 @@ impl Operation {
         Ok(Self {
             action: json!({ kind: about }),
             document: serde_json::to_string(document)?,
+            is_beyond: false,
         })
     }
 
@@ -89,11 +92,22 @@ impl Operation {
         document: &impl Serialize,
     ) -> serde_json::Result<Self> {
         let conditions = [("version", version.into()), ("version_type", "external".into())];
-        Self::new("index", id, &conditions, document)
+        Ok(Self {
+            is_beyond: i64::try_from(version).is_err(),
+            ..Self::new("index", id, &conditions, document)?
+        })
     }
 
     fn bytes(&self) -> usize {
         self.document.len()
+    }
+
+    /// Why it is not sent.
+    fn refusal(&self) -> Option<String> {
+        if self.is_beyond {
+            return Some("the version is beyond those that the server knows".to_owned());
+        }
+        (self.bytes() > DOCUMENT_LIMIT).then(|| format!("a document has more than {DOCUMENT_LIMIT} bytes"))
     }
 }
 
@@ -143,9 +157,11 @@ impl Server {
     }
 
     async fn bulk_part(&self, index: &Index, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError> {
-        let is_small = |operation: &&Operation| operation.document.len() <= DOCUMENT_LIMIT;
         let mut lines = String::new();
-        for operation in operations.iter().filter(is_small) {
+        for operation in operations
+            .iter()
+            .filter(|operation| operation.refusal().is_none())
+        {
             lines.push_str(&operation.action.to_string());
             lines.push('\n');
             lines.push_str(&operation.document);
@@ -168,13 +184,9 @@ impl Server {
         let mut results = results.into_iter();
         let outcomes: Option<Vec<Outcome>> = operations
             .iter()
-            .map(|operation| {
-                if is_small(&operation) {
-                    results.next().map(|item| self.outcome(item))
-                } else {
-                    let cause = format!("a document has more than {DOCUMENT_LIMIT} bytes");
-                    Some(Outcome::Failed(self.refused(cause)))
-                }
+            .map(|operation| match operation.refusal() {
+                None => results.next().map(|item| self.outcome(item)),
+                Some(cause) => Some(Outcome::Failed(self.refused(cause))),
             })
             .collect();
         outcomes.ok_or_else(|| self.unknown("the answer lacks outcomes"))

@@ -56,7 +56,11 @@ impl TestIndexes {
         body: serde_json::Value,
     ) -> serde_json::Value {
         let url = format!("{}-{path}", self.url().replacen("elasticsearch", "http", 1));
-        let answer = client().request(method, url).json(&body).send().await.unwrap();
+        let mut request = client().request(method, url);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
         answer.json().await.unwrap()
     }
 }

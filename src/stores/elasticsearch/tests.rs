@@ -259,6 +259,19 @@ async fn texts_of_all_kinds_come_back_as_they_were() {
     expected.sort_by(|a, b| a.slug.cmp(&b.slug));
     assert_eq!(stored, expected);
     let search = products.search();
+    let endless = ProductQuery {
+        text: Some(long.clone()),
+        category: Some(long.clone()),
+        limit: 10,
+        ..ProductQuery::default()
+    };
+    let branded = ProductQuery {
+        brand: Some(long.clone()),
+        ..endless.clone()
+    };
+    for query in [endless, branded] {
+        assert_eq!(search.search(&query).await.unwrap().total, 0);
+    }
     for product in &awkward[..AWKWARD_TEXTS.len()] {
         let query = ProductQuery {
             brand: Some(product.brand.clone()),
@@ -355,7 +368,7 @@ async fn products_badges_and_categories_that_race_converge() {
             .collect();
         products.put_badges(&all).await.unwrap();
     };
-    let rename = |products: Arc<ElasticProducts>, round: u64| {
+    let rename = move |products: Arc<ElasticProducts>, round: u64| {
         let changed = category("race", &name(round), None);
         async move { products.put_categories(&[changed]).await.unwrap() }
     };

@@ -33,12 +33,15 @@ const ANALYSIS: &str = r#"{"analyzer": {"souk": {
     "type": "custom", "tokenizer": "standard", "filter": ["lowercase", "asciifolding"]
 }}}"#;
 
+/// Characters of a brand or category that can be searched for: a keyword is limited to 32,766 bytes, which these can't pass.
+pub(in crate::stores) const KEYWORD_CHARACTERS: usize = 8_191;
+
 /// The products.
 pub(in crate::stores) const PRODUCTS: Index = Index {
     name: "products",
     generation: 1,
     analysis: ANALYSIS,
-    // A keyword is limited to 32,766 bytes, which 8,191 characters can't pass.
+    // [`KEYWORD_CHARACTERS`]
     steps: &[r#"{
         "number": {"type": "long"},
         "names": {"type": "keyword"},
@@ -634,7 +637,11 @@ impl ProductStore for ElasticProducts {
         // Also where nothing has changed: an earlier call may have come no further. Products that are written after the refresh look
         // at the names themselves.
         self.server.refresh(&PRODUCTS).await?;
-        let slugs: HashSet<&str> = changes.iter().map(|category| category.slug.as_str()).collect();
+        let slugs: HashSet<&str> = changes
+            .iter()
+            .map(|category| category.slug.as_str())
+            .filter(|slug| slug.chars().count() <= KEYWORD_CHARACTERS)
+            .collect();
         let slugs: Vec<&str> = slugs.into_iter().collect();
         for slugs in slugs.chunks(RENAMED_CATEGORIES) {
             self.rename(slugs).await?;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Position, ProductQuery, SearchIndex, SearchPage, Sort, words};
 use crate::stores::StoreError;
 use crate::stores::elasticsearch::{Hit, Server};
-use crate::stores::products::elasticsearch::{PRODUCTS, categories};
+use crate::stores::products::elasticsearch::{KEYWORD_CHARACTERS, PRODUCTS, categories};
 use souk_domain::catalogue::Category;
 use souk_domain::{ProductId, Sku};
 
@@ -101,13 +101,18 @@ fn effective(query: &ProductQuery) -> Sort {
     }
 }
 
-/// What is sent; `None` where nothing can match: a text without a word.
+/// What is sent; `None` where nothing can match: a text without a word, a brand that is longer than those that are in the index.
 fn body(query: &ProductQuery, slugs: Option<HashSet<&str>>) -> Option<Value> {
+    let is_indexed = |text: &str| text.chars().count() <= KEYWORD_CHARACTERS;
     let mut filters = Vec::new();
-    if let Some(slugs) = slugs {
+    if let Some(mut slugs) = slugs {
+        slugs.retain(|slug| is_indexed(slug));
         filters.push(json!({ "terms": { "category": slugs } }));
     }
     if let Some(brand) = &query.brand {
+        if !is_indexed(brand) {
+            return None;
+        }
         filters.push(json!({ "term": { "brand": brand } }));
     }
     if query.min_price.is_some() || query.max_price.is_some() {
