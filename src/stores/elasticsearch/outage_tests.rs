@@ -192,11 +192,21 @@ async fn a_lost_write_that_arrives_late_does_not_undo_a_newer_one() {
     };
     store.put_badges(&[badge(1, 1)]).await.unwrap();
     // The update of the product alone.
-    proxy.hold("\"in_stock\":false");
+    proxy.hold_all("\"in_stock\":false");
     let lost = store.put_badges(&[badge(0, 2)]).await;
     assert!(matches!(lost, Err(StoreError::OutcomeUnknown { .. })), "{lost:?}");
     store.put_badges(&[badge(3, 3)]).await.unwrap();
+    let writes = async || {
+        let stats = indexes
+            .ask(Method::GET, "products/_stats/bulk", Value::Null)
+            .await;
+        stats["_all"]["primaries"]["bulk"]["total_operations"]
+            .as_u64()
+            .unwrap()
+    };
+    let before = writes().await;
     proxy.release().await;
+    until("the late write", async || (writes().await > before).then_some(())).await;
     let query = ProductQuery {
         in_stock: true,
         limit: 10,
