@@ -28,7 +28,8 @@ pub enum Scheme {
     /// `redis://`, `rediss://` over TLS.
     #[strum(to_string = "redis", serialize = "rediss")]
     Redis,
-    /// `elasticsearch://`
+    /// `elasticsearch://`, `elasticsearch+https://` over TLS.
+    #[strum(to_string = "elasticsearch", serialize = "elasticsearch+https")]
     Elasticsearch,
     /// `mssql://`
     Mssql,
@@ -48,7 +49,8 @@ impl Scheme {
             Self::Postgres => cfg!(feature = "postgres"),
             Self::Redis => cfg!(feature = "redis"),
             Self::Mongodb => cfg!(feature = "mongodb"),
-            Self::Elasticsearch | Self::Mssql => false,
+            Self::Elasticsearch => cfg!(feature = "elasticsearch"),
+            Self::Mssql => false,
         }
     }
 
@@ -282,9 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn redis_over_tls_is_redis() {
+    fn a_technology_over_tls_is_the_same() {
         assert_eq!(Scheme::of("rediss://host"), Ok(Scheme::Redis));
         assert_eq!(Scheme::Redis.name(), "redis");
+        assert_eq!(
+            Scheme::of("elasticsearch+https://host"),
+            Ok(Scheme::Elasticsearch)
+        );
+        assert_eq!(Scheme::Elasticsearch.name(), "elasticsearch");
     }
 
     #[test]
@@ -293,7 +300,7 @@ mod tests {
         let text = std::fs::read_to_string(file).unwrap();
         match Config::parse(&text, file, []) {
             Ok(config) => {
-                assert_eq!(config.stores.embedded(), ["catalogue"]);
+                assert!(!config.stores.any_embedded());
             }
             Err(error) => {
                 let text = error.to_string();

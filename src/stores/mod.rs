@@ -14,6 +14,8 @@ pub mod backup;
 pub mod codes;
 pub mod counters;
 pub mod documents;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod error;
 pub mod idempotency;
 #[cfg(feature = "mongodb")]

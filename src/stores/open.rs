@@ -44,6 +44,8 @@ use souk_embedded::Writer;
 
 #[cfg(feature = "mongodb")]
 use super::documents::mongodb::MongoDocuments;
+#[cfg(feature = "elasticsearch")]
+use super::products::elasticsearch::ElasticProducts;
 #[cfg(feature = "redis")]
 use super::{
     codes::redis::RedisCodes, counters::redis::RedisCounters, idempotency::redis::RedisIdempotency,
@@ -267,7 +269,7 @@ impl Opener<'_> {
             at_rest.push(store.at_rest);
             rows.insert(name, SealedDocuments::before(store.documents, self.keyring));
         }
-        let catalogue = self.embedded("catalogue").await?;
+        let (products, search) = self.catalogue().await?;
         let accounts = self.accounts().await?;
         at_rest.extend(accounts.at_rest);
         let sessions = self.sessions().await?;
@@ -282,8 +284,8 @@ impl Opener<'_> {
             payments: named(&rows, "payments")?,
             sandbox: named(&rows, "sandbox")?,
             rows: Arc::new(rows),
-            products: Arc::new(SqliteProducts(catalogue.clone())),
-            search: Arc::new(SqliteSearch(catalogue)),
+            products,
+            search,
             users: accounts.users,
             signing_keys: accounts.signing_keys,
             revocations: accounts.revocations,
@@ -331,6 +333,25 @@ impl Opener<'_> {
                 Ok(Rows::without_events(Arc::new(store)))
             }
             _ => Err(no_adapter(name)),
+        }
+    }
+
+    async fn catalogue(&self) -> Result<(Arc<dyn ProductStore>, Arc<dyn SearchIndex>), StoreError> {
+        match self.urls.catalogue.scheme() {
+            Scheme::Sqlite => {
+                let catalogue = self.embedded("catalogue").await?;
+                Ok((
+                    Arc::new(SqliteProducts(catalogue.clone())),
+                    Arc::new(SqliteSearch(catalogue)),
+                ))
+            }
+            #[cfg(feature = "elasticsearch")]
+            Scheme::Elasticsearch => {
+                let products = ElasticProducts::open(self.urls.catalogue.expose()).await?;
+                let search = products.search();
+                Ok((Arc::new(products), Arc::new(search)))
+            }
+            _ => Err(no_adapter("catalogue")),
         }
     }
 

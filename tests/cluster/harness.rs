@@ -170,6 +170,17 @@ impl Cluster {
         }
     }
 
+    /// The names of files of embedded stores, of a demo.
+    #[cfg(feature = "full")]
+    pub fn embedded_files(&self) -> Vec<String> {
+        let stores = self.config.parent().unwrap().join("stores");
+        std::fs::read_dir(stores)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name == "store.lock" || name.contains(".db"))
+            .collect()
+    }
+
     pub fn shops(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.shop.clone()).collect()
     }

@@ -1,9 +1,13 @@
 //! Requests of a shopper.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::harness::{LOOK, PATIENCE};
 
 /// Quantities by SKU.
 pub type Lines = BTreeMap<String, u64>;
@@ -103,14 +107,26 @@ pub fn lines(body: &Value) -> Lines {
         .collect()
 }
 
+/// The products of the first page, once there are some: the index of a server that was filled just now may lag.
+async fn listed(client: &Client, shop: &str) -> Vec<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let reply = send(client.get(format!("{shop}/v1/products?limit=100")))
+            .await
+            .unwrap();
+        let products = reply.body["items"].as_array().unwrap();
+        if !products.is_empty() {
+            return products.clone();
+        }
+        assert!(Instant::now() < deadline, "{shop} lists no products");
+        sleep(LOOK).await;
+    }
+}
+
 /// The SKUs with the most stock.
 pub async fn plentiful(client: &Client, shop: &str, count: usize) -> Vec<String> {
-    let reply = send(client.get(format!("{shop}/v1/products?limit=100")))
-        .await
-        .unwrap();
-    let mut skus: Vec<(u64, String)> = reply.body["items"]
-        .as_array()
-        .unwrap()
+    let products = listed(client, shop).await;
+    let mut skus: Vec<(u64, String)> = products
         .iter()
         .flat_map(|product| product["skus"].as_array().unwrap())
         .map(|sku| {

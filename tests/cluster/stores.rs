@@ -8,29 +8,50 @@ use tokio::process::Command;
 use crate::network::Proxy;
 
 /// The servers, and the stores on each as `cluster.full.toml` has them.
-const SERVERS: [(&str, &[&str]); 4] = [
+const SERVERS: [(&str, &[&str]); 5] = [
     ("redis", &["SESSIONS"]),
     ("postgres", &["ORDERS", "USERS", "VIEWS"]),
     ("mysql", &["INVENTORY", "PAYMENTS", "SANDBOX"]),
     ("mongodb", &["CARTS"]),
+    ("elasticsearch", &["CATALOGUE"]),
 ];
 
 /// The addresses of all servers by their names, from `SOUK_TEST_REDIS_URL` and so on.
 pub struct Servers(BTreeMap<&'static str, String>);
 
 impl Servers {
-    /// Those of the environment; `None` where stores are embedded.
+    /// Those of the environment; `None` where stores are embedded. A server that `SOUK_TEST_REQUIRE_SERVERS` is set without may be
+    /// missing: its stores are embedded then.
     pub fn chosen() -> Option<Self> {
-        let is_chosen = std::env::var("SOUK_TEST_STORES").is_ok_and(|stores| stores == "servers");
-        let url = |(name, _): (&'static str, _)| {
+        if !std::env::var("SOUK_TEST_STORES").is_ok_and(|stores| stores == "servers") {
+            return None;
+        }
+        let required = std::env::var("SOUK_TEST_REQUIRE_SERVERS");
+        let mut servers = BTreeMap::new();
+        for (name, stores) in SERVERS {
             let variable = format!("SOUK_TEST_{}_URL", name.to_uppercase());
-            let url = std::env::var(&variable);
-            (
-                name,
-                url.unwrap_or_else(|_| panic!("SOUK_TEST_STORES=servers needs {variable}")),
-            )
-        };
-        is_chosen.then(|| Self(SERVERS.map(url).into()))
+            let is_optional = required
+                .as_ref()
+                .is_ok_and(|required| !required.split_whitespace().any(|required| required == name));
+            match std::env::var(&variable) {
+                Ok(url) => drop(servers.insert(name, url)),
+                Err(_) if is_optional => {
+                    println!("{variable} is not set: embedded are {}", stores.join(", "))
+                }
+                Err(_) => panic!("SOUK_TEST_STORES=servers needs {variable}"),
+            }
+        }
+        Some(Self(servers))
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+
+    /// Whether one of them is missing.
+    pub fn embeds_something(&self) -> bool {
+        self.0.len() < SERVERS.len()
     }
 
     /// The same servers, each behind a network with faults.
@@ -54,29 +75,34 @@ impl Servers {
     /// Makes a demo keep its stores on the servers, in a database and under keys of its own. What it leaves there is not removed.
     pub async fn configure(&self, demo: &mut Command) {
         let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
-        let mut connection = sqlx::PgConnection::connect(&self.0["postgres"]).await.unwrap();
-        let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
-        sqlx::query(AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        let mut connection = sqlx::MySqlConnection::connect(&self.0["mysql"]).await.unwrap();
-        let create = format!("CREATE DATABASE {name}");
-        sqlx::raw_sql(AssertSqlSafe(create))
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        if let Some(url) = self.0.get("postgres") {
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
+            sqlx::query(AssertSqlSafe(create))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        if let Some(url) = self.0.get("mysql") {
+            let mut connection = sqlx::MySqlConnection::connect(url).await.unwrap();
+            let create = format!("CREATE DATABASE {name}");
+            sqlx::raw_sql(AssertSqlSafe(create))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
         demo.args([
             "--stores",
             concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
         ]);
         for (server, stores) in SERVERS {
-            let url = &self.0[server];
-            let url = match server {
-                "redis" => format!("{url}?prefix={name}:"),
+            let url = match (server, self.0.get(server)) {
+                (_, None) => "sqlite:".to_owned(),
+                ("redis", Some(url)) => format!("{url}?prefix={name}:"),
                 // Whatever the set says that its members are.
-                "mongodb" => format!("{url}/{name}?directConnection=true"),
-                _ => format!("{}/{name}", url.rsplit_once('/').unwrap().0),
+                ("mongodb", Some(url)) => format!("{url}/{name}?directConnection=true"),
+                ("elasticsearch", Some(url)) => format!("{url}/{name}"),
+                (_, Some(url)) => format!("{}/{name}", url.rsplit_once('/').unwrap().0),
             };
             for store in stores {
                 demo.env(format!("SOUK_STORES__{store}"), &url);

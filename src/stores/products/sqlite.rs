@@ -1,11 +1,9 @@
 //! Products in SQLite, in the database `catalogue`. Writes change the search index in the same transaction.
 
-use std::collections::{HashMap, HashSet};
-
 use async_trait::async_trait;
 use serde::Serialize;
 
-use super::{Badge, ProductStore};
+use super::{Badge, ProductStore, last_of_each, parents_first};
 use crate::stores::StoreError;
 use crate::stores::search::sqlite::{INDEX_CATEGORIES, INDEX_PRODUCTS};
 use crate::stores::sql::SqlDatabase;
@@ -126,29 +124,6 @@ impl SqliteProducts {
     }
 }
 
-/// Parents before their children. Categories without a path to a root (missing parent, cycle) keep their order.
-fn parents_first(mut categories: Vec<Category>) -> Vec<Category> {
-    let known: HashSet<String> = categories.iter().map(|category| category.slug.clone()).collect();
-    let mut placed: HashSet<String> = HashSet::new();
-    let mut ordered = Vec::with_capacity(categories.len());
-    while !categories.is_empty() {
-        let (ready, waiting): (Vec<_>, Vec<_>) = categories.into_iter().partition(|category| {
-            category
-                .parent
-                .as_ref()
-                .is_none_or(|parent| placed.contains(parent) || !known.contains(parent))
-        });
-        let stuck = ready.is_empty();
-        placed.extend(ready.iter().map(|category| category.slug.clone()));
-        ordered.extend(ready);
-        categories = waiting;
-        if stuck {
-            ordered.append(&mut categories);
-        }
-    }
-    ordered
-}
-
 #[async_trait]
 impl ProductStore for SqliteProducts {
     fn technology(&self) -> &'static str {
@@ -180,17 +155,7 @@ impl ProductStore for SqliteProducts {
     }
 
     async fn put_products(&self, products: &[Product]) -> Result<(), StoreError> {
-        // Of a product given twice the last one counts, and leaves no SKU of the first behind.
-        let last: HashMap<&ProductId, usize> = products
-            .iter()
-            .enumerate()
-            .map(|(index, product)| (&product.id, index))
-            .collect();
-        let rows = products
-            .iter()
-            .enumerate()
-            .filter(|(index, product)| last.get(&product.id) == Some(index))
-            .map(|(_, product)| product);
+        let rows = last_of_each(products).into_iter();
         let statements = [PUT_PRODUCTS, FORGET_SKUS, PUT_SKUS, INDEX_PRODUCTS, FLAG_PRODUCTS];
         self.put(&statements, rows).await
     }
@@ -235,24 +200,5 @@ mod tests {
     async fn keeps_the_contract() {
         let (database, _folder) = open_database("catalogue").await;
         contract::suite(Arc::new(SqliteProducts(database))).await;
-    }
-
-    #[test]
-    fn lists_categories_with_a_cycle() {
-        let category = |slug: &str, parent: Option<&str>| Category {
-            slug: slug.to_owned(),
-            name: slug.to_owned(),
-            parent: parent.map(str::to_owned),
-        };
-        let ordered = parents_first(vec![
-            category("leaf", Some("branch")),
-            category("round", Some("about")),
-            category("branch", Some("root")),
-            category("orphan", Some("nobody")),
-            category("about", Some("round")),
-            category("root", None),
-        ]);
-        let slugs: Vec<&str> = ordered.iter().map(|category| category.slug.as_str()).collect();
-        assert_eq!(slugs, ["orphan", "root", "branch", "leaf", "round", "about"]);
     }
 }

@@ -5,6 +5,8 @@
 
 #[cfg(test)]
 pub mod contract;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 pub mod sqlite;
 
 use std::fmt;
@@ -19,6 +21,9 @@ use souk_domain::ProductId;
 
 /// How long after a write at most the index reflects it, while the store is available.
 pub const LAG: Duration = Duration::from_secs(5);
+
+/// Words of a text that count; more are ignored.
+const WORD_LIMIT: usize = 16;
 
 /// The order of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,4 +109,12 @@ pub trait SearchIndex: Send + Sync + 'static {
     /// meanwhile; only a product whose own place in the order changes may be missed or met twice. Scores of a text shift
     /// slightly as the texts of the catalogue change.
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError>;
+}
+
+/// The words of a text that somebody typed, as far as they count.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| character.is_whitespace() || character == '\0')
+        // What has neither letter nor digit is no word for an index either.
+        .filter(|word| word.chars().any(char::is_alphanumeric))
+        .take(WORD_LIMIT)
 }

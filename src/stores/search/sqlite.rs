@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 
-use super::{Position, ProductQuery, SearchIndex, SearchPage, Sort};
+use super::{Position, ProductQuery, SearchIndex, SearchPage, Sort, words};
 use crate::stores::StoreError;
 use crate::stores::sql::SqlDatabase;
 use crate::stores::sqlite::Database;
@@ -27,9 +27,6 @@ pub(in crate::stores) const INDEX_CATEGORIES: &str = "INSERT OR REPLACE INTO sea
      CROSS JOIN products AS p ON p.category = j.value->>'$.slug' \
      LEFT JOIN categories AS c ON c.slug = p.category \
      WHERE c.name IS NOT j.value->>'$.name'";
-
-/// Words of a query that count; more are ignored.
-const WORD_LIMIT: usize = 16;
 
 /// The products that a full-text expression finds, with the score of the match: weights of a match in title, description,
 /// brand, category and attributes (FTS5's `bm25`, which is lower for a better match), as an integer, so that it survives a
@@ -202,11 +199,7 @@ impl Selection {
 ///
 /// <https://www.sqlite.org/fts5.html#full_text_query_syntax>
 fn expression(text: &str) -> Option<String> {
-    let words: Vec<String> = text
-        .split(|character: char| character.is_whitespace() || character == '\0')
-        // What has neither letter nor digit leaves no token, and an empty phrase matches nothing.
-        .filter(|word| word.chars().any(char::is_alphanumeric))
-        .take(WORD_LIMIT)
+    let words: Vec<String> = words(text)
         .map(|word| format!("\"{}\"", word.replace('"', "\"\"")))
         .collect();
     if words.is_empty() {
@@ -219,6 +212,7 @@ fn expression(text: &str) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::WORD_LIMIT;
     use super::*;
     use crate::stores::products::sqlite::SqliteProducts;
     use crate::stores::search::contract;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -52,9 +53,14 @@ impl OwnServer {
         self.port
     }
 
-    /// Ends it by SIGKILL.
+    /// Ends it by SIGKILL, with the processes that it started.
     pub(crate) async fn kill(&mut self) {
-        self.process.kill().await.unwrap();
+        kill_group(&self.process);
+        self.process.wait().await.unwrap();
+        // Others of its group may take longer to go, and hold its port and files until then.
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Starts it anew in the same folder and on the same port.
@@ -75,6 +81,21 @@ impl OwnServer {
     }
 }
 
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        kill_group(&self.process);
+    }
+}
+
+/// Kills a process that was not waited for, and those of its group.
+fn kill_group(process: &Child) {
+    let id = process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    if let Some(group) = id {
+        // It may be gone already.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -84,6 +105,7 @@ fn spawn(program: Program, port: u16, folder: &TempDir) -> io::Result<Child> {
     program(port, folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
 }

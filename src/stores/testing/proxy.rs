@@ -95,6 +95,13 @@ impl Proxy {
         self.held.send_replace(self.of_all(with));
     }
 
+    /// Keeps the requests with this text of all connections, also of those to come.
+    #[cfg(feature = "elasticsearch")]
+    pub fn hold_all(&self, with: &'static str) {
+        let below = usize::MAX;
+        self.held.send_replace(Requests { below, with });
+    }
+
     /// Passes on what was kept, and waits until the connections that it came from have ended.
     pub async fn release(&self) {
         self.held.send_replace(Requests::default());

@@ -1,0 +1,123 @@
+//! Indexes and servers for tests.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::stores::products::elasticsearch::ElasticProducts;
+use crate::stores::testing::own_server::OwnServer;
+use crate::stores::testing::proxy::Proxy;
+use crate::stores::testing::{is_required, remove_database, server_url};
+
+/// Indexes with a prefix of their own on the server of `SOUK_TEST_ELASTICSEARCH_URL`, which has none; removed with this value.
+pub(in crate::stores) struct TestIndexes {
+    server: String,
+    prefix: String,
+}
+
+impl TestIndexes {
+    /// New ones, none of which is there yet; nothing where there is no server.
+    pub(in crate::stores) fn create() -> Option<Self> {
+        let server = server_url("ELASTICSEARCH")?;
+        assert!(
+            !server.contains(['?', '@']),
+            "SOUK_TEST_ELASTICSEARCH_URL has parameters"
+        );
+        Some(Self {
+            server: server.trim_end_matches('/').to_owned(),
+            prefix: format!("souk-test-{}", uuid::Uuid::new_v4().simple()),
+        })
+    }
+
+    /// Their address.
+    pub(in crate::stores) fn url(&self) -> String {
+        format!("{}/{}", self.server, self.prefix)
+    }
+
+    /// A way to the server on which messages get lost, and the address of the indexes over it.
+    pub(in crate::stores) async fn proxied(&self) -> (Proxy, String) {
+        let url = reqwest::Url::parse(&self.server).unwrap();
+        let proxy = Proxy::start(url.host_str().unwrap(), url.port().unwrap_or(9_200)).await;
+        let url = format!("elasticsearch://127.0.0.1:{}/{}", proxy.port(), self.prefix);
+        (proxy, url)
+    }
+
+    /// Products in them.
+    pub(in crate::stores) async fn products(&self) -> ElasticProducts {
+        ElasticProducts::open(&self.url()).await.unwrap()
+    }
+
+    /// Asks the server something else than a store would; `path` follows the prefix.
+    pub(in crate::stores) async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: serde_json::Value,
+    ) -> serde_json::Value {
+        let url = format!("{}-{path}", self.url().replacen("elasticsearch", "http", 1));
+        let mut request = client().request(method, url);
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+}
+
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+impl Drop for TestIndexes {
+    fn drop(&mut self) {
+        let server = self.server.replacen("elasticsearch", "http", 1);
+        let prefix = self.prefix.clone();
+        let removal = async move {
+            // By name: a server may refuse patterns.
+            for index in ["products", "skus", "badges", "catalogue"] {
+                let url = format!("{server}/{prefix}-{index}-1?ignore_unavailable=true");
+                let answer = client().delete(url).send().await.unwrap();
+                assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+            }
+        };
+        remove_database(&self.prefix, removal);
+    }
+}
+
+/// What `scripts/stores` has installed in `SOUK_STORES_DIR`.
+fn distribution() -> Option<PathBuf> {
+    let folder = std::env::var_os("SOUK_STORES_DIR")?;
+    let folder = Path::new(&folder).join("elasticsearch/distribution");
+    folder.canonicalize().ok()
+}
+
+/// A server of the test's own, by the distribution that `scripts/stores` has installed; nothing without one.
+pub(in crate::stores) async fn own_server() -> Option<OwnServer> {
+    if distribution().is_none() {
+        assert!(
+            !is_required("ELASTICSEARCH"),
+            "SOUK_STORES_DIR has no Elasticsearch"
+        );
+        println!("skipped: Elasticsearch is not installed in SOUK_STORES_DIR");
+        return None;
+    }
+    OwnServer::start(|port, folder| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/elasticsearch/server");
+        let mut server = Command::new(script);
+        server
+            .arg(distribution().unwrap_or_default())
+            .arg(folder)
+            .arg(port.to_string())
+            .current_dir(folder)
+            .stderr(Stdio::null());
+        server
+    })
+    .await
+}
+
+/// Its address.
+pub(in crate::stores) fn url(server: &OwnServer) -> String {
+    format!("elasticsearch://127.0.0.1:{}/shop", server.port())
+}
