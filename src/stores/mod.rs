@@ -15,7 +15,9 @@ pub mod codes;
 pub mod counters;
 pub mod documents;
 pub mod error;
+pub mod export;
 pub mod idempotency;
+pub mod migration;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 #[cfg(feature = "mysql")]
@@ -40,6 +42,7 @@ pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 mod token_hash;
+pub mod transfer;
 pub mod users;
 pub mod views;
 
