@@ -96,7 +96,7 @@ pub async fn export(
                 let path = folder.path().join(name);
                 let mut file = BufWriter::new(step(&path, |path| File::create_new(path))?);
                 let write = |line: &[u8]| step(&path, |_| file.write_all(line));
-                let digest = transfer::lines::<ExportError>(&*source, table, write, &mut seen).await?;
+                let digest = transfer::lines::<ExportError>(&*source, table, None, write, &mut seen).await?;
                 step(&path, |_| file.flush())?;
                 exported.tables += 1;
                 exported.rows += digest.rows;

@@ -1,7 +1,7 @@
 //! `souk migrate` of a shop with orders, to other places and back, and `souk export` on the way.
 //!
-//! Every place is another data folder. With the features of servers and `SOUK_TEST_POSTGRES_URL` and `SOUK_TEST_MYSQL_URL`, the
-//! shop lives on servers in between. With the feature `failpoints` the migration is killed on its way, twice each way.
+//! Every place is another data folder. With the feature `full` and `SOUK_TEST_POSTGRES_URL` and so on, the shop lives on servers in
+//! between. With the feature `failpoints` the migration is killed on its way, twice each way.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -181,12 +181,18 @@ async fn a_shop_migrates_to_servers_and_back() {
     use sqlx::{AssertSqlSafe, Connection as _};
 
     let server = |name: &str| std::env::var(format!("SOUK_TEST_{name}_URL")).ok();
-    let (Some(postgres), Some(mysql)) = (server("POSTGRES"), server("MYSQL")) else {
+    let servers = (
+        server("POSTGRES"),
+        server("MYSQL"),
+        server("MONGODB"),
+        server("REDIS"),
+    );
+    let (Some(postgres), Some(mysql), Some(mongodb), Some(redis)) = servers else {
         assert!(
             std::env::var_os("SOUK_TEST_REQUIRE_SERVERS").is_none(),
             "there are no servers"
         );
-        println!("skipped: SOUK_TEST_POSTGRES_URL or SOUK_TEST_MYSQL_URL is not set");
+        println!("skipped: not all of SOUK_TEST_POSTGRES_URL, _MYSQL_, _MONGODB_ and _REDIS_URL are set");
         return;
     };
     let name = format!("souk_migrate_{}", uuid::Uuid::new_v4().simple());
@@ -215,8 +221,13 @@ async fn a_shop_migrates_to_servers_and_back() {
         stores.collect::<Vec<_>>()
     };
     let stores = [
-        on(&postgres, &["carts", "orders", "users", "views"]),
+        on(&postgres, &["orders", "users", "views"]),
         on(&mysql, &["inventory", "payments", "sandbox"]),
+        vec![
+            // Whatever the set says that its members are.
+            ("carts", format!("{mongodb}/{name}?directConnection=true")),
+            ("sessions", format!("{redis}?prefix={name}:")),
+        ],
     ];
     a_shop_moves(&stores.concat()).await;
     in_postgres(format!("DROP DATABASE {name} WITH (FORCE)")).await;

@@ -66,3 +66,44 @@ fn keys(config: &Config) -> Vec<SealingKey> {
     }
     keys.clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::tests::config;
+    use super::*;
+    use crate::config::SecretKey;
+
+    #[test]
+    fn the_target_needs_every_key_of_the_source() {
+        let keys: Vec<SecretKey> = (0..3).map(|_| SecretKey::random()).collect();
+        let sealing = |entries: &[(&str, &SecretKey)]| {
+            let entry = |(id, key): &(&str, &SecretKey)| {
+                format!("{{ id = \"{id}\", key = \"{}\" }}", key.to_base64())
+            };
+            let entries: Vec<String> = entries.iter().map(entry).collect();
+            format!("[sealing]\nkeys = [{}]\n", entries.join(", "))
+        };
+        let folder = Path::new("/nowhere");
+        let check = |from: &str, to: &str| {
+            let error = check(&config(folder, &keys[0], from), &config(folder, &keys[0], to)).err();
+            error.map(|error| error.to_string())
+        };
+        let (one, other) = (sealing(&[("k1", &keys[1])]), sealing(&[("k1", &keys[2])]));
+        let both = sealing(&[("k2", &keys[2]), ("k1", &keys[1])]);
+        assert_eq!(check("", ""), None);
+        assert_eq!(check(&one, &both), None);
+        for (from, to, id) in [
+            (both.as_str(), one.as_str(), "k2"),
+            (&one, &other, "k1"),
+            ("", &one, "cluster"),
+            (&one, "", "k1"),
+        ] {
+            let error = check(from, to).unwrap();
+            assert!(error.contains(&format!("lacks the key {id:?}")), "{error}");
+        }
+        let other = super::check(&config(folder, &keys[0], ""), &config(folder, &keys[1], ""));
+        assert!(matches!(other, Err(KeysError::Cluster { .. })));
+    }
+}

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use super::open::transfer::is_movable;
 use super::transfer::{self, Digest, Table, Transfer};
+use crate::clock;
 use crate::config::{Config, Scheme, StoreUrl};
 use crate::digest::sha256;
 
@@ -326,8 +327,11 @@ impl Migration {
     ) -> Result<(), MigrationError> {
         let mut rows = 0;
         for (pair, table, name) in self.tables() {
+            // What has expired may be gone on one side by now.
+            let removes = pair.from.removes_expired() || pair.to.removes_expired();
+            let now = removes.then(|| clock::system()());
             let nowhere = |_: &[u8]| Ok::<_, StoreError>(());
-            let from = transfer::lines(&*pair.from, table, nowhere, |count| {
+            let from = transfer::lines(&*pair.from, table, now, nowhere, |count| {
                 rows += count;
                 progress(Progress {
                     phase: Phase::Comparing,
@@ -337,7 +341,7 @@ impl Migration {
                 });
             });
             let from = from.await.map_err(of_table(&name))?;
-            let to = transfer::lines(&*pair.to, table, nowhere, |_| {}).await;
+            let to = transfer::lines(&*pair.to, table, now, nowhere, |_| {}).await;
             let to = to.map_err(of_table(&name))?;
             if from != to {
                 return Err(MigrationError::Differs {

@@ -163,7 +163,9 @@ mod tests {
     use souk_cluster::view::View;
     use souk_cluster::views::ViewsError;
 
+    use super::super::tests::config;
     use super::*;
+    use crate::config::SecretKey;
 
     /// Of the nodes `n1`, which is dead, and `n2`, which beats between two looks where it lives.
     struct Beating {
@@ -210,13 +212,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_folder_is_held_once() {
         let folder = tempfile::tempdir().unwrap();
-        let text = format!(
-            "[cluster]\nkey = \"{}\"\ndata = \"data\"\n[operator]\ntoken = \"{}\"\n\
-             [[nodes]]\nname = \"n1\"\nshop = \"127.0.0.1:1\"\noperator = \"127.0.0.1:2\"\ncluster = \"127.0.0.1:3\"\ngossip = \"127.0.0.1:4\"\n",
-            crate::config::SecretKey::random().to_base64(),
-            "t".repeat(48)
-        );
-        let config = Config::parse(&text, &folder.path().join("cluster.toml"), []).unwrap();
+        let config = config(folder.path(), &SecretKey::random(), "");
         let held = hold(&[&config, &config]).await.unwrap();
         assert!(held.places(&config).writer.is_some());
         let again = hold(&[&config]).await.err().unwrap();

@@ -9,12 +9,24 @@ use souk_embedded::{Value, Writer};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::SecretKey;
 use crate::stores::sqlite::in_process_writer;
 use crate::stores::transfer::testing::{assert_filled, embedded, fill};
 use crate::stores::transfer::{PAGE_ROWS, Page, Position, Record};
 
 /// Rows of each table: the second page is not full.
 const ROWS: u64 = PAGE_ROWS as u64 + 3;
+
+/// A configuration of one node, whose file would be in `folder`.
+pub(super) fn config(folder: &Path, key: &SecretKey, rest: &str) -> Config {
+    let text = format!(
+        "[cluster]\nkey = \"{}\"\n[operator]\ntoken = \"{}\"\n[[nodes]]\nname = \"n1\"\nshop = \"127.0.0.1:1\"\n\
+         operator = \"127.0.0.1:2\"\ncluster = \"127.0.0.1:3\"\ngossip = \"127.0.0.1:4\"\n{rest}",
+        key.to_base64(),
+        "t".repeat(48)
+    );
+    Config::parse(&text, &folder.join("cluster.toml"), []).unwrap()
+}
 
 /// What becomes of imports into a store.
 enum Fault {
@@ -197,5 +209,50 @@ async fn a_changed_value_shows() {
             matches!(&error, MigrationError::Differs { table, .. } if table == name),
             "{error}"
         );
+    }
+}
+
+/// From one configuration to another, with a state beside the latter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_is_moved_once() {
+    let (one, two, key) = (
+        TempDir::new().unwrap(),
+        TempDir::new().unwrap(),
+        SecretKey::random(),
+    );
+    let (from, to) = (config(one.path(), &key, ""), config(two.path(), &key, ""));
+    let state = default_state_file(&to);
+    assert_eq!(state, two.path().join("cluster.migration.json"));
+    let again = async |to: &Config| migrate(&from, to, &state, |_| {}).await;
+
+    let same = again(&from).await.unwrap_err();
+    assert!(matches!(same, MigrationError::NothingToMove), "{same}");
+    let missing = again(&to).await.unwrap_err();
+    assert!(missing.to_string().contains("does not exist"), "{missing}");
+    {
+        let writer = in_process_writer(&from.cluster.data).unwrap();
+        for transfer in embedded(&writer, &from.cluster.data).await {
+            fill(&*transfer, 1).await;
+        }
+        let held = again(&to).await.unwrap_err();
+        assert!(
+            matches!(held, MigrationError::Offline(OfflineError::InUse(_))),
+            "{held}"
+        );
+    }
+    let moved = again(&to).await.unwrap();
+    assert_eq!(moved.rows, moved.tables as u64);
+    assert!(moved.stores.contains(&"carts") && moved.stores.contains(&"catalogue"));
+    let done = again(&to).await.unwrap_err();
+    assert!(
+        matches!(done, MigrationError::State(StateError::Done(_))),
+        "{done}"
+    );
+    // Waits for the writer of the migration to end.
+    let folders = offline::hold(&[&to]).await.unwrap();
+    for (store, _) in to.stores.all() {
+        for transfer in folders.places(&to).transfers(store).await.unwrap() {
+            assert_filled(&*transfer, 1).await;
+        }
     }
 }

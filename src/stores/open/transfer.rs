@@ -15,12 +15,14 @@ use souk_embedded::Writer;
 use crate::stores::mysql::MysqlPool;
 #[cfg(feature = "postgres")]
 use crate::stores::postgres::PostgresPool;
+#[cfg(feature = "redis")]
+use crate::stores::{redis::Server, transfer::redis::RedisTransfer};
 
 /// Whether the rows of stores on this technology can be moved. A new implementation of [`Transfer`] adds its technology here.
 pub const fn is_movable(scheme: Scheme) -> bool {
     match scheme {
-        Scheme::Sqlite | Scheme::Postgres | Scheme::Mysql => true,
-        Scheme::Redis | Scheme::Mongodb | Scheme::Elasticsearch | Scheme::Mssql => false,
+        Scheme::Sqlite | Scheme::Postgres | Scheme::Mysql | Scheme::Redis | Scheme::Mongodb => true,
+        Scheme::Elasticsearch | Scheme::Mssql => false,
     }
 }
 
@@ -50,6 +52,14 @@ impl Places<'_> {
                 return Ok(vec![
                     Box::new(SqlTransfer::new(sessions, &tables::SESSIONS, Dialect::Sqlite)),
                     Box::new(SqlTransfer::new(replies, &tables::IDEMPOTENCY, Dialect::Sqlite)),
+                ]);
+            }
+            #[cfg(feature = "redis")]
+            "sessions" if url.scheme() == Scheme::Redis => {
+                let server = Server::open(url.expose()).await?;
+                return Ok(vec![
+                    Box::new(RedisTransfer::of_sessions(&server)),
+                    Box::new(RedisTransfer::of_replies(&server)),
                 ]);
             }
             "catalogue" if url.scheme() == Scheme::Sqlite => {
@@ -91,6 +101,13 @@ impl Places<'_> {
             Scheme::Postgres => {
                 let pool = PostgresPool::open(name, url.expose(), documents::postgres::MIGRATIONS).await?;
                 Ok(Box::new(SqlTransfer::new(pool, tables, Dialect::Postgres)))
+            }
+            #[cfg(feature = "mongodb")]
+            Scheme::Mongodb => {
+                let documents = documents::mongodb::MongoDocuments::open(url.expose(), name).await?;
+                Ok(Box::new(documents::mongodb_transfer::MongoTransfer::new(
+                    documents,
+                )))
             }
             _ => Err(no_adapter(name)),
         }

@@ -4,6 +4,8 @@
 //! what two of them export is equal byte for byte. What a store derives from its rows (quotas, the search index, SKUs of
 //! products) is not moved: the target derives it anew.
 
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod sql;
 pub mod tables;
 #[cfg(test)]
@@ -13,6 +15,7 @@ use async_trait::async_trait;
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
+use souk_domain::Timestamp;
 use souk_embedded::Value;
 use souk_retry::{RetryPolicy, retry};
 
@@ -65,6 +68,8 @@ pub struct Table {
     pub is_of_rows: bool,
     /// The column that the database numbers by itself, never the same number twice.
     pub numbered: Option<&'static str>,
+    /// The column with the time from which on a row counts as gone, where a technology may remove it by itself then.
+    pub expires: Option<&'static str>,
 }
 
 /// The values of a row, in the order of the table's columns.
@@ -90,6 +95,11 @@ pub trait Transfer: Send + Sync {
 
     /// Its tables, in an order in which they can be filled.
     fn tables(&self) -> &'static [Table];
+
+    /// Whether the server removes rows by itself some time after they have expired.
+    fn removes_expired(&self) -> bool {
+        false
+    }
 
     /// How many rows a table has.
     ///
@@ -177,13 +187,15 @@ pub struct Digest {
     pub sha256: String,
 }
 
-/// Gives every line of a table, with its end, to `write`. `seen` is called with the rows of each page.
+/// Gives every line of a table, with its end, to `write`; without rows that have expired by `now` where that is given. `seen` is called with
+/// the rows of each page.
 ///
 /// # Errors
 /// [`StoreError`], those of `write`
 pub async fn lines<E: From<StoreError>>(
     transfer: &dyn Transfer,
     table: &'static Table,
+    now: Option<Timestamp>,
     mut write: impl FnMut(&[u8]) -> Result<(), E>,
     mut seen: impl FnMut(u64),
 ) -> Result<Digest, E> {
@@ -195,7 +207,7 @@ pub async fn lines<E: From<StoreError>>(
             let sha256 = hex::encode(context.finish());
             return Ok(Digest { rows, sha256 });
         }
-        for record in &page.records {
+        for record in page.records.iter().filter(|record| lives(table, record, now)) {
             let mut line = line(table, record).map_err(|error| StoreError::Refused {
                 store: transfer.store(),
                 cause: error.into(),
@@ -203,17 +215,43 @@ pub async fn lines<E: From<StoreError>>(
             line.push(b'\n');
             context.update(&line);
             write(&line)?;
+            rows += 1;
         }
-        let count = page.records.len() as u64;
-        rows += count;
-        seen(count);
+        seen(page.records.len() as u64);
         after = Some(page.next);
     }
+}
+
+/// Whether a row counts at a time.
+fn lives(table: &Table, record: &Record, now: Option<Timestamp>) -> bool {
+    let (Some(now), Some(expires)) = (now, table.expires) else {
+        return true;
+    };
+    let place = table.columns.iter().position(|(name, _)| *name == expires);
+    let at = place.and_then(|place| record.get(place));
+    !matches!(at, Some(Value::Integer(at)) if *at <= now.as_millis())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_lives_until_it_expires() {
+        let token = |expires_at: i64| {
+            let hash = Value::Blob(vec![1]);
+            vec![hash, "ses_1".into(), expires_at.into(), Value::Null, Value::Null]
+        };
+        let now = Some(Timestamp::from_millis(1_000));
+        assert!(lives(&tables::TOKENS, &token(1_001), now));
+        assert!(!lives(&tables::TOKENS, &token(1_000), now));
+        assert!(lives(&tables::TOKENS, &token(1_000), None));
+        assert!(lives(
+            &tables::VIEWS[0],
+            &vec![1_i64.into(), 1_i64.into(), "{}".into()],
+            now
+        ));
+    }
 
     #[test]
     fn a_line_has_the_columns_in_order() {

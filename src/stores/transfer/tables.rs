@@ -14,6 +14,7 @@ const fn table(
         order: Order::Key(key),
         is_of_rows: false,
         numbered: None,
+        expires: None,
     }
 }
 
@@ -27,6 +28,13 @@ const fn of_rows(table: Table) -> Table {
 const fn in_order_of_creation(table: Table) -> Table {
     Table {
         order: Order::Creation,
+        ..table
+    }
+}
+
+const fn expiring(table: Table, column: &'static str) -> Table {
+    Table {
+        expires: Some(column),
         ..table
     }
 }
@@ -165,16 +173,19 @@ pub static USERS: [Table; 7] = [
     ),
 ];
 
-pub(super) const TOKENS: Table = table(
-    "tokens",
-    &[
-        ("hash", Bytes),
-        ("session_id", Text),
-        ("expires_at", Integer),
-        ("successor", Bytes),
-        ("spent_at", Integer),
-    ],
-    &["hash"],
+pub(super) const TOKENS: Table = expiring(
+    table(
+        "tokens",
+        &[
+            ("hash", Bytes),
+            ("session_id", Text),
+            ("expires_at", Integer),
+            ("successor", Bytes),
+            ("spent_at", Integer),
+        ],
+        &["hash"],
+    ),
+    "expires_at",
 );
 
 /// Of `stores.sessions`.
@@ -195,15 +206,18 @@ pub static SESSIONS: [Table; 5] = [
         &["id"],
     ),
     TOKENS,
-    table(
-        "hits",
-        &[
-            ("key", Text),
-            ("starts_at", Integer),
-            ("ends_at", Integer),
-            ("count", Integer),
-        ],
-        &["key"],
+    expiring(
+        table(
+            "hits",
+            &[
+                ("key", Text),
+                ("starts_at", Integer),
+                ("ends_at", Integer),
+                ("count", Integer),
+            ],
+            &["key"],
+        ),
+        "ends_at",
     ),
     table(
         "one_time_tokens",
@@ -215,7 +229,10 @@ pub static SESSIONS: [Table; 5] = [
         ],
         &["purpose", "user_id"],
     ),
-    table("networks", &[("hash", Bytes), ("expires_at", Integer)], &["hash"]),
+    expiring(
+        table("networks", &[("hash", Bytes), ("expires_at", Integer)], &["hash"]),
+        "expires_at",
+    ),
 ];
 
 /// The kept replies, also of `stores.sessions`. Quotas follow from them.
