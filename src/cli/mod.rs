@@ -7,9 +7,11 @@ pub mod backup;
 pub mod certs;
 pub mod check;
 pub mod demo;
+pub mod export;
 pub mod inspect;
 pub mod keys;
 mod logging;
+pub mod migrate;
 pub mod node;
 mod output;
 pub mod process;
@@ -65,6 +67,10 @@ enum Command {
     Backup(backup::BackupArguments),
     /// Put a backup where no stores are.
     Restore(backup::RestoreArguments),
+    /// Move all rows from the stores of one configuration to those of another, while no node runs.
+    Migrate(migrate::Arguments),
+    /// Write all rows into files of JSON lines, the same whatever the stores are on, while no node runs.
+    Export(export::Arguments),
     /// The writer of the embedded stores; started on demand.
     #[command(hide = true)]
     Store(store::Arguments),
@@ -193,6 +199,8 @@ async fn run(command: Command) -> Result<Outcome, Failure> {
         Command::Rebuild(arguments) => rebuild::command(arguments).await,
         Command::Backup(arguments) => backup::back_up(arguments).await,
         Command::Restore(arguments) => backup::restore(arguments).await,
+        Command::Migrate(arguments) => migrate::command(arguments).await,
+        Command::Export(arguments) => export::command(arguments).await,
         Command::Store(arguments) => store::command(arguments).await,
     }
 }
@@ -247,6 +255,9 @@ mod tests {
             "souk store --data here",
             "souk backup --config cluster.toml --out backup",
             "souk restore --config cluster.toml --from backup --sessions",
+            "souk migrate --from cluster.toml --to cluster.full.toml",
+            "souk migrate --from cluster.toml --to cluster.full.toml --state state.json",
+            "souk export --config cluster.toml --out export",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -265,6 +276,8 @@ mod tests {
             "souk certs",
             "souk backup",
             "souk restore",
+            "souk migrate --to cluster.toml",
+            "souk export",
         ] {
             assert!(parse(line).is_err(), "{line} was accepted");
         }

@@ -17,7 +17,9 @@ pub mod documents;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 pub mod error;
+pub mod export;
 pub mod idempotency;
+pub mod migration;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 #[cfg(feature = "mysql")]
@@ -42,6 +44,7 @@ pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
 mod token_hash;
+pub mod transfer;
 pub mod users;
 pub mod views;
 

@@ -1,5 +1,7 @@
 //! Opens the configured stores.
 
+pub mod transfer;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -204,6 +206,24 @@ pub async fn open_embedded(
     }
     .open()
     .await
+}
+
+/// Opens `stores.views` alone, where it is on a server; an embedded one needs nobody who asks whether a node runs.
+///
+/// # Errors
+/// [`StoreError`]
+pub async fn views_on_server(config: &Config) -> Result<Option<Arc<dyn Views>>, StoreError> {
+    if config.stores.views.scheme() == Scheme::Sqlite {
+        return Ok(None);
+    }
+    let keyring = keyring(&config.cluster, &config.sealing)?;
+    let opener = Opener {
+        urls: &config.stores,
+        directory: &config.cluster.data,
+        writer: OnceCell::new(),
+        keyring: &keyring,
+    };
+    opener.views().await.map(Some)
 }
 
 /// One of the stores of rows, of whatever technology.

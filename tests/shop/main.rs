@@ -22,6 +22,7 @@ mod half_sent;
 mod health;
 mod idempotency;
 mod kept_replies;
+mod migrate;
 mod operator;
 mod orders;
 mod payments;

@@ -16,6 +16,8 @@ pub mod faulty;
 pub mod mongodb;
 #[cfg(feature = "mongodb")]
 mod mongodb_lost;
+#[cfg(feature = "mongodb")]
+pub mod mongodb_transfer;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "mysql")]

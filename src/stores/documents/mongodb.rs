@@ -213,7 +213,7 @@ fn compare_and_set(mark: &str, write: &DocumentWrite) -> RawDocumentBuf {
 }
 
 /// Rows, and not what bars lost writes.
-fn rows(mut filter: BsonDocument) -> BsonDocument {
+pub(super) fn rows(mut filter: BsonDocument) -> BsonDocument {
     filter.insert("version", doc! { "$gt": 0_i64 });
     filter
 }
@@ -222,7 +222,7 @@ fn of_ids(ids: &[String]) -> BsonDocument {
     rows(doc! { "_id": { "$in": ids } })
 }
 
-fn above(after: Option<&str>) -> BsonDocument {
+pub(super) fn above(after: Option<&str>) -> BsonDocument {
     rows(after.map_or_else(BsonDocument::new, |after| doc! { "_id": { "$gt": after } }))
 }
 

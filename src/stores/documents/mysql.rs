@@ -23,7 +23,8 @@ use crate::stores::sql_pool::Access;
 use souk_domain::{EventId, Timestamp};
 use souk_embedded::Rows;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/mysql/0001_rows.sql")];
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/mysql/0001_rows.sql")];
 
 /// Batches of one writer at a time: one waits for the disk while the next is under way.
 const BATCHES_IN_FLIGHT: usize = 4;

@@ -19,7 +19,8 @@ use crate::stores::postgres::PostgresPool;
 use crate::stores::sql::SqlDatabase;
 use souk_domain::Timestamp;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/postgres/0001_rows.sql")];
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/postgres/0001_rows.sql")];
 
 /// Batches of one writer at a time: one waits for the disk while the next is under way.
 const BATCHES_IN_FLIGHT: usize = 4;

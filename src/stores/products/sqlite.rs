@@ -39,6 +39,9 @@ const PUT_SKUS: &str = "INSERT INTO skus (sku, product) \
      FROM json_each(?1) AS j, json_each(j.value, '$.variants') AS v WHERE true \
      ON CONFLICT (sku) DO UPDATE SET product = excluded.product";
 
+/// What follows from products that were moved here, as a JSON array in ?1: their SKUs, and the search index.
+pub(in crate::stores) const DERIVED: &[&str] = &[PUT_SKUS, INDEX_PRODUCTS];
+
 /// Sets the stock flag of some products to what the badges say, where it says something else.
 macro_rules! flag {
     ($some:literal) => {

@@ -5,7 +5,8 @@ use super::adapter::{SqlViews, Statements};
 use crate::stores::StoreError;
 use crate::stores::mysql::MysqlPool;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/mysql/0001_views.sql")];
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/mysql/0001_views.sql")];
 
 /// Each proposal is followed by a look at what it did: nothing else returns a row.
 const STATEMENTS: Statements = Statements {

@@ -5,7 +5,8 @@ use super::adapter::{SqlViews, Statements};
 use crate::stores::StoreError;
 use crate::stores::postgres::PostgresPool;
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/postgres/0001_views.sql")];
+/// The schema: every migration, oldest first.
+pub const MIGRATIONS: &[&str] = &[include_str!("migrations/postgres/0001_views.sql")];
 
 /// The coordination store in PostgreSQL.
 pub type PostgresViews = SqlViews<PostgresPool>;

@@ -9,7 +9,7 @@ use crate::view::{NodeIdentity, View};
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A node without a heartbeat for this long is considered dead.
-const WINDOW: Duration = Duration::from_millis(2_500);
+pub const WINDOW: Duration = Duration::from_millis(2_500);
 
 /// The latest counter of each node and when it last changed, by this node's clock.
 #[derive(Default)]

@@ -23,6 +23,7 @@ use crate::peers::LinkEvent;
 use crate::view::{Member, View};
 use crate::views::Views;
 use heartbeats::INTERVAL;
+pub use heartbeats::WINDOW as HEARTBEAT_WINDOW;
 pub use operations::{Ended, Look};
 pub use state::MembershipState;
 

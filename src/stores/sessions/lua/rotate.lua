@@ -1,5 +1,6 @@
 -- KEYS: 5 the token, 6 its successor. ARGV: the successor's hash, now, expires_at, the time since which an exchange may be repeated.
--- A token is a hash {session, expires_at}, with successor and spent_at once it is spent.
+-- A token is a hash {session, expires_at}, with successor and spent_at once it is spent; without spent_at where that
+-- is not known.
 -- Returns {outcome, session}: 0 unknown, 1 rotated, 2 reused.
 local old, new = KEYS[5], KEYS[6]
 local successor, now, expires_at, since = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -12,7 +13,7 @@ local row = session(id)
 if not row or row.expires_at <= now then
   return {0, false}
 end
-if token[3] and (token[3] ~= successor or tonumber(token[4]) <= since) then
+if token[3] and (token[3] ~= successor or tonumber(token[4] or 0) <= since) then
   if not row.ended_at then
     finish(id, row, now)
   end

@@ -1,0 +1,235 @@
+//! `souk migrate` of a shop with orders, to other places and back, and `souk export` on the way.
+//!
+//! Every place is another data folder. With the feature `full` and `SOUK_TEST_POSTGRES_URL` and so on, the shop lives on servers in
+//! between. With the feature `failpoints` the migration is killed on its way, twice each way.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::shared::several_stocked;
+use crate::support::client::Client;
+use crate::support::cluster::{Cluster, Options};
+use crate::support::command::{self, text};
+
+/// Orders of guests.
+const ORDERS: usize = 6;
+
+/// A configuration like that of the cluster beside it, with its own data folder and these stores.
+fn configuration(cluster: &Cluster, name: &str, stores: &[(&str, String)]) -> PathBuf {
+    let file = fs::read_to_string(cluster.config()).expect("the configuration can be read");
+    let mut table: toml::Table = file.parse().expect("TOML");
+    let folder = cluster.config().parent().expect("a folder");
+    let section = |table: &mut toml::Table, name: &str| {
+        let section = table.entry(name).or_insert_with(|| toml::Table::new().into());
+        section.as_table_mut().expect("a section").clone()
+    };
+    let mut own = section(&mut table, "cluster");
+    own.insert("data".into(), text(&folder.join(name)).into());
+    table.insert("cluster".into(), own.into());
+    let mut urls = section(&mut table, "stores");
+    for (store, url) in stores {
+        urls.insert((*store).into(), url.as_str().into());
+    }
+    table.insert("stores".into(), urls.into());
+    let path = folder.join(format!("{name}.toml"));
+    fs::write(&path, table.to_string()).expect("a configuration can be written");
+    path
+}
+
+/// The files of an export by their names.
+async fn export(cluster: &Cluster, config: &Path, name: &str) -> BTreeMap<String, String> {
+    let folder = cluster.data().join(name);
+    let arguments = ["export", "--config", text(config), "--out", text(&folder)];
+    let exported = command::run(&arguments, cluster.variables()).await.expect(0);
+    println!("{}", exported.stdout.trim());
+    let files = fs::read_dir(&folder).expect("an export");
+    files
+        .map(|file| {
+            let file = file.expect("a file");
+            let name = file.file_name().into_string().expect("a readable name");
+            (name, fs::read_to_string(file.path()).expect("text"))
+        })
+        .collect()
+}
+
+/// That two exports are the same, byte for byte.
+#[track_caller]
+fn assert_same(one: &BTreeMap<String, String>, other: &BTreeMap<String, String>) {
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, text) in one {
+        assert!(other[name] == *text, "{name} differs");
+    }
+}
+
+async fn migrate(cluster: &Cluster, from: &Path, to: &Path) -> command::Ended {
+    let arguments = ["migrate", "--from", text(from), "--to", text(to)];
+    command::run(&arguments, cluster.variables()).await
+}
+
+/// Kills a migration (SIGKILL) that has imported one page more than it has written down: after `pages` pages.
+#[cfg(feature = "failpoints")]
+async fn kill_migration(cluster: &Cluster, from: &Path, to: &Path, pages: usize) {
+    use crate::support::waiting::eventually;
+    use std::time::Duration;
+
+    let tables_with_rows = || {
+        let state = fs::read(to.with_extension("migration.json")).unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+        let tables = state["tables"].as_object().cloned().unwrap_or_default();
+        tables.values().filter(|table| table["rows"] != 0).count()
+    };
+    // Every page of this shop is a whole table.
+    let before = tables_with_rows();
+    let mut settings = cluster.variables().to_vec();
+    let fail_points = format!("migrate.imported={pages}*off->pause");
+    settings.push(("FAILPOINTS".to_owned(), fail_points));
+    let arguments = ["migrate", "--from", text(from), "--to", text(to)];
+    let mut process = tokio::process::Command::from(command::souk(&arguments, &settings))
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary can be started");
+    eventually("pages are moved", Duration::from_secs(120), async || {
+        let moved = tables_with_rows();
+        if moved == before + pages {
+            Ok(())
+        } else {
+            Err(moved)
+        }
+    })
+    .await;
+    process.kill().await.expect("it still runs");
+}
+
+/// Moves everything, killed on the way where the build can be.
+async fn moved(cluster: &Cluster, from: &Path, to: &Path) {
+    #[cfg(feature = "failpoints")]
+    for pages in [2, 3] {
+        kill_migration(cluster, from, to, pages).await;
+    }
+    let moved = migrate(cluster, from, to).await.expect(0);
+    println!("{}", moved.stdout.trim());
+    let again = migrate(cluster, from, to).await.expect(1);
+    assert!(again.stderr.contains("was completed"), "{again:?}");
+    let audit = ["audit", "--config", text(to)];
+    command::run(&audit, cluster.variables()).await.expect(0);
+}
+
+/// Orders of several guests, each with who may read it.
+async fn ordered(cluster: &Cluster) -> (String, Vec<(String, Client)>) {
+    let mut skus = several_stocked(&cluster.client(0), 1, 200, 10_000).await;
+    let sku = skus.remove(0).sku;
+    let mut orders = Vec::new();
+    for number in 0..ORDERS {
+        let guest = cluster.client(0).guest().await;
+        guest.add(&sku, 1).await.expect(200);
+        let order = guest
+            .place_order(&format!("moved-{number}"), "tok_ok")
+            .await
+            .expect(201);
+        orders.push((order.str("/id").to_owned(), guest));
+    }
+    (sku, orders)
+}
+
+async fn a_shop_moves(stores: &[(&str, String)]) {
+    let options = Options {
+        nodes: 1,
+        products: 50,
+        ..Options::default()
+    };
+    let cluster = Cluster::start(options.patient());
+    let (sku, orders) = ordered(&cluster).await;
+    let first = cluster.config().to_owned();
+    let second = configuration(&cluster, "second", stores);
+    let third = configuration(&cluster, "third", &[]);
+
+    // Not while the shop runs.
+    let refused = migrate(&cluster, &first, &second).await.expect(1);
+    assert!(refused.stderr.contains("stop all nodes"), "{refused:?}");
+    cluster.drain_node(0).await;
+    let before = export(&cluster, &first, "export-1").await;
+    assert_eq!(before["orders.documents.jsonl"].lines().count(), ORDERS);
+
+    moved(&cluster, &first, &second).await;
+    assert_same(&before, &export(&cluster, &second, "export-2").await);
+    moved(&cluster, &second, &third).await;
+    assert_same(&before, &export(&cluster, &third, "export-3").await);
+
+    // The shop goes on at the last place.
+    fs::copy(&third, &first).expect("the configuration can be replaced");
+    cluster.restart_node(0).await;
+    for (id, client) in &orders {
+        let order = client.get_order(id).await.expect(200);
+        assert_eq!(order.str("/status"), "confirmed", "{order}");
+    }
+    let guest = cluster.client(0).guest().await;
+    guest.add(&sku, 1).await.expect(200);
+    guest.place_order("after", "tok_ok").await.expect(201);
+    let audit = ["audit", "--config", text(&third)];
+    command::run(&audit, cluster.variables()).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_migrates_to_another_folder_and_on() {
+    a_shop_moves(&[]).await;
+}
+
+#[cfg(feature = "full")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_migrates_to_servers_and_back() {
+    use sqlx::{AssertSqlSafe, Connection as _};
+
+    let server = |name: &str| std::env::var(format!("SOUK_TEST_{name}_URL")).ok();
+    let servers = (
+        server("POSTGRES"),
+        server("MYSQL"),
+        server("MONGODB"),
+        server("REDIS"),
+    );
+    let (Some(postgres), Some(mysql), Some(mongodb), Some(redis)) = servers else {
+        assert!(
+            std::env::var_os("SOUK_TEST_REQUIRE_SERVERS").is_none(),
+            "there are no servers"
+        );
+        println!("skipped: not all of SOUK_TEST_POSTGRES_URL, _MYSQL_, _MONGODB_ and _REDIS_URL are set");
+        return;
+    };
+    let name = format!("souk_migrate_{}", uuid::Uuid::new_v4().simple());
+    let in_postgres = async |sql: String| {
+        let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    };
+    let in_mysql = async |sql: String| {
+        let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    };
+    in_postgres(format!(
+        "CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"
+    ))
+    .await;
+    in_mysql(format!("CREATE DATABASE {name}")).await;
+    let url = |server: &str| format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+    let on = |server: &str, stores: &[&'static str]| {
+        let stores = stores.iter().map(|store| (*store, url(server)));
+        stores.collect::<Vec<_>>()
+    };
+    let stores = [
+        on(&postgres, &["orders", "users", "views"]),
+        on(&mysql, &["inventory", "payments", "sandbox"]),
+        vec![
+            // Whatever the set says that its members are.
+            ("carts", format!("{mongodb}/{name}?directConnection=true")),
+            ("sessions", format!("{redis}?prefix={name}:")),
+        ],
+    ];
+    a_shop_moves(&stores.concat()).await;
+    in_postgres(format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    in_mysql(format!("DROP DATABASE {name}")).await;
+}
