@@ -76,13 +76,18 @@ impl Operation {
         Self::new("index", id, &unchanged(change), document)
     }
 
-    /// Sets fields of a document that nobody has changed since.
+    /// Sets fields of a document that nobody has changed since. That is a change also where they had these values.
     pub(in crate::stores) fn update(
         id: &str,
         change: (u64, u64),
         fields: &impl Serialize,
     ) -> serde_json::Result<Self> {
-        Self::new("update", id, &unchanged(change), &json!({ "doc": fields }))
+        Self::new(
+            "update",
+            id,
+            &unchanged(change),
+            &json!({ "doc": fields, "detect_noop": false }),
+        )
     }
 
     /// Writes a document of this version, where there is none or one of a lower version.

@@ -217,6 +217,48 @@ async fn a_lost_write_that_arrives_late_does_not_undo_a_newer_one() {
     assert_eq!(found.ids, std::slice::from_ref(&item.id));
 }
 
+/// One node has looked at the badges before a newer one came, and writes after another node has found nothing to do for that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_last_looks_again() {
+    let Some(indexes) = TestIndexes::create() else {
+        return;
+    };
+    let (proxy, url) = indexes.proxied().await;
+    let slow = Arc::new(ElasticProducts::open(&url).await.unwrap());
+    let fast = indexes.products().await;
+    let item = product("last", "Last", "home", "Acme", &[1]);
+    fast.put_products(std::slice::from_ref(&item)).await.unwrap();
+    let badge = |available, version| Badge {
+        sku: sku("last-0"),
+        available,
+        version,
+    };
+    for version in (1..).step_by(3) {
+        fast.put_badges(&[badge(1, version)]).await.unwrap();
+        proxy.hold_all("\"in_stock\":false");
+        let store = Arc::clone(&slow);
+        let sold_out = badge(0, version + 1);
+        let writing = tokio::spawn(async move { store.put_badges(&[sold_out]).await });
+        proxy.holds_one().await;
+        fast.put_badges(&[badge(3, version + 2)]).await.unwrap();
+        proxy.pass_on();
+        match writing.await.unwrap() {
+            Ok(()) => break,
+            // The machine was so slow that it was lost meanwhile: once more.
+            Err(error) => assert!(error.is_transient(), "{error:?}"),
+        }
+        proxy.release().await;
+    }
+    let query = ProductQuery {
+        in_stock: true,
+        limit: 10,
+        ..ProductQuery::default()
+    };
+    indexes.ask(Method::POST, "products/_refresh", Value::Null).await;
+    let found = fast.search().search(&query).await.unwrap();
+    assert_eq!(found.ids, std::slice::from_ref(&item.id));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_leaves_the_outcome_unknown_and_a_repetition_completes_it() {
     let Some(indexes) = TestIndexes::create() else {

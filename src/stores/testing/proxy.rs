@@ -102,9 +102,21 @@ impl Proxy {
         self.held.send_replace(Requests { below, with });
     }
 
+    /// Waits until a request is kept.
+    #[cfg(feature = "elasticsearch")]
+    pub async fn holds_one(&self) {
+        let mut stuck = self.stuck.subscribe();
+        stuck.wait_for(|stuck| *stuck > 0).await.unwrap();
+    }
+
+    /// Passes on what was kept.
+    pub fn pass_on(&self) {
+        self.held.send_replace(Requests::default());
+    }
+
     /// Passes on what was kept, and waits until the connections that it came from have ended.
     pub async fn release(&self) {
-        self.held.send_replace(Requests::default());
+        self.pass_on();
         let mut stuck = self.stuck.subscribe();
         stuck.wait_for(|stuck| *stuck == 0).await.unwrap();
     }

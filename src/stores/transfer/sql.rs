@@ -14,6 +14,7 @@ use crate::stores::sql::{Columns, SqlDatabase};
 const KEYS: usize = 5_000;
 
 /// Numbers that a batch of documents takes for the rows that it creates; see the adapters.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 const PLACES: i64 = 65_536;
 
 /// What databases write differently.
