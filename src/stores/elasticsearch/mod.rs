@@ -1,7 +1,7 @@
 //! Elasticsearch as the technology of the catalogue: calls to one address, and the errors as [`StoreError`].
 //!
 //! **Reads by id** (`_mget`) are realtime: they see every acknowledged write, whatever the search index has taken in. Only
-//! [`Server::search`] lags, by a refresh.
+//! `Server::search` lags, by a refresh.
 //!
 //! **Writes** are bulks, with an outcome for each item, and are sent once. Each item is one that may be repeated: it writes the same
 //! again, or says which version of its document it is for and conflicts otherwise.

@@ -1,6 +1,6 @@
 //! Moves the rows of stores from where one configuration has them to where another one has them, while no node of either runs.
 //!
-//! A store whose place is the same in both is left alone. The others are copied page by page; a [file](state) says how far,
+//! A store whose place is the same in both is left alone. The others are copied page by page; a file says how far,
 //! so that whoever was interrupted goes on from there. Importing a page twice is the same as importing it once, and so nothing
 //! is lost or doubled wherever the interruption was. At the end every table of both sides is read once more and compared.
 //! The source is not changed.

@@ -2,13 +2,13 @@
 //!
 //! | index | a document by | holds |
 //! |---|---|---|
-//! | [`PRODUCTS`] | product | the product, and what searches look at |
-//! | [`SKUS`] | SKU | the product that was last written with it |
-//! | [`BADGES`] | SKU | its stock badge, whose version is that of the document |
-//! | [`CATALOGUE`] | name | the categories ([`CATEGORIES`]), and the order of creation ([`CREATIONS`]) |
+//! | `PRODUCTS` | product | the product, and what searches look at |
+//! | `SKUS` | SKU | the product that was last written with it |
+//! | `BADGES` | SKU | its stock badge, whose version is that of the document |
+//! | `CATALOGUE` | name | the categories (`CATEGORIES`), and the order of creation (`CREATIONS`) |
 //!
 //! A product's document repeats what follows from others: whether a SKU is in stock, and the name of its category. Whoever writes one of
-//! these settles the products that it concerns ([`ElasticProducts::settle`]) before it is acknowledged: it reads the product, then
+//! these settles the products that it concerns (`ElasticProducts::settle`) before it is acknowledged: it reads the product, then
 //! what follows, and writes the difference on condition that the product is still the one that was read; then it looks again, until
 //! there is no difference. Of two who settle one product, the last to write has looked afterwards, and so at the newest.
 
