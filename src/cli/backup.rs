@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
@@ -44,7 +44,7 @@ pub(super) async fn back_up(arguments: BackupArguments) -> Result<Outcome, Failu
     let moment = Moment::take(&config.stores, &config.cluster.data, Timestamp::now())
         .await
         .map_err(|error| not_made(&target, error))?;
-    let (progress, paused) = (progress(moment.bytes), moment.paused);
+    let (progress, paused) = (progress(moment.bytes()), moment.paused);
     let (folder, bar) = (target.clone(), progress.clone());
     let written = spawn_blocking(move || moment.write(&folder, |bytes| bar.inc(bytes))).await;
     progress.finish_and_clear();
@@ -99,12 +99,10 @@ pub(super) async fn restore(arguments: RestoreArguments) -> Result<Outcome, Fail
     Ok(Outcome::Done)
 }
 
-/// A progress bar on stderr; invisible where that is not a terminal.
+/// A progress bar of bytes.
 fn progress(bytes: u64) -> ProgressBar {
-    let bar = ProgressBar::new(bytes);
-    // The template is a constant; where it were wrong, the plain bar would do.
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}") {
-        bar.set_style(style);
-    }
-    bar
+    output::progress(
+        ProgressBar::new(bytes),
+        "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}",
+    )
 }

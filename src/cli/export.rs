@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 use crate::stores::export::export;
@@ -21,11 +21,10 @@ pub struct Arguments {
 pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config.load()?;
     logging::start_quiet()?;
-    let bar = ProgressBar::new_spinner();
-    // The template is a constant; where it were wrong, the plain one would do.
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} rows, {per_sec}") {
-        bar.set_style(style);
-    }
+    let bar = output::progress(
+        ProgressBar::new_spinner(),
+        "{spinner} {human_pos} rows, {per_sec}",
+    );
     let exported = export(&config, &arguments.out, |rows| bar.inc(rows)).await;
     bar.finish_and_clear();
     let exported = exported.map_err(|error| Failure::failed("the stores can't be exported", error))?;

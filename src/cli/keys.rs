@@ -1,7 +1,7 @@
 //! `souk keys`: counts the rows sealed under each key, and re-seals all of them under the first key.
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, Failure, Outcome, logging, output, table};
@@ -71,7 +71,7 @@ async fn rotate(common: &Common) -> Result<Outcome, Failure> {
     let config = common.config.load()?;
     let keyring = keyring(&config.cluster, &config.sealing).map_err(failed)?;
     let stores = stores::open(&config).await.map_err(failed)?;
-    let bar = progress();
+    let bar = output::progress(ProgressBar::new_spinner(), "{spinner} {msg}");
     let result = rotation::rotate(&stores.at_rest, &keyring, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();
     let rotated = result.map_err(failed)?;
@@ -120,16 +120,6 @@ fn row(keyring: &Keyring, store: &StoreStatus) -> Value {
 
 fn ids(keyring: &Keyring) -> Vec<&str> {
     keyring.ids().collect()
-}
-
-/// A progress line on stderr; invisible where that is not a terminal.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    // The template is valid; without it, the default style would do.
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn show(bar: &ProgressBar, progress: Progress<'_>) {

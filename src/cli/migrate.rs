@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{Failure, Outcome, logging, output};
 use crate::config::Config;
@@ -30,7 +30,10 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     let state = arguments
         .state
         .unwrap_or_else(|| migration::default_state_file(&to));
-    let bar = progress();
+    let bar = output::progress(
+        ProgressBar::new(0),
+        "{bar:40} {human_pos} of {human_len} rows, {per_sec} {msg}",
+    );
     let moved = migration::migrate(&from, &to, &state, |progress| show(&bar, &progress)).await;
     bar.finish_and_clear();
     let moved = moved.map_err(|error| Failure::failed("the migration is not complete", error))?;
@@ -41,18 +44,6 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         moved.stores.join(", ")
     ))?;
     Ok(Outcome::Done)
-}
-
-/// A progress bar on stderr; invisible where that is not a terminal.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    // The template is a constant; where it were wrong, the plain bar would do.
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} rows, {per_sec} {msg}")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn show(bar: &ProgressBar, progress: &Progress<'_>) {

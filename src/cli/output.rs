@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::Failure;
 
 /// Writes one line (or several) to stdout at once. A closed pipe (`| head`) is not a failure.
@@ -16,6 +18,15 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
             Err(Failure::failed("stdout can't be written", error))
         }
         _ => Ok(()),
+    }
+}
+
+/// A progress bar on stderr that looks as `template` says; invisible where that is not a terminal.
+pub(super) fn progress(bar: ProgressBar, template: &'static str) -> ProgressBar {
+    // A template is a constant; where it were wrong, the plain bar would do.
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

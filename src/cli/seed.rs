@@ -1,7 +1,7 @@
 //! `souk seed`: the demo catalogue.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{ConfigArgument, Failure, Outcome, logging, output};
 
@@ -42,13 +42,10 @@ pub(super) async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-/// A progress bar on stderr; invisible where that is not a terminal.
+/// A progress bar of products.
 pub(super) fn progress(products: u64) -> ProgressBar {
-    let bar = ProgressBar::new(products);
-    // The template is a constant; where it were wrong, the plain bar would do.
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} products, {per_sec}")
-    {
-        bar.set_style(style);
-    }
-    bar
+    output::progress(
+        ProgressBar::new(products),
+        "{bar:40} {human_pos} of {human_len} products, {per_sec}",
+    )
 }

@@ -3,9 +3,8 @@
 //! A backup is a folder with a copy of each embedded database, all of one moment, and a description ([`MANIFEST`]) with their
 //! sizes and hashes. Stores on servers are not in it: their servers have means of their own.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use souk_embedded::{RestoreError, Snapshot};
 use souk_retry::{RetryPolicy, retry};
 
 use super::StoreError;
+use super::new_folder::NewFolder;
 use super::sqlite::{self, SCHEMAS, SESSIONS, store_error};
 use crate::config::StoreUrls;
 use crate::digest::sha256_of_file;
@@ -115,8 +115,8 @@ pub struct Copy {
 pub struct Moment {
     snapshot: Snapshot,
     taken_at: Timestamp,
-    /// The size of all databases, in bytes.
-    pub bytes: u64,
+    /// The databases, each with its size in bytes.
+    sizes: Vec<(&'static str, u64)>,
     /// How long the writers were held for it.
     pub paused: Duration,
 }
@@ -138,13 +138,17 @@ impl Moment {
         };
         let snapshot = retry("backup", MOMENT, StoreError::is_transient, take).await?;
         let sizes = snapshot.sizes();
-        let sizes = sizes.map_err(|error| store_error("embedded", error))?;
         Ok(Self {
+            sizes: sizes.map_err(|error| store_error("embedded", error))?,
             paused: snapshot.paused(),
             snapshot,
             taken_at: now,
-            bytes: sizes.iter().map(|(_, bytes)| bytes).sum(),
         })
+    }
+
+    /// The size of all databases, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.sizes.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Writes the backup into the new folder `target`, for this user alone. It has that name only when it is whole and on the
@@ -156,24 +160,9 @@ impl Moment {
         if target.exists() {
             return Err(BackupError::Exists(target.to_owned()));
         }
-        let parent = match target.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        // Only its owner can look into it. It is removed where the backup fails.
-        let folder = step(parent, |parent| {
-            fs::create_dir_all(parent)?;
-            tempfile::Builder::new()
-                .prefix(".souk-backup-")
-                .permissions(Permissions::from_mode(0o700))
-                .tempdir_in(parent)
-        })?;
-        let sizes = self.snapshot.sizes();
-        let copy = || -> Result<_, souk_embedded::Error> {
-            self.snapshot.copy(folder.path(), copied)?;
-            sizes
-        };
-        let sizes = copy().map_err(|error| store_error("embedded", error))?;
+        let folder = step(target, NewFolder::create)?;
+        let copied = self.snapshot.copy(folder.path(), copied);
+        copied.map_err(|error| store_error("embedded", error))?;
         let describe = |(name, bytes): (&str, u64)| {
             let file = database(folder.path(), name);
             let sha256 = hex::encode(step(&file, sha256_of_file)?);
@@ -184,7 +173,8 @@ impl Moment {
             format: FORMAT,
             program: env!("CARGO_PKG_VERSION").to_owned(),
             taken_at: self.taken_at,
-            databases: sizes
+            databases: self
+                .sizes
                 .into_iter()
                 .map(describe)
                 .collect::<Result<_, BackupError>>()?,
@@ -194,11 +184,7 @@ impl Moment {
             file.write_all(&serde_json::to_vec_pretty(&manifest)?)?;
             file.sync_all()
         })?;
-        step(folder.path(), sync)?;
-        step(target, |target| fs::rename(folder.path(), target))?;
-        // It has another name now.
-        let _ = folder.keep();
-        step(parent, sync)?;
+        step(target, |_| folder.publish())?;
         Ok(manifest)
     }
 }
@@ -272,11 +258,6 @@ pub fn restore(
 
 fn database(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.db"))
-}
-
-/// Brings the names of a folder's files to the disk.
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 fn step<T>(file: &Path, operation: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, BackupError> {

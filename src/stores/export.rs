@@ -1,12 +1,12 @@
 //! Writes all rows of a shop into files that are the same whatever the stores are on: one file of JSON lines per table.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
 use super::migration::{OfflineError, offline};
+use super::new_folder::NewFolder;
 use super::open::transfer::is_movable;
 use super::transfer;
 use crate::config::Config;
@@ -76,18 +76,7 @@ pub async fn export(
     offline::expect_stores(config)?;
     let folders = offline::hold(&[config]).await?;
     offline::check(&[config]).await?;
-    let parent = match target.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    // It is removed where the export fails.
-    let folder = step(parent, |parent| {
-        fs::create_dir_all(parent)?;
-        tempfile::Builder::new()
-            .prefix(".souk-export-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-    })?;
+    let folder = step(target, NewFolder::create)?;
     let mut exported = Exported { tables: 0, rows: 0 };
     for (store, _) in config.stores.all() {
         for source in folders.places(config).transfers(store).await? {
@@ -97,15 +86,16 @@ pub async fn export(
                 let mut file = BufWriter::new(step(&path, |path| File::create_new(path))?);
                 let write = |line: &[u8]| step(&path, |_| file.write_all(line));
                 let digest = transfer::lines::<ExportError>(&*source, table, None, write, &mut seen).await?;
-                step(&path, |_| file.flush())?;
+                step(&path, |_| {
+                    file.flush()?;
+                    file.get_ref().sync_all()
+                })?;
                 exported.tables += 1;
                 exported.rows += digest.rows;
             }
         }
     }
-    step(target, |target| fs::rename(folder.path(), target))?;
-    // It has another name now.
-    let _ = folder.keep();
+    step(target, |_| folder.publish())?;
     Ok(exported)
 }
 

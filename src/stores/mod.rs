@@ -24,6 +24,7 @@ pub mod migration;
 pub mod mongodb;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod new_folder;
 pub mod open;
 pub mod parts;
 pub mod ping;

@@ -32,6 +32,7 @@ impl Snapshot {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) where the writers could not be held long enough, and as of
     /// [`Writer::open`].
     pub async fn take(writer: &Writer, directory: &Path, databases: &[&'static str]) -> Result<Self, Error> {
+        // Before the pause: a migration may take longer than that lasts.
         for database in databases {
             writer.open(database).await?;
         }
