@@ -46,7 +46,7 @@ struct Meta {
 
 impl Index {
     /// The body of its creation, in the first version.
-    fn creation(&self, alias: &str) -> serde_json::Result<Value> {
+    pub(super) fn creation(&self, alias: &str) -> serde_json::Result<Value> {
         let mut mapping = mapping(1, self.steps[0])?;
         // A field that no version knows is a mistake.
         mapping["dynamic"] = "strict".into();
@@ -110,7 +110,28 @@ impl Server {
         for warning in warnings(&name, &description.settings, &description.defaults) {
             tracing::warn!("{warning}");
         }
-        Ok(())
+        self.until_active(&name).await
+    }
+
+    /// Waits until the index answers: one that was made a moment ago, by this node or by another, does not yet, and neither does any
+    /// while the server is starting.
+    async fn until_active(&self, name: &str) -> Result<(), StoreError> {
+        #[derive(Deserialize)]
+        struct Health {
+            timed_out: bool,
+        }
+        // Yellow: the primaries are there.
+        let path = format!("_cluster/health/{name}?wait_for_status=yellow&timeout=30s&master_timeout=30s");
+        let answer = self
+            .call_within(INDEX_LIMIT, Effect::Read, Method::GET, &path, Body::Nothing)
+            .await?;
+        // Some versions say it by the status, some by the body alone.
+        match serde_json::from_slice::<Health>(&answer.bytes) {
+            Ok(Health { timed_out: true }) => {
+                Err(self.unavailable(format!("the primary shard of the index {name} is not active")))
+            }
+            Ok(Health { timed_out: false }) | Err(_) => self.checked(Effect::Read, answer).map(drop),
+        }
     }
 
     /// The index that an alias leads to, by its own name.

@@ -100,6 +100,32 @@ async fn an_index_that_is_not_ours_is_refused() {
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
 }
 
+/// As of one that another node has made a moment ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_does_not_answer_yet_is_waited_for() {
+    let Some(indexes) = TestIndexes::create() else {
+        return;
+    };
+    let url = indexes.url();
+    let mut body = FIRST
+        .creation(&format!("{}-products", url.rsplit('/').next().unwrap()))
+        .unwrap();
+    // No node of the server may have its shard.
+    body["settings"]["index"]["routing"] = json!({ "allocation": { "require": { "_name": "nobody" } } });
+    let path = "products-1?wait_for_active_shards=0";
+    let made = indexes.ask(Method::PUT, path, body).await;
+    assert_eq!(made["acknowledged"], true, "{made}");
+
+    let opening = Server::open("catalogue", &url, &[&FIRST]);
+    tokio::pin!(opening);
+    let early = timeout(Duration::from_secs(1), &mut opening).await;
+    assert!(early.is_err(), "opened without the shard");
+    let anybody = json!({ "index.routing.allocation.require._name": null });
+    let (opened, allowed) = tokio::join!(opening, indexes.ask(Method::PUT, "products-1/_settings", anybody));
+    assert_eq!(allowed["acknowledged"], true, "{allowed}");
+    opened.unwrap().ping(&FIRST).await.unwrap();
+}
+
 /// A write must not bring an index into being, which would lack its mapping.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_was_removed_is_not_made_by_a_write() {
