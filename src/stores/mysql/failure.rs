@@ -3,6 +3,8 @@
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 
+use crate::stores::sql_pool::Meaning;
+
 /// The session is over; after an error in a commit nobody knows what became of it.
 const FATAL: &[u16] = &[
     1053, // ER_SERVER_SHUTDOWN
@@ -42,17 +44,17 @@ fn number(error: &(dyn DatabaseError + 'static)) -> Option<u16> {
     error.map(MySqlDatabaseError::number)
 }
 
-/// Whether the server has ended the session.
-pub(super) fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
-    number(error).is_none_or(|number| FATAL.contains(&number))
+/// What it says.
+pub(super) fn meaning(error: &(dyn DatabaseError + 'static)) -> Meaning {
+    match number(error) {
+        None => Meaning::Broken,
+        Some(number) if FATAL.contains(&number) => Meaning::Broken,
+        Some(number) if PASSING.contains(&number) => Meaning::Passing,
+        Some(_) => Meaning::Refused,
+    }
 }
 
 /// Whether the transaction may be repeated.
 pub(super) fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
     number(error).is_some_and(|number| LOST_RACES.contains(&number))
-}
-
-/// Whether it passes.
-pub(super) fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
-    number(error).is_some_and(|number| PASSING.contains(&number))
 }

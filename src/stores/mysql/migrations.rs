@@ -10,7 +10,7 @@ use super::connection::{Server, ask};
 use super::values::text;
 use crate::stores::StoreError;
 use crate::stores::sql_pool::{
-    Connection, Failure, MIGRATION_LIMIT, STATEMENT_LIMIT, is_behind, is_broken, refused, unavailable,
+    Access, Connection, Failure, MIGRATION_LIMIT, STATEMENT_LIMIT, is_behind, refused, unavailable,
 };
 use souk_embedded::Value;
 
@@ -89,11 +89,8 @@ async fn run(
     literals: &[String],
 ) -> Result<Value, StoreError> {
     let sql = super::values::filled(&sql.replace("{store}", server.store), literals);
-    let rows = ask(&mut connection.session, sql).await.map_err(|error| {
-        if is_broken::<Mysql>(&error) {
-            return unavailable(server.store, error);
-        }
-        Failure::answered::<Mysql>(server.store, error).into_error()
-    })?;
+    let rows = ask(&mut connection.session, sql).await;
+    // Whatever it was, it may be done again.
+    let rows = rows.map_err(|error| Failure::of::<Mysql>(server.store, Access::Read, error).into_error())?;
     Ok(rows.into_iter().flatten().next().unwrap_or(Value::Null))
 }

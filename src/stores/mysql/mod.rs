@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::error::{DatabaseError, Error};
+use sqlx::error::Error;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection as _, raw_sql};
 use tokio::time::{Instant, sleep};
@@ -31,7 +31,9 @@ use tokio::time::{Instant, sleep};
 use self::connection::{Backend, Server};
 use super::StoreError;
 use super::sql::SqlDatabase;
-use super::sql_pool::{Access, CALL_LIMIT, Connection, Failure, Lease, SqlPool, Technology, attempts};
+use super::sql_pool::{
+    self, Access, CALL_LIMIT, Connection, Failure, Lease, Meaning, SqlPool, Technology, attempts,
+};
 use souk_embedded::{Rows, Statement, Value};
 
 /// Between two looks at a session that is being ended.
@@ -149,6 +151,7 @@ impl Technology for Mysql {
     type Session = MySqlConnection;
     type Backend = Backend;
     type Query<'q> = Arc<str>;
+    type Error = Error;
 
     fn store(server: &Server) -> &'static str {
         server.store
@@ -211,15 +214,11 @@ impl Technology for Mysql {
         Ok(true)
     }
 
-    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
-        failure::is_fatal(error)
+    fn meaning(error: &Error) -> Meaning {
+        sql_pool::sqlx::meaning(error, failure::meaning)
     }
 
-    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
-        failure::is_lost_race(error)
-    }
-
-    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
-        failure::is_passing(error)
+    fn is_lost_race(error: &Error) -> bool {
+        error.as_database_error().is_some_and(failure::is_lost_race)
     }
 }

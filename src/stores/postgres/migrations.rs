@@ -7,7 +7,7 @@ use super::connection::Server;
 use super::{Postgres, values};
 use crate::stores::StoreError;
 use crate::stores::sql_pool::{
-    Connection, Failure, MIGRATION_LIMIT, is_behind, is_broken, refused, unavailable,
+    Access, Connection, Failure, MIGRATION_LIMIT, is_behind, refused, unavailable,
 };
 use souk_embedded::Value;
 
@@ -109,8 +109,6 @@ async fn run(server: &Server, connection: &mut Connection<Postgres>, sql: String
 }
 
 fn failed(server: &Server, error: sqlx::Error) -> StoreError {
-    if is_broken::<Postgres>(&error) {
-        return unavailable(server.store, error);
-    }
-    Failure::answered::<Postgres>(server.store, error).into_error()
+    // Whatever it was, it may be done again.
+    Failure::of::<Postgres>(server.store, Access::Read, error).into_error()
 }

@@ -18,14 +18,14 @@ mod values;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::error::{DatabaseError, Error};
+use sqlx::error::Error;
 use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Connection as _, query};
 use tokio::time::Instant;
 
 use self::connection::{Backend, Server};
 use super::StoreError;
-use super::sql_pool::{Access, Connection, Failure, Lease, SqlPool, Technology};
+use super::sql_pool::{self, Access, Connection, Failure, Lease, Meaning, SqlPool, Technology};
 use souk_embedded::{Rows, Statement, Value};
 
 /// A statement with the values of its parameters.
@@ -79,10 +79,6 @@ impl PostgresPool {
     }
 }
 
-fn code(error: &(dyn DatabaseError + 'static)) -> String {
-    error.code().unwrap_or_default().into_owned()
-}
-
 #[async_trait]
 impl Technology for Postgres {
     const NAME: &'static str = "postgres";
@@ -90,6 +86,7 @@ impl Technology for Postgres {
     type Session = PgConnection;
     type Backend = Backend;
     type Query<'q> = Query<'q>;
+    type Error = Error;
 
     fn store(server: &Server) -> &'static str {
         server.store
@@ -132,18 +129,22 @@ impl Technology for Postgres {
         Ok(ended.iter().flatten().all(|ended| *ended == Value::from(true)))
     }
 
-    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool {
-        error
-            .try_downcast_ref::<PgDatabaseError>()
-            .is_none_or(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
+    fn meaning(error: &Error) -> Meaning {
+        sql_pool::sqlx::meaning(error, |error| {
+            let code = error.code().unwrap_or_default();
+            let severity = error
+                .try_downcast_ref::<PgDatabaseError>()
+                .map(PgDatabaseError::severity);
+            match severity {
+                None | Some(PgSeverity::Fatal | PgSeverity::Panic) => Meaning::Broken,
+                Some(_) if PASSING.iter().any(|class| code.starts_with(class)) => Meaning::Passing,
+                Some(_) => Meaning::Refused,
+            }
+        })
     }
 
-    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool {
-        LOST_RACES.contains(&code(error).as_str())
-    }
-
-    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool {
-        let code = code(error);
-        PASSING.iter().any(|class| code.starts_with(class))
+    fn is_lost_race(error: &Error) -> bool {
+        let code = error.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| LOST_RACES.contains(&&*code))
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::Technology;
-use super::failure::{Failure, is_broken, unavailable};
+use super::failure::{Failure, Meaning, unavailable};
 use crate::stores::StoreError;
 use souk_embedded::Rows;
 
@@ -199,14 +199,18 @@ impl<T: Technology> Lease<T> {
         };
         self.under_way = Some(access);
         match timeout_at(deadline, T::rows(&mut connection.session, query)).await {
-            Ok(Err(error)) if is_broken::<T>(&error) => {
-                self.discard();
-                self.pool.forget_idle();
-                Err(Failure::unanswered(store, access, error))
-            }
-            Ok(answer) => {
+            Ok(Ok(rows)) => {
                 self.under_way = None;
-                answer.map_err(|error| Failure::answered::<T>(store, error))
+                Ok(rows)
+            }
+            Ok(Err(error)) => {
+                if T::meaning(&error) == Meaning::Broken {
+                    self.discard();
+                    self.pool.forget_idle();
+                } else {
+                    self.under_way = None;
+                }
+                Err(Failure::of::<T>(store, access, error))
             }
             Err(elapsed) => {
                 self.discard();

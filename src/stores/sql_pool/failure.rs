@@ -2,11 +2,22 @@
 
 use std::error::Error as StdError;
 
-use sqlx::Error;
-
 use super::Technology;
 use super::connections::Access;
 use crate::stores::StoreError;
+
+/// What an error of a driver says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing more can be said to the server over this connection.
+    Broken,
+    /// Of the server's state, which passes.
+    Passing,
+    /// The statement or its values are not to be had.
+    Refused,
+    /// There is an answer, but not one that we know.
+    Unintelligible,
+}
 
 /// A failed attempt.
 #[derive(Debug, thiserror::Error)]
@@ -68,35 +79,19 @@ impl Failure {
         }
     }
 
-    /// The server answered with an error that leaves the connection as it was: the statement has had no effect.
-    pub(in crate::stores) fn answered<T: Technology>(store: &'static str, error: Error) -> Self {
-        let server_error = error.as_database_error();
-        let may_repeat = server_error.is_some_and(T::is_lost_race);
-        let is_passing = server_error.is_some_and(T::is_passing);
-        let error = match error {
-            error if is_passing => unavailable(store, error),
-            Error::Database(_) | Error::Encode(_) | Error::InvalidArgument(_) => refused(store, error),
-            error => StoreError::Corrupt {
+    /// An answer with an error: the statement has had no effect, or the connection broke before its end.
+    pub(in crate::stores) fn of<T: Technology>(store: &'static str, access: Access, error: T::Error) -> Self {
+        let may_repeat = T::is_lost_race(&error);
+        let error = match T::meaning(&error) {
+            Meaning::Broken => return Self::unanswered(store, access, error),
+            Meaning::Passing => unavailable(store, error),
+            Meaning::Refused => refused(store, error),
+            Meaning::Unintelligible => StoreError::Corrupt {
                 store,
                 what: error.to_string(),
             },
         };
         Self { error, may_repeat }
-    }
-}
-
-/// Whether nothing more can be said to the server after this error.
-pub(in crate::stores) fn is_broken<T: Technology>(error: &Error) -> bool {
-    match error {
-        Error::Database(error) => T::is_fatal(&**error),
-        Error::ColumnDecode { .. }
-        | Error::Decode(_)
-        | Error::ColumnNotFound(_)
-        | Error::ColumnIndexOutOfBounds { .. }
-        | Error::TypeNotFound { .. }
-        | Error::Encode(_)
-        | Error::InvalidArgument(_) => false,
-        _ => true,
     }
 }
 

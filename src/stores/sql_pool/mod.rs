@@ -3,17 +3,19 @@
 
 mod connections;
 mod failure;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) mod sqlx;
 
+use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::error::{DatabaseError, Error};
 use tokio::time::Instant;
 
 pub(super) use self::connections::{Access, Connection, Connections, Lease};
-pub(super) use self::failure::{Failure, is_broken, refused, unavailable};
+pub(super) use self::failure::{Failure, Meaning, refused, unavailable};
 use super::StoreError;
 use super::sql::SqlDatabase;
 use souk_embedded::{Rows, Statement, Value};
@@ -50,6 +52,8 @@ pub trait Technology: Sized + Send + Sync + 'static {
     type Backend: Clone + PartialEq + Send + Sync;
     /// A statement with its values.
     type Query<'q>: Send;
+    /// An error of the driver.
+    type Error: StdError + Send + Sync + 'static;
 
     /// The store's name.
     fn store(server: &Self::Server) -> &'static str;
@@ -58,10 +62,10 @@ pub trait Technology: Sized + Send + Sync + 'static {
     async fn connect(server: &Self::Server) -> Result<Connection<Self>, StoreError>;
 
     /// Whether the session still answers.
-    async fn ping(session: &mut Self::Session) -> Result<(), Error>;
+    async fn ping(session: &mut Self::Session) -> Result<(), Self::Error>;
 
     /// Runs a statement to its end.
-    async fn rows<'q>(session: &mut Self::Session, query: Self::Query<'q>) -> Result<Rows, Error>;
+    async fn rows<'q>(session: &mut Self::Session, query: Self::Query<'q>) -> Result<Rows, Self::Error>;
 
     /// A statement without values.
     fn plain(sql: &'static str) -> Self::Query<'static>;
@@ -79,14 +83,11 @@ pub trait Technology: Sized + Send + Sync + 'static {
         deadline: Instant,
     ) -> Result<bool, Failure>;
 
-    /// Whether the server has ended the session with this error.
-    fn is_fatal(error: &(dyn DatabaseError + 'static)) -> bool;
+    /// What an error says.
+    fn meaning(error: &Self::Error) -> Meaning;
 
     /// Whether the server ended the transaction in favour of another, so that it may be repeated.
-    fn is_lost_race(error: &(dyn DatabaseError + 'static)) -> bool;
-
-    /// Whether it is about the state of the server, which passes.
-    fn is_passing(error: &(dyn DatabaseError + 'static)) -> bool;
+    fn is_lost_race(error: &Self::Error) -> bool;
 }
 
 /// The connections of one store. Cheap to clone.
