@@ -81,18 +81,22 @@ fn filter(log: &Log) -> Result<Targets, Failure> {
         Ok(directives) if !directives.is_empty() => ("RUST_LOG", directives),
         _ => ("log.filter", log.filter.clone()),
     };
-    audited(&directives)
+    completed(&directives)
         .parse()
         .map_err(|error| Failure::Usage(format!("{name} ({directives:?}) is not a filter: {error}")))
 }
 
-/// The directives, with the audit log enabled unless they mention it: a filter for other lines must not silence it.
-fn audited(directives: &str) -> String {
-    if directives.contains(AUDIT) {
-        directives.to_owned()
-    } else {
-        format!("{directives},{AUDIT}=info")
-    }
+/// Levels of targets that a filter does not mention: one for other lines must not silence the audit log, and the driver of SQL
+/// Server takes every error for worth a line, also one after which a statement is repeated. Whoever asked it says what matters.
+const UNMENTIONED: [(&str, &str); 2] = [(AUDIT, "info"), ("tiberius", "off")];
+
+fn completed(directives: &str) -> String {
+    UNMENTIONED
+        .iter()
+        .filter(|(target, _)| !directives.contains(target))
+        .fold(directives.to_owned(), |all, (target, level)| {
+            format!("{all},{target}={level}")
+        })
 }
 
 fn has_colours() -> bool {
@@ -104,16 +108,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_filter_silences_the_audit_log_by_the_way() {
+    fn what_a_filter_does_not_mention_has_its_level() {
         for (directives, filter) in [
             (
                 "warn,souk::access=info",
-                "warn,souk::access=info,souk::audit=info",
+                "warn,souk::access=info,souk::audit=info,tiberius=off",
             ),
-            ("error,souk::audit=off", "error,souk::audit=off"),
+            (
+                "error,souk::audit=off,tiberius=warn",
+                "error,souk::audit=off,tiberius=warn",
+            ),
         ] {
-            assert_eq!(audited(directives), filter);
-            assert!(audited(directives).parse::<Targets>().is_ok());
+            assert_eq!(completed(directives), filter);
+            assert!(completed(directives).parse::<Targets>().is_ok());
         }
     }
 }

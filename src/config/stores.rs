@@ -50,7 +50,7 @@ impl Scheme {
             Self::Redis => cfg!(feature = "redis"),
             Self::Mongodb => cfg!(feature = "mongodb"),
             Self::Elasticsearch => cfg!(feature = "elasticsearch"),
-            Self::Mssql => false,
+            Self::Mssql => cfg!(feature = "mssql"),
         }
     }
 
@@ -261,11 +261,13 @@ mod tests {
             problem("carts", &allowed, "redis://host"),
             "stores.carts can't run on redis; write one of sqlite:, mongodb:"
         );
-        let allowed = [Scheme::Sqlite, Scheme::Mssql];
-        assert_eq!(
-            problem("orders", &allowed, "mssql://user:secret@host"),
-            "stores.orders needs mssql, which is not part of this build; build with `cargo build --features mssql`, or write sqlite:"
-        );
+        if !Scheme::Mssql.is_built() {
+            let allowed = [Scheme::Sqlite, Scheme::Mssql];
+            assert_eq!(
+                problem("orders", &allowed, "mssql://user:secret@host"),
+                "stores.orders needs mssql, which is not part of this build; build with `cargo build --features mssql`, or write sqlite:"
+            );
+        }
         let allowed = [Scheme::Sqlite, Scheme::Mongodb];
         assert_eq!(
             problem("carts", &allowed, "sqlite:/var/carts.db"),

@@ -22,6 +22,8 @@ pub mod idempotency;
 pub mod migration;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
+#[cfg(feature = "mssql")]
+pub mod mssql;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod new_folder;
@@ -39,7 +41,7 @@ pub mod search;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sql;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
+#[cfg(any(feature = "mssql", feature = "mysql", feature = "postgres"))]
 pub mod sql_pool;
 pub mod sqlite;
 #[cfg(test)]

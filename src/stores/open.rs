@@ -46,6 +46,8 @@ use souk_embedded::Writer;
 
 #[cfg(feature = "mongodb")]
 use super::documents::mongodb::MongoDocuments;
+#[cfg(feature = "mssql")]
+use super::documents::mssql::MssqlDocuments;
 #[cfg(feature = "elasticsearch")]
 use super::products::elasticsearch::ElasticProducts;
 #[cfg(feature = "redis")]
@@ -335,6 +337,11 @@ impl Opener<'_> {
             Scheme::Sqlite => {
                 let writer = self.writer().await?;
                 let store = SqliteDocuments::open(writer, self.directory, name, consumers).await?;
+                Ok(Rows::of(store))
+            }
+            #[cfg(feature = "mssql")]
+            Scheme::Mssql => {
+                let store = MssqlDocuments::open(url.expose(), name, consumers).await?;
                 Ok(Rows::of(store))
             }
             #[cfg(feature = "mysql")]

@@ -1,6 +1,11 @@
 //! Stores for the tests of other modules.
 
-#[cfg(any(feature = "elasticsearch", feature = "mongodb", feature = "redis"))]
+#[cfg(any(
+    feature = "elasticsearch",
+    feature = "mongodb",
+    feature = "mssql",
+    feature = "redis"
+))]
 pub(crate) mod own_server;
 #[cfg(any(
     feature = "elasticsearch",
@@ -79,6 +84,7 @@ pub(crate) const AWKWARD_TEXTS: [&str; 9] = [
 #[cfg(any(
     feature = "elasticsearch",
     feature = "mongodb",
+    feature = "mssql",
     feature = "mysql",
     feature = "postgres",
     feature = "redis"
@@ -89,6 +95,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 #[cfg(any(
     feature = "elasticsearch",
     feature = "mongodb",
+    feature = "mssql",
     feature = "mysql",
     feature = "postgres",
     feature = "redis"

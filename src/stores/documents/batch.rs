@@ -10,17 +10,20 @@ use souk_error_chain::Chain;
 
 /// Bytes of bodies and events that go into one transaction. A batch with more is split: its rows stand alone anyway,
 /// and a message to the store process has a limit of its own.
-const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const TRANSACTION_BYTES: usize = 4 * 1024 * 1024;
 
 /// About how many bytes a row of a batch takes. An event is small: its detail holds particulars, not documents.
-fn size(write: &DocumentWrite) -> usize {
+pub(super) fn size(write: &DocumentWrite) -> usize {
     const EVENT: usize = 512;
     write.document.body.len() + write.events.len() * EVENT
 }
 
 /// Splits a batch into parts of at most [`TRANSACTION_BYTES`]; a single row may be larger.
-fn parts<'a, 'b>(batch: &'a [&'b DocumentWrite]) -> Vec<&'a [&'b DocumentWrite]> {
-    crate::stores::parts::parts(batch, TRANSACTION_BYTES, |write| size(write))
+fn parts<'a, 'b>(
+    batch: &'a [&'b DocumentWrite],
+    share: impl Fn(&DocumentWrite) -> usize,
+) -> Vec<&'a [&'b DocumentWrite]> {
+    crate::stores::parts::parts(batch, TRANSACTION_BYTES, |write| share(write))
 }
 
 /// An adapter that writes a part of a batch in one transaction.
@@ -35,6 +38,11 @@ pub(super) trait WriteParts: Sync {
     /// Why this adapter can't hold a row that is sound otherwise.
     fn unfit(&self, _: &DocumentWrite) -> Option<String> {
         None
+    }
+
+    /// How much of the [`TRANSACTION_BYTES`] of a part a row takes.
+    fn share(&self, write: &DocumentWrite) -> usize {
+        size(write)
     }
 
     /// Writes rows in one transaction and returns the ids of those that were applied.
@@ -87,7 +95,7 @@ pub(super) async fn write(
         ids.insert(write.document.id.as_str());
     }
     let mut settled: HashMap<String, WriteOutcome> = HashMap::with_capacity(sound.len());
-    let mut queue = parts(&sound);
+    let mut queue = parts(&sound, |write| adapter.share(write));
     queue.reverse();
     while let Some(part) = queue.pop() {
         match adapter.write_part(mark, part).await {
@@ -151,7 +159,7 @@ mod tests {
         ) {
             let batch: Vec<_> = bodies.iter().enumerate().map(|(id, body)| write(id, *body)).collect();
             let batch: Vec<&DocumentWrite> = batch.iter().collect();
-            let parts = parts(&batch);
+            let parts = parts(&batch, size);
             let ids: Vec<&String> = parts.iter().flat_map(|part| part.iter()).map(|write| &write.document.id).collect();
             prop_assert_eq!(ids, batch.iter().map(|write| &write.document.id).collect::<Vec<_>>());
             for part in parts {

@@ -18,6 +18,12 @@ pub mod mongodb;
 mod mongodb_lost;
 #[cfg(feature = "mongodb")]
 pub mod mongodb_transfer;
+#[cfg(feature = "mssql")]
+pub mod mssql;
+#[cfg(feature = "mssql")]
+mod mssql_outbox;
+#[cfg(feature = "mssql")]
+mod mssql_sql;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "mysql")]

@@ -44,6 +44,8 @@ const ATTEMPTS: RetryPolicy = RetryPolicy {
 pub trait Technology: Sized + Send + Sync + 'static {
     /// As in `postgres`.
     const NAME: &'static str;
+    /// What begins a transaction.
+    const BEGIN: &'static str = "BEGIN";
     /// Where a store is kept.
     type Server: Send + Sync;
     /// A connection of the driver.
@@ -142,7 +144,7 @@ impl<T: Technology> SqlPool<T> {
     ///
     /// # Errors
     /// As of [`SqlPool::execute`].
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "mssql", feature = "postgres"))]
     pub(super) async fn execute_traced<'q>(
         &self,
         query: impl Fn() -> T::Query<'q> + Send + Sync,
@@ -182,7 +184,7 @@ impl<T: Technology> SqlPool<T> {
     ) -> Result<Vec<Rows>, Failure> {
         let mut lease = self.acquire(deadline).await?;
         // Nothing is durable before the last statement is sent, so that until then an answer that is missing means nothing.
-        lease.rows(Access::Read, deadline, T::plain("BEGIN")).await?;
+        lease.rows(Access::Read, deadline, T::plain(T::BEGIN)).await?;
         let results = async {
             if let Some(name) = alone {
                 let alone = T::alone(self.0.server(), name);
