@@ -26,8 +26,10 @@ pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// Time limit of a connection with its first statements.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Time limit of a statement on the server: below that of a call, so that what takes too long ends with an answer.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(super) const STATEMENT_LIMIT: Duration = Duration::from_secs(4);
 /// How long the server keeps the locks of a transaction whose client has vanished.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(super) const ABANDONED_LIMIT: Duration = Duration::from_secs(10);
 /// Time limit of all migrations of a store, with the wait for another node that runs them.
 pub(super) const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
