@@ -1,7 +1,8 @@
 //! `souk migrate` of a shop with orders, to other places and back, and `souk export` on the way.
 //!
 //! Every place is another data folder. With the feature `full` and `SOUK_TEST_POSTGRES_URL` and so on, the shop lives on servers in
-//! between. With the feature `failpoints` the migration is killed on its way, twice each way.
+//! between; its catalogue, too, where there is Elasticsearch. With the feature `failpoints` the migration is killed on its way, in
+//! each table of the catalogue among others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -195,6 +196,13 @@ async fn a_shop_migrates_to_servers_and_back() {
         println!("skipped: not all of SOUK_TEST_POSTGRES_URL, _MYSQL_, _MONGODB_ and _REDIS_URL are set");
         return;
     };
+    // Not every machine can run one.
+    let elasticsearch = server("ELASTICSEARCH");
+    let required = std::env::var("SOUK_TEST_REQUIRE_SERVERS").unwrap_or_default();
+    assert!(
+        elasticsearch.is_some() || !required.contains("elasticsearch"),
+        "there is no Elasticsearch"
+    );
     let name = format!("souk_migrate_{}", uuid::Uuid::new_v4().simple());
     let in_postgres = async |sql: String| {
         let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
@@ -228,8 +236,20 @@ async fn a_shop_migrates_to_servers_and_back() {
             ("carts", format!("{mongodb}/{name}?directConnection=true")),
             ("sessions", format!("{redis}?prefix={name}:")),
         ],
+        elasticsearch
+            .iter()
+            .map(|url| ("catalogue", format!("{url}/{name}")))
+            .collect(),
     ];
     a_shop_moves(&stores.concat()).await;
     in_postgres(format!("DROP DATABASE {name} WITH (FORCE)")).await;
     in_mysql(format!("DROP DATABASE {name}")).await;
+    if let Some(url) = elasticsearch {
+        let client = Client::new(&url.replacen("elasticsearch", "http", 1));
+        // By name: a server may refuse patterns.
+        for index in ["products", "skus", "badges", "catalogue"] {
+            let path = format!("/{name}-{index}-1");
+            client.delete(&path).await.expect(200);
+        }
+    }
 }
