@@ -163,6 +163,26 @@ async fn rows_of_a_wrong_kind_are_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_there_are_left_as_they_are() {
+    let Some(indexes) = TestIndexes::create() else {
+        return;
+    };
+    let transfer = open(&indexes).await;
+    fill(&transfer, 1).await;
+    for (table, column, other) in [
+        (CATEGORIES_TABLE, 1, "Other".into()),
+        (PRODUCTS_TABLE, 2, "other".into()),
+        (BADGES_TABLE, 1, Value::Integer(2)),
+    ] {
+        let mut row = record(table, 1);
+        assert_ne!(row[column], other);
+        row[column] = other;
+        transfer.import(table, 0, &[row]).await.unwrap();
+    }
+    assert_filled(&transfer, 1).await;
+}
+
 /// An import whose answer was lost is repeated; that of products arrives once more after the shop has changed one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_import_changes_nothing() {
