@@ -1,9 +1,12 @@
 //! Rows that are moved into Elasticsearch and out of it.
 
+use std::sync::Arc;
+
 use reqwest::Method;
+use tokio::sync::watch;
 
 use super::*;
-use crate::stores::elasticsearch::testing::TestIndexes;
+use crate::stores::elasticsearch::testing::{TestIndexes, own_server, url};
 use crate::stores::products::contract::{category, product, sku};
 use crate::stores::products::sqlite::{DERIVED, SqliteProducts};
 use crate::stores::products::{Badge, ProductStore};
@@ -225,6 +228,50 @@ async fn a_late_import_changes_nothing() {
     // Nor does a row that is imported once more.
     direct.import(PRODUCTS_TABLE, 0, &rows).await.unwrap();
     assert_eq!(store.products(&[found[0].id.clone()]).await.unwrap(), found);
+}
+
+/// What was acknowledged is there afterwards, and the page that was not may be imported again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_goes_on_after_the_server_was_killed() {
+    const ROWS: u64 = 50;
+    let Some(mut process) = own_server().await else {
+        return;
+    };
+    let url = url(&process);
+    let products = until("opening", async || ElasticProducts::open(&url).await.ok()).await;
+    let transfer = Arc::new(ElasticTransfer::new(products));
+    let page = |number: u64| -> Vec<Record> {
+        (number * ROWS + 1..=(number + 1) * ROWS)
+            .map(|row| record(PRODUCTS_TABLE, row))
+            .collect()
+    };
+    let (acknowledged, mut pages) = watch::channel(0);
+    let importing = tokio::spawn({
+        let transfer = Arc::clone(&transfer);
+        async move {
+            for number in 0.. {
+                if let Err(error) = transfer
+                    .import(PRODUCTS_TABLE, number * ROWS, &page(number))
+                    .await
+                {
+                    assert!(error.is_transient(), "{error:?}");
+                    return number;
+                }
+                acknowledged.send_replace(number + 1);
+            }
+            unreachable!()
+        }
+    });
+    pages.wait_for(|pages| *pages >= 3).await.unwrap();
+    process.kill().await;
+    let next = importing.await.unwrap();
+    process.restart().await;
+    until("recovery", async || {
+        let imported = transfer.import(PRODUCTS_TABLE, next * ROWS, &page(next)).await;
+        imported.ok()
+    })
+    .await;
+    assert_filled_table(&*transfer, PRODUCTS_TABLE, (next + 1) * ROWS).await;
 }
 
 /// However often their page is imported.
