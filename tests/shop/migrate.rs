@@ -1,7 +1,8 @@
 //! `souk migrate` of a shop with orders, to other places and back, and `souk export` on the way.
 //!
 //! Every place is another data folder. With the feature `full` and `SOUK_TEST_POSTGRES_URL` and so on, the shop lives on servers in
-//! between. With the feature `failpoints` the migration is killed on its way, twice each way.
+//! between; its catalogue, too, where there is Elasticsearch. With the feature `failpoints` the migration is killed on its way, in
+//! each table of the catalogue among others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -101,11 +102,30 @@ async fn kill_migration(cluster: &Cluster, from: &Path, to: &Path, pages: usize)
     process.kill().await.expect("it still runs");
 }
 
-/// Moves everything, killed on the way where the build can be.
-async fn moved(cluster: &Cluster, from: &Path, to: &Path) {
+/// After how many pages of each process it is killed; the last three times in a table of the catalogue each.
+#[cfg(feature = "failpoints")]
+fn kills(exported: &BTreeMap<String, String>) -> [usize; 5] {
+    // They are moved before the catalogue.
+    let earlier = ["carts.", "orders.", "inventory.", "payments."];
+    let is_earlier = |name: &str| earlier.iter().any(|store| name.starts_with(store));
+    let tables = exported
+        .iter()
+        .filter(|(name, text)| is_earlier(name) && !text.is_empty());
+    [2, 3, tables.count() - 5, 1, 1]
+}
+
+/// Moves everything that is in this export, killed on the way where the build can be. Another export is the same then.
+async fn moved(cluster: &Cluster, from: &Path, to: &Path, exported: &BTreeMap<String, String>) {
     #[cfg(feature = "failpoints")]
-    for pages in [2, 3] {
-        kill_migration(cluster, from, to, pages).await;
+    {
+        for pages in kills(exported) {
+            kill_migration(cluster, from, to, pages).await;
+        }
+        let state = fs::read_to_string(to.with_extension("migration.json")).expect("a state");
+        let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+        let rows = |table: &str| state["tables"][table]["rows"].as_u64();
+        assert!(rows("catalogue.products") > Some(0), "{state}");
+        assert_eq!(rows("catalogue.badges"), None, "{state}");
     }
     let moved = migrate(cluster, from, to).await.expect(0);
     println!("{}", moved.stdout.trim());
@@ -113,6 +133,8 @@ async fn moved(cluster: &Cluster, from: &Path, to: &Path) {
     assert!(again.stderr.contains("was completed"), "{again:?}");
     let audit = ["audit", "--config", text(to)];
     command::run(&audit, cluster.variables()).await.expect(0);
+    let name = to.file_stem().expect("a name").to_string_lossy();
+    assert_same(exported, &export(cluster, to, &format!("export-{name}")).await);
 }
 
 /// Orders of several guests, each with who may read it.
@@ -148,13 +170,15 @@ async fn a_shop_moves(stores: &[(&str, String)]) {
     let refused = migrate(&cluster, &first, &second).await.expect(1);
     assert!(refused.stderr.contains("stop all nodes"), "{refused:?}");
     cluster.drain_node(0).await;
-    let before = export(&cluster, &first, "export-1").await;
+    let before = export(&cluster, &first, "export-first").await;
     assert_eq!(before["orders.documents.jsonl"].lines().count(), ORDERS);
 
-    moved(&cluster, &first, &second).await;
-    assert_same(&before, &export(&cluster, &second, "export-2").await);
-    moved(&cluster, &second, &third).await;
-    assert_same(&before, &export(&cluster, &third, "export-3").await);
+    for table in ["categories", "products", "badges"] {
+        assert_ne!(before[&format!("catalogue.{table}.jsonl")], "", "{table}");
+    }
+
+    moved(&cluster, &first, &second, &before).await;
+    moved(&cluster, &second, &third, &before).await;
 
     // The shop goes on at the last place.
     fs::copy(&third, &first).expect("the configuration can be replaced");
@@ -195,6 +219,13 @@ async fn a_shop_migrates_to_servers_and_back() {
         println!("skipped: not all of SOUK_TEST_POSTGRES_URL, _MYSQL_, _MONGODB_ and _REDIS_URL are set");
         return;
     };
+    // Not every machine can run one.
+    let elasticsearch = server("ELASTICSEARCH");
+    let required = std::env::var("SOUK_TEST_REQUIRE_SERVERS").unwrap_or_default();
+    assert!(
+        elasticsearch.is_some() || !required.contains("elasticsearch"),
+        "there is no Elasticsearch"
+    );
     let name = format!("souk_migrate_{}", uuid::Uuid::new_v4().simple());
     let in_postgres = async |sql: String| {
         let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
@@ -228,8 +259,20 @@ async fn a_shop_migrates_to_servers_and_back() {
             ("carts", format!("{mongodb}/{name}?directConnection=true")),
             ("sessions", format!("{redis}?prefix={name}:")),
         ],
+        elasticsearch
+            .iter()
+            .map(|url| ("catalogue", format!("{url}/{name}")))
+            .collect(),
     ];
     a_shop_moves(&stores.concat()).await;
     in_postgres(format!("DROP DATABASE {name} WITH (FORCE)")).await;
     in_mysql(format!("DROP DATABASE {name}")).await;
+    if let Some(url) = elasticsearch {
+        let client = Client::new(&url.replacen("elasticsearch", "http", 1));
+        // By name: a server may refuse patterns.
+        for index in ["products", "skus", "badges", "catalogue"] {
+            let path = format!("/{name}-{index}-1");
+            client.delete(&path).await.expect(200);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::mongodb::{MongoDocuments, above, rows, update};
 use crate::stores::StoreError;
 use crate::stores::mongodb::{Query, refused};
-use crate::stores::transfer::{PAGE_BYTES, PAGE_ROWS, Page, Position, Record, Table, Transfer, tables};
+use crate::stores::transfer::{PAGE_BYTES, PAGE_ROWS, Page, Position, Record, Table, Transfer, size, tables};
 use souk_embedded::Value;
 
 /// Keys of one read, where all of them are read.
@@ -236,15 +236,6 @@ impl Transfer for MongoTransfer {
     async fn finish(&self) -> Result<(), StoreError> {
         Ok(())
     }
-}
-
-/// Bytes of a row's texts.
-fn size(record: &Record) -> usize {
-    let texts = record.iter().map(|value| match value {
-        Value::Text(text) => text.len(),
-        _ => 0,
-    });
-    texts.sum()
 }
 
 #[cfg(test)]

@@ -143,11 +143,25 @@ impl Server {
     /// # Errors
     /// [`StoreError`]
     pub(super) async fn refresh(&self, index: &Index) -> Result<(), StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Refreshed {
+            #[serde(rename = "_shards")]
+            copies: Copies,
+        }
+        #[derive(serde::Deserialize)]
+        struct Copies {
+            failed: u32,
+        }
         let path = format!("{}/_refresh", self.alias(index));
         let answer = self
             .call(Effect::Read, Method::POST, &path, Body::Nothing)
             .await?;
-        self.checked(Effect::Read, answer).map(drop)
+        let refreshed: Refreshed = self.decode(&self.checked(Effect::Read, answer)?)?;
+        // A search may go to that copy.
+        match refreshed.copies.failed {
+            0 => Ok(()),
+            failed => Err(self.unavailable(format!("{failed} copies of {} were not refreshed", index.name))),
+        }
     }
 
     /// Sends a request, with the time limit of most.

@@ -111,35 +111,63 @@ impl Shops {
 
     /// A process that migrates from one to the other.
     async fn migrate(&self, fault: Fault) -> Result<(usize, u64), MigrationError> {
-        let fault = Arc::new(fault);
         let from = embedded(&self.from.0, self.from.1.path()).await;
         let to = embedded(&self.to.0, self.to.1.path()).await;
-        let pair = |(from, inner)| {
-            let fault = Arc::clone(&fault);
-            let to = Box::new(Faulty { inner, fault }) as Box<dyn Transfer>;
-            Pair { from, to }
-        };
-        let places = Places {
-            from: BTreeMap::new(),
-            to: BTreeMap::new(),
-        };
-        let file = StateFile::new(&self.state.path().join("state.json"));
-        let state = file.read(&places)?;
-        let migration = Migration {
-            pairs: from.into_iter().zip(to).map(pair).collect(),
-            file,
-            places,
-        };
-        let mut last = 0;
-        migration
-            .run(state, |progress| {
-                assert!(progress.rows <= progress.total, "{progress:?}");
-                if progress.phase == Phase::Copying {
-                    assert!(progress.rows >= last, "{progress:?}");
-                    last = progress.rows;
-                }
-            })
-            .await
+        migrate_between(from, to, &self.state.path().join("state.json"), fault).await
+    }
+}
+
+/// A process that migrates between these.
+async fn migrate_between(
+    from: Vec<Box<dyn Transfer>>,
+    to: Vec<Box<dyn Transfer>>,
+    state: &Path,
+    fault: Fault,
+) -> Result<(usize, u64), MigrationError> {
+    let fault = Arc::new(fault);
+    let pair = |(from, inner)| {
+        let fault = Arc::clone(&fault);
+        let to = Box::new(Faulty { inner, fault }) as Box<dyn Transfer>;
+        Pair { from, to }
+    };
+    let places = Places {
+        from: BTreeMap::new(),
+        to: BTreeMap::new(),
+    };
+    let file = StateFile::new(state);
+    let state = file.read(&places)?;
+    let migration = Migration {
+        pairs: from.into_iter().zip(to).map(pair).collect(),
+        file,
+        places,
+    };
+    let mut last = 0;
+    migration
+        .run(state, |progress| {
+            assert!(progress.rows <= progress.total, "{progress:?}");
+            if progress.phase == Phase::Copying {
+                assert!(progress.rows >= last, "{progress:?}");
+                last = progress.rows;
+            }
+        })
+        .await
+}
+
+/// Repeats `process`, given how many imports there are to its end, until it ends well. Returns how often it was interrupted.
+async fn until_moved(
+    process: impl AsyncFn(Fault) -> Result<(usize, u64), MigrationError>,
+    imports: usize,
+) -> usize {
+    let mut interruptions = 0;
+    loop {
+        match process(Fault::EndsAfter(AtomicUsize::new(imports))).await {
+            Ok(_) => return interruptions,
+            Err(MigrationError::Table { cause, .. }) => {
+                assert!(matches!(cause, StoreError::Refused { .. }), "{cause:?}");
+                interruptions += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -159,22 +187,66 @@ async fn everything_is_moved_in_its_order() {
 async fn an_interrupted_migration_goes_on() {
     for imports in [2, 3, 7] {
         let shops = Shops::new().await;
-        let mut interruptions = 0;
-        loop {
-            match shops.migrate(Fault::EndsAfter(AtomicUsize::new(imports))).await {
-                Ok(_) => break,
-                Err(MigrationError::Table { cause, .. }) => {
-                    assert!(matches!(cause, StoreError::Refused { .. }), "{cause:?}");
-                    interruptions += 1;
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
+        let interruptions = until_moved(async |fault| shops.migrate(fault).await, imports).await;
         assert!(interruptions > 5, "{interruptions} after {imports} imports each");
         for transfer in embedded(&shops.to.0, shops.to.1.path()).await {
             assert_filled(&*transfer, ROWS).await;
         }
     }
+}
+
+/// A catalogue, to Elasticsearch and back.
+#[cfg(feature = "elasticsearch")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_goes_on_to_elasticsearch_and_back() {
+    use crate::stores::elasticsearch::testing::TestIndexes;
+    use crate::stores::transfer::elasticsearch::ElasticTransfer;
+
+    let Some(indexes) = TestIndexes::create() else {
+        return;
+    };
+    let shops = Shops::new().await;
+    let on_server =
+        async || vec![Box::new(ElasticTransfer::new(indexes.products().await)) as Box<dyn Transfer>];
+    let in_folder = async |(writer, folder): &(Writer, TempDir)| {
+        let mut all = embedded(writer, folder.path()).await;
+        all.retain(|transfer| transfer.store() == "catalogue");
+        all
+    };
+    let state = |name: &str| shops.state.path().join(name);
+    let there = async |fault| {
+        migrate_between(
+            in_folder(&shops.from).await,
+            on_server().await,
+            &state("there"),
+            fault,
+        )
+        .await
+    };
+    let back = async |fault| {
+        migrate_between(
+            on_server().await,
+            in_folder(&shops.to).await,
+            &state("back"),
+            fault,
+        )
+        .await
+    };
+    // Of six pages each process but the last writes one that it does not note.
+    assert_eq!(until_moved(there, 2).await, 5);
+    assert_filled(&*on_server().await[0], ROWS).await;
+    assert_eq!(until_moved(back, 2).await, 5);
+    assert_filled(&*in_folder(&shops.to).await[0], ROWS).await;
+    // Nor is another one mixed with what is on the server.
+    let state = shops.state.path().join("another");
+    let error = migrate_between(
+        in_folder(&shops.from).await,
+        on_server().await,
+        &state,
+        Fault::None,
+    )
+    .await;
+    assert!(matches!(error, Err(MigrationError::NotEmpty { .. })), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,14 +15,21 @@ use souk_embedded::Writer;
 use crate::stores::mysql::MysqlPool;
 #[cfg(feature = "postgres")]
 use crate::stores::postgres::PostgresPool;
+#[cfg(feature = "elasticsearch")]
+use crate::stores::transfer::elasticsearch::ElasticTransfer;
 #[cfg(feature = "redis")]
 use crate::stores::{redis::Server, transfer::redis::RedisTransfer};
 
 /// Whether the rows of stores on this technology can be moved. A new implementation of [`Transfer`] adds its technology here.
 pub const fn is_movable(scheme: Scheme) -> bool {
     match scheme {
-        Scheme::Sqlite | Scheme::Postgres | Scheme::Mysql | Scheme::Redis | Scheme::Mongodb => true,
-        Scheme::Elasticsearch | Scheme::Mssql => false,
+        Scheme::Sqlite
+        | Scheme::Postgres
+        | Scheme::Mysql
+        | Scheme::Redis
+        | Scheme::Mongodb
+        | Scheme::Elasticsearch => true,
+        Scheme::Mssql => false,
     }
 }
 
@@ -67,6 +74,11 @@ impl Places<'_> {
                 let transfer = SqlTransfer::new(catalogue, &tables::CATALOGUE, Dialect::Sqlite);
                 let derived = ("products", products::sqlite::DERIVED);
                 Box::new(transfer.deriving(derived)) as Box<dyn Transfer>
+            }
+            #[cfg(feature = "elasticsearch")]
+            "catalogue" if url.scheme() == Scheme::Elasticsearch => {
+                let products = products::elasticsearch::ElasticProducts::open(url.expose()).await?;
+                Box::new(ElasticTransfer::new(products))
             }
             "users" => self.users(url).await?,
             "views" => self.views(url).await?,

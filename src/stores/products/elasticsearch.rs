@@ -12,7 +12,7 @@
 //! what follows, and writes the difference on condition that the product is still the one that was read; then it looks again, until
 //! there is no difference. Of two who settle one product, the last to write has looked afterwards, and so at the newest.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ const SKUS: Index = Index {
 };
 
 /// The stock badges.
-const BADGES: Index = Index {
+pub(in crate::stores) const BADGES: Index = Index {
     name: "badges",
     generation: 1,
     analysis: "{}",
@@ -108,29 +108,29 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_mi
 
 /// The document of a product.
 #[derive(Serialize)]
-struct ProductDocument<'a> {
+pub(in crate::stores) struct ProductDocument<'a> {
     /// Its number in the order of creation.
     number: u64,
     /// Identifiers in lower case.
     names: Vec<String>,
     skus: Vec<&'a Sku>,
-    category: &'a str,
-    brand: &'a str,
-    price: Option<i64>,
+    pub(in crate::stores) category: &'a str,
+    pub(in crate::stores) brand: &'a str,
+    pub(in crate::stores) price: Option<i64>,
     in_stock: bool,
     title: &'a str,
     description: &'a str,
-    category_name: &'a str,
+    pub(in crate::stores) category_name: &'a str,
     attributes: Vec<&'a String>,
     /// The product as JSON.
-    body: String,
+    pub(in crate::stores) body: String,
 }
 
 /// What stays of a product that is replaced.
 #[derive(Deserialize)]
-struct Kept {
-    number: u64,
-    in_stock: bool,
+pub(in crate::stores) struct Kept {
+    pub(in crate::stores) number: u64,
+    pub(in crate::stores) in_stock: bool,
 }
 
 #[derive(Deserialize)]
@@ -153,8 +153,8 @@ struct SkuDocument {
 }
 
 #[derive(Serialize, Deserialize)]
-struct BadgeDocument {
-    available: u32,
+pub(in crate::stores) struct BadgeDocument {
+    pub(in crate::stores) available: u32,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -170,7 +170,7 @@ struct Named {
 
 /// The adapter.
 pub struct ElasticProducts {
-    server: Arc<Server>,
+    pub(in crate::stores) server: Arc<Server>,
     /// Products with a write of unknown outcome. Such a write may still arrive, so that each of them is written once more when the next
     /// ones are settled: a write that comes after that conflicts.
     lost: Mutex<BTreeSet<String>>,
@@ -240,17 +240,26 @@ impl ElasticProducts {
         }
     }
 
-    /// Makes the SKUs of these products lead to them.
-    async fn put_skus(&self, products: &[&Product]) -> Result<(), StoreError> {
-        let mut waiting: Vec<(&str, &str)> = products
-            .iter()
-            .flat_map(|product| {
-                product
-                    .variants
-                    .iter()
-                    .map(|variant| (variant.sku.as_str(), product.id.as_str()))
-            })
-            .collect();
+    /// Makes sure that numbers that are reserved from now on are higher than this one, which was given elsewhere.
+    pub(in crate::stores) async fn number_above(&self, number: u64) -> Result<(), StoreError> {
+        let batch = number / BATCH_NUMBERS;
+        if batch == 0 {
+            // The first batch has the number 1.
+            return Ok(());
+        }
+        // A conflict is a batch that is no lower.
+        let operation = self.encoded(Operation::newer(CREATIONS, batch, &json!({})))?;
+        outcome_of_all(self.server.bulk(&CATALOGUE, &[operation]).await?)
+    }
+
+    /// Makes the SKUs of these products lead to them; of several products with one SKU the last.
+    pub(in crate::stores) async fn put_skus(&self, products: &[&Product]) -> Result<(), StoreError> {
+        let each = products.iter().flat_map(|product| {
+            let variants = product.variants.iter();
+            variants.map(|variant| (variant.sku.as_str(), product.id.as_str()))
+        });
+        let last: BTreeMap<&str, &str> = each.collect();
+        let mut waiting: Vec<(&str, &str)> = last.into_iter().collect();
         let mut pauses = PAUSES;
         while !waiting.is_empty() {
             let skus: Vec<&str> = waiting.iter().map(|(sku, _)| *sku).collect();
@@ -464,7 +473,7 @@ impl ElasticProducts {
     }
 
     /// Adds or replaces categories, on condition that nobody else has changed any meanwhile.
-    async fn change_categories(&self, changes: &[Category]) -> Result<(), StoreError> {
+    pub(in crate::stores) async fn change_categories(&self, changes: &[Category]) -> Result<(), StoreError> {
         let mut pauses = PAUSES;
         loop {
             let found = self
@@ -523,7 +532,8 @@ impl ElasticProducts {
     }
 }
 
-fn document<'a>(
+/// The document of a product.
+pub(in crate::stores) fn document<'a>(
     product: &'a Product,
     place: &Kept,
     names: &'a HashMap<String, String>,
@@ -556,13 +566,14 @@ pub(in crate::stores) async fn categories(server: &Server) -> Result<Vec<Categor
         .map_or_else(Vec::new, |found| found.source.categories))
 }
 
-fn names(categories: &[Category]) -> HashMap<String, String> {
+/// The names of categories by their slugs.
+pub(in crate::stores) fn names(categories: &[Category]) -> HashMap<String, String> {
     let name = |category: &Category| (category.slug.clone(), category.name.clone());
     categories.iter().map(name).collect()
 }
 
 /// The name of a category; its slug where it is not known.
-fn name_of<'a>(names: &'a HashMap<String, String>, slug: &'a str) -> &'a str {
+pub(in crate::stores) fn name_of<'a>(names: &'a HashMap<String, String>, slug: &'a str) -> &'a str {
     names.get(slug).map_or(slug, String::as_str)
 }
 

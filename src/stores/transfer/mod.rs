@@ -4,6 +4,8 @@
 //! what two of them export is equal byte for byte. What a store derives from its rows (quotas, the search index, SKUs of
 //! products) is not moved: the target derives it anew.
 
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod sql;
@@ -149,6 +151,16 @@ impl Serialize for Line<'_> {
         }
         map.end()
     }
+}
+
+/// Bytes of a row's texts and blobs.
+pub fn size(record: &Record) -> usize {
+    let sizes = record.iter().map(|value| match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        Value::Null | Value::Integer(_) | Value::Real(_) => 0,
+    });
+    sizes.sum()
 }
 
 /// A page of `transfer`, which is asked again after failures that pass.

@@ -66,6 +66,7 @@ impl Dialect {
 
     /// The two parts of an insertion around its columns and its rows, which leaves rows alone that are there.
     fn insertion(self, table: &Table) -> (&'static str, String) {
+        let _ = table;
         match self {
             #[cfg(feature = "postgres")]
             Self::Postgres if table.numbered.is_some() => {

@@ -50,12 +50,23 @@ pub fn record(table: &Table, number: u64) -> Record {
         }
         match (*column, class) {
             ("singleton", _) => Value::Integer(1),
+            ("in_stock", _) => (number % 2).into(),
+            // Not in the order in which a product is written.
             ("body", Class::Text) if table.name == "products" => json!({
-                "id": text("id"),
-                "title": "Jug",
-                "category": "none",
+                "version": 1,
+                "variants": [{
+                    "sku": format!("SKU-{number}"),
+                    "options": {},
+                    "price": {"amount": number, "currency": "USD"},
+                    "weight_grams": 1,
+                }],
+                "images": [],
                 "attributes": {"colour": "red"},
-                "variants": [{"sku": format!("SKU-{number}"), "price": {"amount": number}}],
+                "brand": text("brand"),
+                "category": text("category"),
+                "description": "Of clay.",
+                "title": "Jug",
+                "id": text("id"),
             })
             .to_string()
             .into(),
