@@ -38,7 +38,7 @@ impl Servers {
         None
     }
 
-    async fn configure(&self, _: &mut Command) {
+    async fn settings(&self) -> Vec<(&'static str, String)> {
         match *self {}
     }
 }
@@ -157,7 +157,11 @@ impl Cluster {
             .stdout(Stdio::piped())
             .stderr(errors);
         if let Some(servers) = servers {
-            servers.configure(&mut demo).await;
+            demo.arg("--stores")
+                .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"));
+            for (key, value) in servers.settings().await {
+                demo.env(format!("SOUK_{}", key.replace('.', "__").to_uppercase()), value);
+            }
         }
         let mut demo = demo.spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();

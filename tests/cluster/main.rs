@@ -26,6 +26,7 @@ mod servers;
 mod shop;
 mod stop_node;
 #[cfg(feature = "full")]
+#[path = "../support/stores.rs"]
 mod stores;
 mod two_killed;
 

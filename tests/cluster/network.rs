@@ -1,5 +1,6 @@
 //! A network with faults between a cluster and a server.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,6 +8,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
+
+use crate::stores::Servers;
 
 /// What happens to the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,24 @@ impl Proxy {
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
+}
+
+/// The same servers, each behind a network with faults.
+pub async fn behind_proxies(mut servers: Servers) -> (Servers, BTreeMap<&'static str, Proxy>) {
+    let mut proxies = BTreeMap::new();
+    for (name, url) in &mut servers.0 {
+        let (start, rest) = url.split_once("://").unwrap();
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (format!("{user}@"), host),
+            None => (String::new(), authority),
+        };
+        let proxy = Proxy::start(host).await;
+        *url = format!("{start}://{user}{}{path}", proxy.address());
+        proxies.insert(*name, proxy);
+    }
+    (servers, proxies)
 }
 
 async fn connect(client: TcpStream, server: String, mut faults: watch::Receiver<Fault>) {

@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::harness::{Cluster, distribution};
 use crate::load::Load;
-use crate::network::Fault;
+use crate::network::{Fault, behind_proxies};
 use crate::scaled;
 use crate::shop;
 use crate::stores::Servers;
@@ -94,7 +94,7 @@ async fn a_network_with_faults_loses_no_acknowledged_write() {
         println!("skipped: it is about servers, with SOUK_TEST_STORES=servers");
         return;
     };
-    let (servers, proxies) = servers.behind_proxies().await;
+    let (servers, proxies) = behind_proxies(servers).await;
     let cluster = Cluster::demo_on(Some(servers), 3, 60).await;
     let cart = cart_on(&cluster).await;
     let load = Load::start(&cluster).await;

@@ -4,6 +4,9 @@
 //! Most tests share one cluster, which is started when the first of them runs and ends with this process. They use
 //! carts of their own and, where they buy, SKUs of their own: see [`shared`].
 //!
+//! With the feature `full`, `SOUK_TEST_STORES=servers` keeps the stores of the shared cluster on the servers of
+//! `SOUK_TEST_POSTGRES_URL` and so on.
+//!
 //! `SOUK_TEST_SCALE=full` runs the flash sales at full size: 2,000 buyers.
 
 #[path = "../support/mod.rs"]

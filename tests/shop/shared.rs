@@ -12,9 +12,30 @@ use crate::support::cluster::{Cluster, Options, is_notable};
 /// Products of the shared catalogue: enough for every test to have its own.
 pub const PRODUCTS: u64 = 400;
 
+/// The settings of stores on servers, where `SOUK_TEST_STORES=servers` asks for them.
+#[cfg(feature = "full")]
+fn stores() -> Vec<(&'static str, String)> {
+    let Some(servers) = crate::support::stores::Servers::chosen() else {
+        return Vec::new();
+    };
+    let made = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(servers.settings())
+    });
+    made.join().expect("the servers have a database for the cluster")
+}
+
+#[cfg(not(feature = "full"))]
+fn stores() -> Vec<(&'static str, String)> {
+    let variable = std::env::var_os("SOUK_TEST_STORES");
+    assert!(variable.is_none(), "SOUK_TEST_STORES needs the feature full");
+    Vec::new()
+}
+
 static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let options = Options {
         products: PRODUCTS,
+        settings: stores(),
         ..Options::default()
     };
     let cluster = Cluster::start_for_process(options.patient());

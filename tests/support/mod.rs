@@ -16,4 +16,6 @@ pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod guard;
+#[cfg(feature = "full")]
+pub mod stores;
 pub mod waiting;

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection};
-use tokio::process::Command;
-
-use crate::network::Proxy;
 
 /// The servers, and the stores on each as `cluster.full.toml` has them.
 const SERVERS: [(&str, &[&str]); 5] = [
-    ("redis", &["SESSIONS"]),
-    ("postgres", &["ORDERS", "USERS", "VIEWS"]),
-    ("mysql", &["INVENTORY", "PAYMENTS", "SANDBOX"]),
-    ("mongodb", &["CARTS"]),
-    ("elasticsearch", &["CATALOGUE"]),
+    ("redis", &["stores.sessions"]),
+    ("postgres", &["stores.orders", "stores.users", "stores.views"]),
+    (
+        "mysql",
+        &["stores.inventory", "stores.payments", "stores.sandbox"],
+    ),
+    ("mongodb", &["stores.carts"]),
+    ("elasticsearch", &["stores.catalogue"]),
 ];
 
 /// The addresses of all servers by their names, from `SOUK_TEST_REDIS_URL` and so on.
-pub struct Servers(BTreeMap<&'static str, String>);
+pub struct Servers(pub BTreeMap<&'static str, String>);
 
 impl Servers {
     /// Those of the environment; `None` where stores are embedded. A server that `SOUK_TEST_REQUIRE_SERVERS` is set without may be
@@ -54,26 +54,8 @@ impl Servers {
         self.0.len() < SERVERS.len()
     }
 
-    /// The same servers, each behind a network with faults.
-    pub async fn behind_proxies(mut self) -> (Self, BTreeMap<&'static str, Proxy>) {
-        let mut proxies = BTreeMap::new();
-        for (name, url) in &mut self.0 {
-            let (start, rest) = url.split_once("://").unwrap();
-            let end = rest.find('/').unwrap_or(rest.len());
-            let (authority, path) = rest.split_at(end);
-            let (user, host) = match authority.rsplit_once('@') {
-                Some((user, host)) => (format!("{user}@"), host),
-                None => (String::new(), authority),
-            };
-            let proxy = Proxy::start(host).await;
-            *url = format!("{start}://{user}{}{path}", proxy.address());
-            proxies.insert(*name, proxy);
-        }
-        (self, proxies)
-    }
-
-    /// Makes a demo keep its stores on the servers, in a database and under keys of its own. What it leaves there is not removed.
-    pub async fn configure(&self, demo: &mut Command) {
+    /// Makes a database, and chooses keys, for one cluster: its settings. What it leaves there is not removed.
+    pub async fn settings(&self) -> Vec<(&'static str, String)> {
         let name = format!("souk_cluster_{}", uuid::Uuid::new_v4().simple());
         if let Some(url) = self.0.get("postgres") {
             let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
@@ -91,10 +73,7 @@ impl Servers {
                 .await
                 .unwrap();
         }
-        demo.args([
-            "--stores",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/cluster.full.toml"),
-        ]);
+        let mut settings = Vec::new();
         for (server, stores) in SERVERS {
             let url = match (server, self.0.get(server)) {
                 (_, None) => "sqlite:".to_owned(),
@@ -104,9 +83,8 @@ impl Servers {
                 ("elasticsearch", Some(url)) => format!("{url}/{name}"),
                 (_, Some(url)) => format!("{}/{name}", url.rsplit_once('/').unwrap().0),
             };
-            for store in stores {
-                demo.env(format!("SOUK_STORES__{store}"), &url);
-            }
+            settings.extend(stores.iter().map(|store| (*store, url.clone())));
         }
+        settings
     }
 }
