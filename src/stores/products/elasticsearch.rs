@@ -12,161 +12,35 @@
 //! what follows, and writes the difference on condition that the product is still the one that was read; then it looks again, until
 //! there is no difference. Of two who settle one product, the last to write has looked afterwards, and so at the newest.
 
+mod categories;
+mod documents;
+mod settling;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
-use souk_retry::Backoff;
 
+use self::categories::RENAMED_CATEGORIES;
+pub(in crate::stores) use self::categories::categories;
+pub(in crate::stores) use self::documents::{
+    BADGES, BadgeDocument, KEYWORD_CHARACTERS, Kept, PRODUCTS, document, name_of, names,
+};
+use self::documents::{Body, CATALOGUE, CREATIONS, SKUS, SkuDocument};
+use self::settling::PAUSES;
 use super::{Badge, ProductStore, last_of_each, parents_first};
 use crate::stores::StoreError;
-use crate::stores::elasticsearch::{Found, Hits, Index, Operation, Outcome, Server, outcome_of_all};
+use crate::stores::elasticsearch::{Found, Operation, Outcome, Server, outcome_of_all};
 use crate::stores::search::elasticsearch::ElasticSearch;
 use souk_domain::catalogue::{Category, Product};
 use souk_domain::{ProductId, Sku};
-
-/// Words in lower case, without diacritics.
-const ANALYSIS: &str = r#"{"analyzer": {"souk": {
-    "type": "custom", "tokenizer": "standard", "filter": ["lowercase", "asciifolding"]
-}}}"#;
-
-/// Characters of a brand or category that can be searched for: a keyword is limited to 32,766 bytes, which these can't pass.
-pub(in crate::stores) const KEYWORD_CHARACTERS: usize = 8_191;
-
-/// The products.
-pub(in crate::stores) const PRODUCTS: Index = Index {
-    name: "products",
-    generation: 1,
-    analysis: ANALYSIS,
-    // [`KEYWORD_CHARACTERS`]
-    steps: &[r#"{
-        "number": {"type": "long"},
-        "names": {"type": "keyword"},
-        "skus": {"type": "keyword", "index": false, "doc_values": false},
-        "category": {"type": "keyword", "ignore_above": 8191},
-        "brand": {"type": "keyword", "ignore_above": 8191,
-            "fields": {"words": {"type": "text", "analyzer": "souk", "norms": false}}},
-        "price": {"type": "long"},
-        "in_stock": {"type": "boolean"},
-        "title": {"type": "text", "analyzer": "souk", "norms": false},
-        "description": {"type": "text", "analyzer": "souk", "norms": false},
-        "category_name": {"type": "text", "analyzer": "souk", "norms": false},
-        "attributes": {"type": "text", "analyzer": "souk", "norms": false},
-        "body": {"type": "object", "enabled": false}
-    }"#],
-};
-
-/// The products of SKUs. Those that a product no longer has stay here, and are found not to be its own.
-const SKUS: Index = Index {
-    name: "skus",
-    generation: 1,
-    analysis: "{}",
-    steps: &[r#"{"product": {"type": "keyword", "index": false, "doc_values": false}}"#],
-};
-
-/// The stock badges.
-pub(in crate::stores) const BADGES: Index = Index {
-    name: "badges",
-    generation: 1,
-    analysis: "{}",
-    steps: &[r#"{"available": {"type": "long", "index": false, "doc_values": false}}"#],
-};
-
-/// What there is one of.
-const CATALOGUE: Index = Index {
-    name: "catalogue",
-    generation: 1,
-    analysis: "{}",
-    steps: &[r#"{"categories": {"type": "object", "enabled": false}}"#],
-};
-
-/// All categories, which are read together and realtime.
-const CATEGORIES: &str = "categories";
-
-/// A document that is written for each batch of new products. How often it was is the number of the batch.
-const CREATIONS: &str = "creations";
 
 /// Products of one batch; more are written by several.
 const BATCH_ROWS: usize = 500;
 
 /// Numbers that a batch may give away.
 const BATCH_NUMBERS: u64 = 1_024;
-
-/// Products that one search finds, of those whose category was renamed.
-const RENAMED_ROWS: usize = 500;
-
-/// Categories that one search looks for.
-const RENAMED_CATEGORIES: usize = 1_000;
-
-/// Attempts to write what others write too. With each, one of them gets through.
-const ATTEMPTS: u32 = 40;
-/// The pauses between them.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(2), Duration::from_millis(100));
-
-/// The document of a product.
-#[derive(Serialize)]
-pub(in crate::stores) struct ProductDocument<'a> {
-    /// Its number in the order of creation.
-    number: u64,
-    /// Identifiers in lower case.
-    names: Vec<String>,
-    skus: Vec<&'a Sku>,
-    pub(in crate::stores) category: &'a str,
-    pub(in crate::stores) brand: &'a str,
-    pub(in crate::stores) price: Option<i64>,
-    in_stock: bool,
-    title: &'a str,
-    description: &'a str,
-    pub(in crate::stores) category_name: &'a str,
-    attributes: Vec<&'a String>,
-    /// The product as JSON.
-    pub(in crate::stores) body: String,
-}
-
-/// What stays of a product that is replaced.
-#[derive(Deserialize)]
-pub(in crate::stores) struct Kept {
-    pub(in crate::stores) number: u64,
-    pub(in crate::stores) in_stock: bool,
-}
-
-#[derive(Deserialize)]
-struct Body {
-    body: String,
-}
-
-/// What follows from others, and from what it follows.
-#[derive(Deserialize)]
-struct Derived {
-    skus: Vec<String>,
-    category: String,
-    in_stock: bool,
-    category_name: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SkuDocument {
-    product: String,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(in crate::stores) struct BadgeDocument {
-    pub(in crate::stores) available: u32,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct CategoriesDocument {
-    categories: Vec<Category>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    category: String,
-    category_name: String,
-}
 
 /// The adapter.
 pub struct ElasticProducts {
@@ -291,33 +165,6 @@ impl ElasticProducts {
     }
 
     /// Writes to documents of products. Where it is not known what became of that, they have to be settled.
-    async fn write_products(
-        &self,
-        ids: &[&str],
-        operations: &[Operation],
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let written = self.server.bulk(&PRODUCTS, operations).await;
-        let is_unknown = |error: &StoreError| matches!(error, StoreError::OutcomeUnknown { .. });
-        match &written {
-            Err(_) => self.lost().extend(ids.iter().map(|id| (*id).to_owned())),
-            Ok(outcomes) => {
-                self.lost().extend(
-                    ids.iter()
-                        .zip(outcomes)
-                        .filter_map(|(id, outcome)| match outcome {
-                            Outcome::Failed(error) if is_unknown(error) => Some((*id).to_owned()),
-                            _ => None,
-                        }),
-                )
-            }
-        }
-        written
-    }
-
-    fn lost(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn put_batch(&self, products: &[&Product]) -> Result<(), StoreError> {
         // Before the products: a badge that is written meanwhile finds its product, or is found when the product is settled.
         self.put_skus(products).await?;
@@ -369,232 +216,6 @@ impl ElasticProducts {
         self.settle(ids, true).await?;
         outcome_of_all(outcomes)
     }
-
-    /// Those of `items` that conflict, after a pause; the outcomes of the others go to `outcomes`.
-    async fn conflicts<T: Clone>(
-        &self,
-        items: &[T],
-        results: Vec<Outcome>,
-        outcomes: &mut Vec<Outcome>,
-        pauses: &mut Backoff,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut conflicts = Vec::new();
-        for (item, outcome) in items.iter().zip(results) {
-            match outcome {
-                Outcome::Conflict => conflicts.push(item.clone()),
-                outcome => outcomes.push(outcome),
-            }
-        }
-        if !conflicts.is_empty() {
-            self.pause(pauses).await?;
-        }
-        Ok(conflicts)
-    }
-
-    async fn pause(&self, pauses: &mut Backoff) -> Result<(), StoreError> {
-        let pause = pauses.next_pause();
-        if pauses.attempts() >= ATTEMPTS {
-            return Err(self.server.unavailable("others write the same all the time"));
-        }
-        tokio::time::sleep(pause).await;
-        Ok(())
-    }
-
-    /// Makes what follows from others in the documents of these products right: their stock, and with `with_names` the names of their
-    /// categories. See the module's documentation.
-    async fn settle(&self, ids: BTreeSet<String>, with_names: bool) -> Result<(), StoreError> {
-        let mut lost = self.lost().clone();
-        let with_names = with_names || !lost.is_empty();
-        let waiting: Vec<String> = ids.into_iter().chain(lost.iter().cloned()).collect();
-        for batch in waiting.chunks(BATCH_ROWS) {
-            self.settle_batch(batch, with_names, &mut lost).await?;
-        }
-        Ok(())
-    }
-
-    async fn settle_batch(
-        &self,
-        ids: &[String],
-        with_names: bool,
-        lost: &mut BTreeSet<String>,
-    ) -> Result<(), StoreError> {
-        let mut waiting = ids.to_vec();
-        let mut pauses = PAUSES;
-        while !waiting.is_empty() {
-            let ids: Vec<&str> = waiting.iter().map(String::as_str).collect();
-            // First the products, and then what it follows from: that may be newer, but not older.
-            let fields = ["skus", "category", "in_stock", "category_name"];
-            let products = self.server.documents::<Derived>(&PRODUCTS, &ids, &fields).await?;
-            let skus: BTreeSet<&str> = products
-                .values()
-                .flat_map(|product| &product.source.skus)
-                .map(String::as_str)
-                .collect();
-            let badges = self.badges_by_sku(&skus.into_iter().collect::<Vec<_>>()).await?;
-            let names = if with_names {
-                Some(names(&categories(&self.server).await?))
-            } else {
-                None
-            };
-            let (mut changed, mut operations) = (Vec::new(), Vec::new());
-            for id in &ids {
-                let Some(Found { change, source, .. }) = products.get(*id) else {
-                    continue;
-                };
-                let is_available =
-                    |sku: &String| badges.get(sku).is_some_and(|badge| badge.source.available > 0);
-                let in_stock = source.skus.iter().any(is_available);
-                let name = match &names {
-                    Some(names) => name_of(names, &source.category),
-                    None => &source.category_name,
-                };
-                // A lost write that arrives late is for the document as it was.
-                if in_stock != source.in_stock || name != source.category_name || lost.contains(*id) {
-                    let fields = json!({ "in_stock": in_stock, "category_name": name });
-                    operations.push(self.encoded(Operation::update(id, *change, &fields))?);
-                    changed.push(*id);
-                }
-            }
-            let mut outcomes = Vec::new();
-            let results = self.write_products(&changed, &operations).await?;
-            self.conflicts(&changed, results, &mut outcomes, &mut pauses)
-                .await?;
-            outcome_of_all(outcomes)?;
-            // Those that are not there, or were written by whomever in the meantime.
-            for id in &ids {
-                if lost.remove(*id) {
-                    self.lost().remove(*id);
-                }
-            }
-            // Those that were written are looked at again, too.
-            waiting = changed.into_iter().map(str::to_owned).collect();
-        }
-        Ok(())
-    }
-
-    /// Adds or replaces categories, on condition that nobody else has changed any meanwhile.
-    pub(in crate::stores) async fn change_categories(&self, changes: &[Category]) -> Result<(), StoreError> {
-        let mut pauses = PAUSES;
-        loop {
-            let found = self
-                .server
-                .documents::<CategoriesDocument>(&CATALOGUE, &[CATEGORIES], &["categories"])
-                .await?
-                .remove(CATEGORIES);
-            let known = found.as_ref().map_or(&[][..], |found| &found.source.categories);
-            let categories = merged(known, changes);
-            if categories == known {
-                return Ok(());
-            }
-            let document = CategoriesDocument { categories };
-            let operation = match &found {
-                Some(found) => Operation::replace(CATEGORIES, found.change, &document),
-                None => Operation::create(CATEGORIES, &document),
-            };
-            let mut outcomes = Vec::new();
-            let results = self.server.bulk(&CATALOGUE, &[self.encoded(operation)?]).await?;
-            if self
-                .conflicts(&[()], results, &mut outcomes, &mut pauses)
-                .await?
-                .is_empty()
-            {
-                return outcome_of_all(outcomes);
-            }
-        }
-    }
-
-    /// Settles the products of these categories that bear another name.
-    async fn rename(&self, slugs: &[&str]) -> Result<(), StoreError> {
-        let names = names(&categories(&self.server).await?);
-        let mut after = None;
-        loop {
-            let mut query = json!({
-                "size": RENAMED_ROWS,
-                "_source": ["category", "category_name"],
-                "query": { "terms": { "category": slugs } },
-                "sort": ["number"],
-            });
-            if let Some(number) = after {
-                query["search_after"] = json!([number]);
-            }
-            let page: Hits<Named> = self.server.search(&PRODUCTS, query).await?;
-            let is_last = page.hits.len() < RENAMED_ROWS;
-            after = page.hits.last().and_then(|hit| hit.sort.first().cloned());
-            let renamed = page.hits.into_iter().filter(|hit| {
-                let source = hit.source.as_ref();
-                source.is_none_or(|source| name_of(&names, &source.category) != source.category_name)
-            });
-            self.settle(renamed.map(|hit| hit.id).collect(), true).await?;
-            if is_last {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// The document of a product.
-pub(in crate::stores) fn document<'a>(
-    product: &'a Product,
-    place: &Kept,
-    names: &'a HashMap<String, String>,
-) -> serde_json::Result<ProductDocument<'a>> {
-    let skus: Vec<&Sku> = product.variants.iter().map(|variant| &variant.sku).collect();
-    let identifiers = skus.iter().map(|sku| sku.as_str()).chain([product.id.as_str()]);
-    Ok(ProductDocument {
-        number: place.number,
-        names: identifiers.map(str::to_ascii_lowercase).collect(),
-        skus,
-        category: &product.category,
-        brand: &product.brand,
-        price: product.price().map(|price| price.amount),
-        in_stock: place.in_stock,
-        title: &product.title,
-        description: &product.description,
-        category_name: name_of(names, &product.category),
-        attributes: product.attributes.values().collect(),
-        body: serde_json::to_string(product)?,
-    })
-}
-
-/// All categories, in the order in which they came.
-pub(in crate::stores) async fn categories(server: &Server) -> Result<Vec<Category>, StoreError> {
-    let mut found = server
-        .documents::<CategoriesDocument>(&CATALOGUE, &[CATEGORIES], &["categories"])
-        .await?;
-    Ok(found
-        .remove(CATEGORIES)
-        .map_or_else(Vec::new, |found| found.source.categories))
-}
-
-/// The names of categories by their slugs.
-pub(in crate::stores) fn names(categories: &[Category]) -> HashMap<String, String> {
-    let name = |category: &Category| (category.slug.clone(), category.name.clone());
-    categories.iter().map(name).collect()
-}
-
-/// The name of a category; its slug where it is not known.
-pub(in crate::stores) fn name_of<'a>(names: &'a HashMap<String, String>, slug: &'a str) -> &'a str {
-    names.get(slug).map_or(slug, String::as_str)
-}
-
-/// Known categories with those of the same slug replaced, and others at the end.
-fn merged(known: &[Category], changes: &[Category]) -> Vec<Category> {
-    let mut categories = known.to_vec();
-    let mut places: HashMap<String, usize> = known
-        .iter()
-        .enumerate()
-        .map(|(place, category)| (category.slug.clone(), place))
-        .collect();
-    for change in changes {
-        match places.get(&change.slug) {
-            Some(place) => categories[*place] = change.clone(),
-            None => {
-                places.insert(change.slug.clone(), categories.len());
-                categories.push(change.clone());
-            }
-        }
-    }
-    categories
 }
 
 #[async_trait]
