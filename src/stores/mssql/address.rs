@@ -24,7 +24,7 @@ pub(super) struct Address {
 pub(super) enum Encryption {
     /// TLS, with the system's authorities.
     System,
-    /// TLS, with the authorities of a PEM file.
+    /// TLS, with the authorities of a PEM file beside them.
     Authorities(PathBuf),
     /// Nothing: name and password are as readable as all else.
     Off,
