@@ -120,8 +120,8 @@ impl Server {
         struct Health {
             timed_out: bool,
         }
-        // Yellow: the primaries are there.
-        let path = format!("_cluster/health/{name}?wait_for_status=yellow&timeout=30s&master_timeout=30s");
+        // Its status does not tell: an index whose primary was never assigned counts as yellow.
+        let path = format!("_cluster/health/{name}?wait_for_active_shards=1&timeout=30s&master_timeout=30s");
         let answer = self
             .call_within(INDEX_LIMIT, Effect::Read, Method::GET, &path, Body::Nothing)
             .await?;
