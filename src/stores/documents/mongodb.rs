@@ -20,6 +20,7 @@ use mongodb::bson::{Document as BsonDocument, RawBsonRef, RawDocument, RawDocume
 
 use super::batch::{self, WriteParts};
 use super::mongodb_lost::Lost;
+use super::rows::number;
 use super::{Document, DocumentStore, DocumentWrite, Row, Unreadable, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
@@ -161,11 +162,6 @@ impl MongoDocuments {
             }),
         }
     }
-}
-
-/// No number that the store has is above.
-fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A body of a row at rest. The field is a string, which never equals bytes.

@@ -10,7 +10,7 @@ use super::mssql_sql::{
     APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DUE, LOAD_MANY, RESEAL, SCAN, VERSIONS, WRITE,
     WRITE_WITH_EVENTS,
 };
-use super::rows::{self, text};
+use super::rows::{self, number, text};
 use super::{DocumentStore, DocumentWrite, Row, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
@@ -49,16 +49,6 @@ fn is_key(text: &str) -> bool {
 fn keys(ids: &[String]) -> Vec<Vec<&str>> {
     let keys: Vec<&str> = ids.iter().map(String::as_str).filter(|id| is_key(id)).collect();
     keys.chunks(KEYS).map(<[&str]>::to_vec).collect()
-}
-
-/// Limits are far below what a `bigint` holds.
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
-/// No number that the store has is above.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A list of numbers, which can't be empty.
@@ -274,7 +264,7 @@ impl DocumentStore for MssqlDocuments {
             Query::new(sql.as_str())
                 .bind(due.start().as_millis())
                 .bind(due.end().as_millis())
-                .bind(self::limit(limit))
+                .bind(rows::limit(limit))
         });
         self.pool.decode(rows.await?, |row| row.text("id"))
     }
@@ -294,7 +284,7 @@ impl DocumentStore for MssqlDocuments {
             BY_OWNER
         });
         let rows = self.pool.fetch(|| {
-            let query = Query::new(sql.as_str()).bind(owner).bind(self::limit(limit));
+            let query = Query::new(sql.as_str()).bind(owner).bind(rows::limit(limit));
             query.bind_all(before)
         });
         rows::documents(&self.pool, rows.await?)
@@ -305,7 +295,7 @@ impl DocumentStore for MssqlDocuments {
         let (sql, after) = (self.pool.sql(SCAN), after.unwrap_or_default());
         let rows = self
             .pool
-            .fetch(|| Query::new(sql.as_str()).bind(after).bind(self::limit(limit)));
+            .fetch(|| Query::new(sql.as_str()).bind(after).bind(rows::limit(limit)));
         rows::documents(&self.pool, rows.await?)
     }
 }
@@ -320,7 +310,7 @@ impl RowsAtRest for MssqlDocuments {
         let (sql, after) = (self.pool.sql(AT_REST), after.unwrap_or_default());
         let rows = self
             .pool
-            .fetch(|| Query::new(sql.as_str()).bind(after).bind(self::limit(limit)));
+            .fetch(|| Query::new(sql.as_str()).bind(after).bind(rows::limit(limit)));
         rows::at_rest(&self.pool, rows.await?)
     }
 

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 
-use super::mssql::{MssqlDocuments, limit as rows_limit, list, number};
+use super::mssql::{MssqlDocuments, list};
 use super::mssql_sql::{
     DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FAILED, FORGET, LEDGER, PENDING, REPLAY,
 };
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
-use super::rows;
+use super::rows::{self, number};
 use crate::stores::StoreError;
 use crate::stores::mssql::values::{Query, tuples};
 use crate::stores::sql::SqlDatabase;
@@ -45,7 +45,7 @@ impl Outbox for MssqlDocuments {
             Query::new(sql.as_str())
                 .bind(consumer)
                 .bind(now.as_millis())
-                .bind(rows_limit(limit))
+                .bind(rows::limit(limit))
         });
         self.deliveries(rows.await?)
     }
@@ -100,7 +100,7 @@ impl Outbox for MssqlDocuments {
         let sql = self.pool.sql(PENDING);
         let rows = self
             .pool
-            .fetch(|| Query::new(sql.as_str()).bind(consumer).bind(rows_limit(limit)));
+            .fetch(|| Query::new(sql.as_str()).bind(consumer).bind(rows::limit(limit)));
         self.deliveries(rows.await?)
     }
 
@@ -108,7 +108,7 @@ impl Outbox for MssqlDocuments {
         let sql = self.pool.sql(DEAD_LETTERS);
         let rows = self
             .pool
-            .fetch(|| Query::new(sql.as_str()).bind(rows_limit(limit)));
+            .fetch(|| Query::new(sql.as_str()).bind(rows::limit(limit)));
         self.pool
             .decode(rows.await?, |row| rows::dead_letter(&self.pool, row))
     }
@@ -136,7 +136,7 @@ impl Outbox for MssqlDocuments {
             Query::new(sql.as_str())
                 .bind(entity)
                 .bind(number(after_version))
-                .bind(rows_limit(limit))
+                .bind(rows::limit(limit))
         });
         self.pool.decode(rows.await?, |row| rows::event(&self.pool, row))
     }

@@ -11,7 +11,7 @@ use super::postgres_sql::{
     APPLIED, AT_REST, BY_OWNER, BY_OWNER_BEFORE, DUE, LOAD_MANY, RESEAL, SCAN, VERSIONS, WRITE,
     WRITE_WITH_EVENTS,
 };
-use super::rows::{self, text};
+use super::rows::{self, number, text};
 use super::{DocumentStore, DocumentWrite, Row, WriteOutcome};
 use crate::stores::StoreError;
 use crate::stores::at_rest::{Resealed, RowAtRest, RowsAtRest};
@@ -63,16 +63,6 @@ fn storable(ids: &[String]) -> Vec<&str> {
         .map(String::as_str)
         .filter(|id| is_storable(id))
         .collect()
-}
-
-/// Limits are far below what an `int8` holds.
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
-/// No number that the store has is above.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// The columns of a batch, in the order of the ids.
@@ -244,7 +234,7 @@ impl DocumentStore for PostgresDocuments {
                 .bind(due.start().as_millis())
                 .bind(due.end().as_millis())
                 .bind(&shards[..])
-                .bind(self::limit(limit))
+                .bind(rows::limit(limit))
         });
         self.pool.decode(rows.await?, |row| row.text("id"))
     }
@@ -258,7 +248,7 @@ impl DocumentStore for PostgresDocuments {
         if !is_storable(owner) || !before.is_none_or(is_storable) {
             return Ok(Vec::new());
         }
-        let limit = self::limit(limit);
+        let limit = rows::limit(limit);
         let rows = self.pool.fetch(|| match before {
             Some(before) => query(BY_OWNER_BEFORE).bind(owner).bind(limit).bind(before),
             None => query(BY_OWNER).bind(owner).bind(limit),
@@ -268,7 +258,7 @@ impl DocumentStore for PostgresDocuments {
 
     async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Row>, StoreError> {
         // No id is empty, so that every id lies above the empty one.
-        let (after, limit) = (after.unwrap_or_default(), self::limit(limit));
+        let (after, limit) = (after.unwrap_or_default(), rows::limit(limit));
         let rows = self.pool.fetch(|| query(SCAN).bind(after).bind(limit)).await?;
         rows::documents(&self.pool, rows)
     }
@@ -281,7 +271,7 @@ impl RowsAtRest for PostgresDocuments {
     }
 
     async fn rows_at_rest(&self, after: Option<&str>, limit: usize) -> Result<Vec<RowAtRest>, StoreError> {
-        let (after, limit) = (after.unwrap_or_default(), self::limit(limit));
+        let (after, limit) = (after.unwrap_or_default(), rows::limit(limit));
         let rows = self.pool.fetch(|| query(AT_REST).bind(after).bind(limit)).await?;
         rows::at_rest(&self.pool, rows)
     }

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use sqlx::query;
 
 use super::outbox::{DeadLetter, Delivery, FailedDelivery, LedgerEvent, Outbox, OutboxDepth};
-use super::postgres::{PostgresDocuments, limit as rows_limit, number};
+use super::postgres::PostgresDocuments;
 use super::postgres_sql::{
     DEAD_LETTERS, DELIVERABLE, DELIVERED, DEPTH, FAILED, FORGET, LEDGER, PENDING, REPLAY,
 };
-use super::rows;
+use super::rows::{self, number};
 use crate::stores::StoreError;
 use crate::stores::sql::SqlDatabase;
 use souk_domain::{EventId, Timestamp};
@@ -43,7 +43,7 @@ impl Outbox for PostgresDocuments {
                 .bind(consumer)
                 .bind(&shards[..])
                 .bind(now.as_millis())
-                .bind(rows_limit(limit))
+                .bind(rows::limit(limit))
         });
         self.deliveries(rows.await?)
     }
@@ -81,14 +81,14 @@ impl Outbox for PostgresDocuments {
     async fn pending(&self, consumer: &str, limit: usize) -> Result<Vec<Delivery>, StoreError> {
         let rows = self
             .pool
-            .fetch(|| query(PENDING).bind(consumer).bind(rows_limit(limit)));
+            .fetch(|| query(PENDING).bind(consumer).bind(rows::limit(limit)));
         self.deliveries(rows.await?)
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let rows = self
             .pool
-            .fetch(|| query(DEAD_LETTERS).bind(rows_limit(limit)))
+            .fetch(|| query(DEAD_LETTERS).bind(rows::limit(limit)))
             .await?;
         self.pool.decode(rows, |row| rows::dead_letter(&self.pool, row))
     }
@@ -114,7 +114,7 @@ impl Outbox for PostgresDocuments {
             query(LEDGER)
                 .bind(entity)
                 .bind(number(after_version))
-                .bind(rows_limit(limit))
+                .bind(rows::limit(limit))
         });
         self.pool.decode(rows.await?, |row| rows::event(&self.pool, row))
     }

@@ -108,6 +108,18 @@ pub(super) fn at_rest(database: &impl SqlDatabase, rows: Rows) -> Result<Vec<Row
     })
 }
 
+/// A limit of rows as a parameter: limits are far below what its type holds.
+#[cfg(any(feature = "mssql", feature = "postgres"))]
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// A number as a parameter: none that a store has is above.
+#[cfg(any(feature = "mongodb", feature = "mssql", feature = "postgres"))]
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A body of a row at rest. The column is text, and text never equals bytes.
 pub(super) fn text<'a>(database: &impl SqlDatabase, bytes: &'a [u8]) -> Result<&'a str, StoreError> {
     std::str::from_utf8(bytes).map_err(|error| database.refused(error))

@@ -1,4 +1,4 @@
-//! What stands in for SQL Server in tests: a server of a small engine, where the dialect allows, and a peer that answers as it is told.
+//! Substitutes for SQL Server in tests: a small engine, where its dialect allows, and a peer with scripted replies.
 
 pub mod peer;
 

@@ -1,4 +1,4 @@
-//! Errors by their numbers, connections that break, and writes whose answers are lost: against a peer that answers as it is told.
+//! Errors by their numbers, broken connections and lost replies, against a peer with scripted replies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

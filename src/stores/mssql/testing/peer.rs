@@ -79,8 +79,6 @@ pub enum Kind {
 pub enum Answer {
     /// A result set.
     Rows(Vec<Column>, Vec<Vec<Cell>>),
-    /// So many rows were changed.
-    Affected(u64),
     /// Success without a result or count, as under `SET NOCOUNT ON`. It accepts a login.
     Done,
     /// The statement failed. An error of class 20 and above ends the connection.
@@ -96,8 +94,6 @@ pub enum Answer {
     BreakWithin(Vec<Column>, Vec<Vec<Cell>>),
     /// Nothing more comes of this answer. The connection stays.
     Silence,
-    /// The answers to the statements of a batch, up to one that nothing can follow.
-    Several(Vec<Answer>),
 }
 
 /// Name and type.
@@ -106,12 +102,9 @@ pub type Column = (&'static str, Type);
 /// The type of a column. Each of them can be NULL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    Int,
     BigInt,
     /// `nvarchar(max)`.
     Text,
-    /// `varbinary(max)`.
-    Binary,
 }
 
 /// The value of a column or a parameter.

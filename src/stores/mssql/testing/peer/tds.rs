@@ -225,7 +225,7 @@ impl<'a> Reply<'a> {
             (Kind::Transaction, Answer::Done) => reply.transaction(),
             _ => {}
         }
-        let end = reply.add(answer, true);
+        let end = reply.add(answer);
         if request.kind == Kind::Rpc && matches!(end, End::Whole | End::Fatal) {
             reply.tokens.extend([RETURN_STATUS, 0, 0, 0, 0]);
             reply.done(DONE_PROC, 0, 0);
@@ -233,17 +233,16 @@ impl<'a> Reply<'a> {
         (reply.tokens, end)
     }
 
-    fn add(&mut self, answer: Answer, is_last: bool) -> End {
+    fn add(&mut self, answer: Answer) -> End {
         let is_rpc = self.request.kind == Kind::Rpc;
         let done = if is_rpc { DONE_IN_PROC } else { DONE };
-        let more = if is_rpc || !is_last { MORE } else { 0 };
+        let more = if is_rpc { MORE } else { 0 };
         match answer {
             Answer::Rows(columns, rows) => {
                 self.columns(&columns);
                 rows.iter().for_each(|row| self.row(&columns, row));
                 self.done(done, more | COUNT, rows.len() as u64);
             }
-            Answer::Affected(count) => self.done(done, more | COUNT, count),
             Answer::Done => match self.request.kind {
                 // A procedure ends with a token of its own.
                 Kind::Rpc => {}
@@ -274,16 +273,6 @@ impl<'a> Reply<'a> {
                 return End::BreakWithin(last);
             }
             Answer::Silence => return End::Silence,
-            Answer::Several(answers) if answers.is_empty() => return self.add(Answer::Done, is_last),
-            Answer::Several(answers) => {
-                let count = answers.len();
-                for (place, answer) in answers.into_iter().enumerate() {
-                    let end = self.add(answer, is_last && place + 1 == count);
-                    if !matches!(end, End::Whole) {
-                        return end;
-                    }
-                }
-            }
         }
         End::Whole
     }
@@ -341,10 +330,8 @@ impl<'a> Reply<'a> {
             self.tokens.extend([0, 0, 0, 0, 1, 0]);
             let [low, high] = MAX_LENGTH.to_le_bytes();
             self.tokens.extend(match kind {
-                Type::Int => vec![INT, 4],
                 Type::BigInt => vec![INT, 8],
                 Type::Text => [&[NVARCHAR, low, high], &COLLATION[..]].concat(),
-                Type::Binary => vec![VARBINARY, low, high],
             });
             self.tokens.extend(counted(name));
         }
@@ -355,18 +342,13 @@ impl<'a> Reply<'a> {
         self.tokens.push(ROW);
         for ((name, kind), cell) in columns.iter().zip(row) {
             match (kind, cell) {
-                (Type::Int | Type::BigInt, Cell::Null) => self.tokens.push(0),
-                (Type::Int, Cell::Number(number)) => {
-                    self.tokens.push(4);
-                    self.tokens.extend(i32::try_from(*number).unwrap().to_le_bytes());
-                }
+                (Type::BigInt, Cell::Null) => self.tokens.push(0),
                 (Type::BigInt, Cell::Number(number)) => {
                     self.tokens.push(8);
                     self.tokens.extend(number.to_le_bytes());
                 }
-                (Type::Text | Type::Binary, Cell::Null) => self.tokens.extend(u64::MAX.to_le_bytes()),
+                (Type::Text, Cell::Null) => self.tokens.extend(u64::MAX.to_le_bytes()),
                 (Type::Text, Cell::Text(text)) => self.chunks(&utf16(text)),
-                (Type::Binary, Cell::Binary(bytes)) => self.chunks(bytes),
                 (kind, cell) => panic!("column {name} is {kind:?}, but the value {cell:?}"),
             }
         }
