@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, RETRY_AFTER};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -66,16 +66,16 @@ impl FromStr for Endpoint {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Whether it says when to try again.
-    pub has_retry_after: bool,
+    /// How long it says to wait before the next try.
+    pub retry_after: Option<Duration>,
     /// The body as it came.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// Whether this is the documented answer to more load than there is capacity for.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self.status, 429 | 503) && self.has_retry_after
+    /// Where this is the documented answer to more load than there is capacity for: when to try again.
+    pub fn refusal(&self) -> Option<Duration> {
+        self.retry_after.filter(|_| matches!(self.status, 429 | 503))
     }
 
     /// The body as JSON; null where it is none.
@@ -202,7 +202,7 @@ impl Client {
         self.connection = Some(connection);
         Ok(Reply {
             status: head.status.as_u16(),
-            has_retry_after: head.headers.contains_key(RETRY_AFTER),
+            retry_after: retry_after(&head.headers),
             body,
         })
     }
@@ -247,8 +247,15 @@ impl Client {
     }
 }
 
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -275,12 +282,22 @@ mod tests {
 
     #[test]
     fn only_a_refusal_with_retry_after_is_one() {
-        let reply = |status, has_retry_after| Reply {
-            status,
-            has_retry_after,
-            body: Bytes::new(),
+        let refusal = |status, value: Option<&'static str>| {
+            let value = value.map(|value| (RETRY_AFTER, HeaderValue::from_static(value)));
+            let reply = Reply {
+                status,
+                retry_after: retry_after(&value.into_iter().collect()),
+                body: Bytes::new(),
+            };
+            reply.refusal()
         };
-        assert!(reply(503, true).is_refusal() && reply(429, true).is_refusal());
-        assert!(!reply(503, false).is_refusal() && !reply(500, true).is_refusal());
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(
+            (refusal(503, Some("1")), refusal(429, Some("1"))),
+            (second, second)
+        );
+        for (status, value) in [(503, None), (503, Some("soon")), (500, Some("1"))] {
+            assert_eq!(refusal(status, value), None, "{status} {value:?}");
+        }
     }
 }

@@ -62,21 +62,32 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts `nodes` nodes with `products` products, and waits until they are ready.
+    /// Starts `nodes` nodes with `products` products on the stores of a configuration, or on embedded ones, and waits until they are
+    /// ready.
     ///
     /// # Errors
     /// [`Failure`] where they do not become ready.
-    pub async fn start(souk: &Path, nodes: u16, products: u64) -> Result<Self, Failure> {
-        match Self::try_start(souk, nodes, products).await {
+    pub async fn start(
+        souk: &Path,
+        nodes: u16,
+        products: u64,
+        stores: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        match Self::try_start(souk, nodes, products, stores).await {
             // Somebody took a port between its choice and its use: once more, with others.
             Err(Failure::Plain(text)) if text.contains("Address already in use") => {
-                Self::try_start(souk, nodes, products).await
+                Self::try_start(souk, nodes, products, stores).await
             }
             started => started,
         }
     }
 
-    async fn try_start(souk: &Path, nodes: u16, products: u64) -> Result<Self, Failure> {
+    async fn try_start(
+        souk: &Path,
+        nodes: u16,
+        products: u64,
+        stores: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("souk-loadtest-")
             .tempdir()
@@ -84,8 +95,12 @@ impl Demo {
         let log = folder.path().join("demo.log");
         let errors = std::fs::File::create(&log)
             .map_err(|error| Failure::failed("the demo's log can't be written", error))?;
-        let mut process = Command::new(souk)
-            .args(["demo", "--port", "0"])
+        let mut command = Command::new(souk);
+        command.args(["demo", "--port", "0"]);
+        if let Some(stores) = stores {
+            command.arg("--stores").arg(stores);
+        }
+        let mut process = command
             .args(["--nodes", &nodes.to_string(), "--products", &products.to_string()])
             .arg("--data")
             .arg(folder.path().join("data"))

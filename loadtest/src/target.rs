@@ -10,7 +10,7 @@ use crate::demo::{Credentials, Demo, Ready};
 use crate::failure::{Failure, Outcome};
 
 /// The arguments that name the cluster.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct TargetArguments {
     /// The shop of each node of a running cluster, separated by commas; without it (and --ready), a demo is started.
     #[arg(long, visible_alias = "hosts", value_name = "URL", value_delimiter = ',')]
@@ -49,9 +49,22 @@ pub struct TargetArguments {
     /// Products of the demo.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     products: u64,
+    /// The configuration with the stores of the demo, as for `souk demo --stores`; without it they are embedded.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shop", "ready"])]
+    stores: Option<PathBuf>,
     /// The binary of Souk, for the demo and for the audit; default: `souk` in the folder of this program.
     #[arg(long, value_name = "PATH")]
     souk: Option<PathBuf>,
+}
+
+impl TargetArguments {
+    /// The same demo on embedded stores, where this one is on others.
+    pub fn embedded(&self) -> Option<Self> {
+        self.stores.is_some().then(|| Self {
+            stores: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// The interface of an operator.
@@ -71,6 +84,8 @@ pub struct Target {
     pub operator: Option<Operator>,
     /// A merchant, where one is known.
     pub admin: Option<Credentials>,
+    /// The configuration of a demo's stores, where they are not embedded.
+    pub stores: Option<PathBuf>,
     config: Option<PathBuf>,
     souk: Option<PathBuf>,
     demo: Option<Demo>,
@@ -108,6 +123,7 @@ impl Target {
                     .admin
                     .zip(arguments.admin_password)
                     .map(|(email, password)| Credentials { email, password }),
+                stores: None,
                 config: arguments.config,
                 souk,
                 demo: None,
@@ -135,9 +151,10 @@ impl Target {
             "starting a demo of {} nodes and {} products",
             arguments.nodes, arguments.products
         );
-        let demo = Demo::start(&souk, arguments.nodes, arguments.products).await?;
+        let stores = arguments.stores.as_deref();
+        let demo = Demo::start(&souk, arguments.nodes, arguments.products, stores).await?;
         let mut target = Self::of(&demo.ready, Some(souk))?;
-        target.demo = Some(demo);
+        (target.demo, target.stores) = (Some(demo), arguments.stores);
         Ok(target)
     }
 
@@ -151,6 +168,7 @@ impl Target {
                 token: ready.operator_token.clone(),
             }),
             admin: Some(ready.admin.clone()),
+            stores: None,
             config: Some(ready.config.clone()),
             souk,
             demo: None,

@@ -58,6 +58,8 @@ pub async fn run(
         progress.set_position(until);
         from = until;
     }
+    // Whoever is told that the shop is filled looks at its listing next.
+    stores.search.refresh().await?;
     progress.finish();
     Ok(seeded)
 }

@@ -115,6 +115,10 @@ impl ProductStore for Fixture {
 
 #[async_trait]
 impl SearchIndex for Fixture {
+    async fn refresh(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError> {
         let shown = query.after.map_or(0, |position| position.number);
         let next = shown + i64::try_from(query.limit).unwrap();

@@ -14,6 +14,13 @@ pub(crate) mod own_server;
     feature = "postgres"
 ))]
 pub(crate) mod proxy;
+#[cfg(any(
+    feature = "elasticsearch",
+    feature = "mongodb",
+    feature = "mysql",
+    feature = "postgres"
+))]
+pub(super) mod turns;
 
 use std::sync::Arc;
 

@@ -81,14 +81,22 @@ pub async fn command(arguments: Arguments) -> Result<Outcome, Failure> {
         replaced(document, "")?;
     }
     let mut measured = None;
-    let outcome = with_target(target, async |target| {
-        let report = measure(&options, target).await?;
+    let mut work = async |targets: &[&Target]| {
+        let report = measure(&options, targets).await?;
         print!("{}", report.text());
         let outcome = report.outcome();
         measured = Some(report);
         Ok(outcome)
-    })
-    .await?;
+    };
+    let outcome = match target.embedded() {
+        None => with_target(target, async |target| work(&[target]).await).await?,
+        Some(embedded) => {
+            with_target(embedded, async |embedded| {
+                with_target(target, async |target| work(&[target, embedded]).await).await
+            })
+            .await?
+        }
+    };
     if let (Outcome::Done, Some(document), Some(report)) = (outcome, &options.write, measured) {
         // Only of a shop that kept its invariants.
         let text = replaced(document, &report.markdown())?;
@@ -117,6 +125,8 @@ enum Side {
 
 /// Shoppers that make checkouts over HTTP.
 struct Crowd {
+    /// Beside the number of nodes.
+    about: String,
     nodes: Vec<Endpoint>,
     shop: Arc<Shop>,
     shoppers: usize,
@@ -137,7 +147,7 @@ impl Crowd {
         for shopper in &mut shoppers {
             shopper.prepare().await?;
         }
-        let (tally, _) = driver::closed(shoppers, length).await?;
+        let (tally, _) = driver::closed(shoppers, Duration::ZERO, length).await?;
         match tally.failure {
             Some(failure) => Err(Failure::Plain(format!("a checkout failed: {failure}"))),
             None => Ok(Measured {
@@ -151,7 +161,12 @@ impl Crowd {
 impl Side {
     fn name(&self) -> String {
         match self {
-            Self::Souk(crowd) => format!("Souk, {} nodes, {} shoppers", crowd.nodes.len(), crowd.shoppers),
+            Self::Souk(crowd) => format!(
+                "Souk{}, {} nodes, {} shoppers",
+                crowd.about,
+                crowd.nodes.len(),
+                crowd.shoppers
+            ),
             Self::Bare { crowd, .. } => format!(
                 "bare axum: parses and answers the same requests, {} shoppers",
                 crowd.shoppers
@@ -182,26 +197,31 @@ impl Side {
     }
 }
 
-/// All sides that there are, Souk first, and the names of those that are not installed.
-async fn sides(options: &Options, target: &Target) -> Result<(Vec<Side>, Vec<&'static str>), Failure> {
-    let items = catalogue::read(&target.shops[0], BOUGHT).await?;
-    catalogue::stock_up(&target.shops[0], target.admin.as_ref(), &items).await?;
-    let shop = Shop::new(items.iter().map(|item| item.sku.as_str()));
+/// All sides that there are, the clusters of Souk first, and the names of those that are not installed.
+async fn sides(options: &Options, targets: &[&Target]) -> Result<(Vec<Side>, Vec<&'static str>), Failure> {
     let shoppers = usize::try_from(options.shoppers).unwrap_or(usize::MAX);
-    let crowd = |nodes: Vec<Endpoint>| Crowd {
-        nodes,
-        shop: Arc::clone(&shop),
+    let mut sides = Vec::new();
+    let mut shop = Shop::new([]);
+    for target in targets {
+        let items = catalogue::read(&target.shops[0], BOUGHT).await?;
+        catalogue::stock_up(&target.shops[0], target.admin.as_ref(), &items).await?;
+        shop = Shop::new(items.iter().map(|item| item.sku.as_str()));
+        let on = |stores: &PathBuf| format!(" on the stores of {}", stores.display());
+        sides.push(Side::Souk(Crowd {
+            about: target.stores.as_ref().map(on).unwrap_or_default(),
+            nodes: target.shops.clone(),
+            shop: Arc::clone(&shop),
+            shoppers,
+        }));
+    }
+    let bare = Bare::start().await?;
+    let crowd = Crowd {
+        about: String::new(),
+        nodes: vec![bare.endpoint.clone()],
+        shop,
         shoppers,
     };
-    let bare = Bare::start().await?;
-    let beside = crowd(vec![bare.endpoint.clone()]);
-    let mut sides = vec![
-        Side::Souk(crowd(target.shops.clone())),
-        Side::Bare {
-            _server: bare,
-            crowd: beside,
-        },
-    ];
+    sides.push(Side::Bare { _server: bare, crowd });
     let mut missing = Vec::new();
     match Postgres::start().await? {
         Some(postgres) => sides.push(Side::Postgres(postgres)),
@@ -215,8 +235,8 @@ async fn sides(options: &Options, target: &Target) -> Result<(Vec<Side>, Vec<&'s
     Ok((sides, missing))
 }
 
-async fn measure(options: &Options, target: &Target) -> Result<Report, Failure> {
-    let (sides, missing) = sides(options, target).await?;
+async fn measure(options: &Options, targets: &[&Target]) -> Result<Report, Failure> {
+    let (sides, missing) = sides(options, targets).await?;
     for name in &missing {
         eprintln!("{name} is not installed, and is left out");
     }

@@ -5,6 +5,7 @@
 //! stall costs it one slow sample for each client ("coordinated omission"); in the open loop everything that was due in the
 //! meantime waits, and is counted with its wait.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::schedule::Schedule;
 use crate::failure::Failure;
@@ -29,8 +30,8 @@ pub enum Ending {
     Accepted,
     /// It was accepted, and goes on behind the reply (202).
     Pending,
-    /// The server was asked for more than it can do, and said when to try again.
-    Refused,
+    /// The server was asked for more than it can do, and said how long to wait before the next try.
+    Refused(Duration),
     /// Anything else, and what it was.
     Failed(String),
 }
@@ -56,14 +57,17 @@ pub struct Tally {
     pub missed: u64,
     /// The first failure.
     pub failure: Option<String>,
-    /// From the start to the end of the last arrival, or of the schedule if that is later.
-    pub took: Duration,
+    /// The time that is counted.
+    counted: Range<Instant>,
+    /// What was accepted in that time, whenever it arrived.
+    accepted_in_time: u64,
     /// Of what was accepted, in microseconds.
     latencies: Histogram<u64>,
 }
 
 impl Tally {
-    fn new() -> Result<Self, Failure> {
+    /// Counts what arrives from `from` on, for `length`.
+    fn new(from: Instant, length: Duration) -> Result<Self, Failure> {
         let latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS)
             .map_err(|error| Failure::failed("no histogram can be made", error))?;
         Ok(Self {
@@ -73,12 +77,20 @@ impl Tally {
             failed: 0,
             missed: 0,
             failure: None,
-            took: Duration::ZERO,
+            counted: from..from + length,
+            accepted_in_time: 0,
             latencies,
         })
     }
 
-    fn count(&mut self, ending: Ending, latency: Duration) {
+    /// Counts what arrived at `arrived` and ends now. A failure is one in the warm-up as well.
+    fn count(&mut self, arrived: Instant, ending: Ending) {
+        let now = Instant::now();
+        self.accepted_in_time += u64::from(ending == Ending::Accepted && self.counted.contains(&now));
+        if arrived < self.counted.start && !matches!(ending, Ending::Failed(_)) {
+            return;
+        }
+        let latency = now - arrived;
         match ending {
             Ending::Accepted => {
                 self.accepted += 1;
@@ -86,7 +98,7 @@ impl Tally {
                     .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
             }
             Ending::Pending => self.pending += 1,
-            Ending::Refused => self.refused += 1,
+            Ending::Refused(_) => self.refused += 1,
             Ending::Failed(why) => {
                 self.failed += 1;
                 self.failure.get_or_insert(why);
@@ -99,9 +111,15 @@ impl Tally {
         self.accepted + self.pending + self.refused + self.failed + self.missed
     }
 
-    /// Accepted a second.
+    /// What was accepted in each second of the counted time: neither what was accepted before it, nor a backlog that is worked
+    /// off after it.
     pub fn goodput(&self) -> f64 {
-        self.accepted as f64 / self.took.as_secs_f64()
+        self.accepted_in_time as f64 / self.length().as_secs_f64()
+    }
+
+    /// The length of the counted time.
+    pub fn length(&self) -> Duration {
+        self.counted.end - self.counted.start
     }
 
     /// The latency that `part` (0 to 1) of what was accepted did not exceed.
@@ -122,27 +140,37 @@ fn locked(tally: &Shared) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets every client work without a pause for `length`; the clients are returned for the next run. Latencies are from the
-/// start of each piece of work.
+/// Lets every client work for `length` after a warm-up that is not counted, without a pause but for those that a refusal asks
+/// for; the clients are returned for the next run. Latencies are from the start of each piece of work.
 ///
 /// # Errors
 /// [`Failure`] where a client panics.
-pub async fn closed<W: Work>(clients: Vec<W>, length: Duration) -> Result<(Tally, Vec<W>), Failure> {
-    let tally: Shared = Arc::new(Mutex::new(Tally::new()?));
-    let start = Instant::now();
+pub async fn closed<W: Work>(
+    clients: Vec<W>,
+    warm_up: Duration,
+    length: Duration,
+) -> Result<(Tally, Vec<W>), Failure> {
+    let from = Instant::now() + warm_up;
+    let until = from + length;
+    let tally: Shared = Arc::new(Mutex::new(Tally::new(from, length)?));
     let mut running = JoinSet::new();
     for mut client in clients {
         let tally = Arc::clone(&tally);
         running.spawn(async move {
-            while start.elapsed() < length {
+            while Instant::now() < until {
                 let began = Instant::now();
                 let ending = client.once().await;
-                locked(&tally).count(ending, began.elapsed());
+                let pause = match ending {
+                    Ending::Refused(retry_after) => retry_after,
+                    _ => Duration::ZERO,
+                };
+                locked(&tally).count(began, ending);
+                sleep_until(until.min(Instant::now() + pause)).await;
             }
             client
         });
     }
-    finished(running, &tally, start, length).await
+    finished(running, &tally).await
 }
 
 /// Lets arrivals come by `schedule`. Each takes the next free client; one that is not started within `patience` is missed.
@@ -157,7 +185,7 @@ pub async fn open<W: Work>(
     patience: Duration,
     pacer: impl FnOnce(Arc<Semaphore>, usize),
 ) -> Result<(Tally, Vec<W>), Failure> {
-    let tally: Shared = Arc::new(Mutex::new(Tally::new()?));
+    let tally: Shared = Arc::new(Mutex::new(Tally::new(schedule.counted_from(), length)?));
     let gate = Arc::new(Semaphore::new(0));
     let next = Arc::new(AtomicU64::new(0));
     pacer(Arc::clone(&gate), clients.len());
@@ -174,42 +202,31 @@ pub async fn open<W: Work>(
                     break;
                 }
                 let due = schedule.due(arrival);
-                let is_counted = due >= schedule.counted_from();
                 if due.elapsed() > patience {
-                    locked(&tally).missed += u64::from(is_counted);
+                    locked(&tally).missed += u64::from(due >= schedule.counted_from());
                     continue;
                 }
                 let ending = client.once().await;
-                // A failure is one in the warm-up as well.
-                if is_counted || matches!(ending, Ending::Failed(_)) {
-                    locked(&tally).count(ending, due.elapsed());
-                }
+                locked(&tally).count(due, ending);
             }
             client
         });
     }
-    finished(running, &tally, schedule.counted_from(), length).await
+    finished(running, &tally).await
 }
 
 /// Waits for all clients.
-async fn finished<W: Work>(
-    mut running: JoinSet<W>,
-    tally: &Shared,
-    start: Instant,
-    length: Duration,
-) -> Result<(Tally, Vec<W>), Failure> {
+async fn finished<W: Work>(mut running: JoinSet<W>, tally: &Shared) -> Result<(Tally, Vec<W>), Failure> {
     let mut clients = Vec::new();
     while let Some(ended) = running.join_next().await {
         clients.push(ended.map_err(|error| Failure::failed("a client ended early", error))?);
     }
-    let mut tally = locked(tally).clone();
-    tally.took = start.elapsed().max(length);
-    Ok((tally, clients))
+    Ok((locked(tally).clone(), clients))
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{sleep, sleep_until};
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -256,7 +273,7 @@ mod tests {
                 stall: (from, from + Duration::from_secs(1)),
             }
         };
-        let (hidden, _) = closed(vec![stalling()], LENGTH).await.unwrap();
+        let (hidden, _) = closed(vec![stalling()], Duration::ZERO, LENGTH).await.unwrap();
         assert!(hidden.accepted > 4_000);
         assert!(hidden.longest() >= Duration::from_millis(990));
         assert!(
@@ -341,6 +358,30 @@ mod tests {
         assert_eq!(clients.len(), 2);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_of_the_closed_loop_waits_as_long_as_a_refusal_says() {
+        let refused = vec![Ending::Refused(Duration::from_secs(4)); 2];
+        let (tally, _) = closed(vec![Each(refused)], Duration::ZERO, LENGTH).await.unwrap();
+        assert_eq!(tally.refused, 2);
+        assert!((1_900..2_000).contains(&tally.accepted), "{}", tally.accepted);
+    }
+
+    /// What goes on at the end of the warm-up is capacity of the counted time, and what is worked off afterwards is not.
+    #[tokio::test(start_paused = true)]
+    async fn goodput_is_what_ends_in_the_counted_time() {
+        let from = Instant::now();
+        let warm_up = Duration::from_secs(5);
+        let schedule = Schedule::new(from, 10.0, LENGTH).with_warm_up(warm_up);
+        let slow = || Stalling {
+            stall: (from + warm_up + LENGTH / 2, from + warm_up + LENGTH * 2),
+        };
+        let clients = (0..200).map(|_| slow()).collect();
+        let (tally, _) = open(clients, schedule, LENGTH, PATIENCE, paced(schedule))
+            .await
+            .unwrap();
+        assert_eq!((tally.accepted, tally.goodput()), (100, 5.0));
+    }
+
     struct Each(Vec<Ending>);
 
     impl Work for Each {
@@ -356,7 +397,7 @@ mod tests {
         let endings = vec![
             failed("second"),
             failed("first"),
-            Ending::Refused,
+            Ending::Refused(Duration::ZERO),
             Ending::Pending,
         ];
         let schedule = Schedule::new(Instant::now(), 10.0, Duration::from_secs(1));

@@ -46,6 +46,9 @@ struct Options {
     /// What arrives.
     #[arg(long, value_enum, default_value = "checkout")]
     journey: Journey,
+    /// Rounds: each takes the peak anew, and then all rates of it.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    rounds: u64,
     /// Seconds of each run.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -59,6 +62,10 @@ struct Options {
     /// The peak, where it is known: arrivals a second. The closed loop is left out.
     #[arg(long, value_name = "RATE")]
     peak: Option<f64>,
+    /// The shoppers of the closed loop, where it is known how many get through most. The search is left out.
+    #[arg(long, value_name = "SHOPPERS", conflicts_with = "peak")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    crowd: Option<u64>,
     /// Most arrivals in flight, and most shoppers of the closed loop.
     #[arg(long, default_value_t = 2_048, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     in_flight: u64,
@@ -91,21 +98,17 @@ async fn measure(options: &Options, target: &Target) -> Result<Outcome, Failure>
         target,
         shop,
     };
-    let (peak, crowd) = match options.peak {
-        Some(peak) => (peak, None),
-        None => {
-            let (peak, crowd) = bench.peak().await?;
-            (peak, Some(crowd))
-        }
+    let crowd = match (options.peak, options.crowd) {
+        (Some(_), _) => None,
+        (None, Some(crowd)) => Some(count(crowd)),
+        (None, None) => Some(bench.best_crowd().await?),
     };
-    if peak <= 0.0 {
-        return Err(Failure::Plain(
-            "nothing was accepted, so that there is no peak".into(),
-        ));
-    }
-    let mut report = Report::new(options.journey, target.shops.len(), peak, crowd);
-    for percent in &options.rates {
-        report.runs.push(bench.run(*percent, peak).await?);
+    let mut report = Report::new(options.journey, target.shops.len(), crowd);
+    for _ in 0..options.rounds {
+        let peak = bench.peak(crowd).await?;
+        for percent in &options.rates {
+            report.runs.push(bench.run(*percent, peak).await?);
+        }
     }
     print!("{}", report.text());
     if let Some(file) = &options.json {
@@ -142,24 +145,33 @@ impl Bench<'_> {
     }
 
     fn most_in_flight(&self) -> usize {
-        usize::try_from(self.options.in_flight).unwrap_or(usize::MAX)
+        count(self.options.in_flight)
     }
 
-    /// The most that a closed loop gets through in a second, and the shoppers it took: twice as many as before, as long as
-    /// that is worthwhile.
-    async fn peak(&self) -> Result<(f64, usize), Failure> {
-        let unit = self.options.journey.unit();
+    /// What the best crowd gets through in a second now, or the peak that is given. What it did when it was found the best was likely
+    /// a lucky moment.
+    async fn peak(&self, crowd: Option<usize>) -> Result<f64, Failure> {
+        let peak = match (self.options.peak, crowd) {
+            (Some(peak), _) => peak,
+            (None, Some(crowd)) => self.closed(crowd, self.length()).await?,
+            (None, None) => 0.0,
+        };
+        if peak > 0.0 {
+            return Ok(peak);
+        }
+        Err(Failure::Plain(
+            "nothing was accepted, so that there is no peak".into(),
+        ))
+    }
+
+    /// The crowd that gets through most: twice as many as before, as long as that is worthwhile.
+    async fn best_crowd(&self) -> Result<usize, Failure> {
         let (mut best, mut best_crowd, mut disappointments) = (0.0, 0, 0);
         let mut crowd = FIRST_CROWD.min(self.most_in_flight());
         // The first run warms up.
-        driver::closed(self.shoppers(crowd).await?, self.length() / 4).await?;
+        self.closed(crowd, self.length() / 4).await?;
         loop {
-            let (tally, _) = driver::closed(self.shoppers(crowd).await?, self.length() / 2).await?;
-            let rate = tally.goodput();
-            eprintln!("closed loop, {crowd} shoppers: {rate:.0} {unit}/s");
-            if let Some(failure) = tally.failure {
-                return Err(Failure::Plain(format!("the closed loop failed: {failure}")));
-            }
+            let rate = self.closed(crowd, self.length() / 2).await?;
             if rate > best * WORTHWHILE {
                 disappointments = 0;
             } else {
@@ -169,9 +181,26 @@ impl Bench<'_> {
                 (best, best_crowd) = (rate, crowd);
             }
             if disappointments == DISAPPOINTMENTS || crowd == self.most_in_flight() {
-                return Ok((best, best_crowd));
+                return Ok(best_crowd);
             }
             crowd = (crowd * 2).min(self.most_in_flight());
+        }
+    }
+
+    /// What a closed loop of so many shoppers gets through in a second.
+    async fn closed(&self, crowd: usize, length: Duration) -> Result<f64, Failure> {
+        let warm_up = Duration::from_secs(self.options.warm_up);
+        let (tally, _) = driver::closed(self.shoppers(crowd).await?, warm_up, length).await?;
+        let (rate, unit) = (tally.goodput(), self.options.journey.unit());
+        eprintln!(
+            "closed loop, {crowd} shoppers: {rate:.0} {unit}/s, p50 {:.0} ms, p99 {:.0} ms, {} refused",
+            tally.quantile(0.5).as_secs_f64() * 1e3,
+            tally.quantile(0.99).as_secs_f64() * 1e3,
+            tally.refused
+        );
+        match tally.failure {
+            Some(failure) => Err(Failure::Plain(format!("the closed loop failed: {failure}"))),
+            None => Ok(rate),
         }
     }
 
@@ -189,6 +218,7 @@ impl Bench<'_> {
         eprintln!("{percent} % of the peak: {:.0} of {rate:.0}/s", tally.goodput());
         Ok(Run {
             percent,
+            peak,
             rate,
             tally,
             memory,
@@ -214,4 +244,8 @@ impl Bench<'_> {
         }
         Ok(tally)
     }
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,5 +1,6 @@
 //! The result of an open loop: as a table, and as JSON.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::driver::Tally;
 use super::memory::Memory;
 use super::shopper::Journey;
 use crate::failure::Failure;
+use crate::statistics::Spread;
 use crate::table::{grouped, lines};
 
 /// The quantiles that are shown, by name.
@@ -18,6 +20,8 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 pub struct Run {
     /// The rate in per cent of the peak.
     pub percent: u64,
+    /// The peak of its round, a second.
+    pub peak: f64,
     /// Arrivals a second.
     pub rate: f64,
     /// What came of them.
@@ -30,7 +34,6 @@ pub struct Run {
 pub struct Report {
     journey: Journey,
     nodes: usize,
-    peak: f64,
     crowd: Option<usize>,
     /// The runs in their order.
     pub runs: Vec<Run>,
@@ -38,11 +41,10 @@ pub struct Report {
 
 impl Report {
     /// A report without runs. `crowd` is the number of shoppers that reached the peak.
-    pub fn new(journey: Journey, nodes: usize, peak: f64, crowd: Option<usize>) -> Self {
+    pub fn new(journey: Journey, nodes: usize, crowd: Option<usize>) -> Self {
         Self {
             journey,
             nodes,
-            peak,
             crowd,
             runs: Vec::new(),
         }
@@ -53,17 +55,44 @@ impl Report {
         self.runs.iter().filter_map(|run| run.tally.failure.as_deref())
     }
 
+    /// The runs of each rate.
+    fn by_rate(&self) -> BTreeMap<u64, Vec<&Run>> {
+        let mut rates: BTreeMap<u64, Vec<&Run>> = BTreeMap::new();
+        for run in &self.runs {
+            rates.entry(run.percent).or_default().push(run);
+        }
+        rates
+    }
+
     /// The report as a table.
     pub fn text(&self) -> String {
         let from = match self.crowd {
             Some(crowd) => format!("closed loop of {crowd} shoppers"),
             None => "as given".to_owned(),
         };
-        let (unit, nodes) = (self.journey.unit(), self.nodes);
+        let peaks = self.runs.iter().map(|run| run.peak);
         let mut text = format!(
-            "peak: {} {unit}/s on {nodes} nodes ({from})\n\n",
-            grouped(self.peak)
+            "peak: {} {}/s on {} nodes ({from})\n",
+            spread(peaks, grouped),
+            self.journey.unit(),
+            self.nodes
         );
+        for (percent, runs) in self.by_rate() {
+            let parts = runs.iter().map(|run| run.tally.goodput() / run.peak);
+            text.push_str(&format!(
+                "{percent} %: goodput {} of the peak of its round",
+                spread(parts, |part| format!("{part:.2}"))
+            ));
+            let accepted = runs.iter().filter(|run| run.tally.accepted > 0);
+            let p99s: Vec<f64> = accepted
+                .map(|run| run.tally.quantile(0.99).as_secs_f64() * 1e3)
+                .collect();
+            if !p99s.is_empty() {
+                text.push_str(&format!(", p99 {} ms", spread(p99s, grouped)));
+            }
+            text.push('\n');
+        }
+        text.push('\n');
         let mut rows = vec![heading()];
         rows.extend(self.runs.iter().map(row));
         text.push_str(&lines(&rows));
@@ -79,7 +108,6 @@ impl Report {
         json!({
             "journey": self.journey.unit(),
             "nodes": self.nodes,
-            "peak_per_second": self.peak,
             "peak_shoppers": self.crowd,
             "runs": runs,
         })
@@ -95,9 +123,24 @@ impl Report {
     }
 }
 
+/// The median with the least and the greatest.
+fn spread(values: impl IntoIterator<Item = f64>, shown: impl Fn(f64) -> String) -> String {
+    let values: Vec<f64> = values.into_iter().collect();
+    match Spread::of(&values) {
+        Some(spread) => format!(
+            "{} ({}..{})",
+            shown(spread.median),
+            shown(spread.min),
+            shown(spread.max)
+        ),
+        None => "-".to_owned(),
+    }
+}
+
 fn heading() -> Vec<String> {
     let mut cells = vec![
         "load",
+        "peak/s",
         "offered/s",
         "goodput/s",
         "offered",
@@ -116,6 +159,7 @@ fn row(run: &Run) -> Vec<String> {
     let tally = &run.tally;
     let mut cells = vec![
         format!("{} %", run.percent),
+        grouped(run.peak),
         grouped(run.rate),
         grouped(tally.goodput()),
     ];
@@ -154,9 +198,10 @@ fn json_of(run: &Run) -> Value {
     }
     json!({
         "percent_of_peak": run.percent,
+        "peak_per_second": run.peak,
         "offered_per_second": run.rate,
         "goodput_per_second": tally.goodput(),
-        "seconds": tally.took.as_secs_f64(),
+        "seconds": tally.length().as_secs_f64(),
         "offered": tally.offered(),
         "accepted": tally.accepted,
         "pending": tally.pending,

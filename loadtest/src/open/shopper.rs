@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
@@ -77,7 +78,7 @@ pub struct Shopper {
 
 /// Why a journey stopped before its end.
 enum Stop {
-    Refused,
+    Refused(Duration),
     Failed(String),
 }
 
@@ -111,16 +112,16 @@ impl Shopper {
                 self.cart = Some((cart, 0));
                 Ok(())
             }
-            Err(Stop::Refused) => Err(Failure::Plain("the shop is busy before the load begins".into())),
+            Err(Stop::Refused(_)) => Err(Failure::Plain("the shop is busy before the load begins".into())),
             Err(Stop::Failed(why)) => Err(Failure::Plain(why)),
         }
     }
 
     async fn call(&mut self, what: &str, call: Call) -> Result<Reply, Stop> {
         let reply = self.client.send(call).await?;
-        match reply.status {
-            200..300 => Ok(reply),
-            _ if reply.is_refusal() => Err(Stop::Refused),
+        match (reply.status, reply.refusal()) {
+            (200..300, _) => Ok(reply),
+            (_, Some(retry_after)) => Err(Stop::Refused(retry_after)),
             _ => Err(Stop::Failed(format!("{what}: {}", reply.shown()))),
         }
     }
@@ -184,7 +185,7 @@ impl Work for Shopper {
             Journey::Cart => self.fill().await,
         };
         done.unwrap_or_else(|stop| match stop {
-            Stop::Refused => Ending::Refused,
+            Stop::Refused(retry_after) => Ending::Refused(retry_after),
             Stop::Failed(why) => Ending::Failed(why),
         })
     }

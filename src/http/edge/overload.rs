@@ -206,6 +206,11 @@ impl Control {
             let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth));
             self.quiet = Some(quiet.min(latency));
         }
+        if elapsed >= SUSTAINED {
+            // Each request looks: nobody asked for anything in the meantime, and these are the last commands of before.
+            (self.limit, self.slow_since, self.calm_since) = (None, None, None);
+            return None;
+        }
         let bound = self.quiet.map_or(target, |quiet| target.max(quiet * TIMES_QUIET));
         match latency.filter(|latency| *latency > bound) {
             Some(latency) => self.slow(now, bound, latency, in_flight),
@@ -369,6 +374,21 @@ mod tests {
         assert!(look(10, limit, 5).is_some());
         assert!(look(10, LEAST, 19).is_some());
         assert_eq!(look(10, LEAST, 10), None);
+    }
+
+    #[test]
+    fn the_limit_ends_with_the_last_request() {
+        let mut control = Control::default();
+        let begin = Instant::now();
+        let slow = Some(Duration::from_millis(400));
+        let mut look = |at, elapsed| control.look(begin + at, elapsed, TARGET, slow, 100);
+        for looks in 0..=20 {
+            look(INTERVAL * looks, INTERVAL);
+        }
+        assert!(look(SUSTAINED + INTERVAL, INTERVAL).is_some());
+        // The next request comes after a pause, and finds the last slow commands of before: it may be the first of a burst.
+        assert_eq!(look(SUSTAINED * 3, SUSTAINED), None);
+        assert_eq!(look(SUSTAINED * 3 + INTERVAL, INTERVAL), None);
     }
 
     #[test]

@@ -300,8 +300,8 @@ async fn every_query_goes_by_an_index() {
     }
 }
 
-/// The adapter against the fastest statement known, one that needs RETURNING, by hand, in turns. For a build with optimisation, on an
-/// idle machine: `cargo test --release --features mysql --lib mysql::tests::rows_a_second -- --ignored --nocapture`
+/// The adapter by hand, in turns: its own statements, and the fastest one known, which needs RETURNING. For a build with optimisation,
+/// on an idle machine: `cargo test --release --features mysql --lib mysql::tests::rows_a_second -- --ignored --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn rows_a_second() {
@@ -325,6 +325,23 @@ async fn rows_a_second() {
     )
     .await;
     let mut batches = 0_u64;
+    println!("its own statements:");
+    contract::throughput::compare(&store, false, async |batch| {
+        batches += 1;
+        let places: Vec<_> = batch.iter().enumerate().collect();
+        let ids = values::texts(batch.iter().map(|write| &write.document.id));
+        let lock = format!("BEGIN; {}", store.pool.sql(LOCK, &[ids]));
+        let versions = raw_sql(AssertSqlSafe(lock))
+            .fetch_all(&mut session)
+            .await
+            .unwrap();
+        assert_eq!(versions.len(), batch.len());
+        let statements = store.statements(&format!("by hand {batches}"), &places);
+        let write = format!("{}; COMMIT", statements.unwrap().join("; "));
+        run(&mut session, &write).await;
+    })
+    .await;
+    println!("the fastest statement:");
     contract::throughput::compare(&store, false, async |batch| {
         batches += 1;
         let mark = format!("by hand {batches}");

@@ -14,6 +14,7 @@ use crate::stores::testing::{is_required, remove_database, server_url};
 pub(in crate::stores) struct TestIndexes {
     server: String,
     prefix: String,
+    client: reqwest::Client,
 }
 
 impl TestIndexes {
@@ -27,6 +28,7 @@ impl TestIndexes {
         Some(Self {
             server: server.trim_end_matches('/').to_owned(),
             prefix: format!("souk-test-{}", uuid::Uuid::new_v4().simple()),
+            client: client(),
         })
     }
 
@@ -55,10 +57,33 @@ impl TestIndexes {
         path: &str,
         body: serde_json::Value,
     ) -> serde_json::Value {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.send(method, path, "application/json", body).await
+    }
+
+    /// The same with lines of JSON.
+    pub(in crate::stores) async fn ask_lines(&self, path: &str, lines: String) -> serde_json::Value {
+        self.send(reqwest::Method::POST, path, "application/x-ndjson", lines)
+            .await
+    }
+
+    async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        content_type: &str,
+        body: String,
+    ) -> serde_json::Value {
         let url = format!("{}-{path}", self.url().replacen("elasticsearch", "http", 1));
-        let mut request = client().request(method, url);
-        if !body.is_null() {
-            request = request.json(&body);
+        let mut request = self.client.request(method, url);
+        if !body.is_empty() {
+            request = request
+                .header(reqwest::header::CONTENT_TYPE, content_type)
+                .body(body);
         }
         let answer = request.send().await.unwrap();
         answer.json().await.unwrap()

@@ -33,6 +33,8 @@ pub async fn suite(products: Arc<dyn ProductStore>, index: Arc<dyn SearchIndex>)
     let lamp = product("lamp", "Desk Lamp", "home", "Acme", &[2_500]);
     let vase = product("vase", "Vase", "nowhere", "Zeta", &[4_000]);
     ports.put(&[runner, boot, lamp, vase]).await;
+    ports.index.refresh().await.unwrap();
+    assert_eq!(ports.found(&all()).await.len(), 4, "a refresh leaves nothing out");
     // Replaced: other text and SKUs; its place in the order of creation stays.
     runner = product("run", "Crème Runner", "sneakers", "O'Neil", &[5_000, 4_000]);
     runner.attributes.insert("colour".into(), "Bleu \"ciel\"".into());

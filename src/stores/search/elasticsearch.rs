@@ -58,6 +58,10 @@ impl ElasticSearch {
 
 #[async_trait]
 impl SearchIndex for ElasticSearch {
+    async fn refresh(&self) -> Result<(), StoreError> {
+        self.server.refresh(&PRODUCTS).await
+    }
+
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError> {
         let categories = match &query.category {
             Some(_) => categories(&self.server).await?,

@@ -109,6 +109,9 @@ pub trait SearchIndex: Send + Sync + 'static {
     /// meanwhile; only a product whose own place in the order changes may be missed or met twice. Scores of a text shift
     /// slightly as the texts of the catalogue change.
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError>;
+
+    /// Takes in all that was acknowledged before. Costly where the index lags: for the end of an import, not for requests.
+    async fn refresh(&self) -> Result<(), StoreError>;
 }
 
 /// The words of a text that somebody typed, as far as they count.

@@ -48,6 +48,11 @@ pub struct SqliteSearch(pub Database);
 
 #[async_trait]
 impl SearchIndex for SqliteSearch {
+    /// The index is written with the rows.
+    async fn refresh(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn search(&self, query: &ProductQuery) -> Result<SearchPage, StoreError> {
         let Some(selection) = Selection::of(query) else {
             return Ok(SearchPage::default());

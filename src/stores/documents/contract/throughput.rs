@@ -1,18 +1,15 @@
 //! How many rows a second an adapter writes, beside the same by hand.
 
-use std::time::{Duration, Instant};
+use std::cell::Cell;
 
 use super::write;
 use crate::stores::documents::{DocumentStore, DocumentWrite, WriteOutcome};
+use crate::stores::testing::turns;
 
 /// Rows that are written again and again.
 const ROWS: usize = 1_000;
 /// Bytes of a body.
 const BODY: usize = 1_000;
-/// Turns of each.
-const ROUNDS: usize = 6;
-/// Shortest time of a turn.
-const TURN: Duration = Duration::from_secs(2);
 
 /// Prints the rates of the adapter and of `by_hand`, which take turns, for batches of several sizes. Both look at the versions
 /// first where `looks_first` says so.
@@ -29,39 +26,34 @@ pub async fn compare(
         };
         ids.iter().map(|id| body(write(id, expected))).collect()
     };
-    for part in ids.chunks(100) {
+    let versions = store.versions(&ids).await.unwrap();
+    for part in ids.chunks(100).filter(|_| versions[0] == 0) {
         store.write("fill", &batch(part, 0)).await.unwrap();
     }
-    let mut version = 1;
-    for size in [1, 10, 100] {
-        let mut rates = [0.0, 0.0];
-        for round in 0..ROUNDS * 2 {
-            let is_by_hand = round % 2 == 1;
-            let (started, mut written) = (Instant::now(), 0);
-            // All rows have one version after each pass.
-            while started.elapsed() < TURN {
-                for part in ids.chunks(size) {
-                    let batch = batch(part, version);
-                    if looks_first {
-                        store.versions(part).await.unwrap();
-                    }
-                    if is_by_hand {
-                        by_hand(&batch).await;
-                    } else {
-                        let outcomes = store.write("adapter", &batch).await.unwrap();
-                        assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
-                    }
-                    written += part.len();
-                }
-                version += 1;
-            }
-            rates[usize::from(is_by_hand)] +=
-                written as f64 / started.elapsed().as_secs_f64() / ROUNDS as f64;
+    // All rows have one version after each pass.
+    let version = Cell::new(versions[0].max(1));
+    let batches = |size| {
+        let expected = version.replace(version.get() + 1);
+        let parts = ids.chunks(size);
+        parts.map(move |part| (part, batch(part, expected)))
+    };
+    let look = async |part: &[String]| {
+        if looks_first {
+            store.versions(part).await.unwrap();
         }
-        let [adapter, by_hand] = rates;
-        println!(
-            "{size} rows a batch: adapter {adapter:.0}, by hand {by_hand:.0} rows/s, ratio {:.2}",
-            adapter / by_hand
-        );
-    }
+    };
+    let adapter = async |size| {
+        for (part, batch) in batches(size) {
+            look(part).await;
+            let outcomes = store.write("adapter", &batch).await.unwrap();
+            assert!(outcomes.iter().all(|outcome| *outcome == WriteOutcome::Applied));
+        }
+    };
+    let by_hand = async |size| {
+        for (part, batch) in batches(size) {
+            look(part).await;
+            by_hand(&batch).await;
+        }
+    };
+    turns::compare(ROWS, adapter, by_hand).await;
 }
