@@ -44,7 +44,7 @@ numbers! {
         /// Most requests in flight on one node; further ones are refused as busy.
         in_flight_commands: usize = 4096, 16..=1000000;
         /// Longest time that half of the commands to entities should take, or three in a row of a checkout; and five times as long as on the quiet node. Where they take longer for two seconds, the node is overloaded, and works on as many requests as it can answer in that time; 0 for no such limit.
-        overload_ms: Milliseconds = 80, 0..=60000;
+        overload_ms: Milliseconds = 90, 0..=60000;
         /// Most commands of requests in flight on one node for each kind of entity (carts, orders, SKUs); further ones are refused as busy. A kind whose store stalls leaves the rest of `in_flight_commands` to the others.
         in_flight_per_kind: usize = 2048, 8..=1000000;
         /// Most commands of background workers (checkouts, the sweeper) in flight on one node for each kind of entity, beside those of requests; further ones are sent again later.
