@@ -247,7 +247,8 @@ impl Client {
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// How long a reply with these headers says to wait before the next try.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -58,7 +58,7 @@ pub async fn run(
         progress.set_position(until);
         from = until;
     }
-    // Whoever is told that the shop is filled looks at its listing next.
+    // Products are listed from here on, also where the index lags.
     stores.search.refresh().await?;
     progress.finish();
     Ok(seeded)

@@ -6,6 +6,7 @@ use goose::prelude::*;
 use serde_json::Value;
 
 use super::world::{Event, World};
+use crate::client::retry_after;
 use crate::order;
 
 /// Longest pause after a refusal, whatever `Retry-After` says.
@@ -178,11 +179,7 @@ impl Shopper<'_> {
             Err(error) => return Err(self.failed(failed(error.to_string()))),
         };
         let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
+        let retry_after = retry_after(response.headers());
         let text = match response.text().await {
             Ok(text) => text,
             Err(error) => return Err(self.failed(failed(error.to_string()))),

@@ -161,11 +161,14 @@ pub async fn closed<W: Work>(
                 let began = Instant::now();
                 let ending = client.once().await;
                 let pause = match ending {
-                    Ending::Refused(retry_after) => retry_after,
-                    _ => Duration::ZERO,
+                    Ending::Refused(retry_after) => Some(retry_after),
+                    _ => None,
                 };
                 locked(&tally).count(began, ending);
-                sleep_until(until.min(Instant::now() + pause)).await;
+                // The timer counts in milliseconds, so that a pause of nothing may take one.
+                if let Some(pause) = pause {
+                    sleep_until(until.min(Instant::now() + pause)).await;
+                }
             }
             client
         });

@@ -151,10 +151,10 @@ impl Bench<'_> {
     /// What the best crowd gets through in a second now, or the peak that is given. What it did when it was found the best was likely
     /// a lucky moment.
     async fn peak(&self, crowd: Option<usize>) -> Result<f64, Failure> {
-        let peak = match (self.options.peak, crowd) {
-            (Some(peak), _) => peak,
-            (None, Some(crowd)) => self.closed(crowd, self.length()).await?,
-            (None, None) => 0.0,
+        let peak = match crowd {
+            Some(crowd) => self.closed(crowd, self.length()).await?,
+            // Then it is given.
+            None => self.options.peak.unwrap_or_default(),
         };
         if peak > 0.0 {
             return Ok(peak);
