@@ -1,5 +1,7 @@
 //! `/v1/checkout`: quotes; and what placing an order shares with them.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use super::call::Call;
 use crate::http::edge::problem::{self, FieldError, Problem};
 use crate::http::request::front::Front;
 use crate::http::request::json::{self, Json};
+use crate::stores::StoreError;
+use crate::stores::products::ProductStore;
 use souk_domain::catalogue::Product;
 use souk_domain::quote::{self, QuoteError, QuoteLine, ShippingOption};
 use souk_domain::{Address, AddressId, CartCommand, CartView, Money, OrderLine, Sku};
@@ -126,9 +130,27 @@ pub async fn price(front: &Front, cart: &CartView) -> Result<Vec<OrderLine>, Pro
     if cart.lines.is_empty() {
         return Err(Problem::new(problem::EMPTY_CART));
     }
-    let skus: Vec<Sku> = cart.lines.iter().map(|line| line.sku.clone()).collect();
-    let products = front.products.products_of(&skus).await?;
+    let products = products_in(cart, front.products.as_ref()).await?;
     priced(cart, &products)
+}
+
+/// The products in a cart. Its lines name them, so that one read is enough; only SKUs that are not among theirs any more are asked for.
+async fn products_in(cart: &CartView, catalogue: &dyn ProductStore) -> Result<Vec<Product>, StoreError> {
+    let ids: BTreeSet<_> = cart.lines.iter().map(|line| &line.product_id).collect();
+    let ids: Vec<_> = ids.into_iter().cloned().collect();
+    let mut products = catalogue.products(&ids).await?;
+    let is_there = |sku: &Sku| products.iter().any(|product| product.variant(sku).is_some());
+    let moved: Vec<_> = cart
+        .lines
+        .iter()
+        .map(|line| &line.sku)
+        .filter(|sku| !is_there(sku))
+        .cloned()
+        .collect();
+    if !moved.is_empty() {
+        products.extend(catalogue.products_of(&moved).await?);
+    }
+    Ok(products)
 }
 
 fn priced(cart: &CartView, products: &[Product]) -> Result<Vec<OrderLine>, Problem> {
@@ -193,7 +215,7 @@ pub fn example_address() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::test_support::{guest_address, product, sku};
+    use crate::http::test_support::{Fixture, guest_address, product, sku};
     use souk_domain::{CartLine, Currency, ProductId};
 
     fn check(given: Option<Address>, id: Option<&str>) -> (Option<Address>, Vec<String>) {
@@ -240,10 +262,11 @@ mod tests {
         );
     }
 
+    /// A cart of SKUs of the product `a`.
     fn cart(lines: &[(&str, u32)]) -> CartView {
         let line = |(text, quantity): &(&str, u32)| CartLine {
             sku: sku(text),
-            product_id: ProductId::parse("prd_other").unwrap(),
+            product_id: ProductId::parse("prd_a").unwrap(),
             quantity: *quantity,
         };
         CartView {
@@ -261,12 +284,33 @@ mod tests {
             product("b", &[("B-1", 7)]),
         ];
         let priced = priced(&cart(&[("B-1", 3), ("A-2", 2)]), &products).unwrap();
-        assert_eq!(priced[1].product_id.as_str(), "prd_a");
+        assert_eq!(priced[0].product_id.as_str(), "prd_b");
         let lines = quote_lines(&priced);
         assert_eq!(quote::subtotal(&lines, Currency::USD).unwrap().amount, 121);
         assert_eq!(quote::weight_grams(&lines).unwrap(), 500);
         let totals = quote::totals(&lines, "US", Money::new(499, Currency::USD)).unwrap();
         assert_eq!(totals.total.amount, 620);
+    }
+
+    #[tokio::test]
+    async fn products_are_read_once_and_a_sku_that_moved_is_found() {
+        let shop = Fixture::new([
+            product("a", &[("A-1", 1_000), ("A-2", 50)]),
+            product("b", &[("B-1", 7)]),
+        ]);
+        assert_eq!(
+            products_in(&cart(&[("A-1", 1), ("A-2", 1)]), &shop)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+        assert_eq!(shop.reads(), 1);
+        let basket = cart(&[("A-1", 1), ("B-1", 1), ("GONE", 1)]);
+        let products = products_in(&basket, &shop).await.unwrap();
+        assert_eq!(shop.reads(), 3);
+        let refused = priced(&basket, &products).unwrap_err();
+        assert_eq!(refused.field_errors()[0].field, "GONE");
     }
 
     #[test]
