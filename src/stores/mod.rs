@@ -46,6 +46,8 @@ pub mod sql_pool;
 pub mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tls_tests;
 mod token_hash;
 pub mod transfer;
 pub mod users;

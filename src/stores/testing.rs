@@ -148,7 +148,55 @@ pub(crate) fn server_url(name: &str) -> Option<String> {
         assert!(!is_required(name), "{variable} is not set");
         println!("skipped: {variable} is not set");
     }
+    // For those of the drivers that take it from the process, as `souk` does.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     url
+}
+
+/// The URL of what a server keeps by this name: a database, or whatever is a path there.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn url_of(server: &str, name: &str) -> String {
+    let (server, parameters) = server.split_at(server.find('?').unwrap_or(server.len()));
+    let authority = server.find("://").map_or(0, |scheme| scheme + 3);
+    let end = server[authority..]
+        .find('/')
+        .map_or(server.len(), |path| authority + path);
+    format!("{}/{name}{parameters}", &server[..end])
+}
+
+/// The URL with one more parameter.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn with_parameter(url: &str, parameter: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{parameter}")
+}
+
+/// Whether a proxy can read what goes to this server; where it can't the test says so.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn is_plain(url: &str) -> bool {
+    let has_tls = url.contains("https") || url.contains("ssl");
+    if has_tls {
+        println!("skipped: what TLS protects can't be told apart on the way");
+    }
+    !has_tls
+}
+
+/// The URL for another user.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn as_user(url: &str, name: &str, password: &str) -> String {
+    let mut url = reqwest::Url::parse(url).unwrap();
+    url.set_username(name).unwrap();
+    url.set_password(Some(password)).unwrap();
+    url.into()
+}
+
+/// The URL of the same server by another way: a port of loopback.
+#[allow(dead_code, reason = "only the adapters of features use it")]
+pub(crate) fn at_port(url: &str, port: u16) -> String {
+    let mut url = reqwest::Url::parse(url).unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(port)).unwrap();
+    url.into()
 }
 
 /// Whether `SOUK_TEST_REQUIRE_SERVERS`, a list of names in lower case with spaces between, has this one.

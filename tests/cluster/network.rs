@@ -66,7 +66,7 @@ pub async fn behind_proxies(mut servers: Servers) -> (Servers, BTreeMap<&'static
     let mut proxies = BTreeMap::new();
     for (name, url) in &mut servers.0 {
         let (start, rest) = url.split_once("://").unwrap();
-        let end = rest.find('/').unwrap_or(rest.len());
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (format!("{user}@"), host),

@@ -1,8 +1,7 @@
 //! `souk migrate` of a shop with orders, to other places and back, and `souk export` on the way.
 //!
-//! Every place is another data folder. With the feature `full` and `SOUK_TEST_POSTGRES_URL` and so on, the shop lives on servers in
-//! between; its catalogue, too, where there is Elasticsearch. With the feature `failpoints` the migration is killed on its way, in
-//! each table of the catalogue among others.
+//! Every place is another data folder. With the feature `full` and `SOUK_TEST_STORES=servers`, the shop lives on servers in between. With
+//! the feature `failpoints` the migration is killed on its way, in each table of the catalogue among others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -202,77 +201,14 @@ async fn a_shop_migrates_to_another_folder_and_on() {
 #[cfg(feature = "full")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_migrates_to_servers_and_back() {
-    use sqlx::{AssertSqlSafe, Connection as _};
-
-    let server = |name: &str| std::env::var(format!("SOUK_TEST_{name}_URL")).ok();
-    let servers = (
-        server("POSTGRES"),
-        server("MYSQL"),
-        server("MONGODB"),
-        server("REDIS"),
-    );
-    let (Some(postgres), Some(mysql), Some(mongodb), Some(redis)) = servers else {
-        assert!(
-            std::env::var_os("SOUK_TEST_REQUIRE_SERVERS").is_none(),
-            "there are no servers"
-        );
-        println!("skipped: not all of SOUK_TEST_POSTGRES_URL, _MYSQL_, _MONGODB_ and _REDIS_URL are set");
+    let Some(servers) = crate::support::stores::Servers::chosen() else {
+        println!("skipped: it is about servers, with SOUK_TEST_STORES=servers");
         return;
     };
-    // Not every machine can run one.
-    let elasticsearch = server("ELASTICSEARCH");
-    let required = std::env::var("SOUK_TEST_REQUIRE_SERVERS").unwrap_or_default();
-    assert!(
-        elasticsearch.is_some() || !required.contains("elasticsearch"),
-        "there is no Elasticsearch"
-    );
-    let name = format!("souk_migrate_{}", uuid::Uuid::new_v4().simple());
-    let in_postgres = async |sql: String| {
-        let mut connection = sqlx::PgConnection::connect(&postgres).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    };
-    let in_mysql = async |sql: String| {
-        let mut connection = sqlx::MySqlConnection::connect(&mysql).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    };
-    in_postgres(format!(
-        "CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"
-    ))
-    .await;
-    in_mysql(format!("CREATE DATABASE {name}")).await;
-    let url = |server: &str| format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-    let on = |server: &str, stores: &[&'static str]| {
-        let stores = stores.iter().map(|store| (*store, url(server)));
-        stores.collect::<Vec<_>>()
-    };
-    let stores = [
-        on(&postgres, &["orders", "users", "views"]),
-        on(&mysql, &["inventory", "payments", "sandbox"]),
-        vec![
-            // Whatever the set says that its members are.
-            ("carts", format!("{mongodb}/{name}?directConnection=true")),
-            ("sessions", format!("{redis}?prefix={name}:")),
-        ],
-        elasticsearch
-            .iter()
-            .map(|url| ("catalogue", format!("{url}/{name}")))
-            .collect(),
-    ];
-    a_shop_moves(&stores.concat()).await;
-    in_postgres(format!("DROP DATABASE {name} WITH (FORCE)")).await;
-    in_mysql(format!("DROP DATABASE {name}")).await;
-    if let Some(url) = elasticsearch {
-        let client = Client::new(&url.replacen("elasticsearch", "http", 1));
-        // By name: a server may refuse patterns.
-        for index in ["products", "skus", "badges", "catalogue"] {
-            let path = format!("/{name}-{index}-1");
-            client.delete(&path).await.expect(200);
-        }
-    }
+    let settings = servers.settings().await;
+    let stores = settings.into_iter().map(|(setting, url)| {
+        let store = setting.strip_prefix("stores.").expect("a store");
+        (store, url)
+    });
+    a_shop_moves(&stores.collect::<Vec<_>>()).await;
 }

@@ -77,14 +77,29 @@ impl Servers {
         for (server, stores) in SERVERS {
             let url = match (server, self.0.get(server)) {
                 (_, None) => "sqlite:".to_owned(),
-                ("redis", Some(url)) => format!("{url}?prefix={name}:"),
+                ("redis", Some(url)) => with_parameter(url, &format!("prefix={name}:")),
                 // Whatever the set says that its members are.
-                ("mongodb", Some(url)) => format!("{url}/{name}?directConnection=true"),
-                ("elasticsearch", Some(url)) => format!("{url}/{name}"),
-                (_, Some(url)) => format!("{}/{name}", url.rsplit_once('/').unwrap().0),
+                ("mongodb", Some(url)) => with_parameter(&url_of(url, &name), "directConnection=true"),
+                (_, Some(url)) => url_of(url, &name),
             };
             settings.extend(stores.iter().map(|store| (*store, url.clone())));
         }
         settings
     }
+}
+
+/// The URL of what a server keeps by this name: a database, or whatever is a path there.
+fn url_of(server: &str, name: &str) -> String {
+    let (server, parameters) = server.split_at(server.find('?').unwrap_or(server.len()));
+    let authority = server.find("://").map_or(0, |scheme| scheme + 3);
+    let end = server[authority..]
+        .find('/')
+        .map_or(server.len(), |path| authority + path);
+    format!("{}/{name}{parameters}", &server[..end])
+}
+
+/// The URL with one more parameter.
+fn with_parameter(url: &str, parameter: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{parameter}")
 }

@@ -19,6 +19,8 @@ mod read;
 pub(in crate::stores) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throughput_tests;
 
 use std::error::Error;
 use std::time::Duration;

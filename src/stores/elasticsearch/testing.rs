@@ -3,46 +3,60 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use souk_cluster::certificates;
 use tokio::process::Command;
 
+use super::address::Address;
 use crate::stores::products::elasticsearch::ElasticProducts;
 use crate::stores::testing::own_server::OwnServer;
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::{is_required, remove_database, server_url};
+use crate::stores::testing::{at_port, is_plain, is_required, remove_database, server_url, url_of};
 
-/// Indexes with a prefix of their own on the server of `SOUK_TEST_ELASTICSEARCH_URL`, which has none; removed with this value.
+/// Indexes with a prefix of their own on the server of `SOUK_TEST_ELASTICSEARCH_URL`; removed with this value.
 pub(in crate::stores) struct TestIndexes {
     server: String,
     prefix: String,
+    http: Http,
+}
+
+/// A client of the server beside the store's.
+#[derive(Clone)]
+struct Http {
     client: reqwest::Client,
+    /// With user and password.
+    server: String,
 }
 
 impl TestIndexes {
     /// New ones, none of which is there yet; nothing where there is no server.
     pub(in crate::stores) fn create() -> Option<Self> {
         let server = server_url("ELASTICSEARCH")?;
-        assert!(
-            !server.contains(['?', '@']),
-            "SOUK_TEST_ELASTICSEARCH_URL has parameters"
-        );
         Some(Self {
-            server: server.trim_end_matches('/').to_owned(),
+            http: Http::of(&server),
+            server,
             prefix: format!("souk-test-{}", uuid::Uuid::new_v4().simple()),
-            client: client(),
         })
     }
 
     /// Their address.
     pub(in crate::stores) fn url(&self) -> String {
-        format!("{}/{}", self.server, self.prefix)
+        url_of(&self.server, &self.prefix)
     }
 
-    /// A way to the server on which messages get lost, and the address of the indexes over it.
-    pub(in crate::stores) async fn proxied(&self) -> (Proxy, String) {
+    /// What their names begin with.
+    pub(in crate::stores) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A way to the server on which messages get lost by what is in them, and the address of the indexes over it; nothing with TLS.
+    pub(in crate::stores) async fn proxied(&self) -> Option<(Proxy, String)> {
+        if !is_plain(&self.server) {
+            return None;
+        }
         let url = reqwest::Url::parse(&self.server).unwrap();
         let proxy = Proxy::start(url.host_str().unwrap(), url.port().unwrap_or(9_200)).await;
-        let url = format!("elasticsearch://127.0.0.1:{}/{}", proxy.port(), self.prefix);
-        (proxy, url)
+        let url = at_port(&self.url(), proxy.port());
+        Some((proxy, url))
     }
 
     /// Products in them.
@@ -78,8 +92,8 @@ impl TestIndexes {
         content_type: &str,
         body: String,
     ) -> serde_json::Value {
-        let url = format!("{}-{path}", self.url().replacen("elasticsearch", "http", 1));
-        let mut request = self.client.request(method, url);
+        let url = format!("{}/{}-{path}", self.http.server, self.prefix);
+        let mut request = self.http.client.request(method, url);
         if !body.is_empty() {
             request = request
                 .header(reqwest::header::CONTENT_TYPE, content_type)
@@ -90,20 +104,30 @@ impl TestIndexes {
     }
 }
 
-fn client() -> reqwest::Client {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+impl Http {
+    /// For the server of a URL.
+    fn of(url: &str) -> Self {
+        let address = Address::parse(url).unwrap();
+        let tls = certificates::http_client(address.authorities.as_deref()).unwrap();
+        let client = reqwest::Client::builder().no_proxy().use_preconfigured_tls(tls);
+        let server = url.split('?').next().unwrap_or(url).trim_end_matches('/');
+        let server = server.replacen("elasticsearch+", "", 1);
+        Self {
+            client: client.build().unwrap(),
+            server: server.replacen("elasticsearch", "http", 1),
+        }
+    }
 }
 
 impl Drop for TestIndexes {
     fn drop(&mut self) {
-        let server = self.server.replacen("elasticsearch", "http", 1);
+        let http = self.http.clone();
         let prefix = self.prefix.clone();
         let removal = async move {
             // By name: a server may refuse patterns.
             for index in ["products", "skus", "badges", "catalogue"] {
-                let url = format!("{server}/{prefix}-{index}-1?ignore_unavailable=true");
-                let answer = client().delete(url).send().await.unwrap();
+                let url = format!("{}/{prefix}-{index}-1?ignore_unavailable=true", http.server);
+                let answer = http.client.delete(url).send().await.unwrap();
                 assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
             }
         };

@@ -9,9 +9,9 @@ use tokio::process::Command;
 
 use crate::stores::testing::own_server::OwnServer;
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::{remove_database, server_url};
+use crate::stores::testing::{remove_database, server_url, url_of, with_parameter};
 
-/// A database on the server of `SOUK_TEST_MONGODB_URL`, which has no database in its path; dropped with this value.
+/// A database on the server of `SOUK_TEST_MONGODB_URL`; dropped with this value.
 pub struct TestDatabase {
     server: String,
     name: String,
@@ -21,16 +21,15 @@ impl TestDatabase {
     /// A new one; nothing where there is no server.
     pub fn create() -> Option<Self> {
         let server = server_url("MONGODB")?;
-        assert!(!server.contains('?'), "SOUK_TEST_MONGODB_URL has parameters");
         Some(Self {
-            server: server.trim_end_matches('/').to_owned(),
+            server,
             name: format!("souk_test_{}", uuid::Uuid::new_v4().simple()),
         })
     }
 
     /// Its address.
     pub fn url(&self) -> String {
-        format!("{}/{}", self.server, self.name)
+        url_of(&self.server, &self.name)
     }
 
     /// A way to the server on which messages get lost, and the address of the database over it.
@@ -43,7 +42,7 @@ impl TestDatabase {
         let own = format!("127.0.0.1:{}", proxy.port());
         // Nothing but this address, whatever the set says that its members are.
         let url = self.url().replacen(&options.hosts[0].to_string(), &own, 1);
-        (proxy, format!("{url}?directConnection=true"))
+        (proxy, with_parameter(&url, "directConnection=true"))
     }
 
     /// A client beside that of a store.

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, raw_sql};
 
 use super::MysqlPool;
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::{remove_database, server_url};
+use crate::stores::testing::{at_port, is_plain, remove_database, server_url, url_of};
 
 /// An empty database on the server of `SOUK_TEST_MYSQL_URL`, dropped with this value.
 pub struct TestDatabase {
@@ -19,9 +19,8 @@ impl TestDatabase {
     pub async fn create() -> Option<Self> {
         let url = server_url("MYSQL")?;
         let name = format!("souk_test_{}", uuid::Uuid::new_v4().simple());
-        let (server, _) = url.rsplit_once('/').unwrap();
         let database = Self {
-            url: format!("{server}/{name}"),
+            url: url_of(&url, &name),
             server: url.parse().unwrap(),
             name,
         };
@@ -39,18 +38,19 @@ impl TestDatabase {
         &self.url
     }
 
-    /// Its address for another user without a password.
-    pub fn url_of(&self, user: &str) -> String {
-        let (host, port) = (self.server.get_host(), self.server.get_port());
-        format!("mysql://{user}@{host}:{port}/{}", self.name)
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// A way to the server on which messages get lost, and the address of the database over it.
-    pub async fn proxied(&self) -> (Proxy, String) {
+    /// A way to the server on which messages get lost by what is in them, and the address of the database over it; nothing with TLS.
+    pub async fn proxied(&self) -> Option<(Proxy, String)> {
+        if !is_plain(&self.url) {
+            return None;
+        }
         let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
-        let (user, _) = self.url.rsplit_once('@').unwrap();
-        let url = format!("{user}@127.0.0.1:{}/{}", proxy.port(), self.name);
-        (proxy, url)
+        let url = at_port(&self.url, proxy.port());
+        Some((proxy, url))
     }
 
     /// A store in it.

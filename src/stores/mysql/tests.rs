@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::testing::TestDatabase;
 use super::*;
+use crate::stores::testing::as_user;
 
 const ONE: &str = "CREATE TABLE IF NOT EXISTS {store}_one (id BIGINT); DO SLEEP(0.2)";
 const TWO: &str = "CREATE TABLE IF NOT EXISTS {store}_two (id BIGINT)";
@@ -104,15 +105,15 @@ async fn an_existing_schema_needs_no_rights_to_create() {
     let user = format!("souk_{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
     let mut session = database.connect().await;
     let grants = format!(
-        "CREATE USER {user}@'%'; \
+        "CREATE USER {user}@'%' IDENTIFIED BY 'secret'; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON {}.* TO {user}@'%'",
-        database.url().rsplit_once('/').unwrap().1
+        database.name()
     );
     raw_sql(AssertSqlSafe(grants))
         .execute(&mut session)
         .await
         .unwrap();
-    let url = database.url_of(&user);
+    let url = as_user(database.url(), &user, "secret");
     let pool = MysqlPool::open("carts", &url, &[TWO]).await.unwrap();
     let insert = Statement::new("INSERT INTO carts_two (id) VALUES (?1)").bind(1_u32);
     pool.transact_one(insert).await.unwrap();

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::PostgresPool;
 use crate::stores::sql_pool::{Access, CALL_LIMIT};
 use crate::stores::testing::proxy::Proxy;
-use crate::stores::testing::{remove_database, server_url};
+use crate::stores::testing::{at_port, is_plain, remove_database, server_url, url_of};
 use souk_embedded::Value;
 
 /// An empty database on the server of `SOUK_TEST_POSTGRES_URL`, dropped with this value.
@@ -23,9 +23,8 @@ impl TestDatabase {
         let url = server_url("POSTGRES")?;
         let server: PgConnectOptions = url.parse().unwrap();
         let name = format!("souk_test_{}", uuid::Uuid::new_v4().simple());
-        let separator = if url.contains('?') { '&' } else { '?' };
         let database = Self {
-            url: format!("{url}{separator}dbname={name}"),
+            url: url_of(&url, &name),
             server,
             name,
         };
@@ -48,11 +47,14 @@ impl TestDatabase {
         PostgresPool::open(store, &self.url, migrations).await.unwrap()
     }
 
-    /// A way to the server on which messages get lost, and the address of the database over it.
-    pub async fn proxied(&self) -> (Proxy, String) {
+    /// A way to the server on which messages get lost by what is in them, and the address of the database over it; nothing with TLS.
+    pub async fn proxied(&self) -> Option<(Proxy, String)> {
+        if !is_plain(&self.url) {
+            return None;
+        }
         let proxy = Proxy::start(self.server.get_host(), self.server.get_port()).await;
-        let url = format!("{}&host=127.0.0.1&port={}", self.url, proxy.port());
-        (proxy, url)
+        let url = at_port(&self.url, proxy.port());
+        Some((proxy, url))
     }
 
     /// A connection beside those of the stores, on the schema of one.

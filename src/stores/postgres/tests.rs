@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, raw_sql};
 use super::testing::TestDatabase;
 use super::*;
 use crate::stores::sql::SqlDatabase;
+use crate::stores::testing::as_user;
 use souk_embedded::Value;
 
 const ONE: &str = "CREATE TABLE one (id BIGINT); SELECT pg_sleep(0.2)";
@@ -91,14 +92,14 @@ async fn an_existing_schema_needs_no_rights_to_create() {
     let role = format!("souk_test_role_{}", uuid::Uuid::new_v4().simple());
     let mut session = database.connect("carts").await;
     let grants = format!(
-        "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA souk_carts TO {role}; \
+        "CREATE ROLE {role} LOGIN PASSWORD 'secret'; GRANT USAGE ON SCHEMA souk_carts TO {role}; \
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA souk_carts TO {role}"
     );
     raw_sql(AssertSqlSafe(grants))
         .execute(&mut session)
         .await
         .unwrap();
-    let url = format!("{}&user={role}", database.url());
+    let url = as_user(database.url(), &role, "secret");
     let pool = PostgresPool::open("carts", &url, &[TWO]).await.unwrap();
     let insert = Statement::new("INSERT INTO two (id) VALUES (?1)").bind(1_u32);
     pool.transact_one(insert).await.unwrap();

@@ -1,4 +1,6 @@
-//! The URL of a Redis server: `redis[s]://[user][:password@]host[:port][/database][?prefix=PREFIX]`.
+//! The URL of a Redis server: `redis[s]://[user][:password@]host[:port][/database][?prefix=PREFIX][&ca=FILE]`.
+
+use std::path::PathBuf;
 
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 
@@ -11,6 +13,8 @@ const PREFIX_LIMIT: usize = 64;
 pub(super) struct Address {
     pub(super) server: ConnectionInfo,
     pub(super) prefix: String,
+    /// Whom to trust with TLS: a PEM file, or the system's authorities.
+    pub(super) authorities: Option<PathBuf>,
 }
 
 impl Address {
@@ -24,15 +28,24 @@ impl Address {
         if url.fragment().is_some() {
             return Err("the URL has a fragment".to_owned());
         }
-        let mut prefix = None;
+        let (mut prefix, mut authorities) = (None, None);
         for (name, value) in url.query_pairs() {
-            if name != "prefix" {
-                return Err(format!("the URL has the unknown parameter {name:?}"));
+            match name.as_ref() {
+                "prefix" if prefix.is_none() && (1..=PREFIX_LIMIT).contains(&value.len()) => {
+                    prefix = Some(value.into_owned());
+                }
+                "prefix" => return Err(format!("the prefix is not one text of 1 to {PREFIX_LIMIT} bytes")),
+                "ca" if url.scheme() == "redis" => return Err("the parameter ca needs rediss://".to_owned()),
+                "ca" if authorities.is_none() && !value.is_empty() => {
+                    authorities = Some(value.into_owned().into());
+                }
+                "ca" => return Err("the parameter ca does not name one file".to_owned()),
+                _ => {
+                    return Err(format!(
+                        "the URL has the unknown parameter {name:?}; known are ca and prefix"
+                    ));
+                }
             }
-            if value.is_empty() || value.len() > PREFIX_LIMIT || prefix.is_some() {
-                return Err(format!("the prefix is not one text of 1 to {PREFIX_LIMIT} bytes"));
-            }
-            prefix = Some(value.into_owned());
         }
         url.set_query(None);
         let server = url.into_connection_info().map_err(|error| error.to_string())?;
@@ -44,6 +57,7 @@ impl Address {
         Ok(Self {
             server: server.set_redis_settings(settings),
             prefix: prefix.unwrap_or_else(|| DEFAULT_PREFIX.to_owned()),
+            authorities,
         })
     }
 }
@@ -76,6 +90,11 @@ mod tests {
             panic!("no TLS");
         };
         assert_eq!((host.as_str(), *port, *insecure), ("db.example", 6379, false));
+        assert_eq!(address.authorities, None);
+
+        let address = Address::parse("rediss://db.example?ca=%2Fetc%2Fsouk%2Fca.pem&prefix=a").unwrap();
+        assert_eq!(address.authorities, Some("/etc/souk/ca.pem".into()));
+        assert_eq!(address.prefix, "a");
     }
 
     #[test]
@@ -87,6 +106,9 @@ mod tests {
             "redis://:secret@h?prefix=a&prefix=b",
             &long,
             "rediss://:secret@h/#insecure",
+            "redis://:secret@h?ca=ca.pem",
+            "rediss://:secret@h?ca=",
+            "rediss://:secret@h?ca=a&ca=b",
             "redis://:secret@h/first",
             "unix:///run/redis.sock?pass=secret",
             "redis://:secret@:6379",

@@ -14,11 +14,16 @@ mod settings;
 pub(crate) mod testing;
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, Value};
+use redis::{
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, RedisError, ScriptInvocation, TlsCertificates,
+    Value,
+};
+use souk_cluster::certificates;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -115,6 +120,21 @@ struct Shared {
     prefix: String,
 }
 
+/// Trusts the authorities of the file; the system's where there is none.
+fn client(
+    server: ConnectionInfo,
+    authorities: Option<&Path>,
+) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    let Some(authorities) = authorities else {
+        return Ok(Client::open(server)?);
+    };
+    let certificates = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(certificates::authorities(authorities)?.into_bytes()),
+    };
+    Ok(Client::build_with_tls(server, certificates)?)
+}
+
 impl Server {
     /// Connects to the server of a URL, `redis://` or `rediss://`, and warns of settings by which it may lose what it acknowledged.
     ///
@@ -125,7 +145,7 @@ impl Server {
         let store = "sessions";
         let refused = |cause: Box<dyn Error + Send + Sync>| StoreError::Refused { store, cause };
         let address = Address::parse(url).map_err(|error| refused(error.into()))?;
-        let client = Client::open(address.server).map_err(|error| refused(error.into()))?;
+        let client = client(address.server, address.authorities.as_deref()).map_err(refused)?;
         let server = Self {
             shared: Arc::new(Shared {
                 lanes: (0..CONNECTIONS).map(|_| Lane::start(client.clone())).collect(),

@@ -7,17 +7,15 @@ use tokio::process::Command;
 
 use super::Server;
 use crate::stores::testing::own_server::OwnServer;
-use crate::stores::testing::server_url;
+use crate::stores::testing::{server_url, with_parameter};
 
 /// Runs a test on the server that `SOUK_TEST_REDIS_URL` names, under a prefix of its own, and removes what it left there. Without a
 /// server the test is skipped.
 pub(crate) async fn on_server<F: Future<Output = ()>>(test: impl FnOnce(Server) -> F) {
     let Some(url) = server_url("REDIS") else { return };
-    let separator = if url.contains('?') { '&' } else { '?' };
     let prefix = format!("souk-test-{}:", uuid::Uuid::new_v4());
-    let server = Server::open(&format!("{url}{separator}prefix={prefix}"))
-        .await
-        .unwrap();
+    let url = with_parameter(&url, &format!("prefix={prefix}"));
+    let server = Server::open(&url).await.unwrap();
     let outcome = AssertUnwindSafe(test(server.clone())).catch_unwind().await;
     remove_all(&server, &prefix).await;
     if let Err(panic) = outcome {

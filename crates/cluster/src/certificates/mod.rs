@@ -198,10 +198,22 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// The text of a file of CAs in PEM.
+///
+/// # Errors
+/// [`CertificateError`] if the file can't be read or contains no certificate of a CA.
+pub fn authorities(ca: &Path) -> Result<String, CertificateError> {
+    roots(ca)?;
+    read(ca)
+}
+
 fn roots(ca: &Path) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca)? {
         roots.add(certificate)?;
+    }
+    if roots.is_empty() {
+        return Err(pem_error(ca, rustls::pki_types::pem::Error::NoItemsFound));
     }
     Ok(roots)
 }
@@ -270,6 +282,15 @@ mod tests {
         ));
         assert!(matches!(
             load(&path("ca.pem"), &path("n1.pem"), &path("ca.pem")),
+            Err(CertificateError::Pem { .. })
+        ));
+        assert_eq!(
+            authorities(&path("ca.pem")).unwrap(),
+            read(&path("ca.pem")).unwrap()
+        );
+        // A key is no authority, and one that trusts nobody would fail at every connection only.
+        assert!(matches!(
+            authorities(&path("n1.key")),
             Err(CertificateError::Pem { .. })
         ));
     }
