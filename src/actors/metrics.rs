@@ -205,6 +205,21 @@ pub fn quantile(counts: &[u64], percent: u64) -> Option<u64> {
     reached.map(greatest)
 }
 
+/// The same as if the values of a bucket lay evenly between its bounds.
+pub fn interpolated(counts: &[u64], percent: u64) -> Option<u64> {
+    let rank = (counts.iter().sum::<u64>() * percent).div_ceil(100);
+    let mut below = 0;
+    let (bucket, count) = counts.iter().enumerate().find(|(_, count)| {
+        below += **count;
+        rank > 0 && below >= rank
+    })?;
+    let least = if bucket == 0 { 0 } else { greatest(bucket - 1) + 1 };
+    let within = (rank - (below - count)) as f64 / *count as f64;
+    // Numbers this large are rounded.
+    Some((least as f64 + (greatest(bucket) - least) as f64 * within) as u64)
+        .map(|value| value.clamp(least, greatest(bucket)))
+}
+
 impl FromIterator<u64> for Distribution {
     fn from_iter<T: IntoIterator<Item = u64>>(values: T) -> Self {
         let distribution = Self::default();
@@ -244,7 +259,26 @@ mod tests {
         assert!((50..=56).contains(&hundred.p50) && hundred.p99 >= 99 && hundred.max == 100);
     }
 
+    #[test]
+    fn values_within_a_bucket_are_told_apart() {
+        // One bucket, from 81,920 to 90,111.
+        let values: Distribution = (81_920..=90_111).collect();
+        let at = |percent| interpolated(&values.counts(), percent).unwrap();
+        assert!((86_000..=86_030).contains(&at(50)), "{}", at(50));
+        assert_eq!(at(100), 90_111);
+        assert_eq!(interpolated(&Distribution::default().counts(), 50), None);
+    }
+
     proptest! {
+        #[test]
+        fn an_interpolated_quantile_is_of_the_same_bucket(values: Vec<u64>, percent in 1_u64..=100) {
+            let counts = values.into_iter().collect::<Distribution>().counts();
+            prop_assert_eq!(
+                interpolated(&counts, percent).map(bucket),
+                quantile(&counts, percent).map(bucket)
+            );
+        }
+
         #[test]
         fn buckets_are_an_eighth_wide(value: u64) {
             let greatest = greatest(bucket(value));

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::actors::Regions;
-use crate::actors::metrics::quantile;
+use crate::actors::metrics::interpolated;
 
 /// How often the latency is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Where commands are few, how long they are gathered for a look.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
-/// How long commands are slow before it is overload, and how long nothing is refused before it is over.
+/// How long commands are slow before it is overload, how long nothing is refused before it is over, and how long few are in flight
+/// before the node is quiet.
 const SUSTAINED: Duration = Duration::from_secs(2);
 /// Commands between two looks by which the latency can be told.
 const LEAST_COMMANDS: u64 = 20;
@@ -167,7 +168,7 @@ fn difference(now: &[u64], before: &[u64]) -> Vec<u64> {
 /// The median latency; `None` for too few commands.
 fn median(counts: &[u64]) -> Option<Duration> {
     let enough = counts.iter().sum::<u64>() >= LEAST_COMMANDS;
-    let median = if enough { quantile(counts, 50) } else { None };
+    let median = if enough { interpolated(counts, 50) } else { None };
     median.map(Duration::from_micros)
 }
 
@@ -178,6 +179,8 @@ struct Control {
     slow_since: Option<Instant>,
     /// What commands take on the quiet node.
     quiet: Option<Duration>,
+    /// When the node was not quiet for the last time.
+    busy_at: Option<Instant>,
     /// When the next step down may be.
     steps_after: Option<Instant>,
     /// Since when the limit limits nothing.
@@ -197,19 +200,20 @@ impl Control {
         latency: Option<Duration>,
         in_flight: usize,
     ) -> Option<usize> {
-        // A limited node has few in flight, and is not quiet: it works off what came before.
-        if self.limit.is_none()
-            && in_flight <= LEAST
-            && let Some(latency) = latency
-        {
-            let growth = 1.0 + elapsed.as_secs_f64() / QUIET_DOUBLES.as_secs_f64();
-            let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth));
-            self.quiet = Some(quiet.min(latency));
-        }
         if elapsed >= SUSTAINED {
             // Each request looks: nobody asked for anything in the meantime, and these are the last commands of before.
             (self.limit, self.slow_since, self.calm_since) = (None, None, None);
             return None;
+        }
+        // A limited node has few in flight, and is not quiet: it works off what came before. So may one that was busy a moment ago.
+        if in_flight > LEAST || self.limit.is_some() {
+            self.busy_at = Some(now);
+        }
+        let is_quiet = self.busy_at.is_none_or(|at| now.duration_since(at) >= SUSTAINED);
+        if is_quiet && let Some(latency) = latency {
+            let growth = 1.0 + elapsed.as_secs_f64() / QUIET_DOUBLES.as_secs_f64();
+            let quiet = self.quiet.map_or(latency, |quiet| quiet.mul_f64(growth));
+            self.quiet = Some(quiet.min(latency));
         }
         let bound = self.quiet.map_or(target, |quiet| target.max(quiet * TIMES_QUIET));
         match latency.filter(|latency| *latency > bound) {
@@ -351,6 +355,28 @@ mod tests {
         assert!(look(400, 90, 40).is_some());
         assert_eq!(look(400, LEAST, 10), Some(LEAST));
         assert_eq!(look(150, LEAST, 10), Some(LEAST), "still above the target");
+    }
+
+    #[test]
+    fn a_lull_is_not_taken_for_a_quiet_moment() {
+        let mut look = looks();
+        assert_eq!(look(140, 100, 10), None);
+        assert_eq!(look(30, LEAST, 19), None);
+        assert!(look(140, 100, 21).is_some(), "less than five times of 30");
+    }
+
+    #[test]
+    fn what_came_before_a_pause_is_not_taken_for_a_quiet_moment() {
+        let mut control = Control::default();
+        let begin = Instant::now();
+        let slow = Some(Duration::from_millis(400));
+        control.look(begin, INTERVAL, TARGET, slow, 100);
+        let after = begin + SUSTAINED * 3;
+        control.look(after, SUSTAINED * 3, TARGET, slow, 1);
+        for looks in 1..=21 {
+            control.look(after + INTERVAL * looks, INTERVAL, TARGET, slow, 100);
+        }
+        assert!(control.limit.is_some());
     }
 
     #[test]
