@@ -192,32 +192,34 @@ impl Distribution {
     }
 }
 
-/// The greatest value of the bucket that `percent` of these counts do not exceed, by nearest rank; `None` without any.
-pub fn quantile(counts: &[u64], percent: u64) -> Option<u64> {
+/// The bucket with the value that `percent` of these counts do not exceed, by nearest rank, and its rank there; `None` without any.
+fn reached(counts: &[u64], percent: u64) -> Option<(usize, u64)> {
     let mut rank = (counts.iter().sum::<u64>() * percent).div_ceil(100);
     if rank == 0 {
         return None;
     }
-    let reached = counts.iter().position(|count| {
-        rank = rank.saturating_sub(*count);
-        rank == 0
-    });
-    reached.map(greatest)
+    for (bucket, count) in counts.iter().enumerate() {
+        if rank <= *count {
+            return Some((bucket, rank));
+        }
+        rank -= count;
+    }
+    None
 }
 
-/// The same as if the values of a bucket lay evenly between its bounds.
+/// The greatest value of the bucket that `percent` of these counts do not exceed, by nearest rank; `None` without any.
+fn quantile(counts: &[u64], percent: u64) -> Option<u64> {
+    reached(counts, percent).map(|(bucket, _)| greatest(bucket))
+}
+
+/// The value that `percent` of these counts do not exceed, as if those of a bucket lay evenly between its bounds; `None` without any.
 pub fn interpolated(counts: &[u64], percent: u64) -> Option<u64> {
-    let rank = (counts.iter().sum::<u64>() * percent).div_ceil(100);
-    let mut below = 0;
-    let (bucket, count) = counts.iter().enumerate().find(|(_, count)| {
-        below += **count;
-        rank > 0 && below >= rank
-    })?;
+    let (bucket, rank) = reached(counts, percent)?;
     let least = if bucket == 0 { 0 } else { greatest(bucket - 1) + 1 };
-    let within = (rank - (below - count)) as f64 / *count as f64;
-    // Numbers this large are rounded.
-    Some((least as f64 + (greatest(bucket) - least) as f64 * within) as u64)
-        .map(|value| value.clamp(least, greatest(bucket)))
+    let part = rank as f64 / counts[bucket] as f64;
+    let value = (least as f64 + (greatest(bucket) - least) as f64 * part) as u64;
+    // Large numbers are rounded.
+    Some(value.clamp(least, greatest(bucket)))
 }
 
 impl FromIterator<u64> for Distribution {
